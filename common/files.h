@@ -1,0 +1,48 @@
+// FileSystem: the seam for files. What must survive a crash is written through it, so that tests and the
+// simulator can fail or cut any operation.
+//
+// Thread safety: any thread; calls on the same path must not overlap.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace leeway {
+
+// An open file that is written from its beginning to its end.
+class WritableFile {
+ public:
+  virtual ~WritableFile() = default;  // closes, without a sync
+
+  virtual absl::Status Append(const void* data, std::size_t size) = 0;
+  virtual absl::Status Sync() = 0;   // fsync: the bytes survive the loss of power
+  virtual absl::Status Close() = 0;  // at most once; no call after it
+};
+
+// Errors: NOT_FOUND (no such path), PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full), else UNAVAILABLE;
+// each message carries the path and the system's reason.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  virtual absl::StatusOr<std::string> Read(const std::string& path) = 0;
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
+  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
+  virtual absl::Status Remove(const std::string& path) = 0;
+  virtual absl::Status MakeDirectories(const std::string& path) = 0;
+  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
+  virtual bool Exists(const std::string& path) = 0;
+  // Makes a rename or a creation inside `directory` survive the loss of power.
+  virtual absl::Status SyncDirectory(const std::string& directory) = 0;
+};
+
+FileSystem& RealFileSystem();
+
+// Writes `contents` so that `path` holds either what it held or all of `contents`: aside, fsync, rename.
+absl::Status WriteAtomically(FileSystem& files, const std::string& path, const std::string& contents);
+
+}  // namespace leeway
