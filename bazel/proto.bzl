@@ -2,6 +2,9 @@
 
 ProtoSources = provider(fields = ["transitive"])
 
+def _matching(files, suffix):
+    return depset([f for f in files if f.path.endswith(suffix) and (".grpc." in f.path) == (".grpc." in suffix)])
+
 def _generate_impl(ctx):
     outs = []
     inputs = depset(ctx.files.srcs, transitive = [d[ProtoSources].transitive for d in ctx.attr.deps])
@@ -29,16 +32,13 @@ def _generate_impl(ctx):
         progress_message = "Generating C++ from %{label}",
     )
 
-    def matching(suffix):
-        return depset([f for f in outs if f.path.endswith(suffix) and (".grpc." in f.path) == (".grpc." in suffix)])
-
     return [
         DefaultInfo(files = depset(outs)),
         OutputGroupInfo(
-            hdrs = matching(".pb.h"),
-            srcs = matching(".pb.cc"),
-            grpc_hdrs = matching(".grpc.pb.h"),
-            grpc_srcs = matching(".grpc.pb.cc"),
+            hdrs = _matching(outs, ".pb.h"),
+            srcs = _matching(outs, ".pb.cc"),
+            grpc_hdrs = _matching(outs, ".grpc.pb.h"),
+            grpc_srcs = _matching(outs, ".grpc.pb.cc"),
         ),
         ProtoSources(transitive = inputs),
     ]
@@ -79,6 +79,6 @@ def proto_cc_library(name, srcs, deps = [], grpc = False, **kwargs):
             name = name + "_grpc",
             srcs = _group(name, "grpc_srcs"),
             hdrs = _group(name, "grpc_hdrs"),
-            deps = [name, "@com_github_grpc_grpc//:grpc++"],
+            deps = [":" + name, "@com_github_grpc_grpc//:grpc++"],
             **kwargs
         )
