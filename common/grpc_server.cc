@@ -1,0 +1,142 @@
+#include "common/grpc_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/grpc_buffer.h"
+#include "common/grpc_status.h"
+#include "common/socket.h"
+#include "proto/coordinator.grpc.pb.h"
+#include "proto/parameter_server.grpc.pb.h"
+
+namespace leeway {
+namespace {
+
+// How long Shutdown waits before it cancels calls that the handler has not answered.
+constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
+
+grpc::ServerUnaryReactor* Route(RequestHandler* handler, const char* method, grpc::CallbackServerContext* context,
+                                const grpc::ByteBuffer* request, grpc::ByteBuffer* reply) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  handler->Handle(method, FromGrpc(*request), [reactor, reply](absl::Status status, Buffer bytes) {
+    if (status.ok()) *reply = ToGrpc(bytes);
+    reactor->Finish(ToGrpc(status));
+  });
+  return reactor;
+}
+
+#define LEEWAY_ROUTE(service, method)                                                                     \
+  grpc::ServerUnaryReactor* method(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request, \
+                                   grpc::ByteBuffer* reply) override {                                    \
+    return Route(handler_, #service "/" #method, context, request, reply);                                \
+  }
+
+using P = v1::ParameterServer;
+using ParameterServerBase = P::WithRawCallbackMethod_Pull<P::WithRawCallbackMethod_Push<
+    P::WithRawCallbackMethod_PushPull<P::WithRawCallbackMethod_PutWeights<P::Service>>>>;
+
+class ParameterServerService final : public ParameterServerBase {
+ public:
+  explicit ParameterServerService(RequestHandler* handler) : handler_(handler) {}
+  LEEWAY_ROUTE(ParameterServer, Pull)
+  LEEWAY_ROUTE(ParameterServer, Push)
+  LEEWAY_ROUTE(ParameterServer, PushPull)
+  LEEWAY_ROUTE(ParameterServer, PutWeights)
+
+ private:
+  RequestHandler* const handler_;
+};
+
+using C = v1::Coordinator;
+using CoordinatorBase = C::WithRawCallbackMethod_Join<C::WithRawCallbackMethod_Heartbeat<
+    C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<C::WithRawCallbackMethod_ReportRound<
+        C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<C::WithRawCallbackMethod_CommitData<
+            C::WithRawCallbackMethod_ReportProgress<C::WithRawCallbackMethod_GetStatus<C::Service>>>>>>>>>>;
+
+class CoordinatorService final : public CoordinatorBase {
+ public:
+  explicit CoordinatorService(RequestHandler* handler) : handler_(handler) {}
+  LEEWAY_ROUTE(Coordinator, Join)
+  LEEWAY_ROUTE(Coordinator, Heartbeat)
+  LEEWAY_ROUTE(Coordinator, Leave)
+  LEEWAY_ROUTE(Coordinator, WatchMembership)
+  LEEWAY_ROUTE(Coordinator, ReportRound)
+  LEEWAY_ROUTE(Coordinator, OpenPush)
+  LEEWAY_ROUTE(Coordinator, AcquireData)
+  LEEWAY_ROUTE(Coordinator, CommitData)
+  LEEWAY_ROUTE(Coordinator, ReportProgress)
+  LEEWAY_ROUTE(Coordinator, GetStatus)
+
+ private:
+  RequestHandler* const handler_;
+};
+
+#undef LEEWAY_ROUTE
+
+}  // namespace
+
+class GrpcServer::Impl {
+ public:
+  explicit Impl(RequestHandler* handler) : parameter_server_(handler), coordinator_(handler) {}
+
+  absl::Status Start(const std::string& listen) {
+    static std::once_flag once;
+    std::call_once(once, [] {
+      grpc::EnableDefaultHealthCheckService(true);
+      grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    });
+    // gRPC says only that it failed; a plain bind says why.
+    if (absl::Status free = CheckListenAddress(listen); !free.ok()) return free;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
+    // Without this, two servers on one port would share it silently.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.SetMaxReceiveMessageSize(-1);
+    builder.SetMaxSendMessageSize(-1);
+    builder.RegisterService(&parameter_server_);
+    builder.RegisterService(&coordinator_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port_ == 0) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, ": gRPC refused the address"));
+    }
+    return absl::OkStatus();
+  }
+
+  void Shutdown() {
+    if (server_ == nullptr) return;
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + kShutdownGrace));
+    server_->Wait();
+    server_ = nullptr;
+  }
+
+  void SetServing(bool serving) {
+    if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(serving);
+  }
+
+  int port() const { return port_; }
+
+ private:
+  ParameterServerService parameter_server_;
+  CoordinatorService coordinator_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;  // last: it calls the services
+};
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options, RequestHandler* handler) {
+  auto impl = std::make_unique<Impl>(handler);
+  if (absl::Status status = impl->Start(options.listen); !status.ok()) return status;
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+GrpcServer::~GrpcServer() { Shutdown(); }
+int GrpcServer::port() const { return impl_->port(); }
+void GrpcServer::SetServing(bool serving) { impl_->SetServing(serving); }
+void GrpcServer::Shutdown() { impl_->Shutdown(); }
+
+}  // namespace leeway

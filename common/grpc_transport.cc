@@ -1,0 +1,107 @@
+#include "common/grpc_transport.h"
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "common/grpc_buffer.h"
+#include "common/grpc_status.h"
+#include "common/mutex.h"
+
+namespace leeway {
+namespace {
+
+using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+grpc::ChannelArguments Arguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);  // chunks are bounded by the placement, not by 4 MiB
+  arguments.SetMaxSendMessageSize(-1);
+  // A restarted `ps` is found within 2 s, not after gRPC's 120 s back-off or its 30 s of stale DNS.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
+  // Shards and workers talk directly; a proxy from the environment would be a surprise.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return arguments;
+}
+
+class GrpcTransport final : public Transport {
+ public:
+  ~GrpcTransport() override {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    for (grpc::ClientContext* context : under_way_) context->TryCancel();
+    while (!under_way_.empty()) idle_.Wait(mu_);
+  }
+
+  void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
+            ReplyCallback done) override {
+    auto call = std::make_shared<CallState>();
+    call->request = ToGrpc(request);
+    call->context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    RawStub* stub = nullptr;
+    {
+      MutexLock lock(mu_);
+      if (!stopping_) {
+        stub = StubFor(address);
+        under_way_.insert(&call->context);
+      }
+    }
+    if (stub == nullptr) return done(absl::CancelledError("transport: shutting down"), {});
+    stub->UnaryCall(&call->context, "/leeway.v1." + method, grpc::StubOptions(), &call->request, &call->reply,
+                    [this, call, address, done = std::move(done)](grpc::Status status) {
+                      absl::Status result = FromGrpc(status);
+                      if (!result.ok()) result = Explain(address, result);
+                      done(std::move(result), FromGrpc(call->reply));
+                      // Last: the destructor may run as soon as nothing is under way.
+                      MutexLock lock(mu_);
+                      under_way_.erase(&call->context);
+                      idle_.NotifyAll();
+                    });
+  }
+
+ private:
+  struct CallState {
+    grpc::ClientContext context;
+    grpc::ByteBuffer request;
+    grpc::ByteBuffer reply;
+  };
+  struct Server {
+    std::shared_ptr<grpc::Channel> channel;
+    std::unique_ptr<RawStub> stub;
+  };
+
+  // A connection's failure does not say to whom it was; people need to know.
+  static absl::Status Explain(const std::string& address, const absl::Status& status) {
+    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+    absl::Status out(status.code(), address + ": " + std::string(status.message()));
+    status.ForEachPayload([&out](auto url, const auto& payload) { out.SetPayload(url, payload); });
+    return out;
+  }
+
+  RawStub* StubFor(const std::string& address) LEEWAY_REQUIRES(mu_) {
+    Server& server = servers_[address];
+    if (server.stub == nullptr) {
+      server.channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments());
+      server.stub = std::make_unique<RawStub>(server.channel);
+    }
+    return server.stub.get();
+  }
+
+  Mutex mu_;
+  CondVar idle_;
+  bool stopping_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::map<std::string, Server> servers_ LEEWAY_GUARDED_BY(mu_);
+  std::set<grpc::ClientContext*> under_way_ LEEWAY_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> MakeGrpcTransport() { return std::make_unique<GrpcTransport>(); }
+
+}  // namespace leeway
