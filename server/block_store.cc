@@ -1,0 +1,185 @@
+#include "server/block_store.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "kernels/optimizers/make_optimizer.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::size_t kAlignment = 64;  // a cache line
+
+// Room for one block's floats, per thread: gathering split payloads and summing rounds.
+float* Scratch(std::size_t which) {
+  thread_local std::vector<float> scratch[2];
+  if (scratch[which].empty()) scratch[which].resize(Placement::kMaxBlock);
+  return scratch[which].data();
+}
+
+}  // namespace
+
+void BlockStore::Free::operator()(float* memory) const { std::free(memory); }
+
+BlockStore::Floats BlockStore::Allocate(std::uint64_t count) {
+  const std::uint64_t bytes = (count * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
+  return Floats(static_cast<float*>(std::aligned_alloc(kAlignment, std::max<std::uint64_t>(bytes, kAlignment))));
+}
+
+std::uint64_t BlockStore::MemoryBytes(const Placement& placement, std::uint32_t shard, int slots) {
+  return placement.ShardElements(shard) * sizeof(float) * (1 + static_cast<std::uint64_t>(slots));
+}
+
+absl::StatusOr<std::shared_ptr<BlockStore>> BlockStore::Make(const Manifest& manifest, const Placement& placement,
+                                                             std::uint32_t shard, const v1::Policy& policy) {
+  std::shared_ptr<BlockStore> store(new BlockStore(placement, shard));
+  ASSIGN_OR_RETURN(store->optimizer_, MakeOptimizer(policy.optimizer()));
+  const std::uint64_t elements = placement.ShardElements(shard);
+  const int slots = store->optimizer_->slots();
+  store->weights_ = Allocate(elements);
+  bool allocated = store->weights_ != nullptr;
+  for (int i = 0; i < slots && allocated; ++i) {
+    store->slots_.push_back(Allocate(elements));
+    allocated = store->slots_.back() != nullptr;
+  }
+  if (!allocated) {
+    return absl::ResourceExhaustedError(absl::StrCat("block store: no memory for ", elements, " weights and ", slots,
+                                                     " slots each (", MemoryBytes(placement, shard, slots), " bytes)"));
+  }
+  std::fill_n(store->weights_.get(), elements, 0.0f);
+  for (int i = 0; i < slots; ++i) {
+    std::fill_n(store->slots_[i].get(), elements, store->optimizer_->slot_initial_value(i));
+  }
+  std::uint64_t offset = 0;
+  for (std::uint64_t b = shard; b < placement.num_blocks(); b += placement.num_shards()) {
+    auto block = std::make_unique<Block>();
+    block->offset = offset;
+    block->size = static_cast<std::uint32_t>(placement.BlockSize(b));
+    offset += block->size;
+    store->blocks_.push_back(std::move(block));
+  }
+  store->CutIntoSegments(manifest, policy);
+  return store;
+}
+
+void BlockStore::CutIntoSegments(const Manifest& manifest, const v1::Policy& policy) {
+  std::map<std::string, std::pair<double, double>> factors;  // rate, weight decay
+  for (const v1::GroupConfig& group : policy.groups()) {
+    factors[group.group()] = {group.rate_factor(), group.weight_decay_factor()};
+  }
+  const double decay = policy.optimizer().weight_decay();
+  for (std::size_t local = 0; local < blocks_.size(); ++local) {
+    Block& block = *blocks_[local];
+    const std::uint64_t begin = placement_.BlockBegin(shard_ + local * placement_.num_shards());
+    std::uint32_t at = 0;
+    while (at < block.size) {
+      const Tensor& tensor = manifest.tensors()[manifest.TensorAt(begin + at)];
+      const std::uint64_t tensor_end = tensor.offset + tensor.count - begin;
+      const auto end = static_cast<std::uint32_t>(std::min<std::uint64_t>(block.size, tensor_end));
+      const auto it = factors.find(tensor.group);
+      const auto [rate_factor, decay_factor] = it == factors.end() ? std::pair(1.0, 1.0) : it->second;
+      block.segments.push_back({at, end - at, rate_factor, decay * decay_factor});
+      at = end;
+    }
+  }
+}
+
+std::size_t BlockStore::LocalIndex(std::uint64_t block) const { return (block - shard_) / placement_.num_shards(); }
+
+void BlockStore::FillInitialValues(std::uint64_t seed, const Manifest& manifest) {
+  for (std::size_t local = 0; local < blocks_.size(); ++local) {
+    Block& block = *blocks_[local];
+    MutexLock lock(block.mu);
+    leeway::FillInitialValues(seed, manifest, placement_.BlockBegin(shard_ + local * placement_.num_shards()),
+                              absl::MakeSpan(weights_.get() + block.offset, block.size));
+  }
+}
+
+Buffer BlockStore::ReadLive(const ChunkRun& run) const {
+  if (run.num_blocks == 0) return {};
+  const std::uint64_t offset = blocks_[LocalIndex(run.first_block)]->offset;
+  return Buffer::Wrap(shared_from_this(), weights_.get() + offset, placement_.RunElements(run) * sizeof(float));
+}
+
+Buffer BlockStore::ReadCopy(const ChunkRun& run) {
+  auto copy = std::make_shared<std::vector<float>>(placement_.RunElements(run));
+  float* out = copy->data();
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+    Block& block = At(run, i);
+    MutexLock lock(block.mu);
+    out = std::copy_n(weights_.get() + block.offset, block.size, out);
+  }
+  const float* data = copy->data();
+  return Buffer::Wrap(std::move(copy), data, placement_.RunElements(run) * sizeof(float));
+}
+
+void BlockStore::Write(const ChunkRun& run, const Buffer& payload) {
+  std::size_t at = 0;
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+    Block& block = At(run, i);
+    MutexLock lock(block.mu);
+    payload.CopyTo(at, block.size * sizeof(float), weights_.get() + block.offset);
+    at += block.size * sizeof(float);
+  }
+}
+
+void BlockStore::Step(Block& block, const float* gradient, double rate) {
+  ++block.steps;
+  constexpr std::size_t kMostSlots = 4;
+  float* slots[kMostSlots] = {};
+  for (const Segment& segment : block.segments) {
+    for (std::size_t i = 0; i < slots_.size() && i < kMostSlots; ++i) {
+      slots[i] = slots_[i].get() + block.offset + segment.begin;
+    }
+    StepArgs args;
+    args.weights = weights_.get() + block.offset + segment.begin;
+    args.gradient = gradient + segment.begin;
+    args.slots = slots;
+    args.count = segment.count;
+    args.rate = rate * segment.rate_factor;
+    args.weight_decay = segment.weight_decay;
+    args.step = block.steps;
+    optimizer_->Step(args);
+  }
+}
+
+void BlockStore::Apply(const ChunkRun& run, const Buffer& gradient, double rate) {
+  std::size_t at = 0;
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+    Block& block = At(run, i);
+    const float* floats = gradient.Floats(at, block.size, Scratch(0));
+    at += block.size * sizeof(float);
+    MutexLock lock(block.mu);
+    Step(block, floats, rate);
+  }
+}
+
+void BlockStore::ApplySum(const ChunkRun& run, absl::Span<const Term> terms, double rate) {
+  std::size_t at = 0;
+  float* sum = Scratch(1);
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+    Block& block = At(run, i);
+    const std::size_t n = block.size;
+    std::fill_n(sum, n, 0.0f);
+    for (const Term& term : terms) {
+      const float* gradient = term.gradient->Floats(at, n, Scratch(0));
+      const float weight = term.weight;
+      for (std::size_t k = 0; k < n; ++k) sum[k] += weight * gradient[k];
+    }
+    at += n * sizeof(float);
+    MutexLock lock(block.mu);
+    Step(block, sum, rate);
+  }
+}
+
+std::uint64_t BlockStore::Steps(std::size_t local) {
+  Block& block = *blocks_[local];
+  MutexLock lock(block.mu);
+  return block.steps;
+}
+
+}  // namespace leeway

@@ -1,0 +1,31 @@
+// TicketWatermark: the highest serial T such that every ticket <= T is applied or void on this shard.
+//
+// Thread safety: none; a plain object, guarded by its owner.
+// Invariant: value() never falls.
+#pragma once
+
+#include <cstdint>
+#include <set>
+
+namespace leeway {
+
+class TicketWatermark {
+ public:
+  // Ticket `serial` is applied here, or will never be.
+  void Settle(std::uint64_t serial) {
+    if (serial <= value_) return;
+    settled_.insert(serial);
+    while (!settled_.empty() && *settled_.begin() == value_ + 1) {
+      ++value_;
+      settled_.erase(settled_.begin());
+    }
+  }
+
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0;
+  std::set<std::uint64_t> settled_;  // above value_; at most the pushes under way, over all workers
+};
+
+}  // namespace leeway
