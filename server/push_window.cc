@@ -93,9 +93,9 @@ std::vector<PushWindow::Step> PushWindow::TakeWhole() {
     const OpenStep& open = open_.front();
     const auto applied = static_cast<std::size_t>(
         std::count_if(open.chunks.begin(), open.chunks.end(), [](const Chunk& c) { return c.verdict == v1::APPLIED; }));
-    whole.push_back({clock_, applied > 0, applied > 0 && applied < open.chunks.size()});
     v1::Verdict verdict = open.settled_verdict;
     if (!open.chunks.empty()) verdict = applied > 0 ? v1::APPLIED : open.chunks.front().verdict;
+    whole.push_back({clock_, verdict, applied > 0, applied > 0 && applied < open.chunks.size()});
     Retire(verdict);
   }
   return whole;

@@ -46,6 +46,7 @@ class PushWindow {
   // What a whole step came to.
   struct Step {
     std::uint64_t step = 0;
+    v1::Verdict verdict = v1::VERDICT_NONE;
     bool any_applied = false;  // on at least one chunk
     bool partial = false;      // on some chunks and not on others
   };

@@ -1,0 +1,231 @@
+#include "server/coordinator/membership.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+
+const v1::Member* Membership::Find(std::uint32_t worker) const {
+  const auto it = members_.find(worker);
+  return it == members_.end() ? nullptr : &it->second;
+}
+
+std::optional<std::uint32_t> Membership::IdOf(const std::string& name) const {
+  const auto it = ids_.find(name);
+  return it == ids_.end() ? std::nullopt : std::optional(it->second);
+}
+
+std::size_t Membership::observers() const {
+  return static_cast<std::size_t>(std::count_if(members_.begin(), members_.end(),
+                                                [](const auto& m) { return m.second.state() == v1::OBSERVER; }));
+}
+
+std::size_t Membership::trainers() const { return members_.size() - observers(); }
+
+double Membership::MeanSamples() const {
+  double sum = 0;
+  double count = 0;
+  for (const auto& [id, member] : members_) {
+    if (member.state() != v1::LIVE) continue;
+    sum += member.samples_per_step();
+    ++count;
+  }
+  return count > 0 ? sum / count : 0;
+}
+
+std::string Membership::StartWaitsFor() const {
+  if (started_) return "";
+  std::vector<std::string> names;
+  for (const auto& [name, candidate] : waiting_room_) names.push_back(name);
+  return absl::StrCat(names.size(), " of ", config_.num_workers, " workers have come (", absl::StrJoin(names, ", "), ")");
+}
+
+absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joiner& joiner) {
+  const std::optional<std::uint32_t> id = IdOf(joiner.name);
+  if (const v1::Member* member = id ? Find(*id) : nullptr) {
+    if (member->incarnation() == joiner.incarnation) {
+      lease_end_[*id] = now + config_.lease;
+      if (member->state() != v1::JOINING) return JoinAnswer{true, *id, ""};
+      return JoinAnswer{false, *id, absl::StrCat("the shards install worker '", joiner.name, "'")};
+    }
+    return JoinAnswer{false, 0,
+                      absl::StrCat("the name '", joiner.name, "' belongs to incarnation ",
+                                   absl::Hex(member->incarnation()), ", whose lease ends in ",
+                                   absl::FormatDuration(absl::Trunc(lease_end_.at(*id) - now, absl::Milliseconds(100))))};
+  }
+  if (members_.size() + waiting_room_.size() >= kMaxMembers || (!id && ids_.size() >= 2 * kMaxMembers)) {
+    return absl::ResourceExhaustedError(absl::StrCat("join: the cluster has ", members_.size(), " members; at most ",
+                                                     kMaxMembers, " are allowed"));
+  }
+  if (joiner.role == v1::EVALUATOR) {
+    RETURN_IF_ERROR(Admit(now, joiner));
+    return JoinAnswer{true, ids_.at(joiner.name), ""};
+  }
+  RETURN_IF_ERROR(CheckRank(joiner));
+  if (started_) {
+    RETURN_IF_ERROR(Admit(now, joiner));
+    return JoinAnswer{false, 0, absl::StrCat("the shards install worker '", joiner.name, "'")};
+  }
+  waiting_room_[joiner.name] = {joiner, now};
+  if (waiting_room_.size() < config_.num_workers) return JoinAnswer{false, 0, StartWaitsFor()};
+  RETURN_IF_ERROR(AdmitAll(now));
+  return JoinAnswer{false, 0, "the shards install the first workers"};
+}
+
+absl::Status Membership::CheckRank(const Joiner& joiner) const {
+  if (joiner.rank >= 0 && config_.fixed_ranks && joiner.rank >= static_cast<std::int32_t>(config_.num_workers)) {
+    return absl::FailedPreconditionError(absl::StrCat("join: worker '", joiner.name, "' asks for rank ", joiner.rank,
+                                                      "; this run has the ranks 0 to ", config_.num_workers - 1));
+  }
+  for (const auto& [name, candidate] : waiting_room_) {
+    if (joiner.rank >= 0 && name != joiner.name && candidate.joiner.rank == joiner.rank) {
+      return absl::FailedPreconditionError(absl::StrCat("join: worker '", joiner.name, "' asks for rank ", joiner.rank,
+                                                        ", which worker '", name, "' has asked for"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::uint32_t> Membership::FreeRank(const Joiner& joiner) const {
+  std::map<std::uint32_t, std::string> taken;
+  for (const auto& [id, member] : members_) {
+    if (member.state() != v1::OBSERVER) taken[member.rank()] = member.name();
+  }
+  if (joiner.rank >= 0) {
+    const auto it = taken.find(static_cast<std::uint32_t>(joiner.rank));
+    if (it == taken.end()) return static_cast<std::uint32_t>(joiner.rank);
+    return absl::FailedPreconditionError(absl::StrCat("join: worker '", joiner.name, "' asks for rank ", joiner.rank,
+                                                      ", which worker '", it->second, "' has"));
+  }
+  // Back under its old name: the old rank, and with it the rest of that rank's data.
+  if (const auto it = ranks_.find(joiner.name); it != ranks_.end() && taken.count(it->second) == 0) return it->second;
+  // Before the start, ranks that others ask for by flag are kept for them.
+  std::set<std::uint32_t> asked;
+  for (const auto& [name, candidate] : waiting_room_) {
+    if (candidate.joiner.rank >= 0) asked.insert(static_cast<std::uint32_t>(candidate.joiner.rank));
+  }
+  std::uint32_t rank = 0;
+  while (taken.count(rank) > 0 || asked.count(rank) > 0) ++rank;
+  if (!config_.fixed_ranks || rank < config_.num_workers) return rank;
+  return absl::FailedPreconditionError(absl::StrCat("join: no rank is left for worker '", joiner.name, "': all ",
+                                                    config_.num_workers, " have their worker (--num_workers)"));
+}
+
+absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
+  v1::Member member;
+  if (joiner.role == v1::TRAINER) {
+    ASSIGN_OR_RETURN(const std::uint32_t rank, FreeRank(joiner));
+    member.set_rank(rank);
+    ranks_[joiner.name] = rank;
+  }
+  const std::uint32_t id = ids_.try_emplace(joiner.name, static_cast<std::uint32_t>(ids_.size())).first->second;
+  member.set_worker_id(id);
+  member.set_incarnation(joiner.incarnation);
+  member.set_name(joiner.name);
+  member.set_state(joiner.role == v1::TRAINER ? v1::JOINING : v1::OBSERVER);
+  member.set_samples_per_step(joiner.samples_per_step);
+  members_[id] = member;
+  lease_end_[id] = now + config_.lease;
+  installed_.erase(id);
+  waiting_room_.erase(joiner.name);
+  ++epoch_;
+  return absl::OkStatus();
+}
+
+absl::Status Membership::AdmitAll(Instant now) {
+  // By name, whatever the order of arrival: ranks are reproducible.
+  const std::map<std::string, Candidate> room = waiting_room_;
+  for (const auto& [name, candidate] : room) RETURN_IF_ERROR(Admit(now, candidate.joiner));
+  started_ = true;
+  return absl::OkStatus();
+}
+
+void Membership::Acknowledge(std::uint32_t shard, std::uint32_t worker, std::uint64_t incarnation,
+                             std::uint64_t clock) {
+  const v1::Member* member = Find(worker);
+  if (member == nullptr || member->incarnation() != incarnation || member->state() != v1::JOINING) return;
+  installed_[worker][shard] = clock;
+}
+
+bool Membership::Promote(std::optional<std::uint64_t> round_entry) {
+  std::vector<v1::Member*> joiners;
+  std::uint64_t entry = 0;
+  for (auto& [id, member] : members_) {
+    if (member.state() != v1::JOINING) continue;
+    const auto it = installed_.find(id);
+    if (it == installed_.end() || it->second.size() < config_.num_shards) return false;
+    for (const auto& [shard, clock] : it->second) entry = std::max(entry, clock);
+    joiners.push_back(&member);
+  }
+  if (joiners.empty()) return false;
+  for (v1::Member* member : joiners) {
+    member->set_state(v1::LIVE);
+    member->set_entry_clock(round_entry.value_or(entry));
+    installed_.erase(member->worker_id());
+  }
+  ++epoch_;
+  return true;
+}
+
+absl::Status Membership::Renew(Instant now, std::uint32_t worker, std::uint64_t incarnation) {
+  const v1::Member* member = Find(worker);
+  if (member != nullptr && member->incarnation() == incarnation) {
+    lease_end_[worker] = now + config_.lease;
+    return absl::OkStatus();
+  }
+  const std::string live = member == nullptr ? "none" : absl::StrCat(absl::Hex(member->incarnation()));
+  return absl::FailedPreconditionError(absl::StrCat("incarnation ", absl::Hex(incarnation), " of worker ", worker,
+                                                    " is no member at membership epoch ", epoch_,
+                                                    " (live incarnation: ", live, "); join again"));
+}
+
+absl::Status Membership::Leave(std::uint32_t worker, std::uint64_t incarnation) {
+  const v1::Member* member = Find(worker);
+  if (member == nullptr || member->incarnation() != incarnation) return absl::OkStatus();  // gone already
+  members_.erase(worker);
+  lease_end_.erase(worker);
+  installed_.erase(worker);
+  ++epoch_;
+  return absl::OkStatus();
+}
+
+void Membership::Park(std::uint32_t worker) {
+  const auto it = members_.find(worker);
+  if (it == members_.end() || it->second.state() != v1::LIVE) return;
+  it->second.set_state(v1::PARKED);
+  ++epoch_;
+}
+
+void Membership::Unpark(std::uint32_t worker) {
+  const auto it = members_.find(worker);
+  if (it == members_.end() || it->second.state() != v1::PARKED) return;
+  it->second.set_state(v1::JOINING);
+  ++epoch_;
+}
+
+std::vector<Membership::Lost> Membership::Expire(Instant now) {
+  std::vector<Lost> lost;
+  for (const auto& [id, end] : lease_end_) {
+    if (end < now) lost.push_back({id, members_.at(id).incarnation(), members_.at(id).name(), now - end});
+  }
+  for (const Lost& gone : lost) {
+    members_.erase(gone.worker);
+    lease_end_.erase(gone.worker);
+    installed_.erase(gone.worker);
+    ++epoch_;
+  }
+  for (auto it = waiting_room_.begin(); it != waiting_room_.end();) {
+    it = it->second.seen + config_.lease < now ? waiting_room_.erase(it) : std::next(it);
+  }
+  return lost;
+}
+
+void Membership::RenewAll(Instant now) {
+  for (auto& [id, end] : lease_end_) end = now + config_.lease;
+}
+
+}  // namespace leeway

@@ -1,0 +1,46 @@
+#include "server/coordinator/round_closer.h"
+
+#include <algorithm>
+
+namespace leeway {
+
+void RoundCloser::Report(std::uint32_t shard, const v1::ReportRoundRequest& report) {
+  if (shard >= reports_.size() || report.round() != open_round_) return;
+  for (const v1::RoundContribution& contribution : report.complete()) {
+    reports_[shard][contribution.rank()] = contribution;
+  }
+}
+
+bool RoundCloser::WholeEverywhere(std::uint32_t rank) const {
+  return std::all_of(reports_.begin(), reports_.end(), [rank](const auto& shard) { return shard.count(rank) > 0; });
+}
+
+std::vector<std::uint32_t> RoundCloser::Missing(const std::set<std::uint32_t>& expected) const {
+  std::vector<std::uint32_t> missing;
+  for (std::uint32_t rank : expected) {
+    if (!WholeEverywhere(rank)) missing.push_back(rank);
+  }
+  return missing;
+}
+
+std::optional<v1::RoundClose> RoundCloser::TryClose(const std::set<std::uint32_t>& expected) {
+  if (expected.empty()) return std::nullopt;
+  const std::size_t needed = quorum_ == 0 ? expected.size() : std::min<std::size_t>(quorum_, expected.size());
+  if (expected.size() - Missing(expected).size() < needed) return std::nullopt;
+  v1::RoundClose close;
+  close.set_round(open_round_);
+  // Whoever's push is whole everywhere counts, also one who has left since.
+  for (const auto& [rank, contribution] : reports_[0]) {
+    if (!WholeEverywhere(rank)) continue;
+    const bool usable = std::all_of(reports_.begin(), reports_.end(),
+                                    [rank = rank](const auto& shard) { return shard.at(rank).usable(); });
+    if (!usable || contribution.samples() == 0) continue;
+    close.add_ranks(rank);
+    close.set_samples(close.samples() + contribution.samples());
+  }
+  ++open_round_;
+  for (auto& shard : reports_) shard.clear();
+  return close;
+}
+
+}  // namespace leeway

@@ -1,0 +1,45 @@
+// RoundCloser: closes each round once for all shards, and names its contributors and divisor.
+//
+// Thread safety: none; a plain object, guarded by its owner.
+// Invariants: rounds close in order; a contributor's push is whole on every shard; the contributors are in
+// ascending rank order, so that every shard takes the same sum.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "proto/coordinator.pb.h"
+
+namespace leeway {
+
+class RoundCloser {
+ public:
+  // `quorum` 0: a round waits for everyone who is expected.
+  RoundCloser(std::uint32_t num_shards, std::uint32_t quorum)
+      : quorum_(quorum), reports_(num_shards) {}
+
+  std::uint64_t open_round() const { return open_round_; }
+
+  // What shard `shard` has whole for `round`; a full list, each report replaces the one before. Reports for
+  // other rounds than the open one are old news (or, from a quick shard, repeated later) and are ignored.
+  void Report(std::uint32_t shard, const v1::ReportRoundRequest& report);
+
+  // `expected`: ranks of live members that take part in the open round. Closes the round when every one of
+  // them, or a quorum, has given its push to all shards.
+  std::optional<v1::RoundClose> TryClose(const std::set<std::uint32_t>& expected);
+
+  // Ranks of `expected` whose push some shard does not have whole.
+  std::vector<std::uint32_t> Missing(const std::set<std::uint32_t>& expected) const;
+
+ private:
+  bool WholeEverywhere(std::uint32_t rank) const;
+
+  const std::uint32_t quorum_;
+  std::uint64_t open_round_ = 0;
+  std::vector<std::map<std::uint32_t, v1::RoundContribution>> reports_;  // [shard][rank], of the open round
+};
+
+}  // namespace leeway

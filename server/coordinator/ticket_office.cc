@@ -1,0 +1,72 @@
+#include "server/coordinator/ticket_office.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::uint64_t kLast = std::numeric_limits<std::uint64_t>::max();
+
+}  // namespace
+
+absl::StatusOr<v1::Ticket> TicketOffice::Open(const v1::Policy& policy, const v1::OpenPushRequest& request) {
+  const Key key{request.stamp().worker_id(), request.stamp().incarnation(), request.clock()};
+  if (const auto it = decisions_.find(key); it != decisions_.end()) {
+    if (!it->second.status.ok()) return it->second.status;
+    return it->second.ticket;
+  }
+  if (request.read_serial() > last_serial_) {
+    return absl::InvalidArgumentError(absl::StrCat("ticket: weights read at serial ", request.read_serial(),
+                                                   ", but the last serial given is ", last_serial_));
+  }
+  Decision decision;
+  const std::uint64_t delay = last_serial_ - request.read_serial();
+  if (policy.max_delay() >= 0 && delay >= static_cast<std::uint64_t>(policy.max_delay())) {
+    ++refused_;
+    decision.settled = true;
+    decision.status = absl::AbortedError(absl::StrCat("push of step ", request.clock(), " refused: delay ", delay,
+                                                      " >= max_delay ", policy.max_delay(), " (read at serial ",
+                                                      request.read_serial(), ", now ", last_serial_, ")"));
+  } else {
+    decision.ticket.set_serial(++last_serial_);
+    decision.ticket.set_delay(delay);
+    const bool scale = policy.delay_policy() == v1::SCALE;
+    decision.ticket.set_rate_scale(scale ? 1.0 / static_cast<double>(std::max<std::uint64_t>(1, delay)) : 1.0);
+    decision.ticket.set_samples_before(samples_);
+    samples_ += request.samples();
+  }
+  decisions_.emplace(key, decision);
+  Forget(request.stamp().worker_id(), request.stamp().incarnation());
+  if (!decision.status.ok()) return decision.status;
+  return decision.ticket;
+}
+
+void TicketOffice::Forget(std::uint32_t worker, std::uint64_t incarnation) {
+  auto first = decisions_.lower_bound({worker, incarnation, 0});
+  const auto end = decisions_.upper_bound({worker, incarnation, kLast});
+  auto count = static_cast<std::size_t>(std::distance(first, end));
+  while (count > kRemembered && first->second.settled) {
+    first = decisions_.erase(first);
+    --count;
+  }
+}
+
+void TicketOffice::Settle(std::uint32_t worker, std::uint64_t incarnation, std::uint64_t clock) {
+  if (const auto it = decisions_.find({worker, incarnation, clock}); it != decisions_.end()) it->second.settled = true;
+}
+
+std::vector<std::uint64_t> TicketOffice::Void(std::uint32_t worker, std::uint64_t incarnation) {
+  std::vector<std::uint64_t> serials;
+  const auto first = decisions_.lower_bound({worker, incarnation, 0});
+  const auto end = decisions_.upper_bound({worker, incarnation, kLast});
+  for (auto it = first; it != end; ++it) {
+    if (!it->second.settled) serials.push_back(it->second.ticket.serial());
+  }
+  decisions_.erase(first, end);
+  return serials;
+}
+
+}  // namespace leeway

@@ -1,0 +1,56 @@
+// TicketOffice: one decision per push, by its delay (protocol-rules.md 12; Ringmaster ASGD, Maranjyan et al.
+// 2025, for max_delay; staleness-aware rates, Zhang et al. 2015, for SCALE).
+//
+// Thread safety: none; a plain object, guarded by its owner.
+// Invariants: serials are 1, 2, ... without gaps, over accepted pushes only; a decision once given for
+// (worker, incarnation, clock) is given again when asked again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/coordinator.pb.h"
+
+namespace leeway {
+
+class TicketOffice {
+ public:
+  static bool NeededBy(const v1::Policy& policy) {
+    return policy.aggregation() == v1::EACH && (policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY);
+  }
+
+  // ABORTED: delay >= max_delay; names delay, bound, and the serials. INVALID_ARGUMENT: read_serial is
+  // above the last serial given.
+  absl::StatusOr<v1::Ticket> Open(const v1::Policy& policy, const v1::OpenPushRequest& request);
+
+  // The push of this clock has its verdict on all shards.
+  void Settle(std::uint32_t worker, std::uint64_t incarnation, std::uint64_t clock);
+
+  // The worker is gone: the serials that it may not have brought to all shards are void.
+  std::vector<std::uint64_t> Void(std::uint32_t worker, std::uint64_t incarnation);
+
+  std::uint64_t last_serial() const { return last_serial_; }
+  std::uint64_t refused() const { return refused_; }
+
+ private:
+  struct Decision {
+    absl::Status status;
+    v1::Ticket ticket;
+    bool settled = false;
+  };
+  using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>;  // worker, incarnation, clock
+
+  // A worker has at most its pipeline's depth + 2 pushes open; 32 decisions cover every repetition.
+  static constexpr std::size_t kRemembered = 32;
+  void Forget(std::uint32_t worker, std::uint64_t incarnation);
+
+  std::uint64_t last_serial_ = 0;
+  std::uint64_t samples_ = 0;
+  std::uint64_t refused_ = 0;
+  std::map<Key, Decision> decisions_;
+};
+
+}  // namespace leeway

@@ -1,0 +1,293 @@
+#include "server/shard.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+
+Shard::Shard(const Options& options, Clock* clock, Executor* executor)
+    : options_(options), clock_(clock), executor_(executor) {}
+
+Shard::~Shard() { Shutdown("destroyed"); }
+
+void Shard::Run(Actions& actions) {
+  for (auto& action : actions) action();
+}
+
+void Shard::Shutdown(const std::string& reason) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    if (!shutdown_.empty()) return;
+    shutdown_ = reason;
+    for (auto& [id, held] : held_) {
+      clock_->Cancel(held->timer);
+      actions.push_back([done = std::move(held->done), reason] {
+        done(absl::UnavailableError("shard: shutting down: " + reason), {});
+      });
+    }
+    held_.clear();
+  }
+  Run(actions);
+}
+
+v1::RunState Shard::state() {
+  MutexLock lock(mu_);
+  return state_;
+}
+
+std::shared_ptr<BlockStore> Shard::store() {
+  MutexLock lock(mu_);
+  return weights_ready_ ? store_ : nullptr;
+}
+
+// --- Members ---------------------------------------------------------------------------------------------
+
+void Shard::InstallMember(const v1::Member& member) {
+  const WorkerId id = member.worker_id();
+  auto it = members_.find(id);
+  const bool same = it != members_.end() && it->second.proto.incarnation() == member.incarnation();
+  if (!same && it != members_.end()) RemoveMember(id);
+  const v1::MemberState was = same ? it->second.proto.state() : v1::OBSERVER;
+  MemberInfo& info = members_[id];
+  info.proto = member;
+  switch (member.state()) {
+    case v1::JOINING:
+      // At the own minimum: it holds the gate until its entry clock is known on all shards.
+      if (!same || was != v1::JOINING) clocks_.Install(id, clocks_.Min(), true);
+      break;
+    case v1::LIVE:
+      if (!same || was != v1::LIVE) {
+        info.window.JumpTo(member.entry_clock(), v1::DROPPED);
+        clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
+      }
+      break;
+    case v1::PARKED:
+      clocks_.Install(id, clocks_.Get(id), false);
+      break;
+    default:
+      clocks_.Remove(id);
+  }
+}
+
+void Shard::RemoveMember(WorkerId worker) {
+  const auto it = members_.find(worker);
+  if (it == members_.end()) return;
+  const PushWindow& window = it->second.window;
+  if (aggregation() == v1::EACH) {
+    for (std::uint64_t step = window.clock(); step < window.highest(); ++step) {
+      if (window.Started(step)) stats_.set_pushes_partial(stats_.pushes_partial() + 1);
+    }
+  }
+  open_pushes_.erase(open_pushes_.lower_bound({worker, 0}), open_pushes_.upper_bound({worker, ~std::uint64_t{0}}));
+  clocks_.Remove(worker);
+  members_.erase(it);
+}
+
+absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
+  ASSIGN_OR_RETURN(const Manifest manifest, Manifest::FromProto(snapshot.manifest()));
+  ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
+  if (manifest.fingerprint() != snapshot.model_fingerprint() ||
+      placement.block_elements() != snapshot.block_elements()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the coordinator computes model fingerprint ", absl::Hex(snapshot.model_fingerprint()), " and blocks of ",
+        snapshot.block_elements(), " elements; this shard ", absl::Hex(manifest.fingerprint()), " and ",
+        placement.block_elements(), ": the binaries differ"));
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<BlockStore> store,
+                   BlockStore::Make(manifest, placement, options_.index, snapshot.policy()));
+  if (!snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
+  MutexLock lock(mu_);
+  fingerprint_ = manifest.fingerprint();
+  placement_ = placement;
+  store_ = std::move(store);
+  weights_ready_ = !snapshot.await_weights() || store_->num_blocks() == 0;
+  if (!weights_ready_) {
+    for (std::uint64_t b = options_.index; b < placement.num_blocks(); b += options_.num_shards) {
+      missing_blocks_.insert(b);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
+  bool new_model = false;
+  {
+    MutexLock lock(mu_);
+    if (run_id_ != 0 && run_id_ != snapshot.run_id()) {
+      return absl::FailedPreconditionError(absl::StrCat("this shard belongs to run ", absl::Hex(run_id_),
+                                                        ", the coordinator runs ", absl::Hex(snapshot.run_id())));
+    }
+    if (snapshot.sequence() < sequence_) return absl::OkStatus();  // an answer that was overtaken
+    if (fingerprint_ != 0 && snapshot.model_fingerprint() != fingerprint_) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("this shard holds model ", absl::Hex(fingerprint_), ", the coordinator's is ",
+                       absl::Hex(snapshot.model_fingerprint())));
+    }
+    new_model = fingerprint_ == 0 && snapshot.model_fingerprint() != 0;
+  }
+  if (new_model) RETURN_IF_ERROR(InstallModel(snapshot));
+
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    run_id_ = snapshot.run_id();
+    sequence_ = snapshot.sequence();
+    membership_epoch_ = snapshot.membership_epoch();
+    policy_ = snapshot.policy();
+    state_ = snapshot.state();
+    mean_samples_ = snapshot.mean_samples();
+    // Who is gone leaves first: what it held must not count as held by who comes.
+    std::set<WorkerId> named;
+    for (const v1::Member& member : snapshot.members()) named.insert(member.worker_id());
+    std::vector<WorkerId> gone;
+    for (const auto& [id, info] : members_) {
+      if (named.count(id) == 0) gone.push_back(id);
+    }
+    for (WorkerId id : gone) RemoveMember(id);
+    // Who is live before who is joining: a joiner enters at the minimum of the others.
+    for (const v1::MemberState state : {v1::LIVE, v1::PARKED, v1::OBSERVER, v1::JOINING}) {
+      for (const v1::Member& member : snapshot.members()) {
+        if (member.state() == state) InstallMember(member);
+      }
+    }
+    for (std::uint64_t serial : snapshot.void_tickets()) tickets_.Settle(serial);
+    for (const v1::RoundClose& close : snapshot.closes()) {
+      const std::uint64_t next =
+          closes_.empty() ? open_round_ + (closing_ ? 1 : 0) : closes_.back().round() + 1;
+      if (close.round() == next) closes_.push_back(close);
+    }
+    StartClose(&actions);
+    Pump(&actions);
+  }
+  Run(actions);
+  return absl::OkStatus();
+}
+
+v1::WatchRequest Shard::Describe() {
+  MutexLock lock(mu_);
+  v1::WatchRequest request;
+  request.set_shard_index(options_.index);
+  request.set_num_shards(options_.num_shards);
+  request.set_generation(options_.generation);
+  request.set_known_sequence(sequence_);
+  request.set_run_id(run_id_);
+  request.set_protocol_version(kProtocolVersion);
+  request.set_closed_round(open_round_);
+  request.set_weights_ready(weights_ready_);
+  for (const auto& [id, info] : members_) {
+    if (info.proto.state() != v1::JOINING) continue;
+    v1::MemberClock& installed = *request.add_installed();
+    installed.set_worker_id(id);
+    installed.set_incarnation(info.proto.incarnation());
+    installed.set_clock(clocks_.Get(id));
+  }
+  v1::ShardStats& stats = *request.mutable_stats();
+  stats = stats_;
+  stats.set_version(version_);
+  stats.set_samples(samples_);
+  stats.set_held_bytes(rounds_.held_bytes());
+  stats.set_inflight_bytes(applying_bytes_);
+  *stats.mutable_gap() = gap_.ToProto();
+  *stats.mutable_delay() = delay_.ToProto();
+  return request;
+}
+
+// --- Checks ----------------------------------------------------------------------------------------------
+
+absl::StatusOr<Shard::StampCheck> Shard::CheckStamp(const v1::Stamp& stamp) const {
+  if (run_id_ != 0 && stamp.run_id() != run_id_) {
+    return absl::FailedPreconditionError(absl::StrCat("shard ", options_.index, ": this is run ", absl::Hex(run_id_),
+                                                      ", the request is of run ", absl::Hex(stamp.run_id())));
+  }
+  if (run_id_ == 0 || stamp.membership_epoch() > membership_epoch_) return StampCheck::kAhead;
+  const auto it = members_.find(stamp.worker_id());
+  if (it != members_.end() && it->second.proto.incarnation() == stamp.incarnation()) {
+    return it->second.proto.state() == v1::JOINING ? StampCheck::kAhead : StampCheck::kOk;
+  }
+  const std::string live =
+      it == members_.end() ? "none" : absl::StrCat(absl::Hex(it->second.proto.incarnation()));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "shard ", options_.index, ": incarnation ", absl::Hex(stamp.incarnation()), " of worker ", stamp.worker_id(),
+      " is no member at membership epoch ", membership_epoch_, " (live incarnation: ", live, "); join again"));
+}
+
+absl::Status Shard::CheckRun(const v1::BlockRun& run) const {
+  const bool ours = run.num_blocks() == 0 ||
+                    (run.first_block() % options_.num_shards == options_.index &&
+                     run.first_block() < placement_->num_blocks() &&
+                     run.num_blocks() <= store_->num_blocks() - store_->LocalIndex(run.first_block()));
+  if (ours) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "shard ", options_.index, " of ", options_.num_shards, " was asked for ", run.num_blocks(), " blocks from block ",
+      run.first_block(), "; it owns ", store_->num_blocks(), " of the ", placement_->num_blocks(),
+      " blocks, those with b mod ", options_.num_shards, " == ", options_.index));
+}
+
+// --- Waiting ---------------------------------------------------------------------------------------------
+
+bool Shard::Attempt(Held& held, Actions* actions) {
+  switch (held.kind) {
+    case Held::kPull:
+      return AttemptPull(held, actions);
+    case Held::kPush:
+      return AttemptPush(held, actions);
+    case Held::kPutWeights:
+      break;
+  }
+  return AttemptPutWeights(held, actions);
+}
+
+void Shard::Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) {
+  if (!shutdown_.empty()) {
+    actions->push_back([done = std::move(held->done), reason = shutdown_] {
+      done(absl::UnavailableError("shard: shutting down: " + reason), {});
+    });
+    return;
+  }
+  held->since = clock_->Now();
+  if (Attempt(*held, actions)) return;
+  const std::uint64_t id = next_held_++;
+  held->timer = clock_->RunAt(held->since + std::clamp(limit, absl::ZeroDuration(), kMaxHold),
+                              [this, id] { executor_->Post([this, id] { OnTimer(id); }); });
+  held_.emplace(id, std::move(held));
+}
+
+void Shard::Pump(Actions* actions) {
+  // An attempt may advance a clock and so ask for another pump: it is made after this one, not inside it.
+  pump_again_ = true;
+  if (pumping_) return;
+  pumping_ = true;
+  while (pump_again_) {
+    pump_again_ = false;
+    for (auto it = held_.begin(); it != held_.end();) {
+      if (Attempt(*it->second, actions)) {
+        clock_->Cancel(it->second->timer);
+        it = held_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  }
+  pumping_ = false;
+}
+
+void Shard::OnTimer(std::uint64_t id) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    const auto it = held_.find(id);
+    if (it == held_.end()) return;
+    const std::unique_ptr<Held> held = std::move(it->second);
+    held_.erase(it);
+    held->expired = true;  // so that the attempt answers one way or the other
+    Attempt(*held, &actions);
+  }
+  Run(actions);
+}
+
+}  // namespace leeway

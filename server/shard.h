@@ -1,0 +1,204 @@
+// Shard: one `ps` process's part of the cluster: the ParameterServer service behind the Transport seam.
+// It ties the plain objects (gate, clocks, push windows, round book) to the block store, and holds requests
+// that must wait.
+//
+// Thread safety: every public method, from any thread; none blocks. Replies are sent without the lock held.
+// Ownership: `clock` and `executor` outlive it. Destroy it after Shutdown and after the executor has run out.
+// Invariants: a request that is held takes neither a thread nor payload memory of a pull; it is answered at
+// its time limit at the latest. Chunks are applied on the executor, control state is under one mutex, and
+// no RPC is made from here.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/mutex.h"
+#include "common/rpc.h"
+#include "proto/coordinator.pb.h"
+#include "proto/parameter_server.pb.h"
+#include "server/block_store.h"
+#include "server/clock_table.h"
+#include "server/histogram.h"
+#include "server/push_window.h"
+#include "server/round_book.h"
+#include "server/staleness_gate.h"
+#include "server/ticket_watermark.h"
+
+namespace leeway {
+
+class Shard {
+ public:
+  struct Options {
+    std::uint32_t index = 0;
+    std::uint32_t num_shards = 1;
+    std::uint64_t generation = 1;  // random, of this process
+    // Gradients received and not yet applied (or, in rounds, not yet summed). Above it pushes are told to
+    // come back: a shard's memory stays bounded however many workers push.
+    std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
+  };
+  // The longest a request is held, whatever it asks for: below every client's deadline.
+  static constexpr absl::Duration kMaxHold = absl::Seconds(10);
+
+  Shard(const Options& options, Clock* clock, Executor* executor);
+  ~Shard();
+
+  // The ParameterServer service: `request` as it came; errors as docs/protocol.md says.
+  void Pull(const Buffer& request, ReplyCallback done);
+  void Push(const Buffer& request, ReplyCallback done);
+  void PushPull(const Buffer& request, ReplyCallback done);
+  void PutWeights(const Buffer& request, ReplyCallback done);
+
+  // Carries out a membership snapshot. Errors: FAILED_PRECONDITION (another run, model or placement than
+  // before), RESOURCE_EXHAUSTED (no memory for the weights); the shard is then of no use.
+  absl::Status ApplySnapshot(const v1::WatchReply& snapshot);
+  // What the next WatchMembership call says of this shard.
+  v1::WatchRequest Describe();
+  // Whole pushes of the open round, for ReportRound; empty outside rounds.
+  v1::ReportRoundRequest DescribeRound();
+  // Called (without the lock) when DescribeRound has something new. Set before the first request.
+  void set_on_round(std::function<void()> on_round) { on_round_ = std::move(on_round); }
+
+  // Answers everything that is held with UNAVAILABLE, and every later request too.
+  void Shutdown(const std::string& reason);
+
+  v1::RunState state();
+  // The store once the model is known, else null (tests, export).
+  std::shared_ptr<BlockStore> store();
+
+ private:
+  // Things to do when the lock is released, in order: replies, mostly.
+  using Actions = std::vector<std::function<void()>>;
+
+  struct MemberInfo {
+    v1::Member proto;
+    PushWindow window;
+  };
+
+  // A pull or a push that waits.
+  struct Held {
+    enum Kind { kPull, kPush, kPutWeights } kind = kPull;
+    v1::PullRequest pull;
+    std::shared_ptr<Decoded<v1::PushRequest>> push;
+    std::shared_ptr<Decoded<v1::PutWeightsRequest>> weights;
+    ReplyCallback done;
+    // PushPull: the push's reply, waiting for the pull's.
+    std::shared_ptr<v1::PushReply> push_reply;
+    Instant since;
+    std::uint64_t timer = 0;
+    std::set<WorkerId> waited_for;
+    bool expired = false;
+  };
+
+  // shard.cc: members and waiting.
+  void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
+  void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
+  absl::Status InstallModel(const v1::WatchReply& snapshot) LEEWAY_EXCLUDES(mu_);
+  enum class StampCheck { kOk, kAhead };
+  absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+  absl::Status CheckRun(const v1::BlockRun& run) const LEEWAY_REQUIRES(mu_);
+  void Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) LEEWAY_REQUIRES(mu_);
+  bool Attempt(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void Pump(Actions* actions) LEEWAY_REQUIRES(mu_);
+  void OnTimer(std::uint64_t id);
+  static void Run(Actions& actions);
+  v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
+
+  // shard_pull.cc
+  bool AttemptPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void ReplyToPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions)
+      LEEWAY_REQUIRES(mu_);
+  void SendCopy(std::shared_ptr<Held> held, v1::PullReply reply) LEEWAY_EXCLUDES(mu_);
+  GateAnswer AskGateFor(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
+  static void FinishPull(const Held& held, v1::PullReply reply, Buffer payload);
+
+  // shard_push.cc
+  struct ChunkJob {
+    std::shared_ptr<Decoded<v1::PushRequest>> push;
+    ReplyCallback done;
+    std::shared_ptr<BlockStore> store;
+    double rate = 0;
+  };
+  void StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done);
+  bool AttemptPush(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckPush(const Decoded<v1::PushRequest>& push) const LEEWAY_REQUIRES(mu_);
+  void AcceptPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void RunChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
+  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) LEEWAY_EXCLUDES(mu_);
+  void AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
+  double RateFor(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_);
+  v1::PushReply PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const
+      LEEWAY_REQUIRES(mu_);
+  bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+
+  // shard_round.cc
+  void StartClose(Actions* actions) LEEWAY_REQUIRES(mu_);
+  void RunClose(std::uint32_t chunk) LEEWAY_EXCLUDES(mu_);
+  void FinishClose(Actions* actions) LEEWAY_REQUIRES(mu_);
+  std::vector<WorkerId> MissingInRound() const LEEWAY_REQUIRES(mu_);
+
+  const Options options_;
+  Clock* const clock_;
+  Executor* const executor_;
+  std::function<void()> on_round_;
+
+  Mutex mu_;
+  std::string shutdown_ LEEWAY_GUARDED_BY(mu_);  // not empty: the reason
+  // The snapshot carried out last.
+  std::uint64_t run_id_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t sequence_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t membership_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
+  v1::Policy policy_ LEEWAY_GUARDED_BY(mu_);
+  v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
+  double mean_samples_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // The model, once a worker has brought it.
+  std::uint64_t fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::optional<Placement> placement_ LEEWAY_GUARDED_BY(mu_);
+  std::shared_ptr<BlockStore> store_ LEEWAY_GUARDED_BY(mu_);
+  std::set<std::uint64_t> missing_blocks_ LEEWAY_GUARDED_BY(mu_);  // that PutWeights has not brought
+  bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
+  // Members and their pushes.
+  std::map<WorkerId, MemberInfo> members_ LEEWAY_GUARDED_BY(mu_);
+  ClockTable clocks_ LEEWAY_GUARDED_BY(mu_);
+  TicketWatermark tickets_ LEEWAY_GUARDED_BY(mu_);
+  std::map<std::pair<WorkerId, std::uint64_t>, v1::PushRequest> open_pushes_ LEEWAY_GUARDED_BY(mu_);  // headers
+  std::map<std::tuple<WorkerId, std::uint64_t, std::uint32_t>, std::vector<ReplyCallback>> duplicates_
+      LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t version_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // Rounds.
+  RoundBook rounds_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
+  struct Closing {
+    v1::RoundClose close;
+    RoundBook::Contributions contributions;
+    double rate = 0;
+    std::uint32_t chunks_left = 0;
+  };
+  std::optional<Closing> closing_ LEEWAY_GUARDED_BY(mu_);
+  std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);
+  std::uint32_t copies_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.
+  std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;
+  bool pumping_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool pump_again_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::uint64_t applying_bytes_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // Statistics.
+  v1::ShardStats stats_ LEEWAY_GUARDED_BY(mu_);
+  LinearHistogram gap_ LEEWAY_GUARDED_BY(mu_);
+  LinearHistogram delay_ LEEWAY_GUARDED_BY(mu_);
+};
+
+}  // namespace leeway

@@ -1,0 +1,178 @@
+// Shard: pulls. The gate decides, the block store answers.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/shard.h"
+
+namespace leeway {
+
+void Shard::Pull(const Buffer& request, ReplyCallback done) {
+  auto held = std::make_unique<Held>();
+  if (absl::Status status = DecodeMessage(request, &held->pull); !status.ok()) return done(status, {});
+  held->done = std::move(done);
+  const absl::Duration limit = absl::Milliseconds(held->pull.wait_millis());
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    Hold(std::move(held), limit, &actions);
+  }
+  Run(actions);
+}
+
+void Shard::PushPull(const Buffer& request, ReplyCallback done) {
+  v1::PushPullRequest both;
+  auto push = std::make_shared<Decoded<v1::PushRequest>>();
+  if (absl::Status status = DecodeMessage(request, &both, &push->payload); !status.ok()) return done(status, {});
+  push->message = both.push();
+  // The push's reply comes first; then the pull is tried once, with the push in it when it could be applied.
+  StartPush(push, [this, pull = both.pull(), done = std::move(done)](absl::Status status, Buffer bytes) {
+    if (!status.ok()) return done(status, {});
+    auto held = std::make_unique<Held>();
+    held->pull = pull;
+    held->push_reply = std::make_shared<v1::PushReply>();
+    if (absl::Status decoded = DecodeMessage(bytes, held->push_reply.get()); !decoded.ok()) return done(decoded, {});
+    held->done = done;
+    held->expired = true;  // the push is not made to wait for the gate
+    Actions actions;
+    {
+      MutexLock lock(mu_);
+      Hold(std::move(held), absl::ZeroDuration(), &actions);
+    }
+    Run(actions);
+  });
+}
+
+GateAnswer Shard::AskGateFor(const v1::PullRequest& pull) const {
+  const GateRequest request{pull.stamp().worker_id(), pull.clock(), pull.own_clock()};
+  if (aggregation() == v1::ROUND) return AskRoundGate(open_round_, MissingInRound(), request);
+  return AskGate(clocks_, policy_.staleness_bound(), request);
+}
+
+bool Shard::AttemptPull(Held& held, Actions* actions) {
+  const v1::PullRequest& pull = held.pull;
+  const absl::StatusOr<StampCheck> stamp = CheckStamp(pull.stamp());
+  if (!stamp.ok()) {
+    actions->push_back([done = std::move(held.done), status = stamp.status()] { done(status, {}); });
+    return true;
+  }
+  std::vector<WorkerId> waits_for;
+  std::string reason;
+  if (*stamp == StampCheck::kAhead) {
+    reason = absl::StrCat("shard ", options_.index, " has not heard of membership epoch ",
+                          pull.stamp().membership_epoch(), " yet");
+  } else if (!weights_ready_) {
+    reason = absl::StrCat("shard ", options_.index, " waits for its initial weights: ", missing_blocks_.size(),
+                          " blocks are missing");
+  } else {
+    if (absl::Status status = CheckRun(pull.run()); !status.ok()) {
+      actions->push_back([done = std::move(held.done), status] { done(status, {}); });
+      return true;
+    }
+    const bool observer = members_.at(pull.stamp().worker_id()).proto.state() == v1::OBSERVER;
+    // At the end no step is started, but evaluators read on.
+    if (state_ >= v1::FINISHING && !observer) {
+      PullNotYet(held, {}, "the run is ending", actions);
+      return true;
+    }
+    if (version_ < pull.min_version() && !(state_ >= v1::FINISHING)) {
+      reason = absl::StrCat("shard ", options_.index, " is at version ", version_, ", asked for ", pull.min_version());
+    } else if (observer) {
+      ReplyToPull(held, actions);
+      return true;
+    } else {
+      GateAnswer answer = AskGateFor(pull);
+      if (answer.admitted) {
+        ReplyToPull(held, actions);
+        return true;
+      }
+      held.waited_for.insert(answer.waits_for.begin(), answer.waits_for.end());
+      waits_for = std::move(answer.waits_for);
+      reason = absl::StrCat("shard ", options_.index, ": the gate is shut for clock ", pull.clock());
+    }
+  }
+  if (!held.expired) return false;
+  PullNotYet(held, waits_for, reason, actions);
+  return true;
+}
+
+void Shard::PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions) {
+  v1::PullReply reply;
+  reply.set_version(version_);
+  reply.set_generation(options_.generation);
+  reply.set_open_round(open_round_);
+  reply.set_min_clock(clocks_.Min());
+  reply.set_finishing(state_ >= v1::FINISHING);
+  reply.set_gate_wait_micros(static_cast<std::uint64_t>(absl::ToInt64Microseconds(clock_->Now() - held.since)));
+  reply.mutable_not_yet()->set_reason(reason);
+  for (WorkerId worker : on) {
+    v1::Waiting& waiting = *reply.mutable_not_yet()->add_on();
+    waiting.set_worker_id(worker);
+    waiting.set_clock(clocks_.Get(worker));
+  }
+  actions->push_back([held = std::make_shared<Held>(std::move(held)), reply = std::move(reply)] {
+    FinishPull(*held, reply, {});
+  });
+}
+
+void Shard::ReplyToPull(Held& held, Actions* actions) {
+  const v1::PullRequest& pull = held.pull;
+  v1::PullReply reply;
+  reply.set_version(version_);
+  reply.set_generation(options_.generation);
+  reply.set_ticket_watermark(tickets_.value());
+  reply.set_min_clock(clocks_.Min());
+  reply.set_open_round(open_round_);
+  *reply.mutable_run() = pull.run();
+  reply.set_encoding(v1::F32);
+  if (!held.waited_for.empty()) {
+    reply.set_gate_wait_micros(static_cast<std::uint64_t>(absl::ToInt64Microseconds(clock_->Now() - held.since)));
+    stats_.set_pulls_blocked(stats_.pulls_blocked() + 1);
+  }
+  for (WorkerId worker : held.waited_for) {
+    v1::Waiting& waiting = *reply.add_waited_for();
+    waiting.set_worker_id(worker);
+    waiting.set_clock(clocks_.Get(worker));
+  }
+  // Once per step and shard, not per chunk.
+  if (pull.run().first_block() == options_.index && !pull.copy()) gap_.Add(clocks_.Gap());
+  const ChunkRun run{pull.run().first_block(), pull.run().num_blocks()};
+  auto kept = std::make_shared<Held>(std::move(held));
+  stats_.set_pull_bytes(stats_.pull_bytes() + placement_->RunElements(run) * sizeof(float));
+  if (kept->pull.copy()) {
+    // Between the copy's version and its bytes no round may be applied: StartClose waits for it.
+    ++copies_under_way_;
+    actions->push_back([this, kept, reply = std::move(reply)] {
+      executor_->Post([this, kept, reply] { SendCopy(kept, reply); });
+    });
+    return;
+  }
+  actions->push_back([kept, reply = std::move(reply), payload = store_->ReadLive(run)] {
+    FinishPull(*kept, reply, payload);
+  });
+}
+
+void Shard::SendCopy(std::shared_ptr<Held> held, v1::PullReply reply) {
+  const std::shared_ptr<BlockStore> blocks = store();
+  const ChunkRun run{reply.run().first_block(), reply.run().num_blocks()};
+  Buffer copy = run.num_blocks == 0 ? Buffer() : blocks->ReadCopy(run);
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    --copies_under_way_;
+    StartClose(&actions);
+  }
+  FinishPull(*held, std::move(reply), std::move(copy));
+  Run(actions);
+}
+
+void Shard::FinishPull(const Held& held, v1::PullReply reply, Buffer payload) {
+  if (held.push_reply == nullptr) return held.done(absl::OkStatus(), EncodeMessage(reply, payload));
+  v1::PushPullReply both;
+  *both.mutable_push() = *held.push_reply;
+  *both.mutable_pull() = std::move(reply);
+  held.done(absl::OkStatus(), EncodeMessage(both, payload));
+}
+
+}  // namespace leeway

@@ -1,0 +1,376 @@
+// Shard: pushes and initial weights. Control state changes under the lock; floats are touched on the executor.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/retry.h"
+#include "kernels/finite.h"
+#include "kernels/schedule.h"
+#include "server/shard.h"
+
+namespace leeway {
+namespace {
+
+// What a worker whose push met a full budget waits: about the time that one chunk takes to apply, tenfold.
+constexpr absl::Duration kBudgetRetry = absl::Milliseconds(20);
+
+bool NeedsTicket(const v1::Policy& policy) {
+  return policy.aggregation() == v1::EACH && (policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY);
+}
+
+bool IsNull(const v1::PushRequest& push) { return push.null_verdict() != v1::VERDICT_NONE; }
+
+// The index of the first non-finite float of `payload`, or its count.
+std::size_t FirstNonFiniteIn(const Buffer& payload) {
+  constexpr std::size_t kPiece = 16 * 1024;  // floats: the copies of split payloads stay in the cache
+  thread_local std::vector<float> scratch(kPiece);
+  const std::size_t count = payload.size() / sizeof(float);
+  for (std::size_t at = 0; at < count; at += kPiece) {
+    const std::size_t n = std::min(kPiece, count - at);
+    const std::size_t bad = FirstNonFinite(payload.Floats(at * sizeof(float), n, scratch.data()), n);
+    if (bad < n) return at + bad;
+  }
+  return count;
+}
+
+absl::Status CheckPayload(const Placement& placement, const v1::BlockRun& run, const Buffer& payload,
+                          const std::string& what) {
+  const std::uint64_t expected = placement.RunElements({run.first_block(), run.num_blocks()}) * sizeof(float);
+  if (payload.size() == expected) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " of ", payload.size(), " bytes for ", run.num_blocks(),
+                                                 " blocks from block ", run.first_block(), ", which hold ", expected));
+}
+
+void Reply(const ReplyCallback& done, const google::protobuf::Message& message) {
+  done(absl::OkStatus(), EncodeMessage(message));
+}
+
+}  // namespace
+
+void Shard::Push(const Buffer& request, ReplyCallback done) {
+  auto push = std::make_shared<Decoded<v1::PushRequest>>();
+  if (absl::Status status = DecodeMessage(request, &push->message, &push->payload); !status.ok()) {
+    return done(status, {});
+  }
+  StartPush(std::move(push), std::move(done));
+}
+
+void Shard::StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done) {
+  auto held = std::make_unique<Held>();
+  held->kind = Held::kPush;
+  held->push = std::move(push);
+  held->done = std::move(done);
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    Hold(std::move(held), kMaxHold / 10, &actions);
+  }
+  Run(actions);
+}
+
+absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
+  const v1::PushRequest& header = push.message;
+  if (NeedsTicket(policy_) && header.ticket().serial() == 0 && !IsNull(header)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("push of step ", header.clock(), " without a ticket; policy ", policy_.number(), " needs one"));
+  }
+  if (header.ticket().serial() != 0 && !(header.ticket().rate_scale() > 0 && header.ticket().rate_scale() <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("push with a ticket whose rate_scale is ",
+                                                   header.ticket().rate_scale(), "; allowed are values in (0, 1]"));
+  }
+  if (IsNull(header)) {
+    if (!v1::Verdict_IsValid(header.null_verdict()) || header.null_verdict() == v1::HELD || !push.payload.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("null push with verdict ", header.null_verdict(), " and ",
+                                                     push.payload.size(), " bytes of payload"));
+    }
+    return absl::OkStatus();
+  }
+  if (header.encoding() != v1::F32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("push in encoding ", header.encoding(), "; this shard understands 0 (f32)"));
+  }
+  const std::uint32_t chunks = placement_->ShardChunks(options_.index);
+  const ChunkRun run = placement_->Chunk(options_.index, header.chunk());
+  if (header.chunk_count() != chunks || header.chunk() >= chunks || header.run().first_block() != run.first_block ||
+      header.run().num_blocks() != run.num_blocks) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "push of chunk ", header.chunk(), " of ", header.chunk_count(), ": ", header.run().num_blocks(),
+        " blocks from block ", header.run().first_block(), "; shard ", options_.index, " has ", chunks,
+        " chunks, this one ", run.num_blocks, " blocks from block ", run.first_block));
+  }
+  return CheckPayload(*placement_, header.run(), push.payload, "gradient");
+}
+
+bool Shard::AttemptPush(Held& held, Actions* actions) {
+  const v1::PushRequest& header = held.push->message;
+  const absl::StatusOr<StampCheck> stamp = CheckStamp(header.stamp());
+  absl::Status status = stamp.status();
+  if (stamp.ok()) {
+    if (*stamp == StampCheck::kAhead || !weights_ready_) {
+      if (!held.expired) return false;
+      v1::PushReply reply = PushReplyFor(header, v1::VERDICT_NONE, false);
+      reply.mutable_not_yet()->set_reason(absl::StrCat(
+          "shard ", options_.index, weights_ready_ ? " is behind in membership epochs" : " has no weights yet"));
+      actions->push_back([done = std::move(held.done), reply = std::move(reply)] { Reply(done, reply); });
+      return true;
+    }
+    MemberInfo& member = members_.at(header.stamp().worker_id());
+    status = CheckPush(*held.push);
+    if (status.ok() && member.proto.state() == v1::OBSERVER) {
+      status = absl::FailedPreconditionError("push from an evaluator; it only reads");
+    }
+    if (status.ok() && aggregation() == v1::ROUND && header.clock() > open_round_ + 1) {
+      status = absl::OutOfRangeError(
+          absl::StrCat("push for round ", header.clock(), "; shard ", options_.index, " has round ", open_round_, " open"));
+    }
+    if (status.ok()) {
+      if (IsNull(header)) {
+        AcceptNullPush(held, member, actions);
+      } else {
+        AcceptPush(held, member, actions);
+      }
+      return true;
+    }
+  }
+  actions->push_back([done = std::move(held.done), status] { done(status, {}); });
+  return true;
+}
+
+v1::PushReply Shard::PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const {
+  v1::PushReply reply;
+  reply.set_verdict(verdict);
+  reply.set_version(version_);
+  reply.set_generation(options_.generation);
+  const auto member = members_.find(push.stamp().worker_id());
+  if (member != members_.end()) reply.set_own_clock(member->second.window.clock());
+  reply.set_open_round(open_round_ + (closing_ ? 1 : 0));
+  reply.set_duplicate(duplicate);
+  return reply;
+}
+
+double Shard::RateFor(const v1::PushRequest& push) const {
+  const bool ticket = push.ticket().serial() != 0;
+  const double rate = RateAt(policy_.schedule(), ticket ? push.ticket().samples_before() : samples_);
+  // Batches may differ: a push weighs by its samples, 1 for the live workers' mean.
+  const double weight = mean_samples_ > 0 ? push.samples() / mean_samples_ : 1.0;
+  return rate * weight * (ticket ? push.ticket().rate_scale() : 1.0);
+}
+
+void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
+  const v1::PushRequest& header = held.push->message;
+  const std::uint64_t bytes = held.push->payload.size();
+  absl::Status status;
+  if (applying_bytes_ + rounds_.held_bytes() + bytes > options_.max_held_bytes && applying_bytes_ > 0) {
+    status = WithRetryAfter(
+        absl::ResourceExhaustedError(absl::StrCat("shard ", options_.index, " holds ",
+                                                  applying_bytes_ + rounds_.held_bytes(), " bytes of gradients; limit ",
+                                                  options_.max_held_bytes)),
+        kBudgetRetry);
+    actions->push_back([done = std::move(held.done), status] { done(status, {}); });
+    return;
+  }
+  const absl::StatusOr<PushWindow::Seen> seen = member.window.Begin(header.clock(), header.chunk(), header.chunk_count());
+  if (!seen.ok()) {
+    actions->push_back([done = std::move(held.done), status = seen.status()] { done(status, {}); });
+    return;
+  }
+  if (seen->state == PushWindow::Seen::kApplying) {
+    stats_.set_chunks_duplicate(stats_.chunks_duplicate() + 1);
+    duplicates_[{header.stamp().worker_id(), header.clock(), header.chunk()}].push_back(std::move(held.done));
+    return;
+  }
+  if (seen->state == PushWindow::Seen::kDone) {
+    const bool late = seen->verdict == v1::DROPPED;  // a closed round: news, not a repetition
+    stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
+    if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
+    actions->push_back([done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] {
+      Reply(done, reply);
+    });
+    return;
+  }
+  applying_bytes_ += bytes;
+  stats_.set_push_bytes(stats_.push_bytes() + bytes);
+  open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
+  ChunkJob job{std::move(held.push), std::move(held.done), store_, RateFor(header)};
+  actions->push_back([this, job = std::move(job)] { executor_->Post([this, job] { RunChunk(job); }); });
+}
+
+void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
+  const v1::PushRequest& header = held.push->message;
+  if (absl::Status status = member.window.Settle(header.clock(), header.null_verdict()); !status.ok()) {
+    actions->push_back([done = std::move(held.done), status] { done(status, {}); });
+    return;
+  }
+  v1::Verdict verdict = header.null_verdict();
+  if (aggregation() == v1::ROUND) {
+    const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
+    if (late) {
+      verdict = v1::DROPPED;
+    } else if (rounds_.Settle(header.clock(), member.proto.rank())) {
+      if (on_round_) actions->push_back(on_round_);
+    }
+  } else {
+    open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
+    AdvanceClock(header.stamp().worker_id(), member, actions);
+  }
+  actions->push_back([done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] { Reply(done, reply); });
+}
+
+void Shard::RunChunk(const ChunkJob& job) {
+  const v1::PushRequest& header = job.push->message;
+  const Buffer& payload = job.push->payload;
+  const std::size_t bad = FirstNonFiniteIn(payload);
+  if (bad < payload.size() / sizeof(float)) {
+    return FinishChunk(job, v1::REFUSED,
+                       absl::InvalidArgumentError(absl::StrCat(
+                           "non-finite value at element ", bad, " of chunk ", header.chunk(), " in the push of step ",
+                           header.clock(), " by worker ", header.stamp().worker_id(), ": the chunk is refused")));
+  }
+  bool round = false;
+  {
+    MutexLock lock(mu_);
+    round = aggregation() == v1::ROUND;
+  }
+  if (round) return FinishChunk(job, v1::HELD, absl::OkStatus());
+  job.store->Apply({header.run().first_block(), header.run().num_blocks()}, payload, job.rate);
+  FinishChunk(job, v1::APPLIED, absl::OkStatus());
+}
+
+void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) {
+  const v1::PushRequest& header = job.push->message;
+  const WorkerId worker = header.stamp().worker_id();
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    applying_bytes_ -= job.push->payload.size();
+    std::vector<ReplyCallback> waiting;
+    if (const auto it = duplicates_.find({worker, header.clock(), header.chunk()}); it != duplicates_.end()) {
+      waiting = std::move(it->second);
+      duplicates_.erase(it);
+    }
+    if (verdict == v1::REFUSED) stats_.set_chunks_nonfinite(stats_.chunks_nonfinite() + 1);
+    const auto it = members_.find(worker);
+    if (it == members_.end() || it->second.proto.incarnation() != header.stamp().incarnation()) {
+      status = CheckStamp(header.stamp()).status();
+    } else {
+      MemberInfo& member = it->second;
+      if (aggregation() == v1::ROUND) {
+        const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
+        bool whole = false;
+        if (late) {
+          verdict = v1::DROPPED;
+        } else if (verdict == v1::REFUSED) {
+          whole = rounds_.AddRefused(header.clock(), member.proto.rank(), header.chunk(), header.chunk_count());
+        } else {
+          whole = rounds_.Add(header.clock(), member.proto.rank(), header.samples(), header.chunk(),
+                              header.chunk_count(), job.push->payload);
+        }
+        if (whole && on_round_) actions.push_back(on_round_);
+      }
+      member.window.Finish(header.clock(), header.chunk(), verdict);
+      if (aggregation() == v1::EACH) AdvanceClock(worker, member, &actions);
+    }
+    const v1::PushReply reply = PushReplyFor(header, verdict, false);
+    waiting.push_back(job.done);
+    for (ReplyCallback& done : waiting) {
+      actions.push_back([done = std::move(done), reply, status] {
+        if (status.ok()) return Reply(done, reply);
+        done(status, {});
+      });
+    }
+  }
+  Run(actions);
+}
+
+void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) {
+  const std::vector<PushWindow::Step> whole = member.window.TakeWhole();
+  if (whole.empty()) return;
+  for (const PushWindow::Step& step : whole) {
+    const auto header = open_pushes_.find({worker, step.step});
+    if (header == open_pushes_.end()) continue;
+    const v1::PushRequest& push = header->second;
+    if (step.any_applied) {
+      // Versions count within one generation; a read of an earlier one has no delay to speak of.
+      const bool comparable = push.read_generation() == options_.generation && push.read_version() <= version_;
+      const std::uint64_t measured = comparable ? version_ - push.read_version() : 0;
+      delay_.Add(push.ticket().serial() != 0 ? push.ticket().delay() : measured);
+      ++version_;
+      samples_ += push.samples();
+      stats_.set_pushes_applied(stats_.pushes_applied() + 1);
+    } else if (step.verdict == v1::REFUSED) {
+      stats_.set_pushes_refused(stats_.pushes_refused() + 1);
+    }
+    if (step.partial) stats_.set_pushes_partial(stats_.pushes_partial() + 1);
+    if (push.ticket().serial() != 0) tickets_.Settle(push.ticket().serial());
+    open_pushes_.erase(header);
+  }
+  clocks_.Advance(worker, member.window.clock());
+  Pump(actions);
+}
+
+void Shard::PutWeights(const Buffer& request, ReplyCallback done) {
+  auto held = std::make_unique<Held>();
+  held->kind = Held::kPutWeights;
+  held->weights = std::make_shared<Decoded<v1::PutWeightsRequest>>();
+  if (absl::Status status = DecodeMessage(request, &held->weights->message, &held->weights->payload); !status.ok()) {
+    return done(status, {});
+  }
+  held->done = std::move(done);
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    Hold(std::move(held), kMaxHold, &actions);
+  }
+  Run(actions);
+}
+
+bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
+  const v1::BlockRun run = held.weights->message.run();
+  const absl::StatusOr<StampCheck> stamp = CheckStamp(held.weights->message.stamp());
+  absl::Status status = stamp.status();
+  if (stamp.ok() && (*stamp == StampCheck::kAhead || store_ == nullptr)) {
+    if (!held.expired) return false;
+    status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " is behind in membership epochs"));
+  }
+  if (status.ok() && !weights_ready_) {
+    status = CheckRun(run);
+    if (status.ok()) status = CheckPayload(*placement_, run, held.weights->payload, "weights");
+  }
+  if (!status.ok() || weights_ready_) {
+    actions->push_back([done = std::move(held.done), status] {
+      v1::PutWeightsReply reply;
+      reply.set_complete(true);
+      if (status.ok()) return Reply(done, reply);
+      done(status, {});
+    });
+    return true;
+  }
+  actions->push_back([this, weights = held.weights, done = std::move(held.done), store = store_, run] {
+    executor_->Post([this, weights, done, store, run] {
+      const std::size_t bad = FirstNonFiniteIn(weights->payload);
+      if (bad < weights->payload.size() / sizeof(float)) {
+        return done(absl::InvalidArgumentError(absl::StrCat("initial weights: non-finite value at element ", bad,
+                                                            " of the blocks from block ", run.first_block())),
+                    {});
+      }
+      store->Write({run.first_block(), run.num_blocks()}, weights->payload);
+      Actions after;
+      v1::PutWeightsReply reply;
+      {
+        MutexLock lock(mu_);
+        for (std::uint32_t i = 0; i < run.num_blocks(); ++i) {
+          missing_blocks_.erase(run.first_block() + std::uint64_t{i} * options_.num_shards);
+        }
+        weights_ready_ = missing_blocks_.empty();
+        reply.set_complete(weights_ready_);
+        if (weights_ready_) Pump(&after);
+      }
+      Reply(done, reply);
+      Run(after);
+    });
+  });
+  return true;
+}
+
+}  // namespace leeway

@@ -1,0 +1,109 @@
+// Shard: rounds. The coordinator closes them; here the sum is taken, chunk by chunk, on the executor.
+#include <utility>
+
+#include "kernels/schedule.h"
+#include "server/shard.h"
+
+namespace leeway {
+
+v1::ReportRoundRequest Shard::DescribeRound() {
+  MutexLock lock(mu_);
+  v1::ReportRoundRequest request;
+  request.set_shard_index(options_.index);
+  request.set_run_id(run_id_);
+  request.set_round(open_round_);
+  if (aggregation() != v1::ROUND || closing_) return request;
+  for (v1::RoundContribution& contribution : rounds_.Whole(open_round_)) {
+    *request.add_complete() = std::move(contribution);
+  }
+  return request;
+}
+
+std::vector<WorkerId> Shard::MissingInRound() const {
+  std::vector<WorkerId> missing;
+  for (const auto& [id, member] : members_) {
+    const bool expected = member.proto.state() == v1::LIVE && member.proto.entry_clock() <= open_round_;
+    if (expected && !rounds_.IsWhole(open_round_, member.proto.rank())) missing.push_back(id);
+  }
+  return missing;
+}
+
+void Shard::StartClose(Actions* actions) {
+  if (closing_ || copies_under_way_ > 0 || closes_.empty() || closes_.front().round() != open_round_) return;
+  closing_.emplace();
+  closing_->close = std::move(closes_.front());
+  closes_.pop_front();
+  closing_->contributions = rounds_.Take(open_round_);
+  closing_->rate = RateAt(policy_.schedule(), samples_);
+  const std::uint32_t chunks = placement_->ShardChunks(options_.index);
+  if (closing_->close.samples() == 0 || store_->num_blocks() == 0) {
+    FinishClose(actions);
+    return;
+  }
+  closing_->chunks_left = chunks;
+  for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
+    actions->push_back([this, chunk] { executor_->Post([this, chunk] { RunClose(chunk); }); });
+  }
+}
+
+void Shard::RunClose(std::uint32_t chunk) {
+  std::vector<BlockStore::Term> terms;
+  std::vector<Buffer> gradients;
+  std::shared_ptr<BlockStore> store;
+  ChunkRun run;
+  double rate = 0;
+  {
+    MutexLock lock(mu_);
+    store = store_;
+    run = placement_->Chunk(options_.index, chunk);
+    rate = closing_->rate;
+    const auto divisor = static_cast<double>(closing_->close.samples());
+    gradients.reserve(closing_->close.ranks().size());
+    for (std::uint32_t rank : closing_->close.ranks()) {  // ascending
+      const RoundBook::Contribution& contribution = closing_->contributions[rank];
+      if (chunk >= contribution.chunks.size()) continue;
+      gradients.push_back(contribution.chunks[chunk]);
+      terms.push_back({static_cast<float>(static_cast<double>(contribution.samples) / divisor), &gradients.back()});
+    }
+  }
+  store->ApplySum(run, terms, rate);
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    if (--closing_->chunks_left == 0) FinishClose(&actions);
+  }
+  Run(actions);
+}
+
+void Shard::FinishClose(Actions* actions) {
+  const v1::RoundClose& close = closing_->close;
+  std::set<std::uint32_t> contributors(close.ranks().begin(), close.ranks().end());
+  for (auto& [id, member] : members_) {
+    if (member.proto.state() != v1::LIVE || member.proto.entry_clock() > open_round_) continue;
+    const bool contributed = contributors.count(member.proto.rank()) > 0;
+    member.window.JumpTo(open_round_ + 1, contributed ? v1::APPLIED : v1::DROPPED);
+    clocks_.Advance(id, open_round_ + 1);
+    open_pushes_.erase(open_pushes_.lower_bound({id, 0}), open_pushes_.upper_bound({id, open_round_}));
+  }
+  // A push that was held but not named is dropped, and counted.
+  for (const auto& [rank, contribution] : closing_->contributions) {
+    const bool contributed = contributors.count(rank) > 0;
+    if (contributed) {
+      stats_.set_pushes_applied(stats_.pushes_applied() + 1);
+      delay_.Add(0);
+    } else if (contribution.refused) {
+      stats_.set_pushes_refused(stats_.pushes_refused() + 1);
+    } else if (!contribution.null) {
+      stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
+    }
+  }
+  samples_ += close.samples();
+  ++open_round_;
+  version_ = open_round_;
+  closing_.reset();
+  Pump(actions);          // copies asked for at this version are counted before the next round may start
+  StartClose(actions);
+  if (on_round_ && !rounds_.Whole(open_round_).empty()) actions->push_back(on_round_);
+}
+
+}  // namespace leeway
