@@ -14,13 +14,17 @@ class SystemClock final : public Clock {
  public:
   SystemClock() : thread_([this] { Loop(); }) {}
 
-  ~SystemClock() override {
+  ~SystemClock() override { Stop(); }
+
+  void Stop() override {
     {
       MutexLock lock(mu_);
       stopping_ = true;
+      timers_.clear();
+      due_.clear();
     }
     wake_.NotifyAll();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
 
   Instant Now() const override {
@@ -32,6 +36,7 @@ class SystemClock final : public Clock {
     {
       MutexLock lock(mu_);
       id = next_id_++;
+      if (stopping_) return id;
       timers_.emplace(std::pair(when, id), std::move(fn));
       due_[id] = when;
     }

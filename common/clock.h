@@ -33,10 +33,13 @@ class Clock {
 
   // Drops a timer that has not fired yet. Returns false when it has fired, is firing, or is unknown.
   virtual bool Cancel(std::uint64_t timer) = 0;
+
+  // Drops every timer, waits for one that is firing, and from now on takes none: after it, nothing that a
+  // timer would touch is touched.
+  virtual void Stop() = 0;
 };
 
-// The machine's monotonic clock, with one timer thread. Outstanding timers are dropped by the destructor,
-// which waits for a firing one.
+// The machine's monotonic clock, with one timer thread. The destructor calls Stop.
 std::unique_ptr<Clock> MakeSystemClock();
 
 }  // namespace leeway

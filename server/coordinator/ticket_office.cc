@@ -22,6 +22,12 @@ absl::StatusOr<v1::Ticket> TicketOffice::Open(const v1::Policy& policy, const v1
     return absl::InvalidArgumentError(absl::StrCat("ticket: weights read at serial ", request.read_serial(),
                                                    ", but the last serial given is ", last_serial_));
   }
+  const auto first = decisions_.lower_bound({request.stamp().worker_id(), request.stamp().incarnation(), 0});
+  const auto end = decisions_.upper_bound({request.stamp().worker_id(), request.stamp().incarnation(), kLast});
+  if (std::distance(first, end) >= static_cast<std::ptrdiff_t>(4 * kRemembered)) {
+    return absl::ResourceExhaustedError(absl::StrCat("ticket: worker ", request.stamp().worker_id(), " has ",
+                                                     std::distance(first, end), " pushes that it never committed"));
+  }
   Decision decision;
   const std::uint64_t delay = last_serial_ - request.read_serial();
   if (policy.max_delay() >= 0 && delay >= static_cast<std::uint64_t>(policy.max_delay())) {

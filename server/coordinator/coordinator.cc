@@ -1,0 +1,321 @@
+#include "server/coordinator/coordinator.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(100);
+constexpr absl::Duration kComplainEvery = absl::Seconds(10);
+
+}  // namespace
+
+Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorLog* log)
+    : options_(options),
+      clock_(clock),
+      executor_(executor),
+      log_(log),
+      membership_({options.num_shards, std::max(1u, options.policy.num_workers()),
+                   options.policy.data_sharing() == v1::STATIC || options.policy.aggregation() == v1::ROUND,
+                   options.lease}),
+      rounds_(options.num_shards, options.policy.round_quorum()),
+      stop_(options.policy.stop()),
+      shards_(options.num_shards) {
+  MutexLock lock(mu_);
+  Publish();
+}
+
+Coordinator::~Coordinator() { Shutdown("destroyed"); }
+
+void Coordinator::Run(Actions& actions) {
+  for (auto& action : actions) action();
+}
+
+void Coordinator::Start() {
+  MutexLock lock(mu_);
+  last_tick_ = last_complaint_ = clock_->Now();
+  ScheduleTick();
+}
+
+void Coordinator::Shutdown(const std::string& reason) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    if (!shutdown_.empty()) return;
+    shutdown_ = reason;
+    clock_->Cancel(tick_timer_);
+    for (auto& [id, held] : held_) {
+      clock_->Cancel(held->timer);
+      actions.push_back([done = std::move(held->done), reason] {
+        done(absl::UnavailableError("coordinator: shutting down: " + reason), {});
+      });
+    }
+    held_.clear();
+  }
+  Run(actions);
+}
+
+bool Coordinator::Over() {
+  MutexLock lock(mu_);
+  return state_ == v1::FINISHED && std::all_of(shards_.begin(), shards_.end(), [this](const ShardInfo& shard) {
+           return shard.acknowledged >= snapshot_.sequence();
+         });
+}
+
+v1::RunState Coordinator::state() {
+  MutexLock lock(mu_);
+  return state_;
+}
+
+template <typename Request>
+void Coordinator::Parse(const Buffer& bytes, const ReplyCallback& done,
+                        void (Coordinator::*serve)(const Request&, ReplyCallback)) {
+  Request request;
+  if (absl::Status status = DecodeMessage(bytes, &request); !status.ok()) return done(status, {});
+  (this->*serve)(request, done);
+}
+
+void Coordinator::Handle(const std::string& method, const Buffer& request, ReplyCallback done) {
+  {
+    MutexLock lock(mu_);
+    if (!shutdown_.empty()) {
+      executor_->Post([done, reason = shutdown_] {
+        done(absl::UnavailableError("coordinator: shutting down: " + reason), {});
+      });
+      return;
+    }
+  }
+  if (method == "Join") return Parse(request, done, &Coordinator::Join);
+  if (method == "Heartbeat") return Parse(request, done, &Coordinator::Heartbeat);
+  if (method == "Leave") return Parse(request, done, &Coordinator::Leave);
+  if (method == "WatchMembership") return Parse(request, done, &Coordinator::Watch);
+  if (method == "ReportRound") return Parse(request, done, &Coordinator::ReportRound);
+  if (method == "OpenPush") return Parse(request, done, &Coordinator::OpenPush);
+  if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
+  if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
+  if (method == "ReportProgress") return Parse(request, done, &Coordinator::ReportProgress);
+  if (method == "GetStatus") return Parse(request, done, &Coordinator::GetStatus);
+  done(absl::UnimplementedError("coordinator: no method '" + method + "'"), {});
+}
+
+// --- Waiting ---------------------------------------------------------------------------------------------
+
+bool Coordinator::Attempt(Held& held, Actions* actions) {
+  switch (held.kind) {
+    case Held::kJoin:
+      return AttemptJoin(held, actions);
+    case Held::kWatch:
+      return AttemptWatch(held, actions);
+    case Held::kAcquire:
+      break;
+  }
+  return AttemptAcquire(held, actions);
+}
+
+void Coordinator::Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) {
+  const std::uint64_t id = next_held_++;
+  held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), kMaxHold),
+                              [this, id] { executor_->Post([this, id] { OnTimer(id); }); });
+  held_.emplace(id, std::move(held));
+  Settle(actions);
+}
+
+void Coordinator::OnTimer(std::uint64_t id) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    const auto it = held_.find(id);
+    if (it == held_.end()) return;
+    const std::unique_ptr<Held> held = std::move(it->second);
+    held_.erase(it);
+    held->expired = true;  // so that the attempt answers one way or the other
+    Attempt(*held, &actions);
+    Settle(&actions);
+  }
+  Run(actions);
+}
+
+bool Coordinator::Dirty() const { return changed_ || membership_.epoch() != snapshot_.membership_epoch(); }
+
+void Coordinator::Settle(Actions* actions) {
+  do {
+    PromoteJoiners();
+    CloseRounds();
+    CheckCourse();
+    if (Dirty()) Publish();
+    if (Dirty()) return;  // the log refused; the next tick tries again
+    // Answering may change something: a joiner is admitted, a worker parked.
+    for (auto it = held_.begin(); it != held_.end();) {
+      if (Attempt(*it->second, actions)) {
+        clock_->Cancel(it->second->timer);
+        it = held_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+  } while (Dirty());
+}
+
+void Coordinator::Publish() {
+  v1::WatchReply next;
+  next.set_run_id(options_.run_id);
+  next.set_sequence(snapshot_.sequence() + 1);
+  next.set_membership_epoch(membership_.epoch());
+  for (const auto& [id, member] : membership_.members()) *next.add_members() = member;
+  *next.mutable_policy() = options_.policy;
+  if (manifest_) {
+    *next.mutable_manifest() = manifest_->ToProto();
+    next.set_model_fingerprint(manifest_->fingerprint());
+    next.set_block_elements(placement_->block_elements());
+    next.set_await_weights(init_fingerprint_ != 0);
+  }
+  for (const v1::RoundClose& close : closes_) *next.add_closes() = close;
+  for (auto& [serial, told] : void_tickets_) {
+    if (told == 0) told = next.sequence();
+    next.add_void_tickets(serial);
+  }
+  next.set_state(state_);
+  next.set_mean_samples(membership_.MeanSamples());
+  for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
+  if (absl::Status status = log_->Append(next); !status.ok()) {
+    spdlog::error("coordinator: a decision could not be logged and is not published: {}", std::string(status.message()));
+    return;  // tried again at the next change or tick
+  }
+  snapshot_ = std::move(next);
+  changed_ = false;
+}
+
+// --- The course of the run -------------------------------------------------------------------------------
+
+void Coordinator::Event(const std::string& text) {
+  spdlog::info("coordinator: {}", text);
+  board_.AddEvent(clock_->Now(), text);
+}
+
+std::string Coordinator::WaitsFor() const {
+  std::vector<std::string> missing;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (shards_[i].generation == 0) missing.push_back(absl::StrCat("ps ", i));
+  }
+  if (!missing.empty()) {
+    return absl::StrCat(shards_.size() - missing.size(), " of ", shards_.size(), " ps have come; missing: ",
+                        absl::StrJoin(missing, ", "));
+  }
+  return membership_.StartWaitsFor();
+}
+
+void Coordinator::PromoteJoiners() {
+  std::optional<std::uint64_t> round_entry;
+  if (options_.policy.aggregation() == v1::ROUND) {
+    // The open round has its expected contributors: a joiner takes part from the next one on.
+    round_entry = rounds_.open_round() + (ExpectedRanks().empty() ? 0 : 1);
+  }
+  std::vector<std::string> names;
+  for (const auto& [id, member] : membership_.members()) {
+    if (member.state() == v1::JOINING) names.push_back(member.name());
+  }
+  if (names.empty() || !membership_.Promote(round_entry)) return;
+  for (const auto& [id, member] : membership_.members()) {
+    if (member.state() != v1::LIVE) continue;
+    board_.SetState(id, member.name(), v1::TRAINER, member.rank(), "live", "");
+    board_.SetClock(id, member.entry_clock());
+  }
+  if (state_ == v1::STARTING) {
+    started_ = clock_->Now();
+    board_.Start(started_);
+    for (const auto& [id, member] : membership_.members()) {
+      if (member.state() != v1::LIVE) continue;
+      rank_samples_[member.rank()] = member.samples_per_step();
+      if (options_.policy.aggregation() != v1::ROUND || member.samples_per_step() == 0) continue;
+      const std::uint64_t records = data_.num_records();
+      const std::uint64_t workers = options_.policy.num_workers();
+      const std::uint64_t own = member.rank() < records ? (records - member.rank() - 1) / workers + 1 : 0;
+      rounds_per_epoch_ =
+          std::max(rounds_per_epoch_, (own + member.samples_per_step() - 1) / member.samples_per_step());
+    }
+    MoveTo(v1::TRAINING, absl::StrCat("training begins with ", names.size(), " workers: ", absl::StrJoin(names, ", ")));
+  } else {
+    Event(absl::StrCat("live: ", absl::StrJoin(names, ", ")));
+  }
+}
+
+void Coordinator::MoveTo(v1::RunState state, const std::string& reason) {
+  state_ = state;
+  changed_ = true;
+  if (state == v1::FINISHING) {
+    stop_reason_ = reason;
+    ended_ = clock_->Now();
+  }
+  Event(absl::StrCat(v1::RunState_Name(state), ": ", reason));
+}
+
+std::optional<std::string> Coordinator::ReasonToFinish() {
+  const Instant now = clock_->Now();
+  const bool round = options_.policy.aggregation() == v1::ROUND;
+  if (round && rounds_.open_round() >= RoundLimit()) return absl::StrCat(RoundLimit(), " rounds are closed");
+  const std::uint64_t epochs = leases_ ? leases_->epochs_done() : 0;
+  if (auto reason = stop_.Check(epochs, steps_, now - started_)) return reason;
+  if (membership_.trainers() > 0) {
+    deserted_since_.reset();
+    return std::nullopt;
+  }
+  const bool fixed = options_.policy.data_sharing() == v1::STATIC;
+  if (fixed ? finished_ranks_.size() >= options_.policy.num_workers() : !finished_ranks_.empty()) {
+    return "every worker has finished";
+  }
+  if (!deserted_since_) deserted_since_ = now;
+  if (now - *deserted_since_ < options_.abandon_timeout) return std::nullopt;
+  return absl::StrCat("no worker for ", absl::FormatDuration(options_.abandon_timeout));
+}
+
+void Coordinator::CheckCourse() {
+  if (state_ == v1::TRAINING) {
+    if (const std::optional<std::string> reason = ReasonToFinish()) MoveTo(v1::FINISHING, *reason);
+  }
+  if (state_ == v1::FINISHING && membership_.trainers() == 0) {
+    if (membership_.observers() > 0) {
+      MoveTo(v1::EVALUATING, "the final weights are evaluated");
+    } else {
+      MoveTo(v1::FINISHED, stop_reason_);
+    }
+  }
+  if (state_ == v1::EVALUATING && membership_.observers() == 0) MoveTo(v1::FINISHED, stop_reason_);
+}
+
+void Coordinator::ScheduleTick() {
+  tick_timer_ = clock_->RunAt(clock_->Now() + kTick, [this] { executor_->Post([this] { Tick(); }); });
+}
+
+void Coordinator::Tick() {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    if (!shutdown_.empty()) return;
+    const Instant now = clock_->Now();
+    // This process was stopped or starved: heartbeats could not be heard, so nobody is overdue.
+    if (now - last_tick_ > options_.lease / 3) membership_.RenewAll(now);
+    last_tick_ = now;
+    for (const Membership::Lost& lost : membership_.Expire(now)) {
+      board_.SetState(lost.worker, lost.name, v1::TRAINER, 0, "expired", "its lease ran out");
+      Event(absl::StrCat("worker '", lost.name, "' is out: no heartbeat for ",
+                         absl::FormatDuration(absl::Trunc(options_.lease + lost.overdue, absl::Milliseconds(10)))));
+      Forget(lost.worker, lost.incarnation);
+    }
+    if (now - last_complaint_ >= kComplainEvery) {
+      last_complaint_ = now;
+      if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
+      if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one");
+    }
+    Settle(&actions);
+    ScheduleTick();
+  }
+  Run(actions);
+}
+
+}  // namespace leeway

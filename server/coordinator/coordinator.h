@@ -1,0 +1,194 @@
+// Coordinator: the service of shard 0. It ties the plain objects (membership, rounds, tickets, data leases,
+// stop rule, status board) together, holds requests that must wait, and publishes one numbered snapshot.
+//
+// Thread safety: every public method, from any thread; none blocks. Replies are sent without the lock held.
+// Ownership: `clock`, `executor` and `log` outlive it. Destroy it after Shutdown and after the executor has
+// run out.
+// Invariants: nothing is published that the log has not accepted; a snapshot's sequence grows with every
+// change; the run's state only moves forward.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/manifest.h"
+#include "common/mutex.h"
+#include "common/placement.h"
+#include "common/rpc.h"
+#include "proto/coordinator.pb.h"
+#include "server/coordinator/coordinator_log.h"
+#include "server/coordinator/data_leases.h"
+#include "server/coordinator/membership.h"
+#include "server/coordinator/round_closer.h"
+#include "server/coordinator/status_board.h"
+#include "server/coordinator/stop_rule.h"
+#include "server/coordinator/ticket_office.h"
+
+namespace leeway {
+
+class Coordinator {
+ public:
+  struct Options {
+    v1::Policy policy;
+    std::uint32_t num_shards = 1;
+    std::uint64_t run_id = 1;  // random, not 0
+    absl::Duration lease = absl::Seconds(10);
+    // With no worker left for this long, the run ends instead of waiting for ever.
+    absl::Duration abandon_timeout = absl::Minutes(1);
+  };
+  // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
+  static constexpr absl::Duration kMaxHold = absl::Seconds(2);
+
+  Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorLog* log);
+  ~Coordinator();
+
+  // Begins to tick: leases expire, limits in time are checked, who is missing is logged every 10 s.
+  void Start();
+
+  // One of the Coordinator service's methods by its bare name ("Join"). UNIMPLEMENTED for any other.
+  void Handle(const std::string& method, const Buffer& request, ReplyCallback done);
+
+  // True when the run is FINISHED and every shard knows it.
+  bool Over();
+  v1::RunState state();
+
+  // Answers everything that is held with UNAVAILABLE, and every later request too.
+  void Shutdown(const std::string& reason);
+
+ private:
+  using Actions = std::vector<std::function<void()>>;
+
+  struct ShardInfo {
+    std::string address;
+    std::uint64_t generation = 0;  // 0: has not come
+    Instant seen;
+    std::uint64_t acknowledged = 0;  // sequence
+    std::uint64_t closed_round = 0;
+    bool weights_ready = false;
+    v1::ShardStats stats;
+  };
+
+  struct Held {
+    enum Kind { kJoin, kWatch, kAcquire } kind = kJoin;
+    v1::JoinRequest join;
+    v1::WatchRequest watch;
+    v1::AcquireDataRequest acquire;
+    ReplyCallback done;
+    std::uint64_t timer = 0;
+    bool expired = false;
+  };
+
+  // What is remembered of a member's data requests and commits.
+  struct DataState {
+    std::uint64_t incarnation = 0;
+    std::uint64_t last_request = 0;
+    v1::AcquireDataReply last_reply = {};               // to last_request
+    bool reentering = false;                            // parked, and has data again
+    std::optional<v1::DataRange> waiting = std::nullopt;  // that data
+    std::set<std::uint64_t> committed = {};             // clocks; the newest kCommitsRemembered
+  };
+
+  template <typename Request>
+  void Parse(const Buffer& bytes, const ReplyCallback& done, void (Coordinator::*serve)(const Request&, ReplyCallback));
+
+  // coordinator.cc: waiting, publishing, the course of the run.
+  void Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) LEEWAY_REQUIRES(mu_);
+  bool Attempt(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void OnTimer(std::uint64_t id);
+  void Tick();
+  void ScheduleTick() LEEWAY_REQUIRES(mu_);
+  // Draws every consequence of what has changed, publishes it, and answers who can be answered.
+  void Settle(Actions* actions) LEEWAY_REQUIRES(mu_);
+  bool Dirty() const LEEWAY_REQUIRES(mu_);
+  void Publish() LEEWAY_REQUIRES(mu_);
+  void PromoteJoiners() LEEWAY_REQUIRES(mu_);
+  void CheckCourse() LEEWAY_REQUIRES(mu_);
+  void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
+  void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
+  std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
+  static void Run(Actions& actions);
+
+  // coordinator_members.cc
+  void Join(const v1::JoinRequest& request, ReplyCallback done);
+  bool AttemptJoin(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
+  absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
+  v1::JoinReply JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
+  void Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback done);
+  void Leave(const v1::LeaveRequest& request, ReplyCallback done);
+  void Watch(const v1::WatchRequest& request, ReplyCallback done);
+  bool AttemptWatch(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  void Forget(std::uint32_t worker, std::uint64_t incarnation) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
+
+  // coordinator_data.cc
+  void AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done);
+  bool AttemptAcquire(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void CommitData(const v1::CommitDataRequest& request, ReplyCallback done);
+  void OpenPush(const v1::OpenPushRequest& request, ReplyCallback done);
+  void ReportRound(const v1::ReportRoundRequest& request, ReplyCallback done);
+  void CloseRounds() LEEWAY_REQUIRES(mu_);
+  std::set<std::uint32_t> ExpectedRanks() const LEEWAY_REQUIRES(mu_);
+  std::uint64_t RoundLimit() const LEEWAY_REQUIRES(mu_);
+
+  // coordinator_status.cc
+  void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
+  void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
+
+  const Options options_;
+  Clock* const clock_;
+  Executor* const executor_;
+  CoordinatorLog* const log_;
+
+  Mutex mu_;
+  std::string shutdown_ LEEWAY_GUARDED_BY(mu_);  // not empty: the reason
+  v1::WatchReply snapshot_ LEEWAY_GUARDED_BY(mu_);
+  bool changed_ LEEWAY_GUARDED_BY(mu_) = true;  // beyond what the membership's epoch tells
+  v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
+  std::string stop_reason_ LEEWAY_GUARDED_BY(mu_);
+  Membership membership_ LEEWAY_GUARDED_BY(mu_);
+  RoundCloser rounds_ LEEWAY_GUARDED_BY(mu_);
+  TicketOffice tickets_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
+  StopRule stop_ LEEWAY_GUARDED_BY(mu_);
+  StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // The model and the training set, once the first worker has brought them.
+  std::optional<Manifest> manifest_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Placement> placement_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t init_fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;
+  v1::DataConfig data_ LEEWAY_GUARDED_BY(mu_);
+  // Progress.
+  std::map<std::uint32_t, DataState> data_states_ LEEWAY_GUARDED_BY(mu_);  // by worker id
+  std::map<std::uint32_t, std::uint64_t> data_cursor_ LEEWAY_GUARDED_BY(mu_);  // STATIC: by rank
+  std::map<std::uint32_t, std::uint32_t> rank_samples_ LEEWAY_GUARDED_BY(mu_);  // `round`: batch of each rank
+  std::set<std::uint32_t> finished_ranks_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t rounds_per_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
+  Instant started_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish
+  Instant last_tick_ LEEWAY_GUARDED_BY(mu_);
+  Instant last_complaint_ LEEWAY_GUARDED_BY(mu_);
+  // Requests that wait, by id. Bounded by members, candidates and shards: each has one of a kind under way.
+  std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;
+  std::uint64_t tick_timer_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);  // that some shard has not carried out
+  std::map<std::uint64_t, std::uint64_t> void_tickets_ LEEWAY_GUARDED_BY(mu_);  // serial -> sequence that told it
+};
+
+}  // namespace leeway

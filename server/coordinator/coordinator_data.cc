@@ -1,0 +1,200 @@
+// Coordinator: data leases, commits, tickets, rounds.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/coordinator/coordinator.h"
+#include "server/coordinator/reply.h"
+
+namespace leeway {
+namespace {
+
+// A worker has at most its pipeline's depth + 2 commits under way.
+constexpr std::size_t kCommitsRemembered = 64;
+
+}  // namespace
+
+// --- Data ------------------------------------------------------------------------------------------------
+
+void Coordinator::AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    absl::Status status = CheckStamp(request.stamp());
+    if (status.ok() && !leases_) {
+      status = absl::FailedPreconditionError("data: this run shares its data statically (--data_sharing=static)");
+    }
+    if (!status.ok()) {
+      actions.push_back([done, status] { done(status, {}); });
+    } else {
+      auto held = std::make_unique<Held>();
+      held->kind = Held::kAcquire;
+      held->acquire = request;
+      held->done = std::move(done);
+      Hold(std::move(held), kMaxHold, &actions);
+    }
+  }
+  Run(actions);
+}
+
+bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
+  const v1::AcquireDataRequest& request = held.acquire;
+  const std::uint32_t worker = request.stamp().worker_id();
+  const DataLeases::Holder holder{worker, request.stamp().incarnation()};
+  v1::AcquireDataReply reply;
+  const auto answer = [&] {
+    reply.set_state(state_);
+    reply.set_membership_epoch(membership_.epoch());
+    actions->push_back([done = std::move(held.done), bytes = EncodeMessage(reply)] { done(absl::OkStatus(), bytes); });
+    return true;
+  };
+  const v1::Member* member = membership_.Find(worker);
+  if (member == nullptr || member->incarnation() != holder.incarnation) {
+    const absl::Status gone = membership_.Renew(clock_->Now(), worker, holder.incarnation);
+    actions->push_back([done = std::move(held.done), gone] { done(gone, {}); });
+    return true;
+  }
+  DataState& data = data_states_[worker];
+  if (data.incarnation != holder.incarnation) data = DataState{holder.incarnation};
+  if (request.request() != 0 && request.request() == data.last_request) {
+    reply = data.last_reply;
+    return answer();
+  }
+  if (state_ >= v1::FINISHING) return answer();
+  std::optional<v1::DataRange> range = std::exchange(data.waiting, std::nullopt);
+  if (!range) range = leases_->Acquire(holder, std::min<std::uint64_t>(request.records(), data_.num_records()));
+  if (!range) {
+    // Out of the minimum while it has nothing to do; the request stays, for when ranges come back.
+    membership_.Park(worker);
+    if (!held.expired) return false;
+    reply.set_parked(true);
+    return answer();
+  }
+  if (member->state() != v1::LIVE) {
+    data.waiting = std::move(range);
+    data.reentering = true;
+    membership_.Unpark(worker);
+    if (!held.expired) return false;
+    reply.set_parked(true);
+    return answer();
+  }
+  *reply.mutable_range() = *std::move(range);
+  if (std::exchange(data.reentering, false)) {
+    reply.set_reentered(true);
+    reply.set_entry_clock(member->entry_clock());
+  }
+  data.last_request = request.request();
+  data.last_reply = reply;
+  return answer();
+}
+
+void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback done) {
+  Actions actions;
+  absl::Status status;
+  {
+    MutexLock lock(mu_);
+    status = CheckStamp(request.stamp());
+    if (status.ok()) {
+      const std::uint32_t worker = request.stamp().worker_id();
+      const DataLeases::Holder holder{worker, request.stamp().incarnation()};
+      DataState& data = data_states_[worker];
+      if (data.incarnation != holder.incarnation) data = DataState{holder.incarnation};
+      const bool first = data.committed.insert(request.clock()).second;
+      if (data.committed.size() > kCommitsRemembered) data.committed.erase(data.committed.begin());
+      if (first) {
+        const bool applied = request.applied() && !request.partial();
+        std::uint64_t records = 0;
+        for (const v1::DataRange& range : request.ranges()) {
+          if (leases_) records += leases_->Commit(holder, range, applied);
+        }
+        if (options_.policy.aggregation() == v1::EACH && request.applied()) {
+          samples_ += leases_ ? records : request.samples();
+          ++steps_;
+        }
+        if (const v1::Member* member = membership_.Find(worker); member != nullptr && !leases_) {
+          std::uint64_t& cursor = data_cursor_[member->rank()];
+          cursor = std::max(cursor, request.data_step());
+        }
+        tickets_.Settle(worker, holder.incarnation, request.clock());
+        board_.SetClock(worker, request.clock() + 1);
+      }
+      Settle(&actions);
+    }
+  }
+  if (status.ok()) {
+    ReplyWith(done, v1::CommitDataReply());
+  } else {
+    done(status, {});
+  }
+  Run(actions);
+}
+
+void Coordinator::OpenPush(const v1::OpenPushRequest& request, ReplyCallback done) {
+  absl::StatusOr<v1::Ticket> ticket;
+  {
+    MutexLock lock(mu_);
+    ticket = CheckStamp(request.stamp());
+    if (ticket.status().ok()) ticket = tickets_.Open(options_.policy, request);
+  }
+  if (!ticket.ok()) return done(ticket.status(), {});
+  ReplyWith(done, *ticket);
+}
+
+// --- Rounds ----------------------------------------------------------------------------------------------
+
+std::set<std::uint32_t> Coordinator::ExpectedRanks() const {
+  std::set<std::uint32_t> ranks;
+  for (const auto& [id, member] : membership_.members()) {
+    if (member.state() == v1::LIVE && member.entry_clock() <= rounds_.open_round()) ranks.insert(member.rank());
+  }
+  return ranks;
+}
+
+std::uint64_t Coordinator::RoundLimit() const {
+  std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
+  const v1::StopConfig& stop = options_.policy.stop();
+  if (stop.steps() > 0) limit = stop.steps();
+  if (stop.epochs() > 0 && rounds_per_epoch_ > 0) limit = std::min(limit, stop.epochs() * rounds_per_epoch_);
+  return limit;
+}
+
+void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallback done) {
+  Actions actions;
+  absl::Status status;
+  {
+    MutexLock lock(mu_);
+    if (request.run_id() != options_.run_id || request.shard_index() >= options_.num_shards) {
+      status = absl::FailedPreconditionError(absl::StrCat("round report of ps ", request.shard_index(), " in run ",
+                                                          absl::Hex(request.run_id()), "; this is run ",
+                                                          absl::Hex(options_.run_id), " with ", options_.num_shards, " ps"));
+    } else {
+      rounds_.Report(request.shard_index(), request);
+      Settle(&actions);
+    }
+  }
+  if (status.ok()) {
+    ReplyWith(done, v1::ReportRoundReply());
+  } else {
+    done(status, {});
+  }
+  Run(actions);
+}
+
+void Coordinator::CloseRounds() {
+  if (options_.policy.aggregation() != v1::ROUND || state_ != v1::TRAINING) return;
+  while (rounds_.open_round() < RoundLimit()) {
+    const std::optional<v1::RoundClose> close = rounds_.TryClose(ExpectedRanks());
+    if (!close) return;
+    samples_ += close->samples();
+    ++steps_;
+    closes_.push_back(*close);
+    changed_ = true;
+    // A limit in steps or time holds exactly here, not some rounds later.
+    if (ReasonToFinish()) return;
+  }
+}
+
+}  // namespace leeway

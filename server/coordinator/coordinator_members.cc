@@ -1,0 +1,354 @@
+// Coordinator: joining, heartbeats, leaving, and the shards' subscription.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "server/coordinator/coordinator.h"
+#include "server/coordinator/reply.h"
+#include "server/push_window.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::size_t kLongestName = 128;
+
+// FAILED_PRECONDITION naming both values; 0 means "as the cluster says".
+absl::Status Compare(const std::string& what, std::uint64_t theirs, std::uint64_t ours) {
+  if (theirs == 0 || ours == 0 || theirs == ours) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("join: ", what, " is ", theirs, " at the worker and ", ours,
+                                                    " in this cluster"));
+}
+
+absl::Status CompareProtocol(std::uint32_t theirs) {
+  const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
+  if (works && theirs > 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("handshake: protocol version ", theirs, "; this ps speaks ",
+                                                    kProtocolVersion, kProtocolVersion > 1 ? " and the one before" : ""));
+}
+
+}  // namespace
+
+absl::Status Coordinator::CheckStamp(const v1::Stamp& stamp) {
+  if (stamp.run_id() != options_.run_id) {
+    return absl::FailedPreconditionError(absl::StrCat("coordinator: this is run ", absl::Hex(options_.run_id),
+                                                      ", the request is of run ", absl::Hex(stamp.run_id())));
+  }
+  return membership_.Renew(clock_->Now(), stamp.worker_id(), stamp.incarnation());
+}
+
+// --- Join ------------------------------------------------------------------------------------------------
+
+void Coordinator::Join(const v1::JoinRequest& request, ReplyCallback done) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    absl::Status status = CheckJoin(request);
+    if (status.ok() && !manifest_) status = AdoptModel(request);
+    if (!status.ok()) {
+      spdlog::warn("coordinator: worker '{}' was refused: {}", request.name(), std::string(status.message()));
+      actions.push_back([done, status] { done(status, {}); });
+    } else {
+      auto held = std::make_unique<Held>();
+      held->kind = Held::kJoin;
+      held->join = request;
+      held->join.clear_manifest();  // it may be large, and is known now
+      held->done = std::move(done);
+      Hold(std::move(held), kMaxHold, &actions);
+    }
+  }
+  Run(actions);
+}
+
+absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
+  RETURN_IF_ERROR(CompareProtocol(request.protocol_version()));
+  if (request.run_id() != 0 && request.run_id() != options_.run_id) {
+    return absl::FailedPreconditionError(absl::StrCat("join: the worker belongs to run ", absl::Hex(request.run_id()),
+                                                      ", this is run ", absl::Hex(options_.run_id)));
+  }
+  if (request.name().empty() || request.name().size() > kLongestName || request.incarnation() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("join: the name has ", request.name().size(),
+                                                   " bytes (1 to ", kLongestName, " are allowed) and the incarnation is ",
+                                                   request.incarnation(), " (not 0)"));
+  }
+  RETURN_IF_ERROR(Compare("num_shards", request.num_shards(), options_.num_shards));
+  const std::int64_t bound = options_.policy.staleness_bound();
+  if (request.role() == v1::TRAINER && bound == 0 && request.pipeline_depth() > 0) {
+    return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(),
+                                                      " needs a --staleness_bound of at least 1 or -1; it is 0 here"));
+  }
+  if (request.pipeline_depth() + 2 > PushWindow::kAhead) {
+    return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(),
+                                                      "; at most ", PushWindow::kAhead - 2, " is allowed"));
+  }
+  if (!manifest_) return absl::OkStatus();
+  if (request.model_fingerprint() != manifest_->fingerprint()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "join: model '", request.manifest().model(), "' has fingerprint ", absl::Hex(request.model_fingerprint()),
+        "; this cluster trains model '", manifest_->model(), "' with fingerprint ", absl::Hex(manifest_->fingerprint())));
+  }
+  RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement_->block_elements()));
+  RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
+  if (request.role() == v1::EVALUATOR) return absl::OkStatus();
+  RETURN_IF_ERROR(Compare("the number of records", request.data().num_records(), data_.num_records()));
+  RETURN_IF_ERROR(Compare("the data's fingerprint", request.data().fingerprint(), data_.fingerprint()));
+  if (request.init_fingerprint() != 0 && request.init_fingerprint() != init_fingerprint_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "join: the file of --init_from has fingerprint ", absl::Hex(request.init_fingerprint()), "; this run started from ",
+        init_fingerprint_ == 0 ? "its seed" : absl::StrCat("one with ", absl::Hex(init_fingerprint_))));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
+  // The first trainer brings the model; an evaluator that comes before it is told to wait.
+  if (request.role() != v1::TRAINER) return absl::OkStatus();
+  ASSIGN_OR_RETURN(Manifest manifest, Manifest::FromProto(request.manifest()));
+  if (manifest.fingerprint() != request.model_fingerprint()) {
+    return absl::FailedPreconditionError(absl::StrCat("join: the worker computes model fingerprint ",
+                                                      absl::Hex(request.model_fingerprint()), ", this ps ",
+                                                      absl::Hex(manifest.fingerprint()), " of the same manifest"));
+  }
+  ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
+  RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement.block_elements()));
+  RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
+  if (request.data().num_records() == 0) {
+    return absl::InvalidArgumentError("join: the worker's training set has no records");
+  }
+  manifest_ = std::move(manifest);
+  placement_ = placement;
+  data_ = request.data();
+  init_fingerprint_ = request.init_fingerprint();
+  if (options_.policy.data_sharing() == v1::LEASED) {
+    DataLeases::Config config;
+    config.num_records = data_.num_records();
+    config.epochs = options_.policy.stop().epochs();
+    config.max_range = options_.policy.lease_records();
+    leases_.emplace(config);
+  }
+  Event(absl::StrCat("model '", manifest_->model(), "': ", manifest_->elements(), " parameters in ",
+                     placement.num_blocks(), " blocks of ", placement.block_elements(), " over ", options_.num_shards,
+                     " ps; ", data_.num_records(), " records"));
+  changed_ = true;
+  return absl::OkStatus();
+}
+
+bool Coordinator::AttemptJoin(Held& held, Actions* actions) {
+  const v1::JoinRequest& request = held.join;
+  v1::JoinReply reply;
+  reply.set_state(state_);
+  const auto answer = [&](const google::protobuf::Message& message) {
+    actions->push_back([done = std::move(held.done), bytes = EncodeMessage(message)] { done(absl::OkStatus(), bytes); });
+    return true;
+  };
+  const auto not_yet = [&](const std::string& reason) {
+    if (!held.expired) return false;
+    reply.mutable_not_yet()->set_reason(reason);
+    return answer(reply);
+  };
+  // Too late for a trainer: it is told the state and leaves.
+  if (state_ >= v1::FINISHING && (request.role() == v1::TRAINER || state_ == v1::FINISHED)) return answer(reply);
+  const bool shards_here =
+      std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
+  if (!shards_here) return not_yet(WaitsFor());
+  if (!manifest_) return not_yet("no trainer has brought the model yet");
+
+  absl::Status refused;
+  const std::optional<std::uint32_t> known = membership_.IdOf(request.name());
+  const v1::Member* member = known ? membership_.Find(*known) : nullptr;
+  const bool in_room = member == nullptr || member->incarnation() != request.incarnation();
+  const absl::StatusOr<Membership::JoinAnswer> joined =
+      membership_.Join(clock_->Now(), {request.name(), request.incarnation(), request.role(), request.rank(),
+                                       request.samples_per_step()});
+  if (!joined.ok()) refused = joined.status();
+  if (joined.ok() && in_room) {
+    // Admitted just now: in rounds a rank keeps its batch, or an epoch would not come out even.
+    const std::optional<std::uint32_t> id = membership_.IdOf(request.name());
+    const v1::Member* admitted = id ? membership_.Find(*id) : nullptr;
+    if (admitted != nullptr && admitted->incarnation() == request.incarnation()) {
+      const auto batch = rank_samples_.find(admitted->rank());
+      if (options_.policy.aggregation() == v1::ROUND && admitted->state() == v1::JOINING &&
+          batch != rank_samples_.end() && batch->second != request.samples_per_step()) {
+        refused = absl::FailedPreconditionError(absl::StrCat("join: rank ", admitted->rank(), " trains with ",
+                                                             batch->second, " samples per step in this run, not ",
+                                                             request.samples_per_step()));
+        membership_.Leave(*id, request.incarnation()).IgnoreError();
+      } else {
+        const bool trainer = request.role() == v1::TRAINER;
+        board_.SetState(*id, request.name(), request.role(), admitted->rank(), trainer ? "joining" : "observer", "");
+      }
+    }
+  }
+  if (!refused.ok()) {
+    spdlog::warn("coordinator: worker '{}' was refused: {}", request.name(), std::string(refused.message()));
+    actions->push_back([done = std::move(held.done), refused] { done(refused, {}); });
+    return true;
+  }
+  if (!joined->accepted) return not_yet(joined->waiting);
+  // A member that nobody has been told of yet would be a stranger to the shards.
+  if (membership_.epoch() != snapshot_.membership_epoch()) return false;
+  return answer(JoinReplyFor(*membership_.Find(joined->worker_id), request));
+}
+
+v1::JoinReply Coordinator::JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const {
+  v1::JoinReply reply;
+  reply.set_state(state_);
+  reply.set_run_id(options_.run_id);
+  reply.set_worker_id(member.worker_id());
+  reply.set_rank(member.rank());
+  reply.set_membership_epoch(membership_.epoch());
+  reply.set_entry_clock(member.entry_clock());
+  *reply.mutable_policy() = options_.policy;
+  for (const ShardInfo& shard : shards_) reply.add_shard_addresses(shard.address);
+  reply.set_address_book_version(address_book_version_);
+  reply.set_num_shards(options_.num_shards);
+  reply.set_block_elements(placement_->block_elements());
+  reply.set_chunk_elements(Placement::kChunkElements);
+  reply.set_lease_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(options_.lease)));
+  const bool weights_missing =
+      std::any_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return !shard.weights_ready; });
+  reply.set_put_weights(init_fingerprint_ != 0 && request.init_fingerprint() == init_fingerprint_ && weights_missing);
+  const auto cursor = data_cursor_.find(member.rank());
+  reply.set_data_cursor(cursor == data_cursor_.end() ? 0 : cursor->second);
+  reply.set_rounds_per_epoch(rounds_per_epoch_);
+  reply.set_num_records(data_.num_records());
+  return reply;
+}
+
+// --- Heartbeat and Leave ---------------------------------------------------------------------------------
+
+void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback done) {
+  absl::Status status;
+  v1::HeartbeatReply reply;
+  {
+    MutexLock lock(mu_);
+    status = CheckStamp(request.stamp());
+    board_.SetClock(request.stamp().worker_id(), status.ok() ? request.clock() : 0);
+    reply.set_membership_epoch(snapshot_.membership_epoch());
+    reply.set_policy_number(options_.policy.number());
+    reply.set_state(state_);
+    reply.set_samples(samples_);
+    reply.set_address_book_version(address_book_version_);
+    if (request.address_book_version() != address_book_version_) {
+      for (const ShardInfo& shard : shards_) reply.add_shard_addresses(shard.address);
+    }
+  }
+  if (!status.ok()) return done(status, {});
+  ReplyWith(done, reply);
+}
+
+void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
+  if (leases_) leases_->GiveBackAll({worker, incarnation});
+  for (std::uint64_t serial : tickets_.Void(worker, incarnation)) {
+    void_tickets_[serial] = 0;
+    changed_ = true;
+  }
+  data_states_.erase(worker);
+}
+
+void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    const std::uint32_t worker = request.stamp().worker_id();
+    const v1::Member* member = membership_.Find(worker);
+    if (member != nullptr && member->incarnation() == request.stamp().incarnation() &&
+        request.stamp().run_id() == options_.run_id) {
+      const std::string reason = request.reason().substr(0, 200);
+      const bool observer = member->state() == v1::OBSERVER;
+      if (request.finished() && !observer) finished_ranks_.insert(member->rank());
+      board_.SetState(worker, member->name(), observer ? v1::EVALUATOR : v1::TRAINER, member->rank(), "left", reason);
+      Event(absl::StrCat("worker '", member->name(), "' leaves: ", reason));
+      Forget(worker, request.stamp().incarnation());
+      membership_.Leave(worker, request.stamp().incarnation()).IgnoreError();
+      Settle(&actions);
+    }
+  }
+  ReplyWith(done, v1::LeaveReply());
+  Run(actions);
+}
+
+// --- Shards ----------------------------------------------------------------------------------------------
+
+absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
+  RETURN_IF_ERROR(CompareProtocol(request.protocol_version()));
+  if (request.num_shards() != options_.num_shards || request.shard_index() >= options_.num_shards) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " of ",
+                                                      request.num_shards(), "; this cluster has num_shards ",
+                                                      options_.num_shards));
+  }
+  if (request.run_id() != 0 && request.run_id() != options_.run_id) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " belongs to run ",
+                                                      absl::Hex(request.run_id()), ", this is run ",
+                                                      absl::Hex(options_.run_id)));
+  }
+  if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
+  const ShardInfo& known = shards_[request.shard_index()];
+  if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
+  const bool alive = clock_->Now() - known.seen < options_.lease;
+  if (alive || manifest_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("handshake: ps ", request.shard_index(), " at ", request.address(), " has generation ",
+                     absl::Hex(request.generation()), ", but generation ", absl::Hex(known.generation), " at ",
+                     known.address, alive ? " serves this shard" : " held this shard's weights, and they are lost"));
+  }
+  return absl::OkStatus();
+}
+
+void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    const absl::Status status = CheckShard(request);
+    if (!status.ok()) {
+      spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
+      actions.push_back([done, status] { done(status, {}); });
+    } else {
+      ShardInfo& shard = shards_[request.shard_index()];
+      if (shard.generation == 0) {
+        Event(absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
+      }
+      if (shard.address != request.address() || shard.generation != request.generation()) {
+        shard.address = request.address();
+        ++address_book_version_;
+        changed_ = true;
+      }
+      shard.generation = request.generation();
+      shard.seen = clock_->Now();
+      shard.acknowledged = request.known_sequence();
+      shard.closed_round = request.closed_round();
+      shard.weights_ready = request.weights_ready();
+      shard.stats = request.stats();
+      for (const v1::MemberClock& installed : request.installed()) {
+        membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(), installed.clock());
+      }
+      // What every shard has carried out need not be told again.
+      std::uint64_t closed = shard.closed_round;
+      std::uint64_t acknowledged = shard.acknowledged;
+      for (const ShardInfo& other : shards_) {
+        closed = std::min(closed, other.closed_round);
+        acknowledged = std::min(acknowledged, other.acknowledged);
+      }
+      while (!closes_.empty() && closes_.front().round() < closed) closes_.pop_front();
+      for (auto it = void_tickets_.begin(); it != void_tickets_.end();) {
+        it = it->second != 0 && it->second <= acknowledged ? void_tickets_.erase(it) : std::next(it);
+      }
+      auto held = std::make_unique<Held>();
+      held->kind = Held::kWatch;
+      held->watch.set_known_sequence(request.known_sequence());
+      held->done = std::move(done);
+      Hold(std::move(held), absl::Milliseconds(request.wait_millis()), &actions);
+    }
+  }
+  Run(actions);
+}
+
+bool Coordinator::AttemptWatch(Held& held, Actions* actions) {
+  if (held.watch.known_sequence() >= snapshot_.sequence() && !held.expired) return false;
+  actions->push_back([done = std::move(held.done), bytes = EncodeMessage(snapshot_)] { done(absl::OkStatus(), bytes); });
+  return true;
+}
+
+}  // namespace leeway

@@ -1,0 +1,81 @@
+// Coordinator: progress in, status out.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/coordinator/coordinator.h"
+#include "server/coordinator/reply.h"
+
+namespace leeway {
+
+void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done) {
+  Actions actions;
+  absl::Status status;
+  v1::ReportProgressReply reply;
+  {
+    MutexLock lock(mu_);
+    status = CheckStamp(request.stamp());
+    if (status.ok()) {
+      const Instant now = clock_->Now();
+      const v1::Member& member = *membership_.Find(request.stamp().worker_id());
+      if (request.has_progress()) board_.AddProgress(now, member, request.progress(), samples_);
+      if (request.has_evaluation()) {
+        v1::Evaluation evaluation = request.evaluation();
+        evaluation.set_samples(samples_);
+        board_.AddEvaluation(now, evaluation);
+        stop_.Observe(evaluation);
+        Event(absl::StrFormat("evaluation after %d samples: loss %.4f, accuracy %.4f%s", samples_, evaluation.loss(),
+                              evaluation.accuracy(), evaluation.final() ? " (final)" : ""));
+        Settle(&actions);
+      }
+      reply.set_state(state_);
+    }
+  }
+  if (status.ok()) {
+    ReplyWith(done, reply);
+  } else {
+    done(status, {});
+  }
+  Run(actions);
+}
+
+void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
+  v1::GetStatusReply reply;
+  {
+    MutexLock lock(mu_);
+    const Instant now = clock_->Now();
+    reply.set_state(state_);
+    if (state_ == v1::STARTING) reply.set_waiting_for(WaitsFor());
+    reply.set_run_id(options_.run_id);
+    *reply.mutable_policy() = options_.policy;
+    if (manifest_) {
+      reply.set_model(manifest_->model());
+      reply.set_elements(manifest_->elements());
+    }
+    // The clock of the run stops when training does: rates are over the time trained.
+    const Instant until = ended_.value_or(now);
+    reply.set_seconds(board_.Seconds(until));
+    reply.set_samples(samples_);
+    reply.set_steps(steps_);
+    reply.set_num_records(data_.num_records());
+    reply.set_total_samples(options_.policy.stop().epochs() * data_.num_records());
+    reply.set_membership_epoch(membership_.epoch());
+    reply.set_stop_reason(stop_reason_);
+    board_.Fill(now, &reply);
+    for (auto& worker : *reply.mutable_workers()) {
+      const v1::Member* member = membership_.Find(worker.worker_id());
+      if (member != nullptr && member->state() == v1::PARKED) worker.set_state("parked");
+    }
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      v1::ShardStatus& status = *reply.add_shards();
+      status.set_index(static_cast<std::uint32_t>(i));
+      status.set_address(shards_[i].address);
+      *status.mutable_stats() = shards_[i].stats;
+      status.set_connected(shards_[i].generation != 0 && now - shards_[i].seen < options_.lease);
+      if (placement_) status.set_num_blocks(placement_->ShardBlocks(static_cast<std::uint32_t>(i)));
+    }
+  }
+  ReplyWith(done, reply);
+}
+
+}  // namespace leeway

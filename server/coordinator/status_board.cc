@@ -1,0 +1,136 @@
+#include "server/coordinator/status_board.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kRecent = absl::Seconds(5);
+
+// a += b, field by field.
+void AddTotals(const v1::Progress& b, v1::Progress* a) {
+  a->set_steps(a->steps() + b.steps());
+  a->set_samples(a->samples() + b.samples());
+  a->set_loss_sum(a->loss_sum() + b.loss_sum());
+  a->set_correct(a->correct() + b.correct());
+  a->set_epoch(b.epoch());
+  v1::PhaseSeconds* seconds = a->mutable_seconds();
+  seconds->set_data(seconds->data() + b.seconds().data());
+  seconds->set_pull(seconds->pull() + b.seconds().pull());
+  seconds->set_compute(seconds->compute() + b.seconds().compute());
+  seconds->set_push(seconds->push() + b.seconds().push());
+  seconds->set_blocked(seconds->blocked() + b.seconds().blocked());
+  seconds->set_paced(seconds->paced() + b.seconds().paced());
+  std::map<std::uint32_t, double> blocked;
+  for (const v1::BlockedOn& on : a->blocked_on()) blocked[on.worker_id()] += on.seconds();
+  for (const v1::BlockedOn& on : b.blocked_on()) blocked[on.worker_id()] += on.seconds();
+  a->clear_blocked_on();
+  for (const auto& [worker, time] : blocked) {
+    v1::BlockedOn& on = *a->add_blocked_on();
+    on.set_worker_id(worker);
+    on.set_seconds(time);
+  }
+  a->set_pushes_applied(a->pushes_applied() + b.pushes_applied());
+  a->set_pushes_refused(a->pushes_refused() + b.pushes_refused());
+  a->set_pushes_dropped(a->pushes_dropped() + b.pushes_dropped());
+  a->set_pushes_partial(a->pushes_partial() + b.pushes_partial());
+  a->set_device(b.device());
+  a->set_retries(a->retries() + b.retries());
+  a->set_exposed_seconds(a->exposed_seconds() + b.exposed_seconds());
+  a->set_hidden_seconds(a->hidden_seconds() + b.hidden_seconds());
+}
+
+}  // namespace
+
+void StatusBoard::AddEvent(Instant now, const std::string& text) {
+  events_.push_back(absl::StrFormat("%.1f %s", Seconds(now), text));
+  if (events_.size() > kMostEvents) events_.pop_front();
+}
+
+void StatusBoard::AddEvaluation(Instant now, v1::Evaluation evaluation) {
+  evaluation.set_seconds(Seconds(now));
+  if (evaluations_.size() < kMostEvaluations) {
+    evaluations_.push_back(std::move(evaluation));
+  } else {
+    evaluations_.back() = std::move(evaluation);  // the newest matters most
+  }
+}
+
+void StatusBoard::SetState(std::uint32_t worker, const std::string& name, v1::Role role, std::uint32_t rank,
+                           const std::string& state, const std::string& reason) {
+  v1::WorkerStatus& status = rows_[worker].status;
+  status.set_worker_id(worker);
+  status.set_name(name);
+  status.set_role(role);
+  status.set_rank(rank);
+  status.set_state(state);
+  status.set_reason(reason);
+}
+
+void StatusBoard::SetClock(std::uint32_t worker, std::uint64_t clock) {
+  const auto it = rows_.find(worker);
+  if (it != rows_.end()) it->second.status.set_clock(std::max(clock, it->second.status.clock()));
+}
+
+void StatusBoard::AddProgress(Instant now, const v1::Member& member, const v1::Progress& progress,
+                              std::uint64_t samples) {
+  Row& row = rows_[member.worker_id()];
+  if (row.incarnation != member.incarnation()) {
+    row.earlier = row.status.progress();
+    row.incarnation = member.incarnation();
+  }
+  v1::Progress total = row.earlier;
+  AddTotals(progress, &total);
+  const v1::Progress& before = row.status.progress();
+  if (total.samples() < before.samples()) return;  // a report that was overtaken
+  const std::uint64_t new_samples = total.samples() - before.samples();
+  pending_.set_loss(pending_.loss() + (total.loss_sum() - before.loss_sum()));
+  pending_.set_accuracy(pending_.accuracy() + static_cast<double>(total.correct() - before.correct()));
+  pending_samples_ += new_samples;
+  if (new_samples > 0) {
+    row.status.set_recent_loss((total.loss_sum() - before.loss_sum()) / static_cast<double>(new_samples));
+  }
+  *row.status.mutable_progress() = std::move(total);
+  row.recent.emplace_back(now, row.status.progress().samples());
+  while (row.recent.size() > 2 && row.recent.front().first + kRecent < now) row.recent.pop_front();
+  AddPoint(now, samples);
+}
+
+void StatusBoard::AddPoint(Instant now, std::uint64_t samples) {
+  const double seconds = Seconds(now);
+  if (pending_samples_ == 0 || (!points_.empty() && seconds - points_.back().seconds() < point_spacing_)) return;
+  v1::LossPoint& point = points_.emplace_back();
+  point.set_seconds(seconds);
+  point.set_samples(samples);
+  point.set_loss(pending_.loss() / static_cast<double>(pending_samples_));
+  point.set_accuracy(pending_.accuracy() / static_cast<double>(pending_samples_));
+  pending_.Clear();
+  pending_samples_ = 0;
+  if (points_.size() < kMostPoints) return;
+  std::vector<v1::LossPoint> thinned;
+  for (std::size_t i = 0; i < points_.size(); i += 2) thinned.push_back(std::move(points_[i]));
+  points_ = std::move(thinned);
+  point_spacing_ *= 2;
+}
+
+void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
+  double rate = 0;
+  for (const auto& [worker, row] : rows_) {
+    v1::WorkerStatus& status = *reply->add_workers();
+    status = row.status;
+    if (row.recent.size() >= 2 && row.recent.back().first + kRecent > now) {
+      const double seconds = absl::ToDoubleSeconds(row.recent.back().first - row.recent.front().first);
+      const auto samples = static_cast<double>(row.recent.back().second - row.recent.front().second);
+      if (seconds > 0) status.set_samples_per_second(samples / seconds);
+    }
+    rate += status.samples_per_second();
+  }
+  reply->set_samples_per_second(rate);
+  for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
+  for (const v1::LossPoint& point : points_) *reply->add_training() = point;
+  for (const std::string& event : events_) reply->add_events(event);
+}
+
+}  // namespace leeway

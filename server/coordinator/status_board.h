@@ -1,0 +1,59 @@
+// StatusBoard: what is known of the run, for `leeway run`, `leeway status` and the report: progress per
+// worker, loss over time, evaluations, events.
+//
+// Thread safety: none; a plain object, guarded by its owner. Time is a parameter.
+// Invariant: bounded: at most kMostPoints points, kMostEvaluations evaluations, kMostEvents events.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "proto/coordinator.pb.h"
+
+namespace leeway {
+
+class StatusBoard {
+ public:
+  static constexpr std::size_t kMostPoints = 1000;
+  static constexpr std::size_t kMostEvaluations = 10000;
+  static constexpr std::size_t kMostEvents = 100;
+
+  void Start(Instant now) { start_ = now; }
+  double Seconds(Instant now) const { return start_.nanos == 0 ? 0 : absl::ToDoubleSeconds(now - start_); }
+
+  void AddEvent(Instant now, const std::string& text);
+  void AddEvaluation(Instant now, v1::Evaluation evaluation);
+
+  // A worker's totals; `samples`: the cluster's count of samples trained on.
+  void AddProgress(Instant now, const v1::Member& member, const v1::Progress& progress, std::uint64_t samples);
+  void SetState(std::uint32_t worker, const std::string& name, v1::Role role, std::uint32_t rank,
+                const std::string& state, const std::string& reason);
+  void SetClock(std::uint32_t worker, std::uint64_t clock);
+
+  // Everything this object knows; the caller adds the rest.
+  void Fill(Instant now, v1::GetStatusReply* reply) const;
+
+ private:
+  struct Row {
+    v1::WorkerStatus status;
+    std::uint64_t incarnation = 0;
+    v1::Progress earlier;  // totals of this name's former incarnations
+    std::deque<std::pair<Instant, std::uint64_t>> recent;  // time, samples
+  };
+  void AddPoint(Instant now, std::uint64_t samples);
+
+  Instant start_;
+  std::map<std::uint32_t, Row> rows_;
+  std::vector<v1::Evaluation> evaluations_;
+  std::deque<std::string> events_;
+  std::vector<v1::LossPoint> points_;
+  double point_spacing_ = 0.25;  // seconds; doubles when the points are thinned
+  v1::LossPoint pending_;        // sums since the last point
+  std::uint64_t pending_samples_ = 0;
+};
+
+}  // namespace leeway
