@@ -20,6 +20,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/status_macros.h"
 #include "common/version.h"
@@ -67,8 +68,12 @@ std::string AllowedValues(const absl::CommandLineFlag& flag) {
 absl::Status Set(absl::CommandLineFlag* flag, const std::string& source, const std::string& value) {
   std::string error;
   if (!flag->ParseFrom(value, &error)) {
+    // Abseil's words come first, and end there when the value's type has no words of its own.
+    absl::string_view allowed = error;
+    absl::ConsumePrefix(&allowed, absl::StrCat("Illegal value '", value, "' specified for flag '", flag->Name(), "'"));
+    absl::ConsumePrefix(&allowed, "; ");
     return absl::InvalidArgumentError(
-        absl::StrCat(source, "=", value, ": allowed: ", error.empty() ? AllowedValues(*flag) : error));
+        absl::StrCat(source, "=", value, ": allowed: ", allowed.empty() ? AllowedValues(*flag) : std::string(allowed)));
   }
   GivenFlags().insert(std::string(flag->Name()));
   return absl::OkStatus();
@@ -199,7 +204,8 @@ absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::st
 }
 
 void ExitWithError(const absl::Status& status) {
-  const std::string message(status.message());
+  // One line, whatever the value that it quotes holds.
+  const std::string message = absl::StrReplaceAll(status.message(), {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, message.c_str());
   std::exit(1);
 }
