@@ -65,16 +65,19 @@ std::string AllowedValues(const absl::CommandLineFlag& flag) {
 }
 
 // `source`: the flag as it was written, for the message: "--flag" or "LEEWAY_FLAG".
-absl::Status Set(absl::CommandLineFlag* flag, const std::string& source, const std::string& value) {
+absl::Status Parse(absl::CommandLineFlag* flag, const std::string& source, const std::string& value) {
   std::string error;
-  if (!flag->ParseFrom(value, &error)) {
-    // Abseil's words come first, and end there when the value's type has no words of its own.
-    absl::string_view allowed = error;
-    absl::ConsumePrefix(&allowed, absl::StrCat("Illegal value '", value, "' specified for flag '", flag->Name(), "'"));
-    absl::ConsumePrefix(&allowed, "; ");
-    return absl::InvalidArgumentError(
-        absl::StrCat(source, "=", value, ": allowed: ", allowed.empty() ? AllowedValues(*flag) : std::string(allowed)));
-  }
+  if (flag->ParseFrom(value, &error)) return absl::OkStatus();
+  // Abseil's words come first, and end there when the value's type has no words of its own.
+  absl::string_view allowed = error;
+  absl::ConsumePrefix(&allowed, absl::StrCat("Illegal value '", value, "' specified for flag '", flag->Name(), "'"));
+  absl::ConsumePrefix(&allowed, "; ");
+  return absl::InvalidArgumentError(
+      absl::StrCat(source, "=", value, ": allowed: ", allowed.empty() ? AllowedValues(*flag) : std::string(allowed)));
+}
+
+absl::Status Set(absl::CommandLineFlag* flag, const std::string& source, const std::string& value) {
+  RETURN_IF_ERROR(Parse(flag, source, value));
   GivenFlags().insert(std::string(flag->Name()));
   return absl::OkStatus();
 }
@@ -208,6 +211,13 @@ void ExitWithError(const absl::Status& status) {
   const std::string message = absl::StrReplaceAll(status.message(), {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, message.c_str());
   std::exit(1);
+}
+
+absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
+  absl::CommandLineFlag* found = Find(flag);
+  if (found == nullptr) return UnknownFlag(absl::StrCat("--", flag), flag);
+  absl::FlagSaver saver;
+  return Parse(found, absl::StrCat("--", flag), value);
 }
 
 bool FlagGiven(absl::string_view flag) { return GivenFlags().count(std::string(flag)) > 0; }

@@ -37,6 +37,9 @@ std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& us
 // INVALID_ARGUMENT "--flag=value: allowed: ..."
 absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::string_view allowed);
 
+// OK when `flag` ("staleness_bound") takes `value`; else as SetFlags. Sets nothing.
+absl::Status CheckFlagValue(const std::string& flag, const std::string& value);
+
 // True when the environment, a flag file or the command line gave this flag a value.
 bool FlagGiven(absl::string_view flag);
 

@@ -88,6 +88,14 @@ TEST_CASE("a wrong flag is one line that names it, its value and what is allowed
   CHECK(absl::StartsWith(ErrorOf({"--=3"}), "unknown flag --"));
 }
 
+TEST_CASE("a value can be checked without setting it") {
+  CHECK(CheckFlagValue("test_wait", "3s").ok());
+  CHECK(absl::GetFlag(FLAGS_test_wait) == absl::Seconds(1));
+  CHECK_FALSE(FlagGiven("test_wait"));
+  CHECK(CheckFlagValue("test_color", "blue").message() == "--test_color=blue: allowed: red, green");
+  CHECK(CheckFlagValue("no_such_thing", "1").code() == absl::StatusCode::kInvalidArgument);
+}
+
 TEST_CASE("flag files that cannot be used are refused") {
   CHECK(ErrorOf({"--flagfile=/no/such/file"}) == "--flagfile=/no/such/file: allowed: a file that can be read");
   CHECK(ErrorOf({"--flagfile=/"}) == "--flagfile=/: allowed: a file that can be read");
