@@ -1,0 +1,79 @@
+// LocalCluster: the processes of one `leeway run` on this machine: parameter servers, workers, evaluator.
+//
+// Thread safety: one thread, which lives as long as the cluster (see Process).
+// Ownership: the destructor leaves no process behind.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "cli/process.h"
+#include "cli/run_options.h"
+
+namespace leeway {
+
+enum class ProcessRole { kPs, kTrainer, kEvaluator };
+
+class LocalCluster {
+ public:
+  // A process that has ended.
+  struct Ended {
+    std::string name;
+    ProcessRole role;
+    ProcessExit exit;
+    bool restarting = false;  // it comes back within some seconds
+  };
+
+  // `options.directory` exists.
+  explicit LocalCluster(RunOptions options);
+  ~LocalCluster();
+
+  // Starts ps-0, waits until it has said where it listens, and starts all the others. `wait` sleeps for at
+  // most the time it is given; when it answers false, the start is CANCELLED. UNAVAILABLE: a program cannot
+  // be started, or ps-0 ended or stayed silent for a minute; the message quotes its log.
+  absl::Status Start(const std::function<bool(absl::Duration)>& wait);
+
+  // "host:port" of ps-0, after Start.
+  const std::string& coordinator() const { return coordinator_; }
+
+  // The processes that have ended since the last call. With options.restart_workers, a worker that died
+  // of anything but bad input starts again some time later, in a later call.
+  absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
+
+  // How many processes of `role` run or are about to be restarted.
+  int Count(ProcessRole role) const;
+
+  // SIGTERM to workers and evaluator, then to the ps, each followed by SIGKILL after `grace`. `hurry` (may
+  // be null) is asked meanwhile: true cuts the grace short.
+  void Stop(absl::Duration grace, const std::function<bool()>& hurry);
+
+  // The end of a process's log, indented, for messages; "" when it is empty.
+  std::string LastLines(const std::string& name) const;
+  std::string LogFile(const std::string& name) const;
+
+ private:
+  struct Child {
+    ProcessRole role;
+    std::vector<std::string> command;
+    std::unique_ptr<Process> process;
+    bool ended = false;  // and reported
+    absl::Time restart_at = absl::InfiniteFuture();
+    int restarts = 0;
+  };
+
+  absl::Status Launch(const std::string& name, ProcessRole role, std::vector<std::string> command);
+  absl::Status LaunchProcess(const std::string& name, Child* child);
+  absl::Status AwaitCoordinator(const std::function<bool(absl::Duration)>& wait);
+
+  const RunOptions options_;
+  const std::vector<std::string> environment_;
+  std::string coordinator_;
+  std::vector<std::pair<std::string, Child>> children_;  // in the order they were started
+};
+
+}  // namespace leeway

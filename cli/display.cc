@@ -1,0 +1,275 @@
+#include "cli/display.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace leeway {
+namespace {
+
+// Names come over the wire: nothing in them may move the cursor or take more columns than it has bytes.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  return text;
+}
+
+// "1,234,567"
+std::string FormatCount(std::uint64_t count) {
+  const std::string digits = absl::StrCat(count);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+// "0:42", "1:05:09"
+std::string FormatClockTime(double seconds) {
+  const std::int64_t whole = std::isfinite(seconds) ? std::llround(std::clamp(seconds, 0.0, 3600.0 * 9999)) : 0;
+  if (whole < 3600) return absl::StrFormat("%d:%02d", whole / 60, whole % 60);
+  return absl::StrFormat("%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+// Totals only grow, but a worker that came back under a new incarnation starts from zero again.
+double Growth(double now, double before) { return now >= before ? now - before : now; }
+
+const v1::WorkerStatus* FindWorker(const v1::GetStatusReply& status, std::uint32_t worker_id) {
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    if (worker.worker_id() == worker_id) return &worker;
+  }
+  return nullptr;
+}
+
+double EpochsDone(const v1::GetStatusReply& status) {
+  return status.num_records() == 0 ? 0
+                                   : static_cast<double>(status.samples()) / static_cast<double>(status.num_records());
+}
+
+std::string Bar(double fraction, int width) {
+  const int full = static_cast<int>(std::lround(fraction * width));
+  return absl::StrCat("[", std::string(static_cast<std::size_t>(full), '#'),
+                      std::string(static_cast<std::size_t>(width - full), '-'), "]");
+}
+
+// "", or "0:42 left" at the speed since `before`.
+std::string TimeLeft(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
+  const double done = FractionDone(now);
+  const double speed = (done - FractionDone(before)) / (now.seconds() - before.seconds());
+  if (!(speed > 0) || !std::isfinite(speed)) return "";
+  return absl::StrCat(FormatClockTime((1 - done) / speed), " left");
+}
+
+std::string EpochText(const v1::GetStatusReply& status) {
+  std::string text = absl::StrFormat("epoch %.2f", EpochsDone(status));
+  const std::uint64_t epochs = status.policy().stop().epochs();
+  if (epochs > 0) absl::StrAppend(&text, " of ", epochs);
+  return text;
+}
+
+std::string StateText(const v1::GetStatusReply& status) {
+  switch (status.state()) {
+    case v1::STARTING:
+      return absl::StrCat("starting", status.waiting_for().empty() ? "" : ": waiting for ",
+                          Printable(status.waiting_for()));
+    case v1::TRAINING:
+      return absl::StrCat("training ", Printable(status.model()));
+    case v1::FINISHING:
+      return "finishing: the workers end their last steps";
+    case v1::EVALUATING:
+      return "evaluating the final weights";
+    case v1::FINISHED:
+      return absl::StrCat("finished", status.stop_reason().empty() ? "" : ": ", Printable(status.stop_reason()));
+    default:
+      return absl::StrCat("state ", static_cast<int>(status.state()));
+  }
+}
+
+// Loss, accuracy, speed, gap, delay: what is known of them.
+std::vector<std::string> Metrics(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
+  std::vector<std::string> words;
+  if (!now.training().empty()) {
+    words.push_back(absl::StrFormat("loss %.4f", now.training(now.training_size() - 1).loss()));
+  }
+  if (!now.evaluations().empty()) {
+    double best = 0;
+    for (const v1::Evaluation& evaluation : now.evaluations()) best = std::max(best, evaluation.accuracy());
+    words.push_back(absl::StrFormat("accuracy %.2f %% (best %.2f %%)",
+                                    100 * now.evaluations(now.evaluations_size() - 1).accuracy(), 100 * best));
+  }
+  const double rate = now.samples_per_second();
+  words.push_back(
+      absl::StrCat(FormatCount(std::isfinite(rate) && rate > 0 ? static_cast<std::uint64_t>(rate) : 0), " samples/s"));
+
+  const std::int64_t bound = now.policy().staleness_bound();
+  words.push_back(
+      absl::StrCat("gap ", CurrentGap(now), bound < 0 ? " (no bound)" : absl::StrCat(" (bound ", bound, ")")));
+
+  double delays = 0, pushes = 0, refused = 0;
+  const auto add = [&](const v1::GetStatusReply& status, double sign) {
+    for (const v1::ShardStatus& shard : status.shards()) {
+      delays += sign * shard.stats().delay().sum();
+      refused += sign > 0 ? static_cast<double>(shard.stats().pushes_refused()) : 0;
+      for (const std::uint64_t count : shard.stats().delay().counts()) pushes += sign * static_cast<double>(count);
+    }
+  };
+  add(now, 1);
+  add(before, -1);
+  if (pushes > 0 && delays >= 0) words.push_back(absl::StrFormat("delay %.1f", delays / pushes));
+  if (refused > 0) words.push_back(absl::StrCat("refused ", FormatCount(static_cast<std::uint64_t>(refused))));
+  return words;
+}
+
+// "compute 71 %, blocked 22 % (on worker-2), pull 4 %": largest first, what is below 1 % left out.
+std::string TimeShares(const v1::GetStatusReply& status, const v1::Progress& now, const v1::Progress& before) {
+  const v1::PhaseSeconds& a = now.seconds();
+  const v1::PhaseSeconds& b = before.seconds();
+  std::vector<std::pair<double, std::string>> phases = {
+      {Growth(a.data(), b.data()), "data"},          {Growth(a.pull(), b.pull()), "pull"},
+      {Growth(a.compute(), b.compute()), "compute"}, {Growth(a.push(), b.push()), "push"},
+      {Growth(a.blocked(), b.blocked()), "blocked"}, {Growth(a.paced(), b.paced()), "paced"}};
+  double total = 0;
+  for (const auto& phase : phases) total += phase.first;
+  if (!(total > 0)) return "";
+
+  std::map<std::uint32_t, double> waited;
+  for (const v1::BlockedOn& on : now.blocked_on()) waited[on.worker_id()] += on.seconds();
+  for (const v1::BlockedOn& on : before.blocked_on()) waited[on.worker_id()] -= on.seconds();
+  const auto longest =
+      std::max_element(waited.begin(), waited.end(), [](const auto& x, const auto& y) { return x.second < y.second; });
+  std::string culprit;
+  if (longest != waited.end() && longest->second > 0) {
+    const v1::WorkerStatus* worker = FindWorker(status, longest->first);
+    culprit = absl::StrCat(" (on ", worker == nullptr ? "a worker that left" : Printable(worker->name()), ")");
+  }
+
+  std::stable_sort(phases.begin(), phases.end(), [](const auto& x, const auto& y) { return x.first > y.first; });
+  std::vector<std::string> words;
+  for (const auto& [seconds, name] : phases) {
+    if (seconds < 0.01 * total) continue;
+    words.push_back(absl::StrFormat("%s %.0f %%%s", name, 100 * seconds / total, name == "blocked" ? culprit : ""));
+  }
+  return absl::StrJoin(words, ", ");
+}
+
+std::string WorkerLine(const v1::GetStatusReply& now, const v1::GetStatusReply& before, const v1::WorkerStatus& worker,
+                       int name_width) {
+  std::string name = Printable(worker.name());
+  if (name.size() > static_cast<std::size_t>(name_width)) name.resize(static_cast<std::size_t>(name_width));
+  std::string line = absl::StrFormat("  %-*s", name_width, name);
+  if (worker.role() == v1::EVALUATOR) return absl::StrCat(line, "  ", "evaluator, ", Printable(worker.state()));
+  absl::StrAppendFormat(&line, "  clock %7s", FormatCount(worker.clock()));
+  if (worker.state() != "live") {
+    return absl::StrCat(line, "  ", Printable(worker.state()), worker.reason().empty() ? "" : ": ",
+                        Printable(worker.reason()));
+  }
+  const v1::WorkerStatus* then = FindWorker(before, worker.worker_id());
+  const double rate = std::isfinite(worker.samples_per_second()) ? std::max(0.0, worker.samples_per_second()) : 0;
+  absl::StrAppendFormat(&line, "  %8s/s  ", FormatCount(static_cast<std::uint64_t>(rate)));
+  return line + TimeShares(now, worker.progress(), then == nullptr ? v1::Progress() : then->progress());
+}
+
+}  // namespace
+
+std::vector<std::string> RenderBlock(const v1::GetStatusReply& now, const v1::GetStatusReply& before, ScreenSize size) {
+  const std::size_t columns = static_cast<std::size_t>(std::max(size.columns, 1));
+  const std::size_t rows = static_cast<std::size_t>(std::max(size.rows, 1));
+  std::vector<std::string> lines;
+  if (now.state() == v1::TRAINING) {
+    std::string line = absl::StrCat(StateText(now), ", ", EpochText(now));
+    const double done = FractionDone(now);
+    if (done > 0) {
+      const int bar = std::min(24, size.columns - 64);  // narrower screens need the room for the words
+      absl::StrAppend(&line, " ", bar >= 8 ? Bar(done, bar) : "", absl::StrFormat(" %.0f %%", 100 * done));
+    }
+    absl::StrAppend(&line, ", ", FormatClockTime(now.seconds()));
+    const std::string left = TimeLeft(now, before);
+    if (!left.empty()) absl::StrAppend(&line, ", ", left);
+    lines.push_back(std::move(line));
+  } else {
+    lines.push_back(StateText(now));
+  }
+  if (now.state() != v1::STARTING) lines.push_back(absl::StrCat("  ", absl::StrJoin(Metrics(now, before), "  ")));
+
+  std::size_t name_width = 8;
+  for (const v1::WorkerStatus& worker : now.workers()) name_width = std::max(name_width, worker.name().size());
+  name_width = std::min<std::size_t>(name_width, 20);
+  for (const v1::WorkerStatus& worker : now.workers()) {
+    // Those who left or expired came back under another id, or are news of the past.
+    if (worker.state() == "left" || worker.state() == "expired") continue;
+    lines.push_back(WorkerLine(now, before, worker, static_cast<int>(name_width)));
+  }
+  if (!now.events().empty()) {
+    lines.push_back(absl::StrCat("  last event: ", Printable(now.events(now.events_size() - 1))));
+  }
+  if (lines.size() > rows) {
+    const std::size_t hidden = lines.size() - (rows - 1);
+    lines.resize(rows - 1);
+    lines.push_back(absl::StrCat("  ... and ", hidden, " more"));
+  }
+  for (std::string& line : lines) {
+    if (line.size() > columns) line.resize(columns);
+  }
+  return lines;
+}
+
+std::string RenderLine(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
+  if (now.state() != v1::TRAINING) return StateText(now);
+  std::vector<std::string> words = {FormatClockTime(now.seconds()), EpochText(now)};
+  const std::vector<std::string> metrics = Metrics(now, before);
+  words.insert(words.end(), metrics.begin(), metrics.end());
+  v1::Progress all, all_before;  // of the trainers together
+  const auto add = [](const v1::GetStatusReply& status, v1::Progress* sum) {
+    for (const v1::WorkerStatus& worker : status.workers()) {
+      const v1::PhaseSeconds& seconds = worker.progress().seconds();
+      v1::PhaseSeconds* to = sum->mutable_seconds();
+      to->set_data(to->data() + seconds.data());
+      to->set_pull(to->pull() + seconds.pull());
+      to->set_compute(to->compute() + seconds.compute());
+      to->set_push(to->push() + seconds.push());
+      to->set_blocked(to->blocked() + seconds.blocked());
+      to->set_paced(to->paced() + seconds.paced());
+    }
+  };
+  add(now, &all);
+  add(before, &all_before);
+  const std::string shares = TimeShares(now, all, all_before);
+  if (!shares.empty()) words.push_back(shares);
+  const std::string left = TimeLeft(now, before);
+  if (!left.empty()) words.push_back(left);
+  return absl::StrJoin(words, "  ");
+}
+
+double FractionDone(const v1::GetStatusReply& status) {
+  const v1::StopConfig& stop = status.policy().stop();
+  double done = 0;
+  if (status.total_samples() > 0) {
+    done = static_cast<double>(status.samples()) / static_cast<double>(status.total_samples());
+  }
+  if (stop.steps() > 0) {
+    done = std::max(done, static_cast<double>(status.steps()) / static_cast<double>(stop.steps()));
+  }
+  if (stop.minutes() > 0) done = std::max(done, status.seconds() / (60 * stop.minutes()));
+  return std::isfinite(done) ? std::clamp(done, 0.0, 1.0) : 0;
+}
+
+std::uint64_t CurrentGap(const v1::GetStatusReply& status) {
+  std::uint64_t low = UINT64_MAX, high = 0;
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    if (worker.role() != v1::TRAINER || worker.state() != "live") continue;
+    low = std::min(low, worker.clock());
+    high = std::max(high, worker.clock());
+  }
+  return high > low ? high - low : 0;
+}
+
+}  // namespace leeway

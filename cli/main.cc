@@ -1,0 +1,62 @@
+// leeway: the one tool a person types. Each verb is a function in a file of its own; kVerbs lists them.
+#include <grpc/grpc.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/run.h"
+#include "common/flags.h"
+#include "common/log.h"
+
+namespace leeway {
+namespace {
+
+struct Verb {
+  const char* name;
+  const char* summary;
+  int (*run)(int argc, char** argv);  // the flags are parsed; returns the exit code
+};
+
+constexpr Verb kVerbs[] = {
+    {"run", "train on a cluster of local processes", RunLocalCluster},
+};
+
+std::string Usage() {
+  std::string text = "usage: leeway VERB [--flag=value ...]\n\n";
+  for (const Verb& verb : kVerbs) absl::StrAppendFormat(&text, "  %-8s %s\n", verb.name, verb.summary);
+  return text + "  help     this list; `leeway VERB --help` lists all flags\n";
+}
+
+int Main(int argc, char** argv) {
+  const std::vector<std::string> arguments = ParseFlags(argc, argv, Usage());
+  if (arguments.empty() || arguments[0] == "help") {
+    std::fputs(Usage().c_str(), stdout);
+    return arguments.empty() ? 1 : 0;
+  }
+  std::vector<std::string> names = {"help"};
+  for (const Verb& verb : kVerbs) {
+    names.push_back(verb.name);
+    if (arguments[0] != verb.name) continue;
+    if (arguments.size() > 1) {
+      ExitWithError(absl::InvalidArgumentError(
+          absl::StrCat("leeway ", verb.name, " takes flags only, not \"", arguments[1], "\"")));
+    }
+    const absl::Status logging = InitLogging("leeway");
+    if (!logging.ok()) ExitWithError(logging);
+    // Never undone: the last grpc_shutdown may wait 10 s for a poller.
+    grpc_init();
+    return verb.run(argc, argv);
+  }
+  const std::string guess = DidYouMean(arguments[0], names);
+  ExitWithError(absl::InvalidArgumentError(
+      absl::StrCat("unknown verb ", arguments[0], guess.empty() ? "" : absl::StrCat(", did you mean ", guess, "?"),
+                   " (leeway help lists all)")));
+}
+
+}  // namespace
+}  // namespace leeway
+
+int main(int argc, char** argv) { return leeway::Main(argc, argv); }

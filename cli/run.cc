@@ -1,0 +1,199 @@
+#include "cli/run.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "cli/cluster.h"
+#include "cli/display.h"
+#include "cli/report/summary.h"
+#include "cli/run_directory.h"
+#include "cli/run_monitor.h"
+#include "cli/run_options.h"
+#include "cli/signals.h"
+#include "cli/status_client.h"
+#include "cli/terminal.h"
+#include "common/flags.h"
+#include "common/grpc_transport.h"
+#include "common/version.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(250);
+constexpr absl::Duration kSilence = absl::Seconds(10);     // without an answer, before it is mentioned
+constexpr absl::Duration kNobodyLeft = absl::Seconds(10);  // without a trainer, before the run is given up
+constexpr absl::Duration kLeaveTime = absl::Seconds(10);   // for workers, once training has finished
+constexpr int kClusterFailed = 2;
+
+class Run {
+ public:
+  Run(RunOptions options, RunFacts facts)
+      : options_(std::move(options)),
+        facts_(std::move(facts)),
+        transport_(MakeGrpcTransport()),
+        cluster_(options_),
+        block_(IsLiveTerminal(STDOUT_FILENO) ? std::make_unique<LiveBlock>(STDOUT_FILENO) : nullptr) {}
+
+  int Execute();
+
+ private:
+  // Sleeps; false when a signal wants the run to end.
+  bool Wait(absl::Duration time) { return (signal_ = signals_.Wait(time)) == 0; }
+
+  // What ends the run as failed, if anything does.
+  std::optional<std::string> CheckProcesses(absl::Time now);
+  bool Finished(absl::Time now);
+  void MentionSilence(absl::Time now);
+  void Draw(absl::Time now);
+  void Say(const std::string& line);  // a lasting line
+
+  // Ends every process, writes the results of what has been seen, and returns `exit_code`.
+  int End(int exit_code, const std::string& error);
+
+  const RunOptions options_;
+  const RunFacts facts_;
+  SignalWatcher signals_;
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<StatusClient> client_;
+  LocalCluster cluster_;
+  RunMonitor monitor_;
+  std::unique_ptr<LiveBlock> block_;  // null: stdout is no terminal
+  int signal_ = 0;
+  absl::Time complete_at_ = absl::InfiniteFuture();
+  absl::Time nobody_since_ = absl::InfiniteFuture();
+  absl::Time silence_mentioned_ = absl::InfinitePast();
+  absl::Time line_shown_ = absl::InfinitePast();
+};
+
+int Run::Execute() {
+  Say(absl::StrCat("leeway ", kVersion, ": ", options_.num_ps, " ps, ", options_.num_workers, " worker",
+                   options_.num_workers == 1 ? "" : "s", options_.eval ? " and an evaluator" : "", " on ",
+                   facts_.machine, "; logs in ", options_.directory));
+  const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
+  if (signal_ != 0) return End(128 + signal_, "interrupted");
+  if (!started.ok()) return End(kClusterFailed, std::string(started.message()));
+  client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator());
+  silence_mentioned_ = absl::Now();
+  while (true) {
+    if (!Wait(kTick)) return End(128 + signal_, "interrupted");
+    const absl::Time now = absl::Now();
+    if (std::optional<v1::GetStatusReply> status = client_->Take()) monitor_.Observe(*std::move(status), now);
+    client_->Ask();
+    const std::optional<std::string> error = CheckProcesses(now);
+    if (error) return End(kClusterFailed, *error);
+    if (Finished(now)) return End(0, "");
+    MentionSilence(now);
+    Draw(now);
+  }
+}
+
+std::optional<std::string> Run::CheckProcesses(absl::Time now) {
+  const absl::StatusOr<std::vector<LocalCluster::Ended>> news = cluster_.Reap(now);
+  if (!news.ok()) return std::string(news.status().message());
+  for (const LocalCluster::Ended& ended : *news) {
+    const std::string what = absl::StrCat(ended.name, " ", Describe(ended.exit));
+    if (ended.exit.ok() && monitor_.ending()) continue;
+    if (ended.role == ProcessRole::kPs) {
+      return absl::StrCat(what, " before training had finished", cluster_.LastLines(ended.name));
+    }
+    if (ended.exit.ok()) {
+      Say(absl::StrCat(ended.name, " has left the run"));
+      continue;
+    }
+    const std::string quoted = absl::StrCat(what, cluster_.LastLines(ended.name));
+    if (ended.restarting) {
+      Say(absl::StrCat(quoted, "\n", ended.name, " will be started again"));
+    } else if (ended.role == ProcessRole::kTrainer && monitor_.farthest() == v1::STARTING) {
+      return absl::StrCat(what, " before training began", cluster_.LastLines(ended.name));
+    } else {
+      Say(quoted);
+    }
+  }
+  if (cluster_.Count(ProcessRole::kTrainer) > 0 || monitor_.ending()) {
+    nobody_since_ = absl::InfiniteFuture();
+  } else {
+    nobody_since_ = std::min(nobody_since_, now);
+  }
+  if (now - nobody_since_ >= kNobodyLeft) return "no worker is left to train";
+  return std::nullopt;
+}
+
+bool Run::Finished(absl::Time now) {
+  if (monitor_.ending() && cluster_.Count(ProcessRole::kPs) == 0) return true;
+  if (!monitor_.complete(now)) return false;
+  complete_at_ = std::min(complete_at_, now);
+  const int left = cluster_.Count(ProcessRole::kTrainer) + cluster_.Count(ProcessRole::kEvaluator);
+  return left == 0 || now - complete_at_ >= kLeaveTime;
+}
+
+void Run::MentionSilence(absl::Time now) {
+  const absl::Status error = client_->last_error();
+  if (error.ok() || monitor_.ending()) return;
+  if (now - std::max(monitor_.last_observed(), silence_mentioned_) < kSilence) return;
+  silence_mentioned_ = now;
+  Say(absl::StrCat("no answer from ", PsName(0), " at ", cluster_.coordinator(), ": ", error.ToString()));
+}
+
+void Run::Draw(absl::Time now) {
+  if (block_ != nullptr) {
+    // The last column and row stay free: writing there would scroll or wrap.
+    const ScreenSize screen = GetScreenSize(STDOUT_FILENO);
+    block_->Show(monitor_.observed()
+                     ? RenderBlock(monitor_.now(), monitor_.before(), {screen.columns - 1, screen.rows - 1})
+                     : std::vector<std::string>{"starting"});
+    return;
+  }
+  if (!monitor_.observed() || now - line_shown_ < options_.display_every) return;
+  line_shown_ = now;
+  Say(RenderLine(monitor_.now(), monitor_.before()));
+}
+
+void Run::Say(const std::string& line) {
+  if (block_ != nullptr) {
+    block_->Print(line);
+  } else {
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+  }
+}
+
+int Run::End(int exit_code, const std::string& error) {
+  // The last status stays on the screen when things went wrong: it may say why.
+  if (block_ != nullptr && exit_code == 0) block_->Clear();
+  if (signal_ != 0) Say("stopping; once more ends everything at once");
+  cluster_.Stop(options_.stop_grace, [this] { return signals_.Wait(absl::ZeroDuration()) != 0; });
+  block_ = nullptr;
+  int code = exit_code;
+  if (monitor_.observed() && monitor_.farthest() != v1::STARTING) {
+    Say(RenderSummaryTable(monitor_.now()));
+    const absl::Status written = WriteResults(options_.directory, options_.summary_json, monitor_.now(), facts_);
+    if (written.ok()) {
+      Say(absl::StrCat("report: ", options_.directory, "/report.html"));
+    } else {
+      std::fprintf(stderr, "leeway: %s\n", std::string(written.message()).c_str());
+      code = std::max(code, 1);
+    }
+  }
+  if (!error.empty()) std::fprintf(stderr, "leeway: %s\n", error.c_str());
+  return code;
+}
+
+}  // namespace
+
+int RunLocalCluster(int argc, char** argv) {
+  absl::StatusOr<RunOptions> options = RunOptionsFromFlags();
+  if (!options.ok()) ExitWithError(options.status());
+  absl::StatusOr<std::string> directory = MakeRunDirectory(options->directory);
+  if (!directory.ok()) ExitWithError(directory.status());
+  options->directory = *std::move(directory);
+  return Run(*std::move(options), CollectFacts(argc, argv)).Execute();
+}
+
+}  // namespace leeway

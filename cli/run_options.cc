@@ -1,0 +1,220 @@
+#include "cli/run_options.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <set>
+#include <system_error>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/flags.h"
+#include "common/status_macros.h"
+
+ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
+ABSL_FLAG(int, num_workers, 1, "leeway run: workers, 1 to 256");
+ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
+ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
+ABSL_FLAG(std::string, out, "",
+          "leeway run: directory for logs, report and weights; new or empty; default runs/<date>-<time>");
+ABSL_FLAG(std::string, summary_json, "", "leeway run: also write summary.json to this file");
+ABSL_FLAG(absl::Duration, display_every, absl::Seconds(5), "leeway run: time between lines when stdout is no terminal");
+ABSL_FLAG(absl::Duration, stop_grace, absl::Seconds(10),
+          "leeway run: how long processes may take to end after SIGTERM before they are killed");
+ABSL_FLAG(leeway::NameValues, straggle, {},
+          "leeway run: worker:factor,... makes the steps of these workers (0, 1, ...) take factor times as long");
+ABSL_FLAG(std::string, worker_flags, "",
+          "leeway run: worker flags of single workers, as in \"1:--batch=32 --threads=2;eval:--threads=2\"");
+ABSL_FLAG(std::string, ps_binary, "", "leeway run: the ps program; default ../server/ps beside leeway");
+ABSL_FLAG(std::string, worker_binary, "", "leeway run: the worker program; default ../worker/worker beside leeway");
+
+namespace leeway {
+namespace {
+
+constexpr int kMaxPs = 64;
+constexpr int kMaxWorkers = 256;
+constexpr char kPsFolder[] = "server/";
+constexpr char kWorkerFolder[] = "worker/";
+// The worker's own flag for what is --straggle here.
+constexpr char kStraggleFactor[] = "straggle_factor";
+
+// What leeway run gives every process itself: a value from outside would break the cluster.
+const std::set<std::string>& OwnedFlags() {
+  static const auto* owned = new std::set<std::string>{"coordinator", "listen", "name",        "num_shards",
+                                                       "port_file",   "rank",   "shard_index", "role"};
+  return *owned;
+}
+
+bool IsFrom(const absl::CommandLineFlag& flag, const std::string& folder) {
+  return absl::StartsWith(flag.Filename(), folder);
+}
+
+absl::StatusOr<std::string> FindProgram(const std::string& flag, const std::string& given, const std::string& beside) {
+  std::string path = given;
+  if (path.empty()) {
+    std::error_code error;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+    path = (self.parent_path() / beside).lexically_normal().string();
+  }
+  if (access(path.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat("no program at ", path, "; --", flag, "=FILE says where it is"));
+  }
+  return path;
+}
+
+// One word of --worker_flags: "--flag=value", with a value that the flag takes.
+absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder) {
+  const std::size_t equals = word.find('=');
+  if (!absl::StartsWith(word, "--") || equals == std::string::npos) {
+    return FlagError("worker_flags", word, "words like --flag=value");
+  }
+  const std::string name = word.substr(2, equals - 2);
+  absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+  if (flag == nullptr || !IsFrom(*flag, folder) || OwnedFlags().count(name) > 0) {
+    return FlagError("worker_flags", word, "flags of the worker that leeway run does not set itself");
+  }
+  return CheckFlagValue(name, word.substr(equals + 1));
+}
+
+}  // namespace
+
+std::string PsName(int index) { return absl::StrCat("ps-", index); }
+std::string WorkerName(int index) { return absl::StrCat("worker-", index); }
+
+std::string PortFile(const RunOptions& options, int index) {
+  return absl::StrCat(options.directory, "/", PsName(index), ".port");
+}
+
+std::vector<std::string> GivenFlagsOf(const std::string& folder) {
+  std::map<std::string, std::string> given;  // sorted: the same command line every time
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    if (IsFrom(*flag, folder) && FlagGiven(name)) given[std::string(name)] = flag->CurrentValue();
+  }
+  std::vector<std::string> words;
+  for (const auto& [name, value] : given) words.push_back(absl::StrCat("--", name, "=", value));
+  return words;
+}
+
+absl::StatusOr<std::map<std::string, std::vector<std::string>>> ParseSpecialFlags(const std::string& text,
+                                                                                  int num_workers,
+                                                                                  const std::string& folder) {
+  std::map<std::string, std::vector<std::string>> special;
+  for (absl::string_view part : absl::StrSplit(text, ';', absl::SkipWhitespace())) {
+    const std::pair<std::string, std::string> fields = absl::StrSplit(part, absl::MaxSplits(':', 1));
+    const std::string who(absl::StripAsciiWhitespace(fields.first));
+    int index = -1;
+    std::string name = kEvaluatorName;
+    if (who != kEvaluatorName) {
+      if (!absl::SimpleAtoi(who, &index) || index < 0 || index >= num_workers) {
+        return FlagError("worker_flags", std::string(part),
+                         absl::StrCat("parts like 1:--flag=value, with a worker from 0 to ", num_workers - 1,
+                                      " or eval before the colon"));
+      }
+      name = WorkerName(index);
+    }
+    const std::vector<std::string> words = absl::StrSplit(fields.second, ' ', absl::SkipWhitespace());
+    for (const std::string& word : words) {
+      RETURN_IF_ERROR(CheckWorkerFlag(word, folder));
+      special[name].push_back(word);
+    }
+  }
+  return special;
+}
+
+absl::StatusOr<RunOptions> RunOptionsFromFlags() {
+  RunOptions options;
+  options.num_ps = absl::GetFlag(FLAGS_num_ps);
+  if (options.num_ps < 1 || options.num_ps > kMaxPs) {
+    return FlagError("num_ps", absl::StrCat(options.num_ps), absl::StrCat("1 to ", kMaxPs));
+  }
+  options.num_workers = absl::GetFlag(FLAGS_num_workers);
+  if (options.num_workers < 1 || options.num_workers > kMaxWorkers) {
+    return FlagError("num_workers", absl::StrCat(options.num_workers), absl::StrCat("1 to ", kMaxWorkers));
+  }
+  for (const std::string& name : OwnedFlags()) {
+    const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag != nullptr && FlagGiven(name)) {
+      return FlagError(name, flag->CurrentValue(), "nothing: leeway run sets this flag itself");
+    }
+  }
+  options.display_every = absl::GetFlag(FLAGS_display_every);
+  if (options.display_every < absl::Milliseconds(100)) {
+    return FlagError("display_every", absl::FormatDuration(options.display_every), "100ms and above");
+  }
+  options.stop_grace = absl::GetFlag(FLAGS_stop_grace);
+  if (options.stop_grace < absl::ZeroDuration() || options.stop_grace > absl::Hours(1)) {
+    return FlagError("stop_grace", absl::FormatDuration(options.stop_grace), "0s to 1h");
+  }
+  options.eval = absl::GetFlag(FLAGS_eval);
+  options.restart_workers = absl::GetFlag(FLAGS_restart_workers);
+  options.directory = absl::GetFlag(FLAGS_out);
+  options.summary_json = absl::GetFlag(FLAGS_summary_json);
+  options.ps_flags = GivenFlagsOf(kPsFolder);
+  options.worker_flags = GivenFlagsOf(kWorkerFolder);
+  for (const char* name : {"log_level", "log_format"}) {
+    if (!FlagGiven(name)) continue;
+    const std::string word = absl::StrCat("--", name, "=", absl::FindCommandLineFlag(name)->CurrentValue());
+    options.ps_flags.push_back(word);
+    options.worker_flags.push_back(word);
+  }
+  ASSIGN_OR_RETURN(options.special_flags,
+                   ParseSpecialFlags(absl::GetFlag(FLAGS_worker_flags), options.num_workers, kWorkerFolder));
+  const NameValues straggle = absl::GetFlag(FLAGS_straggle);
+  for (const auto& [who, factor] : straggle.items) {
+    int index = -1;
+    if (!absl::SimpleAtoi(who, &index) || index < 0 || index >= options.num_workers || factor < 1) {
+      return FlagError("straggle", AbslUnparseFlag(straggle),
+                       absl::StrCat("worker:factor with a worker from 0 to ", options.num_workers - 1,
+                                    " and a factor of at least 1"));
+    }
+    options.special_flags[WorkerName(index)].push_back(absl::StrCat("--", kStraggleFactor, "=", factor));
+  }
+  ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps_binary", absl::GetFlag(FLAGS_ps_binary), "../server/ps"));
+  ASSIGN_OR_RETURN(options.worker_binary,
+                   FindProgram("worker_binary", absl::GetFlag(FLAGS_worker_binary), "../worker/worker"));
+  return options;
+}
+
+std::vector<std::string> PsCommand(const RunOptions& options, int index, const std::string& coordinator) {
+  std::vector<std::string> command = {options.ps_binary,
+                                      "--listen=127.0.0.1:0",
+                                      absl::StrCat("--port_file=", PortFile(options, index)),
+                                      absl::StrCat("--shard_index=", index),
+                                      absl::StrCat("--num_shards=", options.num_ps),
+                                      absl::StrCat("--num_workers=", options.num_workers)};
+  if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
+  command.insert(command.end(), options.ps_flags.begin(), options.ps_flags.end());
+  return command;
+}
+
+namespace {
+
+std::vector<std::string> WorkerLike(const RunOptions& options, const std::string& name, const std::string& coordinator,
+                                    const std::vector<std::string>& own) {
+  std::vector<std::string> command = {options.worker_binary, absl::StrCat("--coordinator=", coordinator),
+                                      absl::StrCat("--name=", name)};
+  command.insert(command.end(), own.begin(), own.end());
+  command.insert(command.end(), options.worker_flags.begin(), options.worker_flags.end());
+  const auto special = options.special_flags.find(name);
+  if (special != options.special_flags.end()) {
+    command.insert(command.end(), special->second.begin(), special->second.end());
+  }
+  return command;
+}
+
+}  // namespace
+
+std::vector<std::string> WorkerCommand(const RunOptions& options, int index, const std::string& coordinator) {
+  return WorkerLike(options, WorkerName(index), coordinator, {"--role=train", absl::StrCat("--rank=", index)});
+}
+
+std::vector<std::string> EvaluatorCommand(const RunOptions& options, const std::string& coordinator) {
+  return WorkerLike(options, kEvaluatorName, coordinator, {"--role=eval"});
+}
+
+}  // namespace leeway

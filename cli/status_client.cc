@@ -1,0 +1,40 @@
+#include "cli/status_client.h"
+
+#include "common/rpc.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kTimeout = absl::Seconds(5);
+
+}  // namespace
+
+StatusClient::StatusClient(Transport* transport, std::string address)
+    : transport_(transport), address_(std::move(address)), state_(std::make_shared<State>()) {}
+
+void StatusClient::Ask() {
+  {
+    MutexLock lock(state_->mu);
+    if (state_->asked) return;
+    state_->asked = true;
+  }
+  CallRpc<v1::GetStatusReply>(*transport_, address_, "Coordinator/GetStatus", v1::GetStatusRequest(), {}, kTimeout,
+                              [state = state_](absl::Status status, Decoded<v1::GetStatusReply> reply) {
+                                MutexLock lock(state->mu);
+                                state->asked = false;
+                                if (status.ok()) state->reply = std::move(reply.message);
+                                state->error = std::move(status);
+                              });
+}
+
+std::optional<v1::GetStatusReply> StatusClient::Take() {
+  MutexLock lock(state_->mu);
+  return std::exchange(state_->reply, std::nullopt);
+}
+
+absl::Status StatusClient::last_error() const {
+  MutexLock lock(state_->mu);
+  return state_->error;
+}
+
+}  // namespace leeway

@@ -1,0 +1,45 @@
+// StatusClient: asks the coordinator how it goes, without making anybody wait for the answer.
+//
+// Thread safety: any thread. Ownership: `transport` outlives the client's last answer, which the transport's
+// own destructor waits for; the client itself may go before.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "common/mutex.h"
+#include "common/transport.h"
+#include "proto/coordinator.pb.h"
+
+namespace leeway {
+
+class StatusClient {
+ public:
+  StatusClient(Transport* transport, std::string address);
+
+  // Sends a GetStatus, unless one is under way.
+  void Ask();
+
+  // The newest answer, once.
+  std::optional<v1::GetStatusReply> Take();
+
+  // Of the newest answer; OK before the first.
+  absl::Status last_error() const;
+
+ private:
+  struct State {
+    Mutex mu;
+    bool asked LEEWAY_GUARDED_BY(mu) = false;
+    absl::Status error LEEWAY_GUARDED_BY(mu);
+    std::optional<v1::GetStatusReply> reply LEEWAY_GUARDED_BY(mu);
+  };
+
+  Transport* const transport_;
+  const std::string address_;
+  const std::shared_ptr<State> state_;  // the callback of a call under way holds it as well
+};
+
+}  // namespace leeway

@@ -1,0 +1,84 @@
+// Logging through spdlog: where lines go and how they look. Code logs with spdlog::info(...) and its
+// siblings; this header brings them in, with formatters for the Abseil types that lines often carry.
+//
+//   --log_level=trace|debug|info|warn|error|off   --log_format=text|json   --log_file=FILE (else stderr)
+//
+// Thread safety: InitLogging from main() before threads start; logging from any thread. LogEvery as an int.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+
+namespace leeway {
+
+// Makes spdlog's default logger as the flags say. `process` ("worker-2") stands in every line.
+// INVALID_ARGUMENT: --log_file cannot be opened (with the system's reason).
+absl::Status InitLogging(const std::string& process);
+
+// `text` as a JSON string with its quotes; bytes that are no UTF-8 become U+FFFD.
+std::string JsonString(absl::string_view text);
+
+// Thins out a line that would come too often:
+//   if (every_.Due(now)) spdlog::warn("gradient refused ({} more since the last line)", every_.skipped());
+class LogEvery {
+ public:
+  explicit LogEvery(absl::Duration interval) : interval_(interval) {}
+
+  // True the first time, then at most once per interval.
+  bool Due(Instant now) {
+    if (!first_ && now - last_ < interval_) {
+      ++pending_;
+      return false;
+    }
+    first_ = false;
+    last_ = now;
+    skipped_ = pending_;
+    pending_ = 0;
+    return true;
+  }
+
+  // How many calls answered false between the last two that answered true.
+  std::uint64_t skipped() const { return skipped_; }
+
+ private:
+  const absl::Duration interval_;
+  bool first_ = true;
+  Instant last_;
+  std::uint64_t pending_ = 0;
+  std::uint64_t skipped_ = 0;
+};
+
+}  // namespace leeway
+
+template <>
+struct fmt::formatter<absl::string_view> : fmt::formatter<fmt::string_view> {
+  template <typename Context>
+  auto format(absl::string_view text, Context& context) const {
+    return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
+  }
+};
+
+template <>
+struct fmt::formatter<absl::Status> : fmt::formatter<fmt::string_view> {
+  template <typename Context>
+  auto format(const absl::Status& status, Context& context) const {
+    const std::string text = status.ToString();
+    return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
+  }
+};
+
+template <>
+struct fmt::formatter<absl::Duration> : fmt::formatter<fmt::string_view> {
+  template <typename Context>
+  auto format(absl::Duration duration, Context& context) const {
+    const std::string text = absl::FormatDuration(duration);
+    return fmt::formatter<fmt::string_view>::format({text.data(), text.size()}, context);
+  }
+};

@@ -1,0 +1,90 @@
+#include "common/log.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <utility>
+
+#include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/flags.h"
+#include "nlohmann/json.hpp"
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+// What the default logger wrote to a file while `log` ran, under `format` and `level`.
+std::string Logged(const std::string& format, const std::string& level, const std::function<void()>& log) {
+  const char* directory = std::getenv("TEST_TMPDIR");
+  const std::string path = absl::StrCat(directory == nullptr ? "/tmp" : directory, "/log_test_", format, "_", level);
+  std::remove(path.c_str());
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--log_file=" + path, "--log_format=" + format, "--log_level=" + level}, {}, nullptr).ok());
+  REQUIRE(InitLogging("worker-2").ok());
+  log();
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+TEST_CASE("JSON lines hold any message, whatever its bytes") {
+  const std::string nasty = "quote \" backslash \\ newline \n tab \t nul-ish \x01 euro \xe2\x82\xac";
+  const std::string text = Logged("json", "info", [&nasty] { spdlog::warn("{}", nasty); });
+  REQUIRE(std::count(text.begin(), text.end(), '\n') == 1);
+  const nlohmann::json line = nlohmann::json::parse(text);
+  CHECK(line["message"] == nasty);
+  CHECK(line["level"] == "warning");
+  CHECK(line["process"] == "worker-2");
+  CHECK(absl::EndsWith(line["time"].get<std::string>(), "Z"));
+}
+
+TEST_CASE("bytes that are no UTF-8 become U+FFFD, each one") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"\xff", R"("\ufffd")"},
+      {"\xc0\xaf", R"("\ufffd\ufffd")"},                      // overlong
+      {"\xed\xa0\x80", R"("\ufffd\ufffd\ufffd")"},            // surrogate
+      {"\xf4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},  // above U+10FFFF
+      {"a\xe2\x82", R"("a\ufffd\ufffd")"},                    // cut off
+      {"\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""},
+  };
+  for (const auto& [bytes, expected] : cases) CHECK(JsonString(bytes) == expected);
+}
+
+TEST_CASE("text lines name level and process; lower levels are dropped") {
+  const std::string text = Logged("text", "warn", [] {
+    spdlog::info("not this");
+    spdlog::error("{} after {}: {}", absl::string_view("pull"), absl::Seconds(2), absl::NotFoundError("gone"));
+  });
+  CHECK(absl::EndsWith(text, " E worker-2: pull after 2s: NOT_FOUND: gone\n"));
+  CHECK_FALSE(absl::StrContains(text, "not this"));
+}
+
+TEST_CASE("a log file that cannot be opened is an error that names it") {
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--log_file=/proc/no/such/file"}, {}, nullptr).ok());
+  const absl::Status status = InitLogging("x");
+  CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+  CHECK(absl::StartsWith(status.message(), "--log_file=/proc/no/such/file: allowed: a file that can be written ("));
+}
+
+TEST_CASE("LogEvery lets one line through per interval and counts the others") {
+  LogEvery every(absl::Seconds(10));
+  const Instant start{123};
+  CHECK(every.Due(start));
+  CHECK(every.skipped() == 0);
+  CHECK_FALSE(every.Due(start + absl::Seconds(1)));
+  CHECK_FALSE(every.Due(start + absl::Seconds(9.9)));
+  CHECK(every.Due(start + absl::Seconds(10)));
+  CHECK(every.skipped() == 2);
+  CHECK(every.Due(start + absl::Seconds(20)));
+  CHECK(every.skipped() == 0);
+}
+
+}  // namespace
+}  // namespace leeway
