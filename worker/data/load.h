@@ -1,0 +1,25 @@
+// LoadDataset: the one place that understands what --data says.
+//
+//   DIR or idx:DIR           the four MNIST-like files, plain or .gz (idx.h)
+//   csv:TRAIN[,TEST]         numeric text, label first (csv.h)
+//   libsvm:TRAIN[,TEST]      sparse text (libsvm.h)
+//   synthetic:RECORDS        made up, seeded, learnable images (synthetic.h)
+//
+// A file name of csv: and libsvm: must not contain a comma.
+//
+// Thread safety: pure functions of the files.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "worker/data/dataset.h"
+
+namespace leeway {
+
+// The test split is in the training split's terms: normalised by its mean and deviation, with its features
+// and classes. Errors are those of the readers, and INVALID_ARGUMENT for a spec that is not one of the
+// above or that names no test file when one is asked for.
+absl::StatusOr<Dataset> LoadDataset(const std::string& spec, Split split);
+
+}  // namespace leeway
