@@ -49,7 +49,7 @@ if [ "$(id -u)" != 0 ]; then
   as_root=(sudo)
 fi
 run() {
-  echo "+ ${as_root[*]} $*"
+  echo "+ $*"
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
@@ -58,7 +58,8 @@ run apt-get -qq update || echo "install_deps: apt-get update failed; going on wi
 
 unknown=()
 for package in "${missing[@]}"; do
-  LC_ALL=C apt-cache policy "$package" | grep -q 'Candidate: [^(]' || unknown+=("$package")
+  candidate=$(LC_ALL=C apt-cache policy "$package" | awk '$1 == "Candidate:" { print $2 }')
+  case $candidate in "" | "(none)") unknown+=("$package") ;; esac
 done
 if [ ${#unknown[@]} != 0 ]; then
   echo "install_deps: no package source has ${unknown[*]}" >&2

@@ -47,7 +47,7 @@ echo "$sources" >"$root/etc/apt/sources.list"
 apt-config dump Acquire | grep -E '^Acquire::(http|https|Retries|Check)' >"$root/etc/apt/apt.conf.d/90host" || true
 cp -rL /etc/apt/auth.conf.d "$root/etc/apt/" 2>/dev/null || true
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-git clone --quiet . "$root/root/leeway"
+git clone --quiet . "$root/opt/leeway"
 echo "fresh_machine: Debian $(cat "$root/etc/debian_version") from $mirror in $((SECONDS - start)) s"
 
 # A process and mount namespace of its own: what the commands leave running or mounted ends with them.
@@ -56,7 +56,7 @@ inside() {
     mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/dev/shm" || exit 1
     exec chroot "$0" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb \
       ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-      bash -c "cd /root/leeway && $1"' "$root" "$1"
+      bash -c "cd /opt/leeway && $1"' "$root" "$1"
 }
 
 summary=()
