@@ -42,13 +42,18 @@ def count_test(result):
     return cases - failed, failed
 
 
+def read_events(path):
+    # A run that was refused at once (a bad flag) leaves no file.
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 def count_run(status, path):
     """(passed, failed) of one run of bazel."""
     passed = failed = 0
-    # A run that was refused at once (a bad flag) may leave no file.
-    lines = open(path, encoding="utf-8").readlines() if os.path.exists(path) else []
-    for line in lines:
-        event = json.loads(line)
+    for event in read_events(path):
         if "testResult" in event:
             in_test = count_test(event["testResult"])
             passed += in_test[0]
