@@ -50,12 +50,21 @@ _generate = rule(
         "deps": attr.label_list(providers = [ProtoSources]),
         "grpc": attr.bool(),
         "_protoc": attr.label(default = "@com_google_protobuf//:protoc", allow_single_file = True, cfg = "host"),
-        "_grpc": attr.label(default = "@com_github_grpc_grpc//:grpc_cpp_plugin", allow_single_file = True, cfg = "host"),
+        "_grpc": attr.label(
+            default = "@com_github_grpc_grpc//:grpc_cpp_plugin",
+            allow_single_file = True,
+            cfg = "host",
+        ),
     },
 )
 
 def _group(name, of):
-    native.filegroup(name = name + "_" + of, srcs = [name + "_gen"], output_group = of, visibility = ["//visibility:private"])
+    native.filegroup(
+        name = name + "_" + of,
+        srcs = [name + "_gen"],
+        output_group = of,
+        visibility = ["//visibility:private"],
+    )
     return [name + "_" + of]
 
 def proto_cc_library(name, srcs, deps = [], grpc = False, **kwargs):

@@ -37,7 +37,8 @@ absl::StatusOr<Manifest> Manifest::FromProto(const v1::Manifest& proto) {
           absl::StrCat("manifest: tensor name '", spec.name(), "' is empty or used twice"));
     }
     if (absl::Status status = CheckInitializer(spec); !status.ok()) return status;
-    Tensor tensor{spec.name(), {spec.shape().begin(), spec.shape().end()}, spec.initializer(), spec.group(),
+    Tensor tensor{spec.name(),        {spec.shape().begin(), spec.shape().end()},
+                  spec.initializer(), spec.group(),
                   manifest.elements_, 1};
     for (std::int64_t dimension : tensor.shape) {
       // Divide first: the product of hostile dimensions must not wrap around.
@@ -49,7 +50,8 @@ absl::StatusOr<Manifest> Manifest::FromProto(const v1::Manifest& proto) {
     }
     manifest.elements_ += tensor.count;
     if (manifest.elements_ > kMaxElements) {
-      return absl::InvalidArgumentError(absl::StrCat("manifest: more than 2^40 elements at tensor '", spec.name(), "'"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("manifest: more than 2^40 elements at tensor '", spec.name(), "'"));
     }
     manifest.tensors_.push_back(std::move(tensor));
   }

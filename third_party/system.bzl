@@ -1,7 +1,7 @@
 """Repository rules that present system (Debian) libraries under their usual Bazel labels."""
 
 def _linkopts(rctx, spec):
-    """Turns words into linkopts: "pkg:NAME" (a pkg-config module), "lib?:FILE:FLAG" (FLAG if FILE exists), raw flags."""
+    """Linkopts from words: "pkg:NAME" (a pkg-config module), "lib?:FILE:FLAG" (FLAG if FILE exists), raw flags."""
     flags = []
     for word in spec.split(" "):
         if word.startswith("pkg:"):

@@ -1,0 +1,54 @@
+#!/bin/bash
+# run.sh [BAZEL ARGUMENTS AND TARGETS]: installs what is missing, builds, and runs every test that needs no GPU.
+#
+#   tests/run.sh                                     all tests (opt), then those tagged "sanitize" under asan with ubsan
+#                                                    and under tsan, then clang's lock check where clang is installed
+#   tests/run.sh --config=asan //tests/kernels/...   only these, like this (options that take a value: --name=value)
+#
+# Tests tagged "manual" or "gpu" are left out. The last line is `N passed, N failed`, in test cases; a crash or a target
+# that does not build is one failed. Exits non-zero if anything failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+./deploy/install_deps.sh || exit
+
+events=$(mktemp -d)
+trap 'rm -rf "$events"' EXIT
+quiet=()
+[ -t 2 ] || quiet=(--noshow_progress)
+runs=()
+
+# stage NAME COMMAND...: one run of bazel, with its time; a run in which a test fails does not stop the others.
+stage() {
+  local name=$1 start=$SECONDS status
+  shift
+  echo "== $name: ${*:1:2} ..."
+  local file=$events/${#runs[@]}.json
+  "$1" "$2" "${quiet[@]}" --keep_going --build_event_json_file="$file" "${@:3}"
+  status=$?
+  runs+=("$status=$file")
+  echo "== $name: $((SECONDS - start)) s"
+  # Interrupted (8): the person who pressed Ctrl-C does not want the next stage.
+  [ $status = 8 ] && exit 8
+}
+
+if [ $# -gt 0 ]; then
+  config=(--config=opt) targets=(-- //...)
+  for arg in "$@"; do
+    case $arg in
+      --config=* | -c | --compilation_mode=*) config=() ;;
+      -- | //* | :* | @*) targets=() ;;
+    esac
+  done
+  stage tests bazel test --test_tag_filters=-manual,-gpu --build_tests_only "${config[@]}" "$@" "${targets[@]}"
+else
+  stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu --build_tests_only //...
+  stage asan-ubsan bazel test --config=asan-ubsan --test_tag_filters=sanitize,-manual,-gpu --build_tests_only //...
+  stage tsan bazel test --config=tsan --test_tag_filters=sanitize,-manual,-gpu --build_tests_only //...
+  if command -v clang-14 >/dev/null; then
+    stage thread-safety bazel build --config=thread-safety //{common,kernels,server,worker,cli}/...
+  else
+    echo "== thread-safety: skipped, no clang-14 (deploy/install_deps.sh --dev installs it)"
+  fi
+fi
+echo "== total: $SECONDS s"
+python3 tests/count_results.py "${runs[@]}"
