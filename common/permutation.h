@@ -2,7 +2,7 @@
 // table. Every process that knows (size, seed, epoch) computes the same order, on every machine and in every
 // later version: data leases and restarts name positions.
 //
-// How: a Feistel network (eight rounds of common/hash.h's Mix64) is a bijection of [0, 4^k) for the smallest 4^k >=
+// How: a Feistel network (twelve rounds of common/hash.h's Mix64) is a bijection of [0, 4^k) for the smallest 4^k >=
 // size; a result outside [0, size) is fed back until it lies inside ("cycle walking": Black, Rogaway 2002), four times
 // at most on average. Good shuffling, no cryptography.
 //
