@@ -10,6 +10,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace leeway {
 
@@ -42,7 +44,10 @@ class FileSystem {
 
 FileSystem& RealFileSystem();
 
-// Writes `contents` so that `path` holds either what it held or all of `contents`: aside, fsync, rename.
+// Writes `contents` so that `path` holds either what it held or all of `contents`: aside (`path`.tmp), fsync, rename.
 absl::Status WriteAtomically(FileSystem& files, const std::string& path, const std::string& contents);
+
+// The same with the contents in parts, which are written one after the other and never copied together.
+absl::Status WriteAtomically(FileSystem& files, const std::string& path, absl::Span<const absl::string_view> parts);
 
 }  // namespace leeway

@@ -1,0 +1,187 @@
+#include "common/files.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::size_t kReadAtOnce = 1 << 20;
+
+absl::Status ErrnoStatus(const char* what, const std::string& path, int error) {
+  const std::string message = absl::StrCat(what, " ", path, ": ", std::generic_category().message(error));
+  switch (error) {
+    case ENOENT:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+      return absl::ResourceExhaustedError(message);
+    default:
+      return absl::UnavailableError(message);
+  }
+}
+
+// Opens `path`, whatever signals arrive. The descriptor, or -1 with errno.
+int Open(const std::string& path, int flags) {
+  int fd;
+  do fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
+  while (fd < 0 && errno == EINTR);
+  return fd;
+}
+
+class PosixFile final : public WritableFile {
+ public:
+  PosixFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  ~PosixFile() override {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  absl::Status Append(const void* data, std::size_t size) override {
+    const char* from = static_cast<const char*>(data);
+    while (size > 0) {
+      const ssize_t written = ::write(fd_, from, size);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return ErrnoStatus("write", path_, errno);
+      from += written;
+      size -= static_cast<std::size_t>(written);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Sync() override { return ::fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus("fsync", path_, errno); }
+
+  absl::Status Close() override {
+    // Linux has released the descriptor whatever close returns: never a second time.
+    const int fd = std::exchange(fd_, -1);
+    return ::close(fd) == 0 || errno == EINTR ? absl::OkStatus() : ErrnoStatus("close", path_, errno);
+  }
+
+ private:
+  const std::string path_;
+  int fd_;
+};
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  absl::StatusOr<std::string> Read(const std::string& path) override {
+    struct stat info;
+    if (::stat(path.c_str(), &info) != 0) return ErrnoStatus("read", path, errno);
+    // A pipe would block and a device never end.
+    if (!S_ISREG(info.st_mode)) return absl::UnavailableError(absl::StrCat("read ", path, ": not a regular file"));
+    const int fd = Open(path, O_RDONLY);
+    if (fd < 0) return ErrnoStatus("read", path, errno);
+    // To the end, not to the size: files under /proc say 0, and others may have grown.
+    std::string bytes;
+    std::size_t used = 0;
+    ssize_t got = 0;
+    do {
+      const std::size_t expected = static_cast<std::size_t>(info.st_size) + 1;  // one more, to see the end at once
+      if (used == bytes.size()) bytes.resize(used < expected ? expected : used + kReadAtOnce);
+      got = ::read(fd, bytes.data() + used, bytes.size() - used);
+      if (got > 0) used += static_cast<std::size_t>(got);
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    const int error = errno;
+    ::close(fd);
+    if (got < 0) return ErrnoStatus("read", path, error);
+    bytes.resize(used);
+    return bytes;
+  }
+
+  absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
+    const int fd = Open(path, O_WRONLY | O_CREAT | O_TRUNC);
+    if (fd < 0) return ErrnoStatus("create", path, errno);
+    return std::make_unique<PosixFile>(path, fd);
+  }
+
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+    return ErrnoStatus("rename", absl::StrCat(from, " to ", to), errno);
+  }
+
+  absl::Status Remove(const std::string& path) override {
+    return std::remove(path.c_str()) == 0 ? absl::OkStatus() : ErrnoStatus("remove", path, errno);
+  }
+
+  absl::Status MakeDirectories(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    return error ? ErrnoStatus("make directory", path, error.value()) : absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override {
+    DIR* dir = ::opendir(directory.c_str());
+    if (dir == nullptr) return ErrnoStatus("list", directory, errno);
+    std::vector<std::string> names;
+    errno = 0;
+    while (const dirent* entry = ::readdir(dir)) {
+      const std::string name = entry->d_name;
+      if (name != "." && name != "..") names.push_back(name);
+      errno = 0;
+    }
+    const int error = errno;
+    ::closedir(dir);
+    if (error != 0) return ErrnoStatus("list", directory, error);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  bool Exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
+
+  absl::Status SyncDirectory(const std::string& directory) override {
+    const int fd = Open(directory, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) return ErrnoStatus("sync directory", directory, errno);
+    // Some file systems cannot sync a directory and say EINVAL; they order renames by themselves.
+    const int error = ::fsync(fd) == 0 || errno == EINVAL ? 0 : errno;
+    ::close(fd);
+    return error == 0 ? absl::OkStatus() : ErrnoStatus("sync directory", directory, error);
+  }
+};
+
+absl::Status WriteAside(FileSystem& files, const std::string& path, absl::Span<const absl::string_view> parts) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, files.Create(path));
+  for (const absl::string_view part : parts) RETURN_IF_ERROR(file->Append(part.data(), part.size()));
+  RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
+}  // namespace
+
+FileSystem& RealFileSystem() {
+  static auto* files = new PosixFileSystem;  // never destroyed: threads may outlive main
+  return *files;
+}
+
+absl::Status WriteAtomically(FileSystem& files, const std::string& path, absl::Span<const absl::string_view> parts) {
+  const std::string aside = absl::StrCat(path, ".tmp");
+  absl::Status status = WriteAside(files, aside, parts);
+  if (status.ok()) status = files.Rename(aside, path);
+  if (!status.ok()) {
+    files.Remove(aside).IgnoreError();  // the first error is the one to tell
+    return status;
+  }
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  return files.SyncDirectory(directory.empty() ? "." : directory);
+}
+
+absl::Status WriteAtomically(FileSystem& files, const std::string& path, const std::string& contents) {
+  const absl::string_view part = contents;
+  return WriteAtomically(files, path, absl::MakeConstSpan(&part, 1));
+}
+
+}  // namespace leeway
