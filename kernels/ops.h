@@ -35,7 +35,7 @@ struct ImageShape {
 
 // What SoftmaxCrossEntropy sums up, in device memory.
 struct LossSum {
-  double loss;           // nats, summed over the batch
+  double loss_sum;       // nats, summed over the batch
   std::int64_t correct;  // rows whose first largest logit is their label's
 };
 
