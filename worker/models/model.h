@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "common/manifest.h"
 #include "kernels/backend.h"
+#include "kernels/ops.h"
 
 namespace leeway {
 
@@ -25,11 +26,8 @@ struct Batch {
   std::int64_t size = 0;
 };
 
-// Sums over a batch: cross-entropy in nats, and samples whose largest logit is their label's.
-struct StepResult {
-  double loss_sum = 0;
-  std::int64_t correct = 0;
-};
+// loss_sum and correct over a batch (kernels/ops.h).
+using StepResult = LossSum;
 
 struct StepOptions {
   // Add to the gradients instead of overwriting them.
@@ -50,7 +48,8 @@ class Model {
   virtual const Manifest& manifest() const = 0;
 
   // Allocates everything that steps of up to `max_batch` samples need; called once, before all else.
-  // INVALID_ARGUMENT: max_batch below 1. RESOURCE_EXHAUSTED: not that much memory. INTERNAL: the backend failed.
+  // INVALID_ARGUMENT: max_batch outside [1, 2^20]. RESOURCE_EXHAUSTED: not that much memory. INTERNAL: the backend
+  // failed.
   virtual absl::Status Prepare(Backend& backend, int max_batch) = 0;
 
   // Enqueues forward and backward of `batch`: gradients (mean over the batch, by `options`) and *result, which are

@@ -22,7 +22,8 @@ struct ModelSpec {
 };
 
 // INVALID_ARGUMENT: a name that is not known, hidden sizes that are not numbers in [1, 2^20], dimensions that are
-// not positive, classes below 2, an image too small for the model. The message names what is allowed.
+// not positive or above 2^24 values in all, classes outside [2, 2^20], an image too small for the model. The message
+// names what is allowed.
 absl::StatusOr<std::unique_ptr<Model>> MakeModel(const ModelSpec& spec);
 
 // For help texts: {"softmax", "mlp[:hidden,...]", "cnn"}.
