@@ -84,10 +84,10 @@ class Ops {
   // `choice` is for the backward pass: which of the window's four (row by row) was the largest, the first of
   // equals; 4 where the gradient is 0 because the activation cut it off.
   virtual void MaxPoolForward(Stream& stream, const ImageShape& shape, DevicePtr<const float> x, DevicePtr<float> y,
-                              DevicePtr<std::uint8_t> choice, Activation activation) = 0;
+                              DevicePtr<std::int32_t> choice, Activation activation) = 0;
   // dx gets dy at the chosen places and 0 elsewhere.
   virtual void MaxPoolBackward(Stream& stream, const ImageShape& shape, DevicePtr<const float> dy,
-                               DevicePtr<const std::uint8_t> choice, DevicePtr<float> dx) = 0;
+                               DevicePtr<const std::int32_t> choice, DevicePtr<float> dx) = 0;
 
   // Cross-entropy of softmax(logits[batch,classes]) against labels[batch]; *sum is overwritten.
   // dlogits = scale * (softmax - one hot); it may be logits, and is not computed where it is null.

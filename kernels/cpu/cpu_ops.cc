@@ -69,12 +69,12 @@ void CpuOps::ReluBackward(Stream& stream, std::size_t count, DevicePtr<const flo
 }
 
 void CpuOps::MaxPoolForward(Stream& stream, const ImageShape& shape, DevicePtr<const float> x, DevicePtr<float> y,
-                            DevicePtr<std::uint8_t> choice, Activation activation) {
+                            DevicePtr<std::int32_t> choice, Activation activation) {
   Run(stream, "max pool", [&] { CpuMaxPoolForward(shape, x.address(), y.address(), choice.address(), activation); });
 }
 
 void CpuOps::MaxPoolBackward(Stream& stream, const ImageShape& shape, DevicePtr<const float> dy,
-                             DevicePtr<const std::uint8_t> choice, DevicePtr<float> dx) {
+                             DevicePtr<const std::int32_t> choice, DevicePtr<float> dx) {
   Run(stream, "max pool backward", [&] { CpuMaxPoolBackward(shape, dy.address(), choice.address(), dx.address()); });
 }
 

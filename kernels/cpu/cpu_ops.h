@@ -26,9 +26,9 @@ class CpuOps final : public Ops {
   void ReluBackward(Stream& stream, std::size_t count, DevicePtr<const float> y, DevicePtr<const float> dy,
                     DevicePtr<float> dx) override;
   void MaxPoolForward(Stream& stream, const ImageShape& shape, DevicePtr<const float> x, DevicePtr<float> y,
-                      DevicePtr<std::uint8_t> choice, Activation activation) override;
+                      DevicePtr<std::int32_t> choice, Activation activation) override;
   void MaxPoolBackward(Stream& stream, const ImageShape& shape, DevicePtr<const float> dy,
-                       DevicePtr<const std::uint8_t> choice, DevicePtr<float> dx) override;
+                       DevicePtr<const std::int32_t> choice, DevicePtr<float> dx) override;
   void SoftmaxCrossEntropy(Stream& stream, std::int64_t batch, std::int64_t classes, DevicePtr<const float> logits,
                            DevicePtr<const std::int32_t> labels, float scale, DevicePtr<float> dlogits,
                            DevicePtr<LossSum> sum) override;

@@ -9,7 +9,7 @@
 
 namespace leeway {
 
-void CpuMaxPoolForward(const ImageShape& shape, const float* x, float* y, std::uint8_t* choice, Activation activation);
-void CpuMaxPoolBackward(const ImageShape& shape, const float* dy, const std::uint8_t* choice, float* dx);
+void CpuMaxPoolForward(const ImageShape& shape, const float* x, float* y, std::int32_t* choice, Activation activation);
+void CpuMaxPoolBackward(const ImageShape& shape, const float* dy, const std::int32_t* choice, float* dx);
 
 }  // namespace leeway

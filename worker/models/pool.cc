@@ -18,13 +18,13 @@ class MaxPool final : public Layer {
   }
 
   void Forward(const ForwardArgs& args) override {
-    ops_->MaxPoolForward(args.stream, Images(args.batch), args.x, args.y, choice_.as<std::uint8_t>(), activation_);
+    ops_->MaxPoolForward(args.stream, Images(args.batch), args.x, args.y, choice_.as<std::int32_t>(), activation_);
   }
 
   void Backward(const BackwardArgs& args) override {
     args.gradients_ready();
     if (args.dx) {
-      ops_->MaxPoolBackward(args.stream, Images(args.batch), args.dy, choice_.as<const std::uint8_t>(), args.dx);
+      ops_->MaxPoolBackward(args.stream, Images(args.batch), args.dy, choice_.as<const std::int32_t>(), args.dx);
     }
   }
 
