@@ -13,7 +13,8 @@ class MaxPool final : public Layer {
 
   absl::Status Prepare(Backend& backend, std::int64_t max_batch) override {
     ops_ = &backend.ops();
-    ASSIGN_OR_RETURN(choice_, backend.Allocate(static_cast<std::size_t>(max_batch * output().elements())));
+    const auto choices = static_cast<std::size_t>(max_batch * output().elements());
+    ASSIGN_OR_RETURN(choice_, backend.Allocate(choices * sizeof(std::int32_t)));
     return absl::OkStatus();
   }
 
