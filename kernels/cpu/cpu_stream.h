@@ -1,0 +1,66 @@
+// CpuStream: a stream whose work runs in the calling thread, before the enqueueing call returns. It holds the
+// matrix products that oneDNN has prepared (kernels/cpu/matmul.h), because both belong to one thread at a time.
+//
+// Thread safety: one thread at a time, as every Stream.
+#pragma once
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "dnnl.hpp"
+#include "kernels/backend.h"
+#include "kernels/cpu/compute_scope.h"
+#include "kernels/cpu/matmul.h"
+
+namespace leeway {
+
+// Every recorded point is reached by the time it is recorded.
+class CpuEvent final : public Event {
+ public:
+  absl::Status Synchronize() override { return status_; }
+
+ private:
+  friend class CpuStream;
+  absl::Status status_;
+};
+
+class CpuStream final : public Stream {
+ public:
+  CpuStream(Backend& backend, const dnnl::engine& engine, int threads)
+      : backend_(backend), threads_(threads), dnnl_stream_(engine), matmuls_(engine) {}
+
+  Backend& backend() const override { return backend_; }
+  void Record(Event& event) override { static_cast<CpuEvent&>(event).status_ = status_; }
+  void WaitFor(Event& event) override { Fail(event.Synchronize()); }
+  absl::Status Synchronize() override { return std::exchange(status_, absl::OkStatus()); }
+
+  // Runs `work`, which returns absl::Status, unless earlier work failed; keeps the error.
+  template <typename Work>
+  void Run(const char* op, Work work) {
+    if (!status_.ok()) return;
+    const ComputeScope scope(threads_);
+    // oneDNN's C++ interface reports by exceptions; they end here.
+    try {
+      Fail(work());
+    } catch (const dnnl::error& error) {
+      Fail(absl::InternalError(absl::StrCat(op, ": oneDNN failed: ", error.what())));
+    }
+  }
+
+  dnnl::stream& dnnl_stream() { return dnnl_stream_; }
+  MatmulCache& matmuls() { return matmuls_; }
+
+ private:
+  void Fail(absl::Status status) {
+    if (status_.ok()) status_ = std::move(status);
+  }
+
+  Backend& backend_;
+  const int threads_;
+  dnnl::stream dnnl_stream_;
+  MatmulCache matmuls_;
+  absl::Status status_;
+};
+
+}  // namespace leeway

@@ -1,0 +1,101 @@
+#include "worker/models/registry.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/status_macros.h"
+#include "worker/models/conv.h"
+#include "worker/models/linear.h"
+#include "worker/models/pool.h"
+#include "worker/models/sequential.h"
+
+namespace leeway {
+namespace {
+
+using ModelOr = absl::StatusOr<std::unique_ptr<Model>>;
+
+constexpr std::int64_t kMaxHidden = 1 << 20;
+constexpr std::int64_t kMaxDimension = 1 << 20;
+constexpr std::int64_t kMaxSample = 1 << 24;
+
+ModelOr MakeSoftmax(const ModelSpec& spec, const Shape& input) {
+  Sequential::Builder builder(spec.name, input);
+  builder.Add("fc", MakeLinear(builder.shape(), spec.classes, Activation::kNone));
+  return builder.Build();
+}
+
+// "mlp" or "mlp:H1,H2,...".
+ModelOr MakeMlp(const ModelSpec& spec, const Shape& input) {
+  std::vector<std::int64_t> hidden = {1024, 1024};
+  const std::size_t colon = spec.name.find(':');
+  if (colon != std::string::npos) {
+    hidden.clear();
+    for (const std::string& word : std::vector<std::string>(absl::StrSplit(spec.name.substr(colon + 1), ','))) {
+      std::int64_t size = 0;
+      if (!absl::SimpleAtoi(word, &size) || size < 1 || size > kMaxHidden) {
+        return absl::InvalidArgumentError(absl::StrCat("--model=", spec.name, ": hidden size '", word,
+                                                       "'; allowed are numbers from 1 to ", kMaxHidden,
+                                                       ", as in mlp:512,256"));
+      }
+      hidden.push_back(size);
+    }
+  }
+  Sequential::Builder builder(spec.name, input);
+  for (std::size_t i = 0; i < hidden.size(); ++i) {
+    builder.Add(absl::StrCat("fc", i + 1), MakeLinear(builder.shape(), hidden[i], Activation::kRelu));
+  }
+  builder.Add(absl::StrCat("fc", hidden.size() + 1), MakeLinear(builder.shape(), spec.classes, Activation::kNone));
+  return builder.Build();
+}
+
+// conv 16, ReLU, pool, conv 32, ReLU, pool, fully connected 128, ReLU, fully connected to the classes.
+ModelOr MakeCnn(const ModelSpec& spec, const Shape& input) {
+  if (input.height < 4 || input.width < 4) {
+    return absl::InvalidArgumentError(absl::StrCat("--model=cnn: samples of ", input.height, " x ", input.width,
+                                                   " pixels; it pools twice, and needs at least 4 x 4"));
+  }
+  Sequential::Builder builder(spec.name, input);
+  builder.Add("conv1", MakeConv3x3(builder.shape(), 16));
+  builder.Add("pool1", MakeMaxPool(builder.shape(), Activation::kRelu));
+  builder.Add("conv2", MakeConv3x3(builder.shape(), 32));
+  builder.Add("pool2", MakeMaxPool(builder.shape(), Activation::kRelu));
+  builder.Add("fc1", MakeLinear(builder.shape(), 128, Activation::kRelu));
+  builder.Add("fc2", MakeLinear(builder.shape(), spec.classes, Activation::kNone));
+  return builder.Build();
+}
+
+bool IsDimension(std::int64_t value) { return value >= 1 && value <= kMaxDimension; }
+
+// Each dimension is bounded first, so that their product does not overflow.
+bool IsSample(const ModelSpec& spec) {
+  return IsDimension(spec.channels) && IsDimension(spec.height) && IsDimension(spec.width) &&
+         spec.channels * spec.height * spec.width <= kMaxSample;
+}
+
+}  // namespace
+
+ModelOr MakeModel(const ModelSpec& spec) {
+  if (!IsSample(spec)) {
+    return absl::InvalidArgumentError(absl::StrCat("model ", spec.name, ": samples of ", spec.height, " x ", spec.width,
+                                                   " x ", spec.channels, "; allowed are 1 to ", kMaxSample,
+                                                   " values in all"));
+  }
+  if (spec.classes < 2 || spec.classes > kMaxDimension) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model ", spec.name, ": ", spec.classes, " classes; allowed are 2 to ", kMaxDimension));
+  }
+  const Shape input{spec.height, spec.width, spec.channels};
+  const std::string family = spec.name.substr(0, spec.name.find(':'));
+  if (spec.name == "softmax") return MakeSoftmax(spec, input);
+  if (spec.name == "cnn") return MakeCnn(spec, input);
+  if (family == "mlp") return MakeMlp(spec, input);
+  return absl::InvalidArgumentError(
+      absl::StrCat("--model=", spec.name, ": allowed are ", absl::StrJoin(ModelNames(), ", ")));
+}
+
+std::vector<std::string> ModelNames() { return {"softmax", "mlp[:hidden,...]", "cnn"}; }
+
+}  // namespace leeway
