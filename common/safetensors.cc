@@ -30,7 +30,10 @@ std::string Quote(const std::string& text) {
   return absl::StrCat("'", absl::CHexEscape(text.substr(0, kShown)), text.size() > kShown ? "..." : "", "'");
 }
 
-std::string Quote(const Json& value) { return Quote(value.dump(-1, ' ', false, Json::error_handler_t::replace)); }
+std::string Quote(const Json& value) {
+  if (value.is_string()) return Quote(value.get<std::string>());
+  return Quote(value.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
 
 // The number of elements, or false for a negative dimension or a product whose bytes pass 2^63.
 bool CountElements(const std::vector<std::int64_t>& shape, std::uint64_t& count) {

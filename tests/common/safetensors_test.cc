@@ -218,8 +218,7 @@ TEST_CASE("safetensors: refused entries") {
   const auto entry = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
     return absl::StrCat("{\"a\":{\"dtype\":", dtype, ",\"shape\":", shape, ",\"data_offsets\":", offsets, "}}");
   };
-  CHECK(absl::StrContains(Refusal(entry("\"F64\"", "[1]", "[0,8]"), 8),
-                          "tensor 'a': dtype is '\\\"F64\\\"'; allowed: F32"));
+  CHECK(absl::StrContains(Refusal(entry("\"F64\"", "[1]", "[0,8]"), 8), "tensor 'a': dtype is 'F64'; allowed: F32"));
   CHECK(absl::StrContains(Refusal(entry("32", "[1]", "[0,8]"), 8), "dtype is '32'"));
   for (const char* shape : {"2", "[-2]", "[2.0]", "[\"2\"]", "[true]", "[9223372036854775808]", "{}", "null"}) {
     CAPTURE(shape);
