@@ -1,0 +1,117 @@
+#include "server/coordinator_link.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kWatchWait = absl::Seconds(1);  // also how often statistics travel
+constexpr absl::Duration kTimeout = absl::Seconds(6);
+constexpr absl::Duration kComplainEvery = absl::Seconds(10);
+
+}  // namespace
+
+void CoordinatorLink::Start(std::function<void(absl::Status)> on_end) {
+  on_end_ = std::move(on_end);
+  last_contact_ = last_complaint_ = clock_->Now();
+  shard_->set_on_round([this] { ReportRound(); });
+  executor_->Post([this] { Watch(); });
+}
+
+void CoordinatorLink::Stop() {
+  MutexLock lock(mu_);
+  stopped_ = true;
+}
+
+bool CoordinatorLink::stopped() {
+  MutexLock lock(mu_);
+  return stopped_;
+}
+
+void CoordinatorLink::End(absl::Status status) {
+  {
+    MutexLock lock(mu_);
+    if (std::exchange(stopped_, true)) return;
+  }
+  on_end_(std::move(status));
+}
+
+void CoordinatorLink::Watch() {
+  if (stopped()) return;
+  v1::WatchRequest request = shard_->Describe();
+  request.set_address(options_.address);
+  request.set_wait_millis(finishing_ ? 0 : static_cast<std::uint32_t>(absl::ToInt64Milliseconds(kWatchWait)));
+  CallRpc<v1::WatchReply>(*transport_, options_.coordinator, "Coordinator/WatchMembership", request, {}, kTimeout,
+                          [this](absl::Status status, Decoded<v1::WatchReply> reply) {
+                            executor_->Post([this, status, snapshot = std::move(reply.message)] {
+                              OnWatch(status, snapshot);
+                            });
+                          });
+}
+
+void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapshot) {
+  if (stopped()) return;
+  if (!status.ok()) return OnFailure(status);
+  last_contact_ = clock_->Now();
+  reached_ = true;
+  backoff_.Reset();
+  if (finishing_) return End(absl::OkStatus());
+  if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
+  finishing_ = snapshot.state() == v1::FINISHED;
+  Watch();
+}
+
+void CoordinatorLink::OnFailure(const absl::Status& status) {
+  // At the end the coordinator may be gone before it has heard that we know.
+  if (finishing_) return End(absl::OkStatus());
+  if (!IsRetryable(status)) return End(status);
+  const Instant now = clock_->Now();
+  const absl::Duration limit = reached_ ? options_.give_up_after : options_.start_timeout;
+  if (now - last_contact_ >= limit) {
+    return End(absl::UnavailableError(absl::StrCat("coordinator ", options_.coordinator, " not reached for ",
+                                                   absl::FormatDuration(limit), ": ", status.message())));
+  }
+  if (now - last_complaint_ >= kComplainEvery) {
+    last_complaint_ = now;
+    spdlog::warn("waiting for the coordinator at {}: {}", options_.coordinator, std::string(status.message()));
+  }
+  clock_->RunAt(now + backoff_.Next(status), [this] { executor_->Post([this] { Watch(); }); });
+}
+
+void CoordinatorLink::ReportRound() {
+  {
+    MutexLock lock(mu_);
+    if (stopped_) return;
+    if (std::exchange(reporting_, true)) {
+      report_again_ = true;
+      return;
+    }
+  }
+  const v1::ReportRoundRequest request = shard_->DescribeRound();
+  if (request.complete().empty()) return OnReported(absl::OkStatus());
+  CallRpc<v1::ReportRoundReply>(
+      *transport_, options_.coordinator, "Coordinator/ReportRound", request, {}, kTimeout,
+      [this](absl::Status status, const Decoded<v1::ReportRoundReply>&) { OnReported(status); });
+}
+
+void CoordinatorLink::OnReported(const absl::Status& status) {
+  bool again = false;
+  {
+    MutexLock lock(mu_);
+    reporting_ = false;
+    again = std::exchange(report_again_, false);
+  }
+  // A report that was lost is made again: nothing else would close the round.
+  if (IsRetryable(status)) {
+    clock_->RunAt(clock_->Now() + Backoff::kFirst, [this] { executor_->Post([this] { ReportRound(); }); });
+  } else if (again) {
+    executor_->Post([this] { ReportRound(); });
+  }
+}
+
+}  // namespace leeway

@@ -1,0 +1,73 @@
+// CoordinatorLink: a shard's line to the coordinator: it subscribes to the membership snapshots, has the shard
+// carry them out, and reports whole pushes of rounds. Shard 0 uses it too, to itself: no special case.
+//
+// Thread safety: Start and Stop from one thread. Ownership: everything it is given outlives it; the executor
+// must run one function at a time. Destroy it after the transport and the executor have run out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/mutex.h"
+#include "common/retry.h"
+#include "common/transport.h"
+#include "server/shard.h"
+
+namespace leeway {
+
+class CoordinatorLink {
+ public:
+  struct Options {
+    std::string coordinator;  // host:port
+    std::string address;      // where workers reach this shard
+    absl::Duration start_timeout = absl::Minutes(1);  // for the first contact
+    absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
+  };
+
+  CoordinatorLink(const Options& options, Shard* shard, Transport* transport, Clock* clock, Executor* executor)
+      : options_(options), shard_(shard), transport_(transport), clock_(clock), executor_(executor),
+        backoff_(reinterpret_cast<std::uintptr_t>(this)) {}
+
+  // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we
+  // know; FAILED_PRECONDITION and the like when the coordinator refuses this shard; UNAVAILABLE when it could
+  // not be reached in time.
+  void Start(std::function<void(absl::Status)> on_end);
+
+  // From now on nothing is sent.
+  void Stop();
+
+ private:
+  void Watch();
+  void OnWatch(absl::Status status, const v1::WatchReply& snapshot);
+  void OnFailure(const absl::Status& status);
+  void ReportRound();
+  void OnReported(const absl::Status& status);
+  void End(absl::Status status);
+  bool stopped() LEEWAY_EXCLUDES(mu_);
+
+  const Options options_;
+  Shard* const shard_;
+  Transport* const transport_;
+  Clock* const clock_;
+  Executor* const executor_;
+  std::function<void(absl::Status)> on_end_;
+
+  // Touched on the executor only.
+  Backoff backoff_;
+  bool reached_ = false;
+  bool finishing_ = false;  // FINISHED is carried out; one more call tells the coordinator
+  Instant last_contact_;
+  Instant last_complaint_;
+
+  Mutex mu_;
+  bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool reporting_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool report_again_ LEEWAY_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace leeway

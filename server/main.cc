@@ -1,0 +1,120 @@
+// `ps`: one shard of the cluster; shard 0 is the coordinator too.
+#include <grpc/grpc.h>
+#include <signal.h>
+
+#include <string>
+#include <thread>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/flags.h"
+#include "common/log.h"
+#include "common/machine.h"
+#include "common/socket.h"
+#include "common/version.h"
+#include "server/policy_flags.h"
+#include "server/ps_node.h"
+
+ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1; shard 0 is the coordinator");
+ABSL_FLAG(uint32_t, num_shards, 1, "how many `ps` the cluster has");
+ABSL_FLAG(std::string, listen, "127.0.0.1:0", "host:port to serve on; port 0 takes a free one");
+ABSL_FLAG(std::string, advertise, "", "host:port where workers reach this `ps`; empty: --listen");
+ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0, for the other shards");
+ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
+ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
+ABSL_FLAG(absl::Duration, start_timeout, absl::Minutes(1), "how long to wait for the coordinator at start");
+ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10), "end when the coordinator is not reached for this long");
+ABSL_FLAG(absl::Duration, abandon_timeout, absl::Minutes(1), "end the run when no worker is left for this long");
+ABSL_FLAG(absl::Duration, linger, absl::Seconds(2), "how long shard 0 answers status calls after the end");
+ABSL_FLAG(uint32_t, threads, 2, "threads that apply gradients");
+ABSL_FLAG(uint64_t, max_held_bytes, uint64_t{4} << 30, "gradients held at most, in bytes; above it pushes must come back");
+
+namespace leeway {
+namespace {
+
+absl::StatusOr<PsNode::Options> OptionsFromFlags() {
+  PsNode::Options options;
+  options.shard_index = absl::GetFlag(FLAGS_shard_index);
+  options.num_shards = absl::GetFlag(FLAGS_num_shards);
+  options.listen = absl::GetFlag(FLAGS_listen);
+  options.advertise = absl::GetFlag(FLAGS_advertise);
+  options.coordinator = absl::GetFlag(FLAGS_coordinator);
+  options.lease = absl::GetFlag(FLAGS_lease);
+  options.start_timeout = absl::GetFlag(FLAGS_start_timeout);
+  options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
+  options.abandon_timeout = absl::GetFlag(FLAGS_abandon_timeout);
+  options.linger = absl::GetFlag(FLAGS_linger);
+  options.threads = absl::GetFlag(FLAGS_threads);
+  options.max_held_bytes = absl::GetFlag(FLAGS_max_held_bytes);
+  if (options.num_shards == 0 || options.num_shards > 4096) {
+    return FlagError("num_shards", absl::StrCat(options.num_shards), "1 to 4096");
+  }
+  if (options.threads == 0 || options.threads > 256) return FlagError("threads", absl::StrCat(options.threads), "1 to 256");
+  if (options.lease < absl::Milliseconds(500) || options.lease > absl::Hours(1)) {
+    return FlagError("lease", absl::FormatDuration(options.lease), "500ms to 1h");
+  }
+  if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
+    return FlagError("coordinator", options.coordinator, "host:port of shard 0 (this is shard " +
+                                                            absl::StrCat(options.shard_index) + ")");
+  }
+  if (options.shard_index == 0) {
+    if (!options.coordinator.empty()) {
+      return FlagError("coordinator", options.coordinator, "nothing on shard 0, which is the coordinator");
+    }
+    absl::StatusOr<v1::Policy> policy = PolicyFromFlags();
+    if (!policy.ok()) return policy.status();
+    options.policy = *std::move(policy);
+  }
+  return options;
+}
+
+int Main(int argc, char** argv) {
+  const auto rest = ParseFlags(argc, argv, "ps: a parameter server shard of a Leeway cluster.\nUsage: ps [flags]");
+  if (!rest.empty()) ExitWithError(absl::InvalidArgumentError("unexpected argument '" + rest[0] + "'; ps takes flags only"));
+  const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
+  if (!options.ok()) ExitWithError(options.status());
+  const std::string name = absl::StrCat("ps-", options->shard_index);
+  if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
+
+  // Signals go to a thread of their own: every other thread inherits the mask.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
+  absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
+  if (!node.ok()) ExitWithError(node.status());
+  spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion,
+               options->shard_index, options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()),
+               AvailableCores());
+  if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
+    const absl::Status written = WriteAtomically(RealFileSystem(), file, (*node)->address() + "\n");
+    if (!written.ok()) ExitWithError(written);
+  }
+
+  std::thread([signals, &node] {
+    int signal = 0;
+    if (sigwait(&signals, &signal) == 0) {
+      (*node)->RequestStop(absl::StrCat("signal ", signal, ": shutting down"));
+      sigwait(&signals, &signal);  // a second one does not wait
+    }
+    _exit(1);
+  }).detach();  // it ends with the process
+
+  const absl::Status status = (*node)->Wait();
+  node->reset();
+  if (!status.ok()) {
+    spdlog::error("{}: {}", name, std::string(status.message()));
+    return 2;
+  }
+  spdlog::info("{}: ends", name);
+  return 0;
+}
+
+}  // namespace
+}  // namespace leeway
+
+int main(int argc, char** argv) { return leeway::Main(argc, argv); }

@@ -1,0 +1,188 @@
+#include "server/ps_node.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/grpc_server.h"
+#include "common/grpc_transport.h"
+#include "common/mutex.h"
+#include "common/socket.h"
+#include "common/status_macros.h"
+#include "server/coordinator/coordinator.h"
+#include "server/coordinator_link.h"
+#include "server/shard.h"
+
+namespace leeway {
+namespace {
+
+std::uint64_t RandomId() {
+  std::random_device device;
+  std::uint64_t id = 0;
+  while (id == 0) id = (std::uint64_t{device()} << 32) | device();
+  return id;
+}
+
+}  // namespace
+
+class PsNode::Impl final : public RequestHandler {
+ public:
+  explicit Impl(const Options& options) : options_(options), clock_(MakeSystemClock()) {}
+
+  ~Impl() override {
+    // First everything that is held is answered, then nobody asks any more, then nothing is under way, and
+    // only then go the objects.
+    if (link_ != nullptr) link_->Stop();
+    if (shard_ != nullptr) shard_->Shutdown("this ps ends");
+    if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
+    server_.reset();
+    clock_->Stop();
+    transport_.reset();
+    control_.reset();
+    apply_.reset();
+  }
+
+  absl::Status Start() {
+    apply_ = MakeThreadPool(options_.threads);
+    control_ = MakeThreadPool(1);
+    transport_ = MakeGrpcTransport();
+    Shard::Options shard;
+    shard.index = options_.shard_index;
+    shard.num_shards = options_.num_shards;
+    shard.generation = RandomId();
+    shard.max_held_bytes = options_.max_held_bytes;
+    shard_ = std::make_unique<Shard>(shard, clock_.get(), apply_.get());
+    if (options_.shard_index == 0) {
+      Coordinator::Options coordinator;
+      coordinator.policy = options_.policy;
+      coordinator.num_shards = options_.num_shards;
+      coordinator.run_id = RandomId();
+      coordinator.lease = options_.lease;
+      coordinator.abandon_timeout = options_.abandon_timeout;
+      coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), &log_);
+    }
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start({options_.listen}, this));
+    ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
+    const bool v6 = absl::StrContains(listen.first, ':');
+    address_ = options_.advertise;
+    if (address_.empty()) {
+      address_ = v6 ? absl::StrCat("[", listen.first, "]:", server_->port())
+                    : absl::StrCat(listen.first, ":", server_->port());
+    } else if (absl::EndsWith(address_, ":0")) {
+      address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
+    }
+    CoordinatorLink::Options link;
+    link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
+    if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
+    link.address = address_;
+    link.start_timeout = options_.start_timeout;
+    link.give_up_after = options_.give_up_after;
+    link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
+    if (coordinator_ != nullptr) coordinator_->Start();
+    link_->Start([this](absl::Status status) { End(std::move(status)); });
+    server_->SetServing(true);
+    return absl::OkStatus();
+  }
+
+  void Handle(const std::string& method, Buffer request, ReplyCallback done) override {
+    constexpr char kCoordinator[] = "Coordinator/";
+    if (absl::StartsWith(method, kCoordinator)) {
+      if (coordinator_ != nullptr) {
+        return coordinator_->Handle(method.substr(sizeof(kCoordinator) - 1), request, std::move(done));
+      }
+      return done(absl::FailedPreconditionError(absl::StrCat("this is ps ", options_.shard_index,
+                                                             "; the coordinator is ps 0, at ", options_.coordinator)),
+                  {});
+    }
+    if (method == "ParameterServer/Pull") return shard_->Pull(request, std::move(done));
+    if (method == "ParameterServer/Push") return shard_->Push(request, std::move(done));
+    if (method == "ParameterServer/PushPull") return shard_->PushPull(request, std::move(done));
+    if (method == "ParameterServer/PutWeights") return shard_->PutWeights(request, std::move(done));
+    done(absl::UnimplementedError("ps: no method '" + method + "'"), {});
+  }
+
+  absl::Status Wait() {
+    absl::Status status;
+    {
+      MutexLock lock(mu_);
+      while (!ended_) changed_.Wait(mu_);
+      status = end_;
+    }
+    if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
+    // The other shards are told, and whoever watches reads the last status.
+    const auto now = std::chrono::steady_clock::now;
+    const auto linger = absl::ToChronoNanoseconds(options_.linger);
+    const auto all_told = now() + std::chrono::seconds(10);
+    MutexLock lock(mu_);
+    while (!stop_ && !coordinator_->Over() && now() < all_told) {
+      changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
+    }
+    const auto until = now() + linger;
+    while (!stop_ && now() < until) changed_.WaitUntil(mu_, until);
+    return status;
+  }
+
+  void RequestStop(const std::string& reason) {
+    {
+      MutexLock lock(mu_);
+      stop_ = true;
+      if (!ended_) spdlog::info("ps {}: {}", options_.shard_index, reason);
+    }
+    End(absl::OkStatus());
+  }
+
+  const std::string& address() const { return address_; }
+  std::shared_ptr<BlockStore> store() { return shard_->store(); }
+
+ private:
+  void End(absl::Status status) {
+    MutexLock lock(mu_);
+    if (!ended_) end_ = std::move(status);
+    ended_ = true;
+    changed_.NotifyAll();
+  }
+
+  const Options options_;
+  std::string address_;
+  const std::unique_ptr<Clock> clock_;
+  VolatileCoordinatorLog log_;
+  std::unique_ptr<Executor> apply_;    // gradients
+  std::unique_ptr<Executor> control_;  // one thread: the link, the coordinator's timers
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Shard> shard_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<CoordinatorLink> link_;
+  std::unique_ptr<GrpcServer> server_;
+
+  Mutex mu_;
+  CondVar changed_;
+  bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
+  absl::Status end_ LEEWAY_GUARDED_BY(mu_);
+};
+
+absl::StatusOr<std::unique_ptr<PsNode>> PsNode::Start(const Options& options) {
+  if (options.shard_index >= options.num_shards) {
+    return absl::InvalidArgumentError(absl::StrCat("--shard_index=", options.shard_index, ": allowed: 0 to ",
+                                                   options.num_shards - 1, " (--num_shards=", options.num_shards, ")"));
+  }
+  auto impl = std::make_unique<Impl>(options);
+  RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<PsNode>(new PsNode(std::move(impl)));
+}
+
+PsNode::PsNode(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PsNode::~PsNode() = default;
+const std::string& PsNode::address() const { return impl_->address(); }
+absl::Status PsNode::Wait() { return impl_->Wait(); }
+void PsNode::RequestStop(const std::string& reason) { impl_->RequestStop(reason); }
+std::shared_ptr<BlockStore> PsNode::store() { return impl_->store(); }
+
+}  // namespace leeway

@@ -1,0 +1,57 @@
+// PsNode: one `ps` process without its main(): the gRPC server, a shard, the coordinator on shard 0, and the
+// threads they run on. Tests run several in one process.
+//
+// Thread safety: Start, Wait, RequestStop, address from any thread; destruction from one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/policy.pb.h"
+#include "server/block_store.h"
+
+namespace leeway {
+
+class PsNode {
+ public:
+  struct Options {
+    std::uint32_t shard_index = 0;
+    std::uint32_t num_shards = 1;
+    std::string listen = "127.0.0.1:0";
+    std::string advertise;    // host:port for workers; "": the listening address
+    std::string coordinator;  // of shards other than 0
+    v1::Policy policy;        // of shard 0
+    absl::Duration lease = absl::Seconds(10);
+    absl::Duration start_timeout = absl::Minutes(1);
+    absl::Duration give_up_after = absl::Minutes(10);
+    absl::Duration abandon_timeout = absl::Minutes(1);
+    absl::Duration linger = absl::Seconds(2);  // after the end, so that the last status can be read
+    std::size_t threads = 2;                   // that apply gradients
+    std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
+  };
+
+  // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options.
+  static absl::StatusOr<std::unique_ptr<PsNode>> Start(const Options& options);
+  ~PsNode();
+
+  // Where workers reach this `ps`.
+  const std::string& address() const;
+
+  // Blocks until the run is over (OK), the coordinator refused this `ps` or was lost, or RequestStop (OK).
+  absl::Status Wait();
+  // May be called from a thread that handles signals: Wait returns soon.
+  void RequestStop(const std::string& reason);
+
+  std::shared_ptr<BlockStore> store();  // for tests
+
+ private:
+  class Impl;
+  explicit PsNode(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace leeway
