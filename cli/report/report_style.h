@@ -24,7 +24,8 @@ h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 0 0 12px; }
 .sub, .note { color: var(--soft); margin: 2px 0 0; overflow-wrap: anywhere; }
 .note { font-size: .85rem; margin: 0 0 12px; }
-section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px; margin-top: 18px; }
+section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px;
+  margin-top: 18px; }
 .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin-top: 18px; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 14px; }
 .tile b { display: block; font-size: 1.35rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
@@ -33,7 +34,8 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 figure { margin: 0; }
 figcaption { font-weight: 600; }
 .key { font-weight: 400; color: var(--soft); font-size: .85rem; margin-left: 10px; white-space: nowrap; }
-.key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 5px; background: currentColor; }
+.key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 5px;
+  background: currentColor; }
 .keys { margin: 0 0 10px; } .keys .key { margin: 0 12px 0 0; }
 .chart { display: block; width: 100%; height: auto; }
 .chart text { fill: var(--soft); font-size: 12px; font-family: inherit; }
@@ -46,9 +48,11 @@ figcaption { font-weight: 600; }
 .data { color: var(--data); fill: var(--data); } .pull { color: var(--pull); fill: var(--pull); }
 .compute { color: var(--compute); fill: var(--compute); } .push { color: var(--push); fill: var(--push); }
 .blocked { color: var(--blocked); fill: var(--blocked); } .paced { color: var(--paced); fill: var(--paced); }
-.row { display: grid; grid-template: "name bar value" / 110px 1fr 125px; gap: 2px 12px; align-items: center; margin-top: 7px; }
+.row { display: grid; grid-template: "name bar value" / 110px 1fr 150px; gap: 2px 12px; align-items: center;
+  margin-top: 7px; }
 .row .name { grid-area: name; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.row .value { grid-area: value; color: var(--soft); font-size: .85rem; text-align: right; font-variant-numeric: tabular-nums; }
+.row .value { grid-area: value; white-space: nowrap; color: var(--soft); font-size: .85rem;
+  text-align: right; font-variant-numeric: tabular-nums; }
 .row .stack { grid-area: bar; }
 .stack { display: block; width: 100%; height: 20px; border-radius: 4px; background: var(--rule); }
 .scroll { overflow-x: auto; }
