@@ -72,8 +72,8 @@ std::string FormatBytes(double bytes) {
 }
 
 std::string FormatPercent(double part, double whole) {
-  if (!(whole > 0) || !std::isfinite(part) || !std::isfinite(whole)) return kNothing;
-  return absl::StrFormat("%.1f %%", 100 * part / whole);
+  const double percent = 100 * (part / whole);
+  return whole > 0 && std::isfinite(percent) ? absl::StrFormat("%.1f %%", percent) : kNothing;
 }
 
 }  // namespace leeway

@@ -106,17 +106,17 @@ std::string Staleness(const Figures& figures) {
       "Staleness",
       "The gap is how far a worker's clock is ahead of the slowest: the staleness bound limits it. The delay is "
       "how many updates came between the reading of weights and the push of their gradient.",
-      absl::StrCat(
-          "<div class=\"charts\">\n",
-          RenderHistogram(absl::StrCat("Gap: ", Mean(figures.gap)), figures.gap.counts, figures.gap.last_is_open),
-          RenderHistogram(absl::StrCat("Delay: ", Mean(figures.delay)), figures.delay.counts,
-                          figures.delay.last_is_open),
-          "</div>\n"));
+      absl::StrCat("<div class=\"charts\">\n",
+                   RenderHistogram(absl::StrCat("Gap: ", Mean(figures.gap)), "steps", figures.gap.counts,
+                                   figures.gap.last_is_open),
+                   RenderHistogram(absl::StrCat("Delay: ", Mean(figures.delay)), "updates", figures.delay.counts,
+                                   figures.delay.last_is_open),
+                   "</div>\n"));
 }
 
 std::string BarRow(const std::string& name, const std::string& bar, const std::string& value) {
-  return absl::StrCat("<span class=\"name\" title=\"", EscapeHtml(name), "\">", EscapeHtml(name), "</span>", bar,
-                      "<span class=\"value\">", EscapeHtml(value), "</span>\n");
+  return absl::StrCat("<div class=\"row\"><span class=\"name\" title=\"", EscapeHtml(name), "\">", EscapeHtml(name),
+                      "</span>", bar, "<span class=\"value\">", EscapeHtml(value), "</span></div>\n");
 }
 
 std::string TimeSpent(const Figures& figures) {
@@ -124,7 +124,7 @@ std::string TimeSpent(const Figures& figures) {
   for (const char* phase : kPhaseNames) keys += Key(phase, phase);
   double longest = 0;
   for (const WorkerFigures& worker : figures.trainers) longest = std::max(longest, worker.seconds);
-  std::string bars = "<div class=\"rows\">\n";
+  std::string bars;
   std::vector<std::vector<std::string>> rows = {{"worker"}};
   for (const char* phase : kPhaseNames) rows.front().push_back(phase);
   for (const WorkerFigures& worker : figures.trainers) {
@@ -140,11 +140,11 @@ std::string TimeSpent(const Figures& figures) {
     bars += BarRow(worker.label, RenderStackedBar(parts, longest), FormatSeconds(worker.seconds));
   }
   if (figures.trainers.empty()) return Section("Where the time went", "No worker has trained yet.", "");
-  return Section("Where the time went",
-                 "What each worker's training thread was doing. Blocked: waiting at the gate for other workers. Paced: "
-                 "held back on purpose (--pace, --jitter, --straggle).",
-                 absl::StrCat(keys, "</p>\n", bars, "</div>\n<details><summary>as numbers</summary>\n", Table(rows),
-                              "</details>\n"));
+  return Section(
+      "Where the time went",
+      "What each worker's training thread was doing. Blocked: waiting at the gate for other workers. Paced: "
+      "held back on purpose (--pace, --jitter, --straggle).",
+      absl::StrCat(keys, "</p>\n", bars, "<details><summary>as numbers</summary>\n", Table(rows), "</details>\n"));
 }
 
 std::string WhoWaited(const v1::GetStatusReply& status) {
@@ -174,8 +174,7 @@ std::string Communication(const Figures& figures) {
     longest = std::fmax(longest, worker.exposed_per_step + worker.hidden_per_step);
   }
   if (longest == 0) return Section("Communication per step", "Nothing has been measured yet.", "");
-  std::string bars = absl::StrCat("<p class=\"keys\">", Key("blocked", "exposed"), Key("compute", "hidden"),
-                                  "</p>\n<div class=\"rows\">\n");
+  std::string bars = absl::StrCat("<p class=\"keys\">", Key("blocked", "exposed"), Key("compute", "hidden"), "</p>\n");
   for (const WorkerFigures& worker : figures.trainers) {
     if (!std::isfinite(worker.exposed_per_step)) continue;
     const std::string exposed = FormatSeconds(worker.exposed_per_step), hidden = FormatSeconds(worker.hidden_per_step);
@@ -186,8 +185,7 @@ std::string Communication(const Figures& figures) {
                    absl::StrCat(exposed, " + ", hidden));
   }
   return Section("Communication per step",
-                 "Exposed: the training thread waited for it. Hidden: it ran while the worker computed.",
-                 bars + "</div>\n");
+                 "Exposed: the training thread waited for it. Hidden: it ran while the worker computed.", bars);
 }
 
 std::string Workers(const v1::GetStatusReply& status) {

@@ -19,13 +19,14 @@ inline constexpr const char* kReportStyle = R"css(
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 24px 20px 48px; }
+main { max-width: 1120px; margin: 0 auto; padding: 24px 20px 48px; }
 h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 0 0 12px; }
 .sub, .note { color: var(--soft); margin: 2px 0 0; overflow-wrap: anywhere; }
 .note { font-size: .85rem; margin: 0 0 12px; }
-section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px; margin-top: 18px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(145px, 1fr)); gap: 12px; margin-top: 18px; }
+section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px;
+  margin-top: 18px; }
+.tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin-top: 18px; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 14px; }
 .tile b { display: block; font-size: 1.35rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .82rem; }
@@ -33,7 +34,8 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 figure { margin: 0; }
 figcaption { font-weight: 600; }
 .key { font-weight: 400; color: var(--soft); font-size: .85rem; margin-left: 10px; white-space: nowrap; }
-.key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 5px; background: currentColor; }
+.key i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 5px;
+  background: currentColor; }
 .keys { margin: 0 0 10px; } .keys .key { margin: 0 12px 0 0; }
 .chart { display: block; width: 100%; height: auto; }
 .chart text { fill: var(--soft); font-size: 12px; font-family: inherit; }
@@ -46,25 +48,27 @@ figcaption { font-weight: 600; }
 .data { color: var(--data); fill: var(--data); } .pull { color: var(--pull); fill: var(--pull); }
 .compute { color: var(--compute); fill: var(--compute); } .push { color: var(--push); fill: var(--push); }
 .blocked { color: var(--blocked); fill: var(--blocked); } .paced { color: var(--paced); fill: var(--paced); }
-.rows { display: grid; grid-template-columns: minmax(70px, max-content) 1fr max-content; gap: 7px 12px; align-items: center; }
-.rows .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 180px; }
-.rows .value { color: var(--soft); font-size: .85rem; text-align: right; font-variant-numeric: tabular-nums; }
+.row { display: grid; grid-template: "name bar value" / 110px 1fr 150px; gap: 2px 12px; align-items: center;
+  margin-top: 7px; }
+.row .name { grid-area: name; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.row .value { grid-area: value; white-space: nowrap; color: var(--soft); font-size: .85rem;
+  text-align: right; font-variant-numeric: tabular-nums; }
+.row .stack { grid-area: bar; }
 .stack { display: block; width: 100%; height: 20px; border-radius: 4px; background: var(--rule); }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 .wide { width: 100%; }
-th, td { padding: 5px 10px; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
+th, td { padding: 5px 9px; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .plain td, .plain th { text-align: left; }
-.plain td { white-space: normal; overflow-wrap: anywhere; }
-.bars + .scroll { margin-top: 14px; }
+.plain td { white-space: normal; overflow-wrap: anywhere; } .plain th { vertical-align: top; }
 .matrix th:first-child, .matrix td:first-child { border-right: 1px solid var(--rule); }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--soft); }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .82rem; margin: 8px 0 0; }
 @media (max-width: 560px) {
   main { padding: 16px 10px 32px; } section { padding: 14px 12px; } .chart text { font-size: 14px; }
-  .rows { grid-template-columns: 1fr max-content; } .rows .stack { grid-column: 1 / -1; grid-row: auto; }
-  .rows .bar-cell { grid-column: 1 / -1; order: 0; }
+  .row { grid-template: "name value" "bar bar" / 1fr max-content; }
+  .tiles { grid-template-columns: repeat(2, 1fr); }
 }
 )css";
 

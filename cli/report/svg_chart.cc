@@ -17,6 +17,7 @@ constexpr double kWidth = 460, kHeight = 230;
 constexpr double kLeft = 52, kRight = 12, kTop = 12, kBottom = 38;
 constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
 constexpr std::size_t kMaxBars = 40;
+constexpr double kLargest = 1e150, kSmallest = 1e-150;
 
 // Maps [low, high] to the plot.
 struct Axis {
@@ -29,7 +30,8 @@ struct Axis {
 double X(double share) { return kLeft + share * kPlotWidth; }
 double Y(double share) { return kTop + (1 - share) * kPlotHeight; }
 
-bool Finite(const Point& p) { return std::isfinite(p.x) && std::isfinite(p.y); }
+// False for NaN, too. Beyond the limit the arithmetic of axes would overflow.
+bool Drawable(const Point& p) { return std::abs(p.x) < kLargest && std::abs(p.y) < kLargest; }
 
 std::string Open(const std::string& title) {
   return absl::StrFormat("<svg class=\"chart\" viewBox=\"0 0 %.0f %.0f\" role=\"img\" aria-label=\"%s\">\n", kWidth,
@@ -61,23 +63,22 @@ std::string YAxis(const Axis& axis, const std::function<std::string(double)>& te
 
 std::string XLabel(const std::string& label) { return Text(kLeft + kPlotWidth / 2, kHeight - 5, "middle", label); }
 
-// The range of the finite points' x or y values, widened where it is a single value.
+// The range of the drawable points' x or y values, widened where it is a single value.
 Axis Range(const std::vector<Series>& series, double Point::*member, double margin) {
   double low = std::numeric_limits<double>::infinity(), high = -low;
   for (const Series& one : series) {
     for (const Point& p : one.points) {
-      if (!Finite(p)) continue;
+      if (!Drawable(p)) continue;
       low = std::min(low, p.*member);
       high = std::max(high, p.*member);
     }
   }
-  // A difference that rounding would swallow is none; halved terms, because the difference may overflow.
   const double size = std::max(std::abs(low), std::abs(high));
-  if (!(high / 2 - low / 2 > size * 1e-9)) {
-    const double around = size > 0 ? size * 0.1 : 1;
+  if (high - low <= size * 1e-9 || size < kSmallest) {
+    const double around = size < kSmallest ? 1 : size * 0.1;
     return {low - around, high + around};
   }
-  const double room = (high / 2 - low / 2) * 2 * margin;
+  const double room = (high - low) * margin;
   return {low - room, high + room};
 }
 
@@ -86,13 +87,13 @@ std::string Line(const Series& series, const Axis& x, const Axis& y, const LineC
   bool pen_down = false;
   for (std::size_t i = 0; i < series.points.size(); ++i) {
     const Point& p = series.points[i];
-    if (!Finite(p)) {
+    if (!Drawable(p)) {
       pen_down = false;
       continue;
     }
     const double px = X(x.Share(p.x)), py = Y(y.Share(p.y));
     absl::StrAppendFormat(&path, "%s%.1f %.1f", pen_down ? "L" : "M", px, py);
-    const bool lonely = !pen_down && (i + 1 == series.points.size() || !Finite(series.points[i + 1]));
+    const bool lonely = !pen_down && (i + 1 == series.points.size() || !Drawable(series.points[i + 1]));
     pen_down = true;
     if (series.dots || lonely) {
       absl::StrAppendFormat(
@@ -107,7 +108,7 @@ std::string Line(const Series& series, const Axis& x, const Axis& y, const LineC
 }  // namespace
 
 std::vector<double> RoundTicks(double low, double high, int count) {
-  const double raw = (high / count - low / count);  // no overflow of high - low
+  const double raw = (high - low) / count;
   const double power = std::pow(10, std::floor(std::log10(raw)));
   double step = 10 * power;
   for (double factor : {5.0, 2.0, 1.0}) {
@@ -128,7 +129,7 @@ std::string RenderLineChart(const LineChart& chart) {
   bool any = false;
   std::string legend;
   for (const Series& series : chart.series) {
-    const bool some = std::any_of(series.points.begin(), series.points.end(), Finite);
+    const bool some = std::any_of(series.points.begin(), series.points.end(), Drawable);
     any = any || some;
     if (chart.series.size() > 1 && some) {
       absl::StrAppend(&legend, " <span class=\"key\"><i class=\"", series.css_class, "\"></i>", EscapeHtml(series.name),
@@ -140,8 +141,7 @@ std::string RenderLineChart(const LineChart& chart) {
   // Time begins at 0 even if the first report came later.
   if (x.low > 0) x.low = 0;
   Axis y = Range(chart.series, &Point::y, 0.05);
-  if (chart.y_most > 0 && y.high > chart.y_most && y.low < chart.y_most) y.high = chart.y_most;
-  if (!std::isfinite(x.high - x.low) || !std::isfinite(y.high - y.low)) return NoData(chart.title);
+  if (Range(chart.series, &Point::y, 0).high <= chart.y_most) y.high = std::min(y.high, chart.y_most);
   std::string svg = Open(chart.title) + YAxis(y, chart.y_text);
   for (double tick : RoundTicks(x.low, x.high, 6)) {
     svg += Text(X(x.Share(tick)), kTop + kPlotHeight + 16, "middle", FormatShort(tick));
@@ -151,7 +151,8 @@ std::string RenderLineChart(const LineChart& chart) {
   return Figure(chart.title, legend, svg + "</svg>\n");
 }
 
-std::string RenderHistogram(const std::string& title, const std::vector<std::uint64_t>& counts, bool open_end) {
+std::string RenderHistogram(const std::string& title, const std::string& x_label,
+                            const std::vector<std::uint64_t>& counts, bool open_end) {
   double total = 0;
   for (std::uint64_t count : counts) total += static_cast<double>(count);
   if (total == 0) return NoData(title);
@@ -177,7 +178,7 @@ std::string RenderHistogram(const std::string& title, const std::vector<std::uin
       svg += Text(x + pitch / 2, kTop + kPlotHeight + 16, "middle", absl::StrCat(first, open ? "+" : ""));
     }
   }
-  svg += XLabel("steps");
+  svg += XLabel(x_label);
   return Figure(title, "", svg + "</svg>\n");
 }
 

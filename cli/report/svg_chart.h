@@ -1,7 +1,7 @@
 // Charts as inline SVG. Colours come from classes (report_style.h), so that they follow light and dark.
 //
 // Every chart scales with the width it is given and carries its numbers as <title> tool tips. Values that are
-// not finite are left out: a line breaks there.
+// not finite, or beyond 1e150, are left out: a line breaks there.
 //
 // Thread safety: pure functions.
 #pragma once
@@ -29,7 +29,7 @@ struct LineChart {
   std::string title;  // plain text, as everything here: it is escaped
   std::string x_label;
   std::function<std::string(double)> y_text;  // of axis labels and tool tips
-  double y_most = 0;                          // > 0: the y axis ends there
+  double y_most = 0;                          // the y axis ends there if no value is greater
   std::vector<Series> series;
 };
 
@@ -39,7 +39,8 @@ std::string RenderLineChart(const LineChart& chart);
 
 // Bars of counts[i] over i, as shares of all; wide ranges are drawn in bins of equal width. open_end: the last
 // bar holds everything above, too.
-std::string RenderHistogram(const std::string& title, const std::vector<std::uint64_t>& counts, bool open_end);
+std::string RenderHistogram(const std::string& title, const std::string& x_label,
+                            const std::vector<std::uint64_t>& counts, bool open_end);
 
 struct BarPart {
   double value = 0;  // finite, not negative
@@ -50,8 +51,8 @@ struct BarPart {
 // One horizontal bar of parts side by side, as long as sum / whole.
 std::string RenderStackedBar(const std::vector<BarPart>& parts, double whole);
 
-// About `count` round numbers (1, 2 or 5 times a power of ten apart) within [low, high]. Requires low < high, both
-// finite.
+// About `count` round numbers (1, 2 or 5 times a power of ten apart) within [low, high]. Requires low < high,
+// within 1e150 of 0.
 std::vector<double> RoundTicks(double low, double high, int count);
 
 }  // namespace leeway
