@@ -27,9 +27,10 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(250);
-constexpr absl::Duration kSilence = absl::Seconds(10);     // without an answer, before it is mentioned
-constexpr absl::Duration kNobodyLeft = absl::Seconds(10);  // without a trainer, before the run is given up
-constexpr absl::Duration kLeaveTime = absl::Seconds(10);   // for workers, once training has finished
+constexpr absl::Duration kSilence = absl::Seconds(10);    // without an answer, before it is mentioned
+constexpr absl::Duration kNobodyLeft = absl::Seconds(5);  // without a trainer, before the run is given up
+constexpr absl::Duration kLeaveTime = absl::Seconds(10);  // for workers, once training has finished
+constexpr absl::Duration kSameLine = absl::Seconds(10);   // before a line that says nothing new comes again
 constexpr int kClusterFailed = 2;
 
 class Run {
@@ -70,6 +71,8 @@ class Run {
   absl::Time nobody_since_ = absl::InfiniteFuture();
   absl::Time silence_mentioned_ = absl::InfinitePast();
   absl::Time line_shown_ = absl::InfinitePast();
+  absl::Time line_changed_ = absl::InfinitePast();
+  std::string last_line_;
 };
 
 int Run::Execute() {
@@ -152,7 +155,11 @@ void Run::Draw(absl::Time now) {
   }
   if (!monitor_.observed() || now - line_shown_ < options_.display_every) return;
   line_shown_ = now;
-  Say(RenderLine(monitor_.now(), monitor_.before()));
+  const std::string line = RenderLine(monitor_.now(), monitor_.before());
+  if (line == last_line_ && now - line_changed_ < kSameLine) return;
+  last_line_ = line;
+  line_changed_ = now;
+  Say(line);
 }
 
 void Run::Say(const std::string& line) {

@@ -27,8 +27,8 @@ class RunMonitor {
   v1::RunState farthest() const { return farthest_; }
   // True from FINISHING on: workers that end now do so by themselves.
   bool ending() const { return farthest_ >= v1::FINISHING; }
-  // True when there is nothing more to learn: FINISHED, with the checksum of the weights, or some seconds
-  // after FINISHED without one.
+  // True when there is nothing more to learn: FINISHED, for long enough that the last figures of all shards
+  // have come in.
   bool complete(absl::Time now) const;
 
  private:

@@ -1,6 +1,6 @@
 #include "cli/status_client.h"
 
-#include "common/rpc.h"
+#include "common/codec.h"
 
 namespace leeway {
 namespace {
@@ -18,13 +18,16 @@ void StatusClient::Ask() {
     if (state_->asked) return;
     state_->asked = true;
   }
-  CallRpc<v1::GetStatusReply>(*transport_, address_, "Coordinator/GetStatus", v1::GetStatusRequest(), {}, kTimeout,
-                              [state = state_](absl::Status status, Decoded<v1::GetStatusReply> reply) {
-                                MutexLock lock(state->mu);
-                                state->asked = false;
-                                if (status.ok()) state->reply = std::move(reply.message);
-                                state->error = std::move(status);
-                              });
+  // Not CallRpc: it would take the evaluations, whose number is that of a payload, out of the message.
+  transport_->Call(address_, "Coordinator/GetStatus", EncodeMessage(v1::GetStatusRequest()), kTimeout,
+                   [state = state_](absl::Status status, Buffer bytes) {
+                     v1::GetStatusReply reply;
+                     if (status.ok()) status = DecodeMessage(bytes, &reply);
+                     MutexLock lock(state->mu);
+                     state->asked = false;
+                     if (status.ok()) state->reply = std::move(reply);
+                     state->error = std::move(status);
+                   });
 }
 
 std::optional<v1::GetStatusReply> StatusClient::Take() {

@@ -5,59 +5,22 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <string>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "cli/signals.h"
 #include "tests/catch.h"
+#include "tests/cli/support.h"
 
 namespace leeway {
 namespace {
 
-std::string Temporary(const std::string& name) {
-  const char* directory = std::getenv("TEST_TMPDIR");
-  return absl::StrCat(directory == nullptr ? "/tmp" : directory, "/", name, ".", getpid());
-}
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
-
-Process::Options Shell(const std::string& script, const std::string& log = Temporary("process_test_log")) {
+Process::Options Shell(const std::string& script, const std::string& log = TemporaryPath("process_test_log")) {
   return {"child", {"/bin/sh", "-c", script}, {"PATH=/usr/bin:/bin", "GREETING=hello"}, log};
 }
 
-// True once `condition` holds, false after 10 s without.
-template <typename Condition>
-bool Eventually(Condition condition) {
-  for (int i = 0; i < 1000; ++i) {
-    if (condition()) return true;
-    usleep(10000);
-  }
-  return false;
-}
-
-// The number that a child wrote to `path`, or 0 while there is none.
-pid_t ReadPid(const std::string& path) {
-  int pid = 0;
-  return absl::SimpleAtoi(ReadFile(path), &pid) ? pid : 0;
-}
-
-// Gone, or dead and waiting for whichever process inherited it to reap it.
-bool IsDead(pid_t pid) {
-  const std::string stat = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
-  return stat.empty() || absl::StrContains(stat, ") Z ");
-}
-
 TEST_CASE("a child's exit code, output and environment") {
-  const std::string log = Temporary("process_test_output");
+  const std::string log = TemporaryPath("process_test_output");
   std::remove(log.c_str());
   auto child = Process::Start(Shell("echo $GREETING; echo oops >&2; cat; exit 3", log));
   REQUIRE(child.ok());
@@ -66,7 +29,7 @@ TEST_CASE("a child's exit code, output and environment") {
   CHECK(exit->code == 3);
   CHECK_FALSE(exit->ok());
   CHECK(Describe(*exit) == "ended with exit code 3");
-  CHECK(ReadFile(log) == "hello\noops\n");
+  CHECK(ReadWholeFile(log) == "hello\noops\n");
 }
 
 TEST_CASE("a child that a signal kills") {
@@ -88,8 +51,8 @@ TEST_CASE("a program or log file that is not there is an error that names it") {
 }
 
 TEST_CASE("StopAll ends a willing child by SIGTERM and a stubborn one by SIGKILL, with their children") {
-  const std::string ready = Temporary("process_test_ready");
-  const std::string grandchild = Temporary("process_test_grandchild");
+  const std::string ready = TemporaryPath("process_test_ready");
+  const std::string grandchild = TemporaryPath("process_test_grandchild");
   auto willing =
       Process::Start(Shell(absl::StrCat("trap 'exit 7' TERM; echo 1 > ", ready, "; while :; do sleep 0.05; done")));
   auto stubborn = Process::Start(
@@ -104,7 +67,7 @@ TEST_CASE("StopAll ends a willing child by SIGTERM and a stubborn one by SIGKILL
 }
 
 TEST_CASE("what a child leaves in its group when it ends is killed") {
-  const std::string path = Temporary("process_test_orphan");
+  const std::string path = TemporaryPath("process_test_orphan");
   auto child = Process::Start(Shell(absl::StrCat("sleep 1000 & echo $! > ", path)));
   REQUIRE(child.ok());
   REQUIRE(WaitForAll({child->get()}, absl::Seconds(10)));
@@ -113,7 +76,7 @@ TEST_CASE("what a child leaves in its group when it ends is killed") {
 }
 
 TEST_CASE("the destructor kills the child") {
-  const std::string path = Temporary("process_test_destroyed");
+  const std::string path = TemporaryPath("process_test_destroyed");
   {
     auto child =
         Process::Start(Shell(absl::StrCat("trap '' TERM INT; echo $$ > ", path, "; while :; do sleep 1; done")));
@@ -124,7 +87,7 @@ TEST_CASE("the destructor kills the child") {
 }
 
 TEST_CASE("kill -9 of the parent leaves no child behind") {
-  const std::string path = Temporary("process_test_left");
+  const std::string path = TemporaryPath("process_test_left");
   const pid_t parent = fork();
   if (parent == 0) {
     auto child =

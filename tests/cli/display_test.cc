@@ -1,0 +1,182 @@
+#include "cli/display.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "cli/run_monitor.h"
+#include "cli/terminal.h"
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+v1::WorkerStatus* AddWorker(v1::GetStatusReply* status, const std::string& name, std::uint64_t clock) {
+  v1::WorkerStatus* worker = status->add_workers();
+  worker->set_worker_id(static_cast<std::uint32_t>(status->workers_size()));
+  worker->set_name(name);
+  worker->set_state("live");
+  worker->set_clock(clock);
+  worker->set_samples_per_second(1234.5);
+  return worker;
+}
+
+// 40 % of 5 epochs of 1,000 records, in 60 s.
+v1::GetStatusReply Training() {
+  v1::GetStatusReply status;
+  status.set_state(v1::TRAINING);
+  status.set_model("cnn");
+  status.set_seconds(60);
+  status.set_samples(2000);
+  status.set_num_records(1000);
+  status.set_total_samples(5000);
+  status.set_samples_per_second(4567.8);
+  status.mutable_policy()->mutable_stop()->set_epochs(5);
+  status.mutable_policy()->set_staleness_bound(4);
+  status.add_training()->set_loss(0.31234);
+  status.add_evaluations()->set_accuracy(0.9);
+  status.add_evaluations()->set_accuracy(0.88);
+  v1::Histogram* delay = status.add_shards()->mutable_stats()->mutable_delay();
+  delay->add_counts(10);
+  delay->add_counts(30);
+  delay->set_sum(30);
+  v1::Progress* progress = AddWorker(&status, "worker-0", 1207)->mutable_progress();
+  progress->mutable_seconds()->set_compute(30);
+  progress->mutable_seconds()->set_blocked(10);
+  progress->mutable_seconds()->set_pull(0.1);
+  v1::BlockedOn* on = progress->add_blocked_on();
+  on->set_worker_id(2);
+  on->set_seconds(9);
+  AddWorker(&status, "worker-1", 1204)->mutable_progress()->mutable_seconds()->set_compute(40);
+  v1::WorkerStatus* evaluator = AddWorker(&status, "eval", 0);
+  evaluator->set_role(v1::EVALUATOR);
+  evaluator->set_state("observer");
+  return status;
+}
+
+TEST_CASE("the block says where the run stands and where each worker's time goes") {
+  const std::vector<std::string> lines = RenderBlock(Training(), {}, {100, 24});
+  REQUIRE(lines.size() == 5);
+  CHECK(lines[0] == "training cnn, epoch 2.00 of 5 [##########--------------] 40 %, 1:00, 1:30 left");
+  CHECK(lines[1] == "  loss 0.3123  accuracy 88.00 % (best 90.00 %)  4,567 samples/s  gap 3 (bound 4)  delay 0.8");
+  CHECK(lines[2] == "  worker-0  clock   1,207     1,234/s  compute 75 %, blocked 25 % (on worker-1)");
+  CHECK(lines[3] == "  worker-1  clock   1,204     1,234/s  compute 100 %");
+  CHECK(lines[4] == "  eval      evaluator, observer");
+}
+
+TEST_CASE("shares, delay and the time left are those since the status before") {
+  const v1::GetStatusReply before = Training();
+  v1::GetStatusReply now = before;
+  now.set_seconds(70);
+  now.set_samples(3000);  // 20 % in 10 s: the other 40 % take 20 s
+  now.mutable_workers(0)->mutable_progress()->mutable_seconds()->set_data(5);
+  now.mutable_shards(0)->mutable_stats()->mutable_delay()->set_counts(1, 40);
+  now.mutable_shards(0)->mutable_stats()->mutable_delay()->set_sum(60);
+  const std::vector<std::string> lines = RenderBlock(now, before, {100, 24});
+  CHECK(absl::EndsWith(lines[0], "1:10, 0:20 left"));
+  CHECK(absl::EndsWith(lines[1], "delay 3.0"));
+  CHECK(absl::EndsWith(lines[2], "/s  data 100 %"));
+  // A new incarnation counts from zero again.
+  now.mutable_workers(0)->mutable_progress()->mutable_seconds()->set_compute(2);
+  CHECK(absl::StrContains(RenderBlock(now, before, {100, 24})[2], "compute 29 %"));
+}
+
+TEST_CASE("no line is wider than the screen, no block higher, whatever the status holds") {
+  v1::GetStatusReply status = Training();
+  status.set_model("a\x1b[2J\nb\xff");
+  status.mutable_workers(0)->set_name(std::string(300, 'w') + "\x1b]0;x");
+  status.mutable_workers(1)->set_state("\x1b[31m");
+  status.mutable_workers(1)->set_reason(std::string(500, '\t'));
+  status.set_samples_per_second(std::numeric_limits<double>::quiet_NaN());
+  status.mutable_training(0)->set_loss(std::numeric_limits<double>::infinity());
+  status.mutable_workers(0)->mutable_progress()->mutable_seconds()->set_pull(-1e308);
+  status.add_events("12 \x1b[1m gone");
+  for (int i = 0; i < 100; ++i) AddWorker(&status, absl::StrCat("w", i), UINT64_MAX);
+  for (const double seconds : {0.0, -5.0, 1e300, std::nan("")}) {
+    status.set_seconds(seconds);
+    for (int columns = -1; columns <= 130; ++columns) {
+      for (const int rows : {-1, 1, 2, 10, 200}) {
+        const std::vector<std::string> lines = RenderBlock(status, Training(), {columns, rows});
+        REQUIRE(lines.size() <= static_cast<std::size_t>(std::max(rows, 1)));
+        for (const std::string& line : lines) {
+          REQUIRE(line.size() <= static_cast<std::size_t>(std::max(columns, 1)));
+          for (const char c : line) REQUIRE((c >= ' ' && c <= '~'));
+        }
+      }
+    }
+  }
+  CHECK(RenderBlock(status, {}, {80, 10}).back() == "  ... and 97 more");
+}
+
+TEST_CASE("every state has its words, also before anything is known") {
+  CHECK(RenderBlock({}, {}, {80, 24}) == std::vector<std::string>{"starting"});
+  v1::GetStatusReply status;
+  status.set_waiting_for("2 workers");
+  CHECK(RenderLine(status, {}) == "starting: waiting for 2 workers");
+  status.set_state(v1::FINISHED);
+  status.set_stop_reason("5 epochs");
+  CHECK(RenderLine(status, {}) == "finished: 5 epochs");
+  status.set_state(static_cast<v1::RunState>(99));
+  CHECK(RenderLine(status, {}) == "state 99");
+}
+
+TEST_CASE("the line for pipes sums the trainers' time") {
+  CHECK(RenderLine(Training(), {}) ==
+        "1:00  epoch 2.00 of 5  loss 0.3123  accuracy 88.00 % (best 90.00 %)  4,567 samples/s  gap 3 (bound 4)"
+        "  delay 0.8  compute 87 %, blocked 12 %  1:30 left");
+}
+
+TEST_CASE("the nearest limit is the one that counts") {
+  v1::GetStatusReply status = Training();
+  CHECK(FractionDone(status) == Approx(0.4));
+  status.mutable_policy()->mutable_stop()->set_steps(100);
+  status.set_steps(70);
+  CHECK(FractionDone(status) == Approx(0.7));
+  status.mutable_policy()->mutable_stop()->set_minutes(1.25);
+  CHECK(FractionDone(status) == Approx(0.8));
+  status.set_steps(1000);
+  CHECK(FractionDone(status) == 1);
+  CHECK(FractionDone({}) == 0);
+}
+
+TEST_CASE("the gap is that of live trainers") {
+  v1::GetStatusReply status = Training();
+  CHECK(CurrentGap(status) == 3);
+  AddWorker(&status, "gone", 5)->set_state("expired");
+  CHECK(CurrentGap(status) == 3);
+  CHECK(CurrentGap({}) == 0);
+}
+
+TEST_CASE("redrawing goes up by the rows that the old block takes on the screen of now") {
+  CHECK(Redraw({}, {}, {"a", "b"}, 80) == "a\x1b[K\nb\x1b[K\n\x1b[J");
+  CHECK(Redraw({"a", "b"}, {"news"}, {"c"}, 80) == "\r\x1b[2Anews\x1b[K\nc\x1b[K\n\x1b[J");
+  CHECK(absl::StartsWith(Redraw({"0123456789", ""}, {}, {}, 4), "\r\x1b[4A"));
+}
+
+TEST_CASE("the monitor compares with a status of some seconds ago and knows when all is known") {
+  RunMonitor monitor;
+  const absl::Time start = absl::UnixEpoch() + absl::Hours(1);
+  CHECK_FALSE(monitor.observed());
+  CHECK_FALSE(monitor.complete(start));
+  v1::GetStatusReply status;
+  status.set_state(v1::TRAINING);
+  for (int i = 0; i <= 40; ++i) {
+    status.set_seconds(i * 0.25);
+    monitor.Observe(status, start + absl::Seconds(i * 0.25));
+  }
+  CHECK(monitor.now().seconds() == 10);
+  CHECK(monitor.before().seconds() == 5);
+  CHECK_FALSE(monitor.ending());
+  status.set_state(v1::FINISHED);
+  monitor.Observe(status, start + absl::Seconds(11));
+  CHECK(monitor.ending());
+  CHECK_FALSE(monitor.complete(start + absl::Seconds(11)));
+  monitor.Observe(status, start + absl::Seconds(12));
+  CHECK(monitor.complete(start + absl::Seconds(12)));
+}
+
+}  // namespace
+}  // namespace leeway

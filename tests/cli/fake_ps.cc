@@ -1,0 +1,117 @@
+// A stand-in for `ps`: takes the flags that leeway run gives it, and as shard 0 answers GetStatus with a
+// training run that takes FAKE_SECONDS. It writes its process id to FAKE_PIDS/ps-N.pid.
+//   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code 3 after half of the time
+#include <grpc/grpc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "common/codec.h"
+#include "common/grpc_server.h"
+#include "proto/coordinator.pb.h"
+
+namespace leeway {
+namespace {
+
+std::string Environment(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
+
+std::string Flag(int argc, char** argv, const std::string& name) {
+  const std::string prefix = absl::StrCat("--", name, "=");
+  for (int i = 1; i < argc; ++i) {
+    if (absl::StartsWith(argv[i], prefix)) return std::string(argv[i]).substr(prefix.size());
+  }
+  return "";
+}
+
+class FakeCoordinator final : public RequestHandler {
+ public:
+  FakeCoordinator(double seconds, int workers) : seconds_(seconds), workers_(workers), start_(absl::Now()) {}
+
+  double done() const { return absl::ToDoubleSeconds(absl::Now() - start_) / seconds_; }
+
+  void Handle(const std::string& method, Buffer, ReplyCallback done) override {
+    if (method != "Coordinator/GetStatus") return done(absl::UnimplementedError(method), {});
+    done(absl::OkStatus(), EncodeMessage(Status()));
+  }
+
+ private:
+  v1::GetStatusReply Status() const {
+    const double fraction = std::min(1.0, done());
+    v1::GetStatusReply status;
+    status.set_state(done() < 0.2   ? v1::STARTING
+                     : done() < 1   ? v1::TRAINING
+                     : done() < 1.1 ? v1::EVALUATING
+                                    : v1::FINISHED);
+    if (status.state() == v1::STARTING) status.set_waiting_for("worker-1");
+    status.set_model("fake");
+    status.set_seconds(fraction * seconds_);
+    status.set_num_records(1000);
+    status.set_total_samples(3000);
+    status.set_samples(static_cast<std::uint64_t>(3000 * fraction));
+    status.set_samples_per_second(3000 / seconds_);
+    status.mutable_policy()->mutable_stop()->set_epochs(3);
+    status.mutable_policy()->set_staleness_bound(3);
+    for (int i = 0; i < workers_; ++i) {
+      v1::WorkerStatus* worker = status.add_workers();
+      worker->set_worker_id(static_cast<std::uint32_t>(i) + 1);
+      worker->set_name(absl::StrCat("worker-", i));
+      worker->set_state("live");
+      worker->set_clock(static_cast<std::uint64_t>(100 * fraction) + static_cast<std::uint64_t>(i));
+      worker->mutable_progress()->mutable_seconds()->set_compute(fraction * seconds_);
+    }
+    v1::LossPoint* point = status.add_training();
+    point->set_loss(1 / (1 + fraction));
+    if (status.state() == v1::FINISHED) {
+      status.set_stop_reason("3 epochs");
+      v1::Evaluation* evaluation = status.add_evaluations();
+      evaluation->set_accuracy(0.9);
+      evaluation->set_final(true);
+      evaluation->set_weights_crc32c(0xabcdef01);
+    }
+    return status;
+  }
+
+  const double seconds_;
+  const int workers_;
+  const absl::Time start_;
+};
+
+int Main(int argc, char** argv) {
+  const std::string index = Flag(argc, argv, "shard_index");
+  const std::string name = absl::StrCat("ps-", index);
+  std::ofstream(absl::StrCat(Environment("FAKE_PIDS", "/tmp"), "/", name, ".pid")) << getpid() << "\n";
+  FakeCoordinator coordinator(std::atof(Environment("FAKE_SECONDS", "1").c_str()),
+                              std::atoi(Flag(argc, argv, "num_workers").c_str()));
+  auto server = GrpcServer::Start({}, &coordinator);
+  if (!server.ok()) return 1;
+  const std::string port_file = Flag(argc, argv, "port_file");
+  std::ofstream(port_file + ".new") << "127.0.0.1:" << (*server)->port() << "\n";
+  std::rename((port_file + ".new").c_str(), port_file.c_str());
+  while (coordinator.done() < 3) {
+    if (coordinator.done() > 0.5 && Environment("FAKE_DIE", "") == name) {
+      std::fprintf(stderr, "disk on fire\n");
+      _exit(3);
+    }
+    usleep(10000);
+  }
+  _exit(0);
+}
+
+}  // namespace
+}  // namespace leeway
+
+int main(int argc, char** argv) {
+  grpc_init();
+  return leeway::Main(argc, argv);
+}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# A stand-in for `worker`: lives for FAKE_SECONDS and writes its process id to FAKE_PIDS/NAME.pid.
+#   FAKE_DIE=worker-1        this one exits with code 4 in the middle, the first time it is started
+#   FAKE_STUBBORN=worker-0   this one ignores SIGTERM and never ends
+for argument in "$@"; do
+  case $argument in
+    --name=*) name=${argument#--name=} ;;
+  esac
+done
+again=no
+[ -e "$FAKE_PIDS/$name.pid" ] && again=yes
+if [ "$FAKE_STUBBORN" = "$name" ]; then
+  trap '' TERM INT HUP
+  echo $$ > "$FAKE_PIDS/$name.pid"
+  while :; do sleep 1; done
+fi
+echo $$ > "$FAKE_PIDS/$name.pid"
+echo "$name was started again: $again"
+if [ "$FAKE_DIE" = "$name" ] && [ $again = no ]; then
+  sleep "$(awk "BEGIN { print $FAKE_SECONDS / 2 }")"
+  echo "$name ran out of luck"
+  exit 4
+fi
+sleep "$FAKE_SECONDS"

@@ -1,0 +1,81 @@
+#include "cli/run_options.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
+#include "common/flags.h"
+#include "tests/catch.h"
+
+// Stand for the worker's: what counts is the folder of the file that defines them.
+ABSL_FLAG(int, own_batch, 64, "a flag of this folder");
+ABSL_FLAG(bool, own_switch, false, "a flag of this folder");
+ABSL_FLAG(std::string, name, "", "a flag that leeway run sets itself");
+
+namespace leeway {
+namespace {
+
+constexpr char kFolder[] = "tests/cli/";
+using Words = std::vector<std::string>;
+
+TEST_CASE("flags that were given are handed on with their values, those of other folders are not") {
+  absl::FlagSaver saver;
+  CHECK(GivenFlagsOf(kFolder).empty());
+  REQUIRE(SetFlags({"--own_switch", "--num_ps=2"}, {"LEEWAY_OWN_BATCH=64"}, nullptr).ok());
+  CHECK(GivenFlagsOf(kFolder) == Words{"--own_batch=64", "--own_switch=true"});
+  CHECK(GivenFlagsOf("cli/") == Words{"--num_ps=2"});
+}
+
+TEST_CASE("flags of single workers") {
+  const auto special = ParseSpecialFlags("1:--own_batch=32 --own_switch=true; eval:--own_batch=7", 2, kFolder);
+  REQUIRE(special.ok());
+  REQUIRE(special->size() == 2);
+  CHECK(special->at("worker-1") == Words{"--own_batch=32", "--own_switch=true"});
+  CHECK(special->at("eval") == Words{"--own_batch=7"});
+  CHECK(absl::GetFlag(FLAGS_own_batch) == 64);
+  CHECK(ParseSpecialFlags("", 2, kFolder)->empty());
+}
+
+TEST_CASE("flags of single workers that cannot work are refused before anything starts") {
+  for (const char* wrong : {"2:--own_batch=1", "-1:--own_batch=1", "x:--own_batch=1", "--own_batch=1", "0:own_batch=1",
+                            "0:--own_batch", "0:--own_batch=x", "0:--no_such=1", "0:--num_ps=2", "0:--name=x"}) {
+    INFO(wrong);
+    CHECK(ParseSpecialFlags(wrong, 2, kFolder).status().code() == absl::StatusCode::kInvalidArgument);
+  }
+  CHECK(ParseSpecialFlags("0:--own_batch=x", 2, kFolder).status().message() ==
+        "--own_batch=x: allowed: a whole number between -2147483648 and 2147483647");
+}
+
+TEST_CASE("the command lines of a cluster") {
+  RunOptions options;
+  options.num_ps = 2;
+  options.num_workers = 3;
+  options.directory = "runs/x";
+  options.ps_binary = "bin/ps";
+  options.worker_binary = "bin/worker";
+  options.ps_flags = {"--staleness_bound=3"};
+  options.worker_flags = {"--model=cnn"};
+  options.special_flags["worker-2"] = {"--batch=32"};
+  const Words ps0 = {"bin/ps",         "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port", "--shard_index=0",
+                     "--num_shards=2", "--num_workers=3",      "--staleness_bound=3"};
+  CHECK(PsCommand(options, 0, "") == ps0);
+  const Words ps1 = PsCommand(options, 1, "127.0.0.1:99");
+  CHECK(std::count(ps1.begin(), ps1.end(), "--coordinator=127.0.0.1:99") == 1);
+  const Words worker = {
+      "bin/worker", "--coordinator=127.0.0.1:99", "--name=worker-2", "--role=train", "--rank=2", "--model=cnn",
+      "--batch=32"};
+  CHECK(WorkerCommand(options, 2, "127.0.0.1:99") == worker);
+  const Words evaluator = {"bin/worker", "--coordinator=127.0.0.1:99", "--name=eval", "--role=eval", "--model=cnn"};
+  CHECK(EvaluatorCommand(options, "127.0.0.1:99") == evaluator);
+}
+
+TEST_CASE("what leeway run sets itself cannot be given") {
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--name=x", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags().status().message() == "--name=x: allowed: nothing: leeway run sets this flag itself");
+}
+
+}  // namespace
+}  // namespace leeway

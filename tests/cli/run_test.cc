@@ -1,0 +1,172 @@
+// `leeway run` as a person sees it, on stand-ins for ps and worker.
+#include <pty.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "nlohmann/json.hpp"
+#include "tests/catch.h"
+#include "tests/cli/run_fixture.h"
+#include "tests/cli/support.h"
+
+namespace leeway {
+namespace {
+
+const std::vector<std::string> kAll = {"ps-0", "ps-1", "worker-0", "worker-1", "eval"};
+const std::vector<std::string> kTwoAndTwo = {"--num_ps=2", "--num_workers=2"};
+
+TEST_CASE("a run trains, shows how it goes, leaves its results and no process") {
+  const RunFixture run(3);
+  const ProcessExit exit = run.Run(kTwoAndTwo);
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.ok());
+  CHECK(absl::StrContains(output, ": 2 ps, 2 workers and an evaluator on "));
+  CHECK(absl::StrContains(output, "starting: waiting for worker-1\n"));
+  CHECK(absl::StrContains(output, " of 3  loss 0."));
+  CHECK(absl::StrContains(output, "gap 1 (bound 3)"));
+  CHECK(absl::StrContains(output, "report: "));
+  CHECK_FALSE(absl::StrContains(output, "\x1b["));  // a file is no terminal
+  const nlohmann::json summary = nlohmann::json::parse(run.File("summary.json"));
+  CHECK(summary["state"] == "finished");
+  CHECK(summary["weights_crc32c"] == "abcdef01");
+  CHECK(summary["samples"] == 3000);
+  CHECK(absl::StrContains(run.File("report.html"), "</html>"));
+  CHECK(absl::StrContains(run.File("worker-1.log"), "worker-1 was started again: no"));
+  CHECK(absl::StrContains(run.File("commands.txt"), "ps-1: tests/cli/fake_ps --listen=127.0.0.1:0"));
+  CHECK(absl::StrContains(run.File("commands.txt"), "--role=eval"));
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("a ps that dies ends the run and its log is quoted") {
+  const RunFixture run(4, {"FAKE_DIE=ps-1"});
+  const ProcessExit exit = run.Run(kTwoAndTwo);
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.code == 2);
+  CHECK(absl::StrContains(output, "leeway: ps-1 ended with exit code 3 before training had finished; the end of "));
+  CHECK(absl::StrContains(output, "ps-1.log:\n    disk on fire\n"));
+  CHECK_FALSE(run.File("summary.json").empty());  // of what was seen
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("a worker that dies is reported, and the run goes on") {
+  const RunFixture run(2, {"FAKE_DIE=worker-1"});
+  const ProcessExit exit = run.Run(kTwoAndTwo);
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.ok());
+  CHECK(absl::StrContains(output, "worker-1 ended with exit code 4; the end of "));
+  CHECK(absl::StrContains(output, "worker-1 ran out of luck"));
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("with --restart_workers it comes back") {
+  const RunFixture run(4, {"FAKE_DIE=worker-1"});
+  CHECK(run.Run({"--num_workers=2", "--restart_workers"}).ok());
+  CHECK(absl::StrContains(run.Output(), "worker-1 will be started again"));
+  CHECK(absl::StrContains(run.File("worker-1.log"), "worker-1 was started again: yes"));
+  CHECK(run.AreGone({"ps-0", "worker-0", "worker-1", "eval"}));
+}
+
+TEST_CASE("when the last worker has died the run is given up") {
+  const RunFixture run(20, {"FAKE_DIE=worker-0"});
+  const ProcessExit exit = run.Run({"--eval=false"});
+  INFO(run.Output());
+  CHECK(exit.code == 2);
+  CHECK(absl::StrContains(run.Output(), "leeway: no worker is left to train\n"));
+  CHECK(run.AreGone({"ps-0", "worker-0"}));
+}
+
+TEST_CASE("Ctrl-C ends everything, also a worker that ignores SIGTERM") {
+  const RunFixture run(60, {"FAKE_STUBBORN=worker-0"});
+  const auto process = run.Start(kTwoAndTwo);
+  for (const std::string& name : kAll) REQUIRE(run.PidOf(name) != 0);
+  kill(process->pid(), SIGINT);
+  CHECK(RunFixture::Finish(process.get()).code == 130);
+  CHECK(absl::StrContains(run.Output(), "leeway: interrupted\n"));
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("SIGTERM likewise, with its own exit code, and a second one does not wait for the grace") {
+  const RunFixture run(60, {"FAKE_STUBBORN=worker-0"});
+  const auto process = run.Start({"--num_workers=2", "--stop_grace=10m"});
+  REQUIRE(run.PidOf("eval") != 0);
+  kill(process->pid(), SIGTERM);
+  REQUIRE(Eventually([&] { return absl::StrContains(run.Output(), "once more ends everything at once"); }));
+  kill(process->pid(), SIGTERM);
+  CHECK(RunFixture::Finish(process.get()).code == 128 + SIGTERM);
+  CHECK(run.AreGone({"ps-0", "worker-0", "worker-1", "eval"}));
+}
+
+TEST_CASE("kill -9 of leeway leaves nothing behind") {
+  const RunFixture run(60, {"FAKE_STUBBORN=worker-0"});
+  const auto process = run.Start(kTwoAndTwo);
+  for (const std::string& name : kAll) REQUIRE(run.PidOf(name) != 0);
+  kill(process->pid(), SIGKILL);
+  CHECK(RunFixture::Finish(process.get()).signal == SIGKILL);
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("bad flags are one line and nothing is started") {
+  const std::pair<std::vector<std::string>, std::string> cases[] = {
+      {{"--num_ps=0"}, "leeway: --num_ps=0: allowed: 1 to 64\n"},
+      {{"--num_wrokers=3"}, "leeway: unknown flag --num_wrokers, did you mean --num_workers? (--help lists all)\n"},
+      {{"--straggle=7:4"},
+       "leeway: --straggle=7:4: allowed: worker:factor with a worker from 0 to 0 and a factor"
+       " of at least 1\n"},
+      {{"--worker_flags=0:--no_such=1"},
+       "leeway: --worker_flags=--no_such=1: allowed: flags of the worker that "
+       "leeway run does not set itself\n"},
+      {{"--ps_binary=/no/ps"}, "leeway: no program at /no/ps; --ps_binary=FILE says where it is\n"},
+      {{"--out=/dev/null"}, "leeway: --out=/dev/null: allowed: a directory that is new or empty\n"},
+      {{"what"}, "leeway: leeway run takes flags only, not \"what\"\n"},
+  };
+  for (const auto& [flags, expected] : cases) {
+    const RunFixture run(1);
+    CHECK(run.Run(flags).code == 1);
+    CHECK(run.Output() == expected);
+    CHECK(run.File("commands.txt").empty());
+  }
+}
+
+TEST_CASE("on a terminal the block is redrawn in place and the cursor comes back") {
+  const RunFixture run(2);
+  const std::vector<std::string> words = run.Command({"--num_workers=2"});
+  winsize size = {24, 60, 0, 0};
+  int terminal = -1;
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
+  if (pid == 0) {
+    std::vector<char*> argv, environment;
+    for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+    for (const std::string& word : run.environment()) environment.push_back(const_cast<char*>(word.c_str()));
+    environment.push_back(const_cast<char*>("TERM=xterm"));
+    argv.push_back(nullptr);
+    environment.push_back(nullptr);
+    execve(argv[0], argv.data(), environment.data());
+    _exit(127);
+  }
+  REQUIRE(pid > 0);
+  std::string output;
+  char buffer[4096];
+  ssize_t got;
+  while ((got = read(terminal, buffer, sizeof(buffer))) > 0) output.append(buffer, static_cast<std::size_t>(got));
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  close(terminal);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(absl::StrContains(output, "\x1b[?25l"));
+  CHECK(absl::StrContains(output, "training fake, epoch "));
+  CHECK(absl::StrContains(output, "  worker-1  clock "));
+  CHECK(absl::StrContains(output, "\x1b[4A"));  // state, figures, two workers
+  CHECK(output.rfind("\x1b[?25h") > output.rfind("\x1b[?25l"));
+  CHECK(run.AreGone({"ps-0", "worker-0", "worker-1", "eval"}));
+}
+
+}  // namespace
+}  // namespace leeway
