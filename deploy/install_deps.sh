@@ -49,7 +49,7 @@ if [ "$(id -u)" != 0 ]; then
   as_root=(sudo)
 fi
 run() {
-  echo "+ $*"
+  echo "+ $*" >&2
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
@@ -66,5 +66,7 @@ if [ ${#unknown[@]} != 0 ]; then
   echo "install_deps: on Ubuntu enable universe (sudo add-apt-repository universe); Debian needs version 12" >&2
   exit 1
 fi
-run apt-get -qq install --yes --no-install-recommends "${missing[@]}"
+# What it unpacks is of no interest; what goes wrong goes to stderr.
+echo "install_deps: this takes some minutes"
+run apt-get -qq install --yes --no-install-recommends "${missing[@]}" >/dev/null
 echo "install_deps: done"
