@@ -3,7 +3,9 @@
 // Thread safety: none.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -61,7 +63,9 @@ class DeviceFixture {
   // Filled with what no op may leave there.
   template <typename T = float>
   DeviceMemory Garbage(std::int64_t count) {
-    return Upload(std::vector<T>(static_cast<std::size_t>(count), T(77)));
+    std::vector<T> values(static_cast<std::size_t>(count));
+    std::memset(values.data(), 0x42, values.size() * sizeof(T));
+    return Upload(values);
   }
 
   template <typename T = float>

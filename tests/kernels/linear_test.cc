@@ -77,9 +77,9 @@ TEST_CASE("products are kept for each shape: more shapes than are kept still giv
   DeviceFixture device;
   const DeviceMemory x = device.Upload(Floats(700, 1.0f)), w = device.Upload(Floats(1, 2.0f));
   const DeviceMemory bias = device.Upload(Floats(1, 0.5f)), y = device.Garbage(700);
-  for (const std::int64_t batch : {1, 700, 1}) {
-    for (std::int64_t size = batch; size <= 700 && size >= 1; size += batch == 1 ? 1 : 700) {
-      device.ops().LinearForward(device.stream(), {size, 1, 1}, x.floats(), w.floats(), bias.floats(), y.floats(),
+  for (int round = 0; round < 2; ++round) {
+    for (std::int64_t batch = 1; batch <= 700; ++batch) {
+      device.ops().LinearForward(device.stream(), {batch, 1, 1}, x.floats(), w.floats(), bias.floats(), y.floats(),
                                  Activation::kNone);
     }
     CHECK(device.Download(y) == Floats(700, 2.5f));
