@@ -37,8 +37,8 @@ grpc::ServerUnaryReactor* Route(RequestHandler* handler, const char* method, grp
   }
 
 using P = v1::ParameterServer;
-using ParameterServerBase = P::WithRawCallbackMethod_Pull<P::WithRawCallbackMethod_Push<
-    P::WithRawCallbackMethod_PushPull<P::WithRawCallbackMethod_PutWeights<P::Service>>>>;
+using ParameterServerBase = P::WithRawCallbackMethod_Pull<
+    P::WithRawCallbackMethod_Push<P::WithRawCallbackMethod_PushPull<P::WithRawCallbackMethod_PutWeights<P::Service>>>>;
 
 class ParameterServerService final : public ParameterServerBase {
  public:

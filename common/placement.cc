@@ -7,8 +7,8 @@
 namespace leeway {
 namespace {
 
-constexpr std::uint32_t kMaxShards = 4096;       // far above any sensible cluster; bounds hostile input
-constexpr std::uint64_t kBlocksPerShard = 16;    // enough to spread every layer and to lock finely
+constexpr std::uint32_t kMaxShards = 4096;     // far above any sensible cluster; bounds hostile input
+constexpr std::uint64_t kBlocksPerShard = 16;  // enough to spread every layer and to lock finely
 
 std::uint64_t CeilDiv(std::uint64_t a, std::uint64_t b) { return (a + b - 1) / b; }
 

@@ -9,8 +9,8 @@
 #define LEEWAY_CONCAT_INNER(a, b) a##b
 #define LEEWAY_CONCAT(a, b) LEEWAY_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expression)                                   \
-  do {                                                                \
+#define RETURN_IF_ERROR(expression)                                                           \
+  do {                                                                                        \
     if (absl::Status leeway_status = (expression); !leeway_status.ok()) return leeway_status; \
   } while (false)
 

@@ -54,7 +54,7 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   void Apply(const ChunkRun& run, const Buffer& gradient, double rate);
 
   struct Term {
-    float weight = 0;         // of this contribution in the mean
+    float weight = 0;  // of this contribution in the mean
     const Buffer* gradient = nullptr;
   };
   // One optimizer step on each block of `run` with sum(weight * gradient), added up in the terms' order.

@@ -46,12 +46,11 @@ void CoordinatorLink::Watch() {
   v1::WatchRequest request = shard_->Describe();
   request.set_address(options_.address);
   request.set_wait_millis(finishing_ ? 0 : static_cast<std::uint32_t>(absl::ToInt64Milliseconds(kWatchWait)));
-  CallRpc<v1::WatchReply>(*transport_, options_.coordinator, "Coordinator/WatchMembership", request, {}, kTimeout,
-                          [this](absl::Status status, Decoded<v1::WatchReply> reply) {
-                            executor_->Post([this, status, snapshot = std::move(reply.message)] {
-                              OnWatch(status, snapshot);
-                            });
-                          });
+  CallRpc<v1::WatchReply>(
+      *transport_, options_.coordinator, "Coordinator/WatchMembership", request, {}, kTimeout,
+      [this](absl::Status status, Decoded<v1::WatchReply> reply) {
+        executor_->Post([this, status, snapshot = std::move(reply.message)] { OnWatch(status, snapshot); });
+      });
 }
 
 void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapshot) {

@@ -23,14 +23,18 @@ namespace leeway {
 class CoordinatorLink {
  public:
   struct Options {
-    std::string coordinator;  // host:port
-    std::string address;      // where workers reach this shard
-    absl::Duration start_timeout = absl::Minutes(1);  // for the first contact
+    std::string coordinator;                           // host:port
+    std::string address;                               // where workers reach this shard
+    absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
     absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
   };
 
   CoordinatorLink(const Options& options, Shard* shard, Transport* transport, Clock* clock, Executor* executor)
-      : options_(options), shard_(shard), transport_(transport), clock_(clock), executor_(executor),
+      : options_(options),
+        shard_(shard),
+        transport_(transport),
+        clock_(clock),
+        executor_(executor),
         backoff_(reinterpret_cast<std::uintptr_t>(this)) {}
 
   // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we

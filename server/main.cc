@@ -1,7 +1,9 @@
 // `ps`: one shard of the cluster; shard 0 is the coordinator too.
 #include <grpc/grpc.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 
@@ -28,7 +30,8 @@ ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10), "end when the coordi
 ABSL_FLAG(absl::Duration, abandon_timeout, absl::Minutes(1), "end the run when no worker is left for this long");
 ABSL_FLAG(absl::Duration, linger, absl::Seconds(2), "how long shard 0 answers status calls after the end");
 ABSL_FLAG(uint32_t, threads, 2, "threads that apply gradients");
-ABSL_FLAG(uint64_t, max_held_bytes, uint64_t{4} << 30, "gradients held at most, in bytes; above it pushes must come back");
+ABSL_FLAG(uint64_t, max_held_bytes, uint64_t{4} << 30,
+          "gradients held at most, in bytes; above it pushes must come back");
 
 namespace leeway {
 namespace {
@@ -50,13 +53,14 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   if (options.num_shards == 0 || options.num_shards > 4096) {
     return FlagError("num_shards", absl::StrCat(options.num_shards), "1 to 4096");
   }
-  if (options.threads == 0 || options.threads > 256) return FlagError("threads", absl::StrCat(options.threads), "1 to 256");
+  if (options.threads == 0 || options.threads > 256)
+    return FlagError("threads", absl::StrCat(options.threads), "1 to 256");
   if (options.lease < absl::Milliseconds(500) || options.lease > absl::Hours(1)) {
     return FlagError("lease", absl::FormatDuration(options.lease), "500ms to 1h");
   }
   if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
-    return FlagError("coordinator", options.coordinator, "host:port of shard 0 (this is shard " +
-                                                            absl::StrCat(options.shard_index) + ")");
+    return FlagError("coordinator", options.coordinator,
+                     "host:port of shard 0 (this is shard " + absl::StrCat(options.shard_index) + ")");
   }
   if (options.shard_index == 0) {
     if (!options.coordinator.empty()) {
@@ -71,7 +75,8 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
 
 int Main(int argc, char** argv) {
   const auto rest = ParseFlags(argc, argv, "ps: a parameter server shard of a Leeway cluster.\nUsage: ps [flags]");
-  if (!rest.empty()) ExitWithError(absl::InvalidArgumentError("unexpected argument '" + rest[0] + "'; ps takes flags only"));
+  if (!rest.empty())
+    ExitWithError(absl::InvalidArgumentError("unexpected argument '" + rest[0] + "'; ps takes flags only"));
   const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
   if (!options.ok()) ExitWithError(options.status());
   const std::string name = absl::StrCat("ps-", options->shard_index);
@@ -87,24 +92,26 @@ int Main(int argc, char** argv) {
   grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
   if (!node.ok()) ExitWithError(node.status());
-  spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion,
-               options->shard_index, options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()),
-               AvailableCores());
+  spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion, options->shard_index,
+               options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()), AvailableCores());
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
     const absl::Status written = WriteAtomically(RealFileSystem(), file, (*node)->address() + "\n");
     if (!written.ok()) ExitWithError(written);
   }
 
-  std::thread([signals, &node] {
+  std::atomic<bool> over = false;
+  std::thread watcher([&] {
     int signal = 0;
-    if (sigwait(&signals, &signal) == 0) {
+    for (int count = 0; sigwait(&signals, &signal) == 0 && !over; ++count) {
+      if (count > 0) _exit(1);  // a second signal does not wait
       (*node)->RequestStop(absl::StrCat("signal ", signal, ": shutting down"));
-      sigwait(&signals, &signal);  // a second one does not wait
     }
-    _exit(1);
-  }).detach();  // it ends with the process
+  });
 
   const absl::Status status = (*node)->Wait();
+  over = true;
+  pthread_kill(watcher.native_handle(), SIGTERM);
+  watcher.join();
   node->reset();
   if (!status.ok()) {
     spdlog::error("{}: {}", name, std::string(status.message()));

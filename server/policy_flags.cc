@@ -27,10 +27,10 @@ constexpr FlagChoice<OptimizerConfig::Kind> kOptimizers[] = {
 constexpr FlagChoice<ScheduleConfig::Kind> kSchedules[] = {
     {"constant", ScheduleConfig::CONSTANT}, {"step", ScheduleConfig::STEP}, {"cosine", ScheduleConfig::COSINE}};
 
-#define LEEWAY_CHOICE_FLAG(Type, choices)                                            \
-  bool AbslParseFlag(absl::string_view text, Type* value, std::string* error) {      \
-    return ParseChoice(text, choices, value, error);                                 \
-  }                                                                                  \
+#define LEEWAY_CHOICE_FLAG(Type, choices)                                       \
+  bool AbslParseFlag(absl::string_view text, Type* value, std::string* error) { \
+    return ParseChoice(text, choices, value, error);                            \
+  }                                                                             \
   std::string AbslUnparseFlag(Type value) { return ChoiceName(value, choices); }
 
 LEEWAY_CHOICE_FLAG(Aggregation, kAggregations)
@@ -46,8 +46,9 @@ LEEWAY_CHOICE_FLAG(ScheduleConfig::Kind, kSchedules)
 // Consistency.
 ABSL_FLAG(int64_t, staleness_bound, 8,
           "clocks a worker may be ahead of the slowest; 0: none (synchronous), -1: never wait");
-ABSL_FLAG(leeway::v1::Aggregation, aggregation, leeway::v1::EACH,
-          "each: every push is an optimizer step; round: the mean of a round's pushes is one (needs --staleness_bound=0)");
+ABSL_FLAG(
+    leeway::v1::Aggregation, aggregation, leeway::v1::EACH,
+    "each: every push is an optimizer step; round: the mean of a round's pushes is one (needs --staleness_bound=0)");
 ABSL_FLAG(leeway::v1::PushAtomicity, push_atomicity, leeway::v1::STREAM,
           "stream: chunks leave while backward runs; whole: after the whole gradient was checked");
 ABSL_FLAG(uint32_t, round_quorum, 0, "a round closes after so many pushes; later ones are dropped; 0: all workers");
@@ -68,7 +69,8 @@ ABSL_FLAG(double, weight_decay, 0, "L2 penalty; decoupled in adamw");
 ABSL_FLAG(leeway::NameValues, group_rate, {}, "rate factor of parameter groups, as bias:2");
 ABSL_FLAG(leeway::NameValues, group_decay, (leeway::NameValues{{{"bias", 0.0}}}),
           "weight decay factor of parameter groups, as bias:0");
-ABSL_FLAG(double, clip_norm, 0, "clip each worker's gradient to this global norm (implies whole pushes); 0: no clipping");
+ABSL_FLAG(double, clip_norm, 0,
+          "clip each worker's gradient to this global norm (implies whole pushes); 0: no clipping");
 // Schedule, over samples of the whole cluster.
 ABSL_FLAG(leeway::v1::ScheduleConfig::Kind, schedule, leeway::v1::ScheduleConfig::CONSTANT, "constant, step or cosine");
 ABSL_FLAG(uint64_t, warmup_samples, 0, "the rate grows from 0 over so many samples");
@@ -77,8 +79,9 @@ ABSL_FLAG(double, schedule_gamma, 0.1, "of step: what a cut multiplies the rate 
 ABSL_FLAG(uint64_t, schedule_total_samples, 0, "of cosine: where --final_learning_rate is reached");
 ABSL_FLAG(double, final_learning_rate, 0, "of cosine");
 // Data.
-ABSL_FLAG(std::string, data_sharing, "",
-          "static: each worker keeps its own part; leased: ranges from the coordinator (the default; static in rounds)");
+ABSL_FLAG(
+    std::string, data_sharing, "",
+    "static: each worker keeps its own part; leased: ranges from the coordinator (the default; static in rounds)");
 ABSL_FLAG(uint64_t, lease_records, 2048, "records that a data lease holds at most; 0: as many as the worker asks for");
 // Start and end.
 ABSL_FLAG(uint64_t, seed, 1, "of initial weights and of the order of the data");
@@ -86,8 +89,9 @@ ABSL_FLAG(uint32_t, num_workers, 1, "workers that the start waits for; all of th
 ABSL_FLAG(uint64_t, epochs, 0, "end after so many passes over the data; 0: no limit");
 ABSL_FLAG(uint64_t, steps, 0, "end after so many applied pushes (each) or rounds; 0: no limit");
 ABSL_FLAG(double, minutes, 0, "end after so many minutes of training; 0: no limit");
-ABSL_FLAG(std::string, target_metric, "",
-          "end when the evaluator reports accuracy:V (or more) or loss:V (or less); without :V --patience alone decides");
+ABSL_FLAG(
+    std::string, target_metric, "",
+    "end when the evaluator reports accuracy:V (or more) or loss:V (or less); without :V --patience alone decides");
 ABSL_FLAG(uint32_t, patience, 0, "end after so many evaluations without a better --target_metric; 0: never");
 
 namespace leeway {
@@ -161,7 +165,8 @@ absl::Status CheckPolicy(const v1::Policy& policy) {
   if (round && policy.staleness_bound() != 0) {
     return FlagError("staleness_bound", absl::StrCat(policy.staleness_bound()), "0 with --aggregation=round");
   }
-  if (round && policy.data_sharing() == v1::LEASED) return FlagError("data_sharing", "leased", "static with --aggregation=round");
+  if (round && policy.data_sharing() == v1::LEASED)
+    return FlagError("data_sharing", "leased", "static with --aggregation=round");
   if (!round && policy.round_quorum() > 0) {
     return FlagError("round_quorum", absl::StrCat(policy.round_quorum()), "0 without --aggregation=round");
   }

@@ -30,8 +30,7 @@ v1::Verdict PushWindow::OldVerdict(std::uint64_t step) const {
   return age <= past_.size() ? past_[past_.size() - age] : v1::APPLIED;
 }
 
-absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint32_t chunk,
-                                                   std::uint32_t chunk_count) {
+absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint32_t chunk, std::uint32_t chunk_count) {
   if (chunk >= chunk_count) {
     return absl::InvalidArgumentError(absl::StrCat("push names chunk ", chunk, " of ", chunk_count));
   }

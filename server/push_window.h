@@ -77,8 +77,8 @@ class PushWindow {
   void Retire(v1::Verdict verdict);
 
   std::uint64_t clock_;
-  std::deque<OpenStep> open_;      // [0] is step clock_
-  std::deque<v1::Verdict> past_;   // back() is step clock_ - 1
+  std::deque<OpenStep> open_;     // [0] is step clock_
+  std::deque<v1::Verdict> past_;  // back() is step clock_ - 1
 };
 
 }  // namespace leeway

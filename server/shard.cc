@@ -93,10 +93,10 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
   if (manifest.fingerprint() != snapshot.model_fingerprint() ||
       placement.block_elements() != snapshot.block_elements()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the coordinator computes model fingerprint ", absl::Hex(snapshot.model_fingerprint()), " and blocks of ",
-        snapshot.block_elements(), " elements; this shard ", absl::Hex(manifest.fingerprint()), " and ",
-        placement.block_elements(), ": the binaries differ"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the coordinator computes model fingerprint ", absl::Hex(snapshot.model_fingerprint()),
+                     " and blocks of ", snapshot.block_elements(), " elements; this shard ",
+                     absl::Hex(manifest.fingerprint()), " and ", placement.block_elements(), ": the binaries differ"));
   }
   ASSIGN_OR_RETURN(std::shared_ptr<BlockStore> store,
                    BlockStore::Make(manifest, placement, options_.index, snapshot.policy()));
@@ -124,9 +124,9 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
     }
     if (snapshot.sequence() < sequence_) return absl::OkStatus();  // an answer that was overtaken
     if (fingerprint_ != 0 && snapshot.model_fingerprint() != fingerprint_) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("this shard holds model ", absl::Hex(fingerprint_), ", the coordinator's is ",
-                       absl::Hex(snapshot.model_fingerprint())));
+      return absl::FailedPreconditionError(absl::StrCat("this shard holds model ", absl::Hex(fingerprint_),
+                                                        ", the coordinator's is ",
+                                                        absl::Hex(snapshot.model_fingerprint())));
     }
     new_model = fingerprint_ == 0 && snapshot.model_fingerprint() != 0;
   }
@@ -157,8 +157,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
     }
     for (std::uint64_t serial : snapshot.void_tickets()) tickets_.Settle(serial);
     for (const v1::RoundClose& close : snapshot.closes()) {
-      const std::uint64_t next =
-          closes_.empty() ? open_round_ + (closing_ ? 1 : 0) : closes_.back().round() + 1;
+      const std::uint64_t next = closes_.empty() ? open_round_ + (closing_ ? 1 : 0) : closes_.back().round() + 1;
       if (close.round() == next) closes_.push_back(close);
     }
     StartClose(&actions);
@@ -209,18 +208,17 @@ absl::StatusOr<Shard::StampCheck> Shard::CheckStamp(const v1::Stamp& stamp) cons
   if (it != members_.end() && it->second.proto.incarnation() == stamp.incarnation()) {
     return it->second.proto.state() == v1::JOINING ? StampCheck::kAhead : StampCheck::kOk;
   }
-  const std::string live =
-      it == members_.end() ? "none" : absl::StrCat(absl::Hex(it->second.proto.incarnation()));
+  const std::string live = it == members_.end() ? "none" : absl::StrCat(absl::Hex(it->second.proto.incarnation()));
   return absl::FailedPreconditionError(absl::StrCat(
       "shard ", options_.index, ": incarnation ", absl::Hex(stamp.incarnation()), " of worker ", stamp.worker_id(),
       " is no member at membership epoch ", membership_epoch_, " (live incarnation: ", live, "); join again"));
 }
 
 absl::Status Shard::CheckRun(const v1::BlockRun& run) const {
-  const bool ours = run.num_blocks() == 0 ||
-                    (run.first_block() % options_.num_shards == options_.index &&
-                     run.first_block() < placement_->num_blocks() &&
-                     run.num_blocks() <= store_->num_blocks() - store_->LocalIndex(run.first_block()));
+  const bool ours =
+      run.num_blocks() == 0 ||
+      (run.first_block() % options_.num_shards == options_.index && run.first_block() < placement_->num_blocks() &&
+       run.num_blocks() <= store_->num_blocks() - store_->LocalIndex(run.first_block()));
   if (ours) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "shard ", options_.index, " of ", options_.num_shards, " was asked for ", run.num_blocks(), " blocks from block ",

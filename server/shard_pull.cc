@@ -111,9 +111,8 @@ void Shard::PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::s
     waiting.set_worker_id(worker);
     waiting.set_clock(clocks_.Get(worker));
   }
-  actions->push_back([held = std::make_shared<Held>(std::move(held)), reply = std::move(reply)] {
-    FinishPull(*held, reply, {});
-  });
+  actions->push_back(
+      [held = std::make_shared<Held>(std::move(held)), reply = std::move(reply)] { FinishPull(*held, reply, {}); });
 }
 
 void Shard::ReplyToPull(Held& held, Actions* actions) {
@@ -143,14 +142,12 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   if (kept->pull.copy()) {
     // Between the copy's version and its bytes no round may be applied: StartClose waits for it.
     ++copies_under_way_;
-    actions->push_back([this, kept, reply = std::move(reply)] {
-      executor_->Post([this, kept, reply] { SendCopy(kept, reply); });
-    });
+    actions->push_back(
+        [this, kept, reply = std::move(reply)] { executor_->Post([this, kept, reply] { SendCopy(kept, reply); }); });
     return;
   }
-  actions->push_back([kept, reply = std::move(reply), payload = store_->ReadLive(run)] {
-    FinishPull(*kept, reply, payload);
-  });
+  actions->push_back(
+      [kept, reply = std::move(reply), payload = store_->ReadLive(run)] { FinishPull(*kept, reply, payload); });
 }
 
 void Shard::SendCopy(std::shared_ptr<Held> held, v1::PullReply reply) {

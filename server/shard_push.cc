@@ -94,10 +94,10 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
   const ChunkRun run = placement_->Chunk(options_.index, header.chunk());
   if (header.chunk_count() != chunks || header.chunk() >= chunks || header.run().first_block() != run.first_block ||
       header.run().num_blocks() != run.num_blocks) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "push of chunk ", header.chunk(), " of ", header.chunk_count(), ": ", header.run().num_blocks(),
-        " blocks from block ", header.run().first_block(), "; shard ", options_.index, " has ", chunks,
-        " chunks, this one ", run.num_blocks, " blocks from block ", run.first_block));
+    return absl::InvalidArgumentError(
+        absl::StrCat("push of chunk ", header.chunk(), " of ", header.chunk_count(), ": ", header.run().num_blocks(),
+                     " blocks from block ", header.run().first_block(), "; shard ", options_.index, " has ", chunks,
+                     " chunks, this one ", run.num_blocks, " blocks from block ", run.first_block));
   }
   return CheckPayload(*placement_, header.run(), push.payload, "gradient");
 }
@@ -121,8 +121,8 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
       status = absl::FailedPreconditionError("push from an evaluator; it only reads");
     }
     if (status.ok() && aggregation() == v1::ROUND && header.clock() > open_round_ + 1) {
-      status = absl::OutOfRangeError(
-          absl::StrCat("push for round ", header.clock(), "; shard ", options_.index, " has round ", open_round_, " open"));
+      status = absl::OutOfRangeError(absl::StrCat("push for round ", header.clock(), "; shard ", options_.index,
+                                                  " has round ", open_round_, " open"));
     }
     if (status.ok()) {
       if (IsNull(header)) {
@@ -162,15 +162,15 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   const std::uint64_t bytes = held.push->payload.size();
   absl::Status status;
   if (applying_bytes_ + rounds_.held_bytes() + bytes > options_.max_held_bytes && applying_bytes_ > 0) {
-    status = WithRetryAfter(
-        absl::ResourceExhaustedError(absl::StrCat("shard ", options_.index, " holds ",
-                                                  applying_bytes_ + rounds_.held_bytes(), " bytes of gradients; limit ",
-                                                  options_.max_held_bytes)),
-        kBudgetRetry);
+    status = WithRetryAfter(absl::ResourceExhaustedError(absl::StrCat(
+                                "shard ", options_.index, " holds ", applying_bytes_ + rounds_.held_bytes(),
+                                " bytes of gradients; limit ", options_.max_held_bytes)),
+                            kBudgetRetry);
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
   }
-  const absl::StatusOr<PushWindow::Seen> seen = member.window.Begin(header.clock(), header.chunk(), header.chunk_count());
+  const absl::StatusOr<PushWindow::Seen> seen =
+      member.window.Begin(header.clock(), header.chunk(), header.chunk_count());
   if (!seen.ok()) {
     actions->push_back([done = std::move(held.done), status = seen.status()] { done(status, {}); });
     return;
@@ -184,9 +184,8 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
     const bool late = seen->verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
     if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
-    actions->push_back([done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] {
-      Reply(done, reply);
-    });
+    actions->push_back(
+        [done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] { Reply(done, reply); });
     return;
   }
   applying_bytes_ += bytes;
@@ -214,7 +213,8 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
     AdvanceClock(header.stamp().worker_id(), member, actions);
   }
-  actions->push_back([done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] { Reply(done, reply); });
+  actions->push_back(
+      [done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] { Reply(done, reply); });
 }
 
 void Shard::RunChunk(const ChunkJob& job) {

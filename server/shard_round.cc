@@ -101,7 +101,7 @@ void Shard::FinishClose(Actions* actions) {
   ++open_round_;
   version_ = open_round_;
   closing_.reset();
-  Pump(actions);          // copies asked for at this version are counted before the next round may start
+  Pump(actions);  // copies asked for at this version are counted before the next round may start
   StartClose(actions);
   if (on_round_ && !rounds_.Whole(open_round_).empty()) actions->push_back(on_round_);
 }

@@ -85,9 +85,8 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   {
     MutexLock lock(mu_);
     if (!shutdown_.empty()) {
-      executor_->Post([done, reason = shutdown_] {
-        done(absl::UnavailableError("coordinator: shutting down: " + reason), {});
-      });
+      executor_->Post(
+          [done, reason = shutdown_] { done(absl::UnavailableError("coordinator: shutting down: " + reason), {}); });
       return;
     }
   }
@@ -184,7 +183,8 @@ void Coordinator::Publish() {
   next.set_mean_samples(membership_.MeanSamples());
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
   if (absl::Status status = log_->Append(next); !status.ok()) {
-    spdlog::error("coordinator: a decision could not be logged and is not published: {}", std::string(status.message()));
+    spdlog::error("coordinator: a decision could not be logged and is not published: {}",
+                  std::string(status.message()));
     return;  // tried again at the next change or tick
   }
   snapshot_ = std::move(next);
@@ -204,8 +204,8 @@ std::string Coordinator::WaitsFor() const {
     if (shards_[i].generation == 0) missing.push_back(absl::StrCat("ps ", i));
   }
   if (!missing.empty()) {
-    return absl::StrCat(shards_.size() - missing.size(), " of ", shards_.size(), " ps have come; missing: ",
-                        absl::StrJoin(missing, ", "));
+    return absl::StrCat(shards_.size() - missing.size(), " of ", shards_.size(),
+                        " ps have come; missing: ", absl::StrJoin(missing, ", "));
   }
   return membership_.StartWaitsFor();
 }

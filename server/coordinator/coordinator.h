@@ -91,10 +91,10 @@ class Coordinator {
   struct DataState {
     std::uint64_t incarnation = 0;
     std::uint64_t last_request = 0;
-    v1::AcquireDataReply last_reply = {};               // to last_request
-    bool reentering = false;                            // parked, and has data again
+    v1::AcquireDataReply last_reply = {};                 // to last_request
+    bool reentering = false;                              // parked, and has data again
     std::optional<v1::DataRange> waiting = std::nullopt;  // that data
-    std::set<std::uint64_t> committed = {};             // clocks; the newest kCommitsRemembered
+    std::set<std::uint64_t> committed = {};               // clocks; the newest kCommitsRemembered
   };
 
   template <typename Request>
@@ -171,8 +171,8 @@ class Coordinator {
   std::uint64_t init_fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;
   v1::DataConfig data_ LEEWAY_GUARDED_BY(mu_);
   // Progress.
-  std::map<std::uint32_t, DataState> data_states_ LEEWAY_GUARDED_BY(mu_);  // by worker id
-  std::map<std::uint32_t, std::uint64_t> data_cursor_ LEEWAY_GUARDED_BY(mu_);  // STATIC: by rank
+  std::map<std::uint32_t, DataState> data_states_ LEEWAY_GUARDED_BY(mu_);       // by worker id
+  std::map<std::uint32_t, std::uint64_t> data_cursor_ LEEWAY_GUARDED_BY(mu_);   // STATIC: by rank
   std::map<std::uint32_t, std::uint32_t> rank_samples_ LEEWAY_GUARDED_BY(mu_);  // `round`: batch of each rank
   std::set<std::uint32_t> finished_ranks_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t rounds_per_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
@@ -187,7 +187,7 @@ class Coordinator {
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;
   std::uint64_t tick_timer_ LEEWAY_GUARDED_BY(mu_) = 0;
-  std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);  // that some shard has not carried out
+  std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);                    // that some shard has not carried out
   std::map<std::uint64_t, std::uint64_t> void_tickets_ LEEWAY_GUARDED_BY(mu_);  // serial -> sequence that told it
 };
 

@@ -167,9 +167,9 @@ void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallba
   {
     MutexLock lock(mu_);
     if (request.run_id() != options_.run_id || request.shard_index() >= options_.num_shards) {
-      status = absl::FailedPreconditionError(absl::StrCat("round report of ps ", request.shard_index(), " in run ",
-                                                          absl::Hex(request.run_id()), "; this is run ",
-                                                          absl::Hex(options_.run_id), " with ", options_.num_shards, " ps"));
+      status = absl::FailedPreconditionError(
+          absl::StrCat("round report of ps ", request.shard_index(), " in run ", absl::Hex(request.run_id()),
+                       "; this is run ", absl::Hex(options_.run_id), " with ", options_.num_shards, " ps"));
     } else {
       rounds_.Report(request.shard_index(), request);
       Settle(&actions);

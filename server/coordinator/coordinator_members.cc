@@ -18,15 +18,16 @@ constexpr std::size_t kLongestName = 128;
 // FAILED_PRECONDITION naming both values; 0 means "as the cluster says".
 absl::Status Compare(const std::string& what, std::uint64_t theirs, std::uint64_t ours) {
   if (theirs == 0 || ours == 0 || theirs == ours) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("join: ", what, " is ", theirs, " at the worker and ", ours,
-                                                    " in this cluster"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("join: ", what, " is ", theirs, " at the worker and ", ours, " in this cluster"));
 }
 
 absl::Status CompareProtocol(std::uint32_t theirs) {
   const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
   if (works && theirs > 0) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat("handshake: protocol version ", theirs, "; this ps speaks ",
-                                                    kProtocolVersion, kProtocolVersion > 1 ? " and the one before" : ""));
+                                                    kProtocolVersion,
+                                                    kProtocolVersion > 1 ? " and the one before" : ""));
 }
 
 }  // namespace
@@ -69,8 +70,8 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
                                                       ", this is run ", absl::Hex(options_.run_id)));
   }
   if (request.name().empty() || request.name().size() > kLongestName || request.incarnation() == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("join: the name has ", request.name().size(),
-                                                   " bytes (1 to ", kLongestName, " are allowed) and the incarnation is ",
+    return absl::InvalidArgumentError(absl::StrCat("join: the name has ", request.name().size(), " bytes (1 to ",
+                                                   kLongestName, " are allowed) and the incarnation is ",
                                                    request.incarnation(), " (not 0)"));
   }
   RETURN_IF_ERROR(Compare("num_shards", request.num_shards(), options_.num_shards));
@@ -80,14 +81,15 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
                                                       " needs a --staleness_bound of at least 1 or -1; it is 0 here"));
   }
   if (request.pipeline_depth() + 2 > PushWindow::kAhead) {
-    return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(),
-                                                      "; at most ", PushWindow::kAhead - 2, " is allowed"));
+    return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(), "; at most ",
+                                                      PushWindow::kAhead - 2, " is allowed"));
   }
   if (!manifest_) return absl::OkStatus();
   if (request.model_fingerprint() != manifest_->fingerprint()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "join: model '", request.manifest().model(), "' has fingerprint ", absl::Hex(request.model_fingerprint()),
-        "; this cluster trains model '", manifest_->model(), "' with fingerprint ", absl::Hex(manifest_->fingerprint())));
+    return absl::FailedPreconditionError(absl::StrCat("join: model '", request.manifest().model(), "' has fingerprint ",
+                                                      absl::Hex(request.model_fingerprint()),
+                                                      "; this cluster trains model '", manifest_->model(),
+                                                      "' with fingerprint ", absl::Hex(manifest_->fingerprint())));
   }
   RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement_->block_elements()));
   RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
@@ -95,9 +97,10 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
   RETURN_IF_ERROR(Compare("the number of records", request.data().num_records(), data_.num_records()));
   RETURN_IF_ERROR(Compare("the data's fingerprint", request.data().fingerprint(), data_.fingerprint()));
   if (request.init_fingerprint() != 0 && request.init_fingerprint() != init_fingerprint_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "join: the file of --init_from has fingerprint ", absl::Hex(request.init_fingerprint()), "; this run started from ",
-        init_fingerprint_ == 0 ? "its seed" : absl::StrCat("one with ", absl::Hex(init_fingerprint_))));
+    return absl::FailedPreconditionError(
+        absl::StrCat("join: the file of --init_from has fingerprint ", absl::Hex(request.init_fingerprint()),
+                     "; this run started from ",
+                     init_fingerprint_ == 0 ? "its seed" : absl::StrCat("one with ", absl::Hex(init_fingerprint_))));
   }
   return absl::OkStatus();
 }
@@ -140,7 +143,8 @@ bool Coordinator::AttemptJoin(Held& held, Actions* actions) {
   v1::JoinReply reply;
   reply.set_state(state_);
   const auto answer = [&](const google::protobuf::Message& message) {
-    actions->push_back([done = std::move(held.done), bytes = EncodeMessage(message)] { done(absl::OkStatus(), bytes); });
+    actions->push_back(
+        [done = std::move(held.done), bytes = EncodeMessage(message)] { done(absl::OkStatus(), bytes); });
     return true;
   };
   const auto not_yet = [&](const std::string& reason) {
@@ -159,9 +163,9 @@ bool Coordinator::AttemptJoin(Held& held, Actions* actions) {
   const std::optional<std::uint32_t> known = membership_.IdOf(request.name());
   const v1::Member* member = known ? membership_.Find(*known) : nullptr;
   const bool in_room = member == nullptr || member->incarnation() != request.incarnation();
-  const absl::StatusOr<Membership::JoinAnswer> joined =
-      membership_.Join(clock_->Now(), {request.name(), request.incarnation(), request.role(), request.rank(),
-                                       request.samples_per_step()});
+  const absl::StatusOr<Membership::JoinAnswer> joined = membership_.Join(
+      clock_->Now(),
+      {request.name(), request.incarnation(), request.role(), request.rank(), request.samples_per_step()});
   if (!joined.ok()) refused = joined.status();
   if (joined.ok() && in_room) {
     // Admitted just now: in rounds a rank keeps its batch, or an epoch would not come out even.
@@ -308,7 +312,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
     } else {
       ShardInfo& shard = shards_[request.shard_index()];
       if (shard.generation == 0) {
-        Event(absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
+        Event(
+            absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
       }
       if (shard.address != request.address() || shard.generation != request.generation()) {
         shard.address = request.address();
@@ -322,7 +327,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.weights_ready = request.weights_ready();
       shard.stats = request.stats();
       for (const v1::MemberClock& installed : request.installed()) {
-        membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(), installed.clock());
+        membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
+                                installed.clock());
       }
       // What every shard has carried out need not be told again.
       std::uint64_t closed = shard.closed_round;
@@ -347,7 +353,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
 
 bool Coordinator::AttemptWatch(Held& held, Actions* actions) {
   if (held.watch.known_sequence() >= snapshot_.sequence() && !held.expired) return false;
-  actions->push_back([done = std::move(held.done), bytes = EncodeMessage(snapshot_)] { done(absl::OkStatus(), bytes); });
+  actions->push_back(
+      [done = std::move(held.done), bytes = EncodeMessage(snapshot_)] { done(absl::OkStatus(), bytes); });
   return true;
 }
 

@@ -21,9 +21,9 @@ class DataLeases {
  public:
   struct Config {
     std::uint64_t num_records = 0;
-    std::uint64_t epochs = 0;      // 0: without end
-    std::uint64_t max_range = 0;   // records that one lease holds at most; 0: as many as asked for
-    std::uint32_t max_retries = 3; // a range whose push was refused so often is skipped, and counted
+    std::uint64_t epochs = 0;       // 0: without end
+    std::uint64_t max_range = 0;    // records that one lease holds at most; 0: as many as asked for
+    std::uint32_t max_retries = 3;  // a range whose push was refused so often is skipped, and counted
   };
   struct Holder {
     std::uint32_t worker = 0;
@@ -47,10 +47,10 @@ class DataLeases {
   void GiveBackAll(const Holder& holder);
 
   bool done() const { return config_.epochs > 0 && epochs_done_ >= config_.epochs; }
-  std::uint64_t epochs_done() const { return epochs_done_; }     // epochs whose every record is committed
-  std::uint64_t committed() const { return committed_; }         // records, over all epochs
-  std::uint64_t skipped() const { return skipped_; }             // records given up after max_retries
-  std::uint64_t handed_out_again() const { return again_; }      // ranges
+  std::uint64_t epochs_done() const { return epochs_done_; }  // epochs whose every record is committed
+  std::uint64_t committed() const { return committed_; }      // records, over all epochs
+  std::uint64_t skipped() const { return skipped_; }          // records given up after max_retries
+  std::uint64_t handed_out_again() const { return again_; }   // ranges
 
  private:
   struct Piece {  // positions [begin, end) of `epoch`

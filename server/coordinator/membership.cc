@@ -20,8 +20,8 @@ std::optional<std::uint32_t> Membership::IdOf(const std::string& name) const {
 }
 
 std::size_t Membership::observers() const {
-  return static_cast<std::size_t>(std::count_if(members_.begin(), members_.end(),
-                                                [](const auto& m) { return m.second.state() == v1::OBSERVER; }));
+  return static_cast<std::size_t>(
+      std::count_if(members_.begin(), members_.end(), [](const auto& m) { return m.second.state() == v1::OBSERVER; }));
 }
 
 std::size_t Membership::trainers() const { return members_.size() - observers(); }
@@ -41,7 +41,8 @@ std::string Membership::StartWaitsFor() const {
   if (started_) return "";
   std::vector<std::string> names;
   for (const auto& [name, candidate] : waiting_room_) names.push_back(name);
-  return absl::StrCat(names.size(), " of ", config_.num_workers, " workers have come (", absl::StrJoin(names, ", "), ")");
+  return absl::StrCat(names.size(), " of ", config_.num_workers, " workers have come (", absl::StrJoin(names, ", "),
+                      ")");
 }
 
 absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joiner& joiner) {
@@ -52,14 +53,15 @@ absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joine
       if (member->state() != v1::JOINING) return JoinAnswer{true, *id, ""};
       return JoinAnswer{false, *id, absl::StrCat("the shards install worker '", joiner.name, "'")};
     }
-    return JoinAnswer{false, 0,
-                      absl::StrCat("the name '", joiner.name, "' belongs to incarnation ",
-                                   absl::Hex(member->incarnation()), ", whose lease ends in ",
-                                   absl::FormatDuration(absl::Trunc(lease_end_.at(*id) - now, absl::Milliseconds(100))))};
+    return JoinAnswer{
+        false, 0,
+        absl::StrCat("the name '", joiner.name, "' belongs to incarnation ", absl::Hex(member->incarnation()),
+                     ", whose lease ends in ",
+                     absl::FormatDuration(absl::Trunc(lease_end_.at(*id) - now, absl::Milliseconds(100))))};
   }
   if (members_.size() + waiting_room_.size() >= kMaxMembers || (!id && ids_.size() >= 2 * kMaxMembers)) {
-    return absl::ResourceExhaustedError(absl::StrCat("join: the cluster has ", members_.size(), " members; at most ",
-                                                     kMaxMembers, " are allowed"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("join: the cluster has ", members_.size(), " members; at most ", kMaxMembers, " are allowed"));
   }
   if (joiner.role == v1::EVALUATOR) {
     RETURN_IF_ERROR(Admit(now, joiner));

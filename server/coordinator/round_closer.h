@@ -18,8 +18,7 @@ namespace leeway {
 class RoundCloser {
  public:
   // `quorum` 0: a round waits for everyone who is expected.
-  RoundCloser(std::uint32_t num_shards, std::uint32_t quorum)
-      : quorum_(quorum), reports_(num_shards) {}
+  RoundCloser(std::uint32_t num_shards, std::uint32_t quorum) : quorum_(quorum), reports_(num_shards) {}
 
   std::uint64_t open_round() const { return open_round_; }
 

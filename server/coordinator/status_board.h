@@ -41,7 +41,7 @@ class StatusBoard {
   struct Row {
     v1::WorkerStatus status;
     std::uint64_t incarnation = 0;
-    v1::Progress earlier;  // totals of this name's former incarnations
+    v1::Progress earlier;                                  // totals of this name's former incarnations
     std::deque<std::pair<Instant, std::uint64_t>> recent;  // time, samples
   };
   void AddPoint(Instant now, std::uint64_t samples);
