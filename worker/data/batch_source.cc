@@ -42,8 +42,8 @@ absl::StatusOr<StaticBatchSource> StaticBatchSource::Make(const Options& options
   return source;
 }
 
-Batch StaticBatchSource::At(std::uint64_t step) const {
-  Batch batch;
+RecordBatch StaticBatchSource::At(std::uint64_t step) const {
+  RecordBatch batch;
   batch.epoch = step / steps_per_epoch_;
   const std::uint64_t step_of_epoch = step % steps_per_epoch_;
   // Divided first: the product may overflow where the round lies far behind the records.
@@ -82,9 +82,9 @@ std::uint64_t LeasedBatchSource::missing() const {
   return wanted;
 }
 
-std::optional<Batch> LeasedBatchSource::Next() {
+std::optional<RecordBatch> LeasedBatchSource::Next() {
   if (ranges_.empty()) return std::nullopt;
-  Batch batch;
+  RecordBatch batch;
   batch.epoch = ranges_.front().epoch();
   const Permutation order(num_records_, seed_, batch.epoch);
   while (batch.records.size() < batch_size_ && !ranges_.empty() && ranges_.front().epoch() == batch.epoch) {

@@ -21,7 +21,7 @@
 
 namespace leeway {
 
-struct Batch {
+struct RecordBatch {
   std::uint64_t epoch = 0;
   std::vector<std::uint64_t> records;  // indices for Dataset::Gather; empty: a step without data
   std::vector<v1::DataRange> ranges;   // leased: the positions that `records` are, in their order; else empty
@@ -50,7 +50,7 @@ class StaticBatchSource {
   std::uint64_t steps_per_epoch() const { return steps_per_epoch_; }
 
   // The batch of this rank's step 0, 1, ...; its epoch is step / steps_per_epoch().
-  Batch At(std::uint64_t step) const;
+  RecordBatch At(std::uint64_t step) const;
 
  private:
   explicit StaticBatchSource(const Options& options);
@@ -75,7 +75,7 @@ class LeasedBatchSource {
 
   // The next batch: up to batch_size records from the front ranges of one epoch; fewer when there are no
   // more. Nothing when no range is left.
-  std::optional<Batch> Next();
+  std::optional<RecordBatch> Next();
 
   // Takes out what no batch was cut from, to hand it back.
   std::vector<v1::DataRange> TakeRemaining();

@@ -52,7 +52,7 @@ TEST_CASE("Static batches: over all ranks, each record exactly once per epoch, a
         REQUIRE(source.steps_per_epoch() == rounds);
         bool ended = false;
         for (std::uint64_t round = 0; round < rounds; ++round) {
-          const Batch batch = source.At(epoch * rounds + round);
+          const RecordBatch batch = source.At(epoch * rounds + round);
           REQUIRE(batch.epoch == epoch);
           REQUIRE(batch.ranges.empty());
           REQUIRE(batch.records.size() <= batch_sizes[rank]);
@@ -186,7 +186,7 @@ TEST_CASE("Leased batches: whatever the leases, each record is in exactly one ba
         }
       } else {
         const bool whole = source.missing() == 0;
-        const std::optional<Batch> batch = source.Next();
+        const std::optional<RecordBatch> batch = source.Next();
         if (!batch.has_value()) continue;
         REQUIRE(!batch->records.empty());
         REQUIRE(batch->records.size() <= batch_sizes[worker]);

@@ -1,0 +1,103 @@
+// Caller: one worker's calls to its cluster. It knows the address of every server, tries again what may
+// succeed, says every 10 s who cannot be reached and why, and gives up after a limit.
+//
+// Replies are delivered on the executor, never on a network thread, so that decoding and copying large
+// payloads blocks nobody else's replies.
+//
+// Thread safety: any thread. Ownership: transport, clock and executor outlive Stop(); after it the Caller
+// touches neither transport nor clock, and callbacks that it still holds may never be called.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/mutex.h"
+#include "common/retry.h"
+#include "common/rpc.h"
+#include "common/transport.h"
+#include "worker/client/outage.h"
+
+namespace leeway {
+
+// A shard's index, or the coordinator.
+using Target = int;
+inline constexpr Target kCoordinator = -1;
+
+class Caller {
+ public:
+  // How long a server may hold a gated request before it answers not_yet.
+  static constexpr absl::Duration kGateWait = absl::Seconds(5);
+  // The deadline of one attempt: a lost answer costs this much, and a held one must fit.
+  static constexpr absl::Duration kAttempt = absl::Seconds(20);
+
+  Caller(Transport& transport, Clock& clock, Executor& executor, std::string coordinator_address,
+         absl::Duration give_up_after, std::uint64_t seed);
+
+  void SetShardAddresses(std::vector<std::string> addresses);
+  void SetGiveUpAfter(absl::Duration limit);
+
+  // `done` gets the reply, or the first error that is not worth another attempt: UNAVAILABLE naming who, where
+  // and why when the server could not be reached for the limit; CANCELLED after Stop; else the server's.
+  void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done);
+
+  template <typename Reply>
+  void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
+            std::function<void(absl::Status, Decoded<Reply>)> done) {
+    CallBytes(target, method, EncodeMessage(request, payload),
+              [done = std::move(done)](absl::Status status, Buffer bytes) {
+                Decoded<Reply> reply;
+                if (status.ok()) status = DecodeMessage(bytes, &reply.message, &reply.payload);
+                done(std::move(status), std::move(reply));
+              });
+  }
+
+  // Runs `fn` on the executor after `delay`.
+  void After(absl::Duration delay, std::function<void()> fn);
+
+  Instant Now() const { return clock_.Now(); }
+  Executor& executor() { return executor_; }
+  std::uint64_t retries() const { return retries_; }
+
+  void Stop();
+
+  // "the coordinator at 10.0.0.1:7000", "shard 2 at ...".
+  std::string Describe(Target target);
+
+ private:
+  struct Attempts {
+    Target target;
+    std::string method;
+    Buffer request;
+    ReplyCallback done;
+    Backoff backoff;
+  };
+
+  void Attempt(std::shared_ptr<Attempts> call);
+  void Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply);
+  std::string AddressOf(Target target) LEEWAY_REQUIRES(mu_);
+  std::string DescribeLocked(Target target) LEEWAY_REQUIRES(mu_);
+
+  Transport& transport_;
+  Clock& clock_;
+  Executor& executor_;
+  const std::string coordinator_address_;
+  std::atomic<std::uint64_t> retries_ = 0;
+
+  Mutex mu_;
+  bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::uint64_t seed_ LEEWAY_GUARDED_BY(mu_);
+  absl::Duration give_up_after_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<std::string> shard_addresses_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);  // [0]: the coordinator; [i + 1]: shard i
+};
+
+}  // namespace leeway

@@ -1,0 +1,26 @@
+// Between a chunk's payload (its blocks one after another) and the flat model vector (where they lie a stride
+// of num_shards blocks apart).
+//
+// Thread safety: pure functions.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "common/buffer.h"
+#include "common/placement.h"
+#include "proto/parameter_server.pb.h"
+
+namespace leeway {
+
+v1::BlockRun RunToProto(const ChunkRun& run);
+
+// The run's blocks of `vector` (all elements of the placement), by reference: one slice per block, or one for
+// all where they lie together. `owner` keeps the vector alive, and unchanged, until the last reader is done.
+Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
+               const float* vector);
+
+// Writes `payload` to where the run's blocks lie in `vector`. INTERNAL: it has another size than the run.
+absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, const Buffer& payload, float* vector);
+
+}  // namespace leeway

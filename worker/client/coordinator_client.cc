@@ -1,0 +1,127 @@
+#include "worker/client/coordinator_client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kShortestInterval = absl::Milliseconds(50);
+
+}  // namespace
+
+CoordinatorClient::CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView> view,
+                                     std::function<std::uint64_t()> clock_of_worker)
+    : caller_(caller), view_(std::move(view)), clock_of_worker_(std::move(clock_of_worker)) {}
+
+template <typename Reply>
+void CoordinatorClient::Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done) {
+  caller_.Call<Reply>(kCoordinator, "Coordinator/" + method, request, {},
+                      [self = shared_from_this(), done = std::move(done)](absl::Status status, Decoded<Reply> reply) {
+                        if (absl::IsFailedPrecondition(status)) self->view_->MarkExpired(status);
+                        done(std::move(status), std::move(reply.message));
+                      });
+}
+
+void CoordinatorClient::StartHeartbeat(absl::Duration lease) {
+  {
+    MutexLock lock(mu_);
+    interval_ = std::max(lease / 3, kShortestInterval);
+  }
+  Heartbeat();
+}
+
+void CoordinatorClient::Stop() {
+  MutexLock lock(mu_);
+  stopped_ = true;
+}
+
+void CoordinatorClient::Heartbeat() {
+  {
+    MutexLock lock(mu_);
+    if (stopped_) return;
+  }
+  v1::HeartbeatRequest request;
+  *request.mutable_stamp() = view_->stamp();
+  request.set_clock(clock_of_worker_());
+  request.set_address_book_version(view_->address_book_version());
+  Send<v1::HeartbeatReply>("Heartbeat", request, [this](absl::Status status, v1::HeartbeatReply reply) {
+    if (status.ok()) {
+      if (!reply.shard_addresses().empty()) {
+        caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()});
+      }
+      view_->Update(reply);
+      if (reply.policy_number() > view_->policy().number()) FetchPolicy();
+    } else if (!absl::IsFailedPrecondition(status)) {
+      // Given up, or refused for good: the worker cannot go on, and says so as an expired member would.
+      view_->MarkExpired(status);
+    }
+    if (!view_->expired().ok()) return;
+    absl::Duration interval;
+    {
+      MutexLock lock(mu_);
+      interval = interval_;
+    }
+    caller_.After(interval, [self = shared_from_this()] { self->Heartbeat(); });
+  });
+}
+
+void CoordinatorClient::FetchPolicy() {
+  Send<v1::GetStatusReply>("GetStatus", v1::GetStatusRequest(), [this](absl::Status status, v1::GetStatusReply reply) {
+    if (!status.ok()) {
+      spdlog::warn("the policy has changed, but asking for it failed: {}", status);
+      return;
+    }
+    view_->SetPolicy(reply.policy());
+  });
+}
+
+void CoordinatorClient::AcquireData(std::uint64_t records, std::uint64_t number, Done<v1::AcquireDataReply> done) {
+  v1::AcquireDataRequest request;
+  *request.mutable_stamp() = view_->stamp();
+  request.set_records(records);
+  request.set_request(number);
+  Send<v1::AcquireDataReply>("AcquireData", request,
+                             [this, done = std::move(done)](absl::Status status, v1::AcquireDataReply reply) {
+                               if (status.ok()) {
+                                 view_->SetMembershipEpoch(reply.membership_epoch());
+                                 view_->SetState(reply.state());
+                               }
+                               done(std::move(status), std::move(reply));
+                             });
+}
+
+void CoordinatorClient::OpenPush(std::uint64_t clock, std::uint64_t read_serial, std::uint32_t samples,
+                                 Done<v1::Ticket> done) {
+  v1::OpenPushRequest request;
+  *request.mutable_stamp() = view_->stamp();
+  request.set_clock(clock);
+  request.set_read_serial(read_serial);
+  request.set_samples(samples);
+  Send<v1::Ticket>("OpenPush", request, std::move(done));
+}
+
+void CoordinatorClient::CommitData(v1::CommitDataRequest request, std::function<void(absl::Status)> done) {
+  *request.mutable_stamp() = view_->stamp();
+  Send<v1::CommitDataReply>("CommitData", request,
+                            [done = std::move(done)](absl::Status status, v1::CommitDataReply) { done(status); });
+}
+
+void CoordinatorClient::ReportProgress(v1::ReportProgressRequest request, std::function<void(absl::Status)> done) {
+  *request.mutable_stamp() = view_->stamp();
+  Send<v1::ReportProgressReply>("ReportProgress", request,
+                                [this, done = std::move(done)](absl::Status status, v1::ReportProgressReply reply) {
+                                  if (status.ok()) view_->SetState(reply.state());
+                                  done(std::move(status));
+                                });
+}
+
+void CoordinatorClient::Leave(v1::LeaveRequest request, std::function<void(absl::Status)> done) {
+  *request.mutable_stamp() = view_->stamp();
+  Send<v1::LeaveReply>("Leave", request,
+                       [done = std::move(done)](absl::Status status, v1::LeaveReply) { done(std::move(status)); });
+}
+
+}  // namespace leeway

@@ -1,0 +1,57 @@
+// CoordinatorClient: the coordinator's methods for one incarnation of a worker, and its heartbeat.
+//
+// A FAILED_PRECONDITION from any of them marks the view expired: the lease ran out.
+//
+// Thread safety: any thread; callbacks run on the caller's executor and must not block.
+// Ownership: shared, because calls under way keep it; Stop() ends the heartbeat.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "common/mutex.h"
+#include "proto/coordinator.pb.h"
+#include "worker/client/caller.h"
+#include "worker/client/cluster_view.h"
+
+namespace leeway {
+
+class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient> {
+ public:
+  template <typename Reply>
+  using Done = std::function<void(absl::Status, Reply)>;
+
+  // `clock_of_worker` is what heartbeats report: steps with a final verdict. Called on the executor.
+  CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView> view, std::function<std::uint64_t()> clock_of_worker);
+
+  // One heartbeat every third of `lease`, one in flight at a time, until Stop().
+  void StartHeartbeat(absl::Duration lease);
+  void Stop();
+
+  // The requests' stamps are filled in.
+  // `number`: 1, 2, ...; while there is no data, the coordinator holds the request for some seconds.
+  void AcquireData(std::uint64_t records, std::uint64_t number, Done<v1::AcquireDataReply> done);
+  void OpenPush(std::uint64_t clock, std::uint64_t read_serial, std::uint32_t samples, Done<v1::Ticket> done);
+  void CommitData(v1::CommitDataRequest request, std::function<void(absl::Status)> done);
+  void ReportProgress(v1::ReportProgressRequest request, std::function<void(absl::Status)> done);
+  void Leave(v1::LeaveRequest request, std::function<void(absl::Status)> done);
+
+ private:
+  template <typename Reply>
+  void Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done);
+  void Heartbeat();
+  void FetchPolicy();
+
+  Caller& caller_;
+  const std::shared_ptr<ClusterView> view_;
+  const std::function<std::uint64_t()> clock_of_worker_;
+
+  Mutex mu_;
+  bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
+  absl::Duration interval_ LEEWAY_GUARDED_BY(mu_);
+};
+
+}  // namespace leeway

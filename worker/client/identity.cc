@@ -1,0 +1,43 @@
+#include "worker/client/identity.h"
+
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+
+std::uint64_t NewIncarnation() {
+  std::random_device random;
+  std::uint64_t incarnation = 0;
+  while (incarnation == 0) incarnation = (std::uint64_t{random()} << 32) | random();
+  return incarnation;
+}
+
+v1::JoinRequest JoinRequestFor(const Identity& identity, v1::Role role, const Manifest& manifest,
+                               std::uint64_t incarnation) {
+  v1::JoinRequest request;
+  request.set_protocol_version(kProtocolVersion);
+  request.set_name(identity.name);
+  request.set_incarnation(incarnation);
+  request.set_role(role);
+  *request.mutable_manifest() = manifest.ToProto();
+  request.set_model_fingerprint(manifest.fingerprint());
+  request.set_num_shards(identity.num_shards);
+  request.set_rank(identity.rank);
+  return request;
+}
+
+absl::StatusOr<Placement> PlacementOf(const v1::JoinReply& join, std::uint64_t elements) {
+  ASSIGN_OR_RETURN(const Placement placement, Placement::Make(elements, join.num_shards()));
+  if (join.block_elements() == placement.block_elements() && join.chunk_elements() == Placement::kChunkElements) {
+    return placement;
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("the cluster cuts the model into blocks of ", join.block_elements(), " and chunks of ",
+                   join.chunk_elements(), " elements, this worker into blocks of ", placement.block_elements(),
+                   " and chunks of ", Placement::kChunkElements, ": the binaries differ"));
+}
+
+}  // namespace leeway

@@ -1,0 +1,175 @@
+#include "worker/client/pull.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "worker/client/chunk_memory.h"
+
+namespace leeway {
+namespace {
+
+// A server that answers not_yet without having held the request is not asked again at once.
+constexpr absl::Duration kShortHold = absl::Milliseconds(50);
+constexpr auto kUnknown = std::numeric_limits<std::uint64_t>::max();  // above every version
+
+}  // namespace
+
+Pull::Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, const Request& request,
+           float* vector, std::function<void(PullResult)> done)
+    : caller_(caller),
+      view_(std::move(view)),
+      placement_(placement),
+      request_(request),
+      vector_(vector),
+      done_(std::move(done)) {
+  result_.reads.assign(placement.num_shards(), {kUnknown, 0});
+  result_.ticket_watermark = result_.min_version = kUnknown;
+  // Chunk by chunk over all shards, so that every shard is busy from the start.
+  for (std::uint32_t chunk = 0, found = 1; found > 0; ++chunk) {
+    found = 0;
+    for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) {
+      if (chunk >= placement.ShardChunks(shard)) continue;
+      ++found;
+      if (placement.Chunk(shard, chunk).num_blocks > 0) to_send_.push_back({shard, chunk});
+    }
+  }
+  std::reverse(to_send_.begin(), to_send_.end());
+  unanswered_ = to_send_.size();
+}
+
+void Pull::Start() {
+  {
+    MutexLock lock(mu_);
+    started_ = caller_.Now();
+  }
+  for (std::size_t i = 0; i < kWindow; ++i) Next(absl::OkStatus());
+}
+
+void Pull::Abandon() {
+  MutexLock lock(mu_);
+  ended_ = true;
+  while (copying_ > 0) copied_.Wait(mu_);
+}
+
+std::string Pull::WaitingFor() const {
+  MutexLock lock(mu_);
+  return waiting_for_;
+}
+
+void Pull::Send(ChunkId id) {
+  v1::PullRequest request;
+  *request.mutable_stamp() = view_->stamp();
+  request.set_clock(request_.clock);
+  request.set_own_clock(request_.own_clock);
+  *request.mutable_run() = RunToProto(placement_.Chunk(id.shard, id.chunk));
+  request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(Caller::kGateWait)));
+  request.set_copy(request_.copy);
+  request.set_min_version(request_.min_version);
+  const Instant sent = caller_.Now();
+  caller_.Call<v1::PullReply>(static_cast<Target>(id.shard), "ParameterServer/Pull", request, {},
+                              [self = shared_from_this(), id, sent](absl::Status status, Decoded<v1::PullReply> reply) {
+                                self->Answered(id, sent, std::move(status), std::move(reply));
+                              });
+}
+
+void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
+  const auto& waited = reply.has_not_yet() ? reply.not_yet().on() : reply.waited_for();
+  for (const v1::Waiting& waiting : waited) waited_for_.insert(waiting.worker_id());
+  if (reply.has_not_yet()) {
+    result_.gated = true;
+    result_.gate_open = std::max(result_.gate_open, caller_.Now());
+    waiting_for_ = reply.not_yet().reason();
+    for (const v1::Waiting& waiting : waited) {
+      absl::StrAppend(&waiting_for_, waiting_for_.empty() ? "" : ", ", "worker ", waiting.worker_id(), " at clock ",
+                      waiting.clock());
+    }
+  } else if (reply.gate_wait_micros() > 0) {
+    result_.gated = true;
+    const absl::Duration held = absl::Microseconds(static_cast<std::int64_t>(reply.gate_wait_micros()));
+    result_.gate_open = std::max(result_.gate_open, std::min(caller_.Now(), sent + held));
+  }
+}
+
+void Pull::Answered(ChunkId id, Instant sent, absl::Status status, Decoded<v1::PullReply> reply) {
+  const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
+  const v1::PullReply& header = reply.message;
+  if (absl::IsFailedPrecondition(status)) view_->MarkExpired(status);
+  {
+    MutexLock lock(mu_);
+    if (ended_) return;
+    if (status.ok()) NoteGate(sent, header);
+    if (status.ok() && !header.has_not_yet()) ++copying_;
+  }
+  if (!status.ok()) return Next(std::move(status));
+  if (header.has_not_yet()) {
+    if (header.finishing()) view_->SetState(v1::FINISHING);
+    // The stamp is renewed with every asking: a newer membership epoch may be what the shard waits for.
+    const bool held = caller_.Now() - sent >= kShortHold;
+    caller_.After(held ? absl::ZeroDuration() : kShortHold, [self = shared_from_this(), id] {
+      {
+        MutexLock lock(self->mu_);
+        if (self->ended_) return;
+      }
+      self->Send(id);
+    });
+    return;
+  }
+  if (header.encoding() != v1::F32 || header.run().first_block() != run.first_block ||
+      header.run().num_blocks() != run.num_blocks) {
+    status = absl::InternalError(absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)),
+                                              " answered a pull of blocks ", run.first_block, " (", run.num_blocks,
+                                              ") with {", header.ShortDebugString(), "}"));
+  } else {
+    status = UnpackRun(placement_, run, reply.payload, vector_);
+  }
+  {
+    MutexLock lock(mu_);
+    --copying_;
+    copied_.NotifyAll();
+    if (ended_) return;
+    --unanswered_;
+    ShardRead& read = result_.reads[id.shard];
+    read.version = std::min<std::uint64_t>(read.version, header.version());
+    read.generation = header.generation();
+    result_.ticket_watermark = std::min<std::uint64_t>(result_.ticket_watermark, header.ticket_watermark());
+    result_.min_version = std::min<std::uint64_t>(result_.min_version, header.version());
+    result_.max_version = std::max<std::uint64_t>(result_.max_version, header.version());
+  }
+  Next(std::move(status));
+}
+
+void Pull::Next(absl::Status status) {
+  std::optional<ChunkId> next;
+  PullResult result;
+  {
+    MutexLock lock(mu_);
+    if (ended_) return;
+    if (status.ok() && unanswered_ > 0) {
+      if (to_send_.empty()) return;
+      next = to_send_.back();
+      to_send_.pop_back();
+    } else {
+      ended_ = true;
+      // After a failure another chunk may still be on its way into the vector.
+      while (copying_ > 0) copied_.Wait(mu_);
+      for (ShardRead& read : result_.reads) {
+        if (read.version == kUnknown) read = {};  // a shard without blocks
+      }
+      const Instant now = caller_.Now();
+      result_.transfer = now - (result_.gated ? std::clamp(result_.gate_open, started_, now) : started_);
+      result_.waited_for.assign(waited_for_.begin(), waited_for_.end());
+      result_.status = std::move(status);
+      result = std::move(result_);
+    }
+  }
+  if (next) {
+    Send(*next);
+  } else {
+    done_(std::move(result));
+  }
+}
+
+}  // namespace leeway

@@ -1,0 +1,92 @@
+// Pull: one read of the whole model vector, all shards and chunks at once, a bounded number in flight.
+//
+// Thread safety: any thread. `done` runs on the caller's executor, once, with no lock held.
+// Ownership: shared, because calls under way keep it. The vector must stay until `done` has run or Abandon() has
+// returned: after either, nothing writes to it any more.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/placement.h"
+#include "worker/client/caller.h"
+#include "worker/client/chunk_tracker.h"
+#include "worker/client/cluster_view.h"
+
+namespace leeway {
+
+// What a push has to say about the weights its gradient was computed on, per shard.
+struct ShardRead {
+  std::uint64_t version = 0;  // the lowest that this shard's chunks answered
+  std::uint64_t generation = 0;
+};
+
+struct PullResult {
+  absl::Status status;
+  std::vector<ShardRead> reads;
+  std::uint64_t ticket_watermark = 0;  // the minimum over all answers
+  std::uint64_t min_version = 0;
+  std::uint64_t max_version = 0;
+  bool gated = false;
+  Instant gate_open;                      // gated: when the last held chunk was let through
+  std::vector<std::uint32_t> waited_for;  // worker ids, ascending
+  absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
+};
+
+class Pull : public std::enable_shared_from_this<Pull> {
+ public:
+  // Chunks in flight: enough to hide a round trip behind 4 MiB transfers, few enough to bound the memory.
+  static constexpr std::size_t kWindow = 8;
+
+  struct Request {
+    std::uint64_t clock = 0;
+    std::uint64_t own_clock = 0;
+    bool copy = false;
+    std::uint64_t min_version = 0;
+  };
+
+  Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, const Request& request,
+       float* vector, std::function<void(PullResult)> done);
+
+  void Start();
+
+  // Stops asking. When it returns, nothing writes to the vector any more; `done` runs only if it has begun already.
+  void Abandon();
+
+  // What the held chunks wait for, for a person: "worker 3 at clock 17"; "" when nothing is held.
+  std::string WaitingFor() const;
+
+ private:
+  void Send(ChunkId id);
+  void Answered(ChunkId id, Instant sent, absl::Status status, Decoded<v1::PullReply> reply);
+  void NoteGate(Instant sent, const v1::PullReply& reply) LEEWAY_REQUIRES(mu_);
+  void Next(absl::Status status);
+
+  Caller& caller_;
+  const std::shared_ptr<ClusterView> view_;
+  const Placement placement_;
+  const Request request_;
+  float* const vector_;
+  std::function<void(PullResult)> done_;
+
+  mutable Mutex mu_;
+  CondVar copied_;
+  std::vector<ChunkId> to_send_ LEEWAY_GUARDED_BY(mu_);  // the last goes first
+  std::size_t unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;    // chunks without weights yet
+  std::size_t copying_ LEEWAY_GUARDED_BY(mu_) = 0;
+  bool ended_ LEEWAY_GUARDED_BY(mu_) = false;  // abandoned, failed or complete
+  std::string waiting_for_ LEEWAY_GUARDED_BY(mu_);
+  std::set<std::uint32_t> waited_for_ LEEWAY_GUARDED_BY(mu_);
+  PullResult result_ LEEWAY_GUARDED_BY(mu_);
+  Instant started_ LEEWAY_GUARDED_BY(mu_);
+};
+
+}  // namespace leeway

@@ -1,0 +1,203 @@
+#include "worker/client/push.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "worker/client/chunk_memory.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kAskAgain = absl::Milliseconds(50);  // after a not_yet
+
+// A refusal concerns one chunk, for good; every other error ends the push.
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsAborted(status) ||
+         (absl::IsInvalidArgument(status) && absl::StrContains(status.message(), "non-finite"));
+}
+
+}  // namespace
+
+Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, Request request, int holds,
+           std::shared_ptr<const void> owner, const float* gradient, std::function<void(PushResult)> done)
+    : caller_(caller),
+      view_(std::move(view)),
+      placement_(placement),
+      request_(std::move(request)),
+      owner_(std::move(owner)),
+      gradient_(gradient),
+      done_(std::move(done)),
+      holds_(holds) {
+  for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) {
+    to_answer_ += placement_.ShardChunks(shard);
+    // A shard without blocks gets its one, empty chunk too: its clock must move.
+    if (placement_.ShardBlocks(shard) == 0) ready_.push_back({shard, 0});
+  }
+}
+
+void Push::Ready(ChunkId chunk) {
+  {
+    MutexLock lock(mu_);
+    if (null_verdict_ != v1::VERDICT_NONE) return;
+    ready_.push_back(chunk);
+  }
+  SendSome();
+}
+
+void Push::SetTicket(const v1::Ticket& ticket) {
+  MutexLock lock(mu_);
+  ticket_ = ticket;
+}
+
+void Push::Release() {
+  {
+    MutexLock lock(mu_);
+    --holds_;
+  }
+  SendSome();
+}
+
+void Push::MakeNull(v1::Verdict verdict) {
+  MutexLock lock(mu_);
+  null_verdict_ = verdict;
+  ready_.clear();
+  for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) ready_.push_back({shard, 0});
+  to_answer_ = placement_.num_shards();
+}
+
+void Push::Abandon() {
+  bool finished = false;
+  {
+    MutexLock lock(mu_);
+    if (ended_) return;
+    if (failure_.ok()) failure_ = absl::CancelledError("the push was abandoned");
+    finished = ended_ = in_flight_ == 0;
+  }
+  if (!finished) return;
+  caller_.executor().Post([self = shared_from_this()] {
+    PushResult result;
+    {
+      MutexLock lock(self->mu_);
+      result = self->Result();
+    }
+    self->done_(std::move(result));
+  });
+}
+
+void Push::SendSome() {
+  std::vector<ChunkId> now;
+  {
+    MutexLock lock(mu_);
+    if (holds_ > 0 || !failure_.ok()) return;
+    while (in_flight_ < kWindow && !ready_.empty()) {
+      now.push_back(ready_.front());
+      ready_.pop_front();
+      ++in_flight_;
+    }
+    if (!now.empty() && !started_) {
+      started_ = true;
+      start_ = caller_.Now();
+    }
+  }
+  for (const ChunkId id : now) Send(id);
+}
+
+void Push::Send(ChunkId id) {
+  v1::PushRequest request;
+  Buffer payload;
+  *request.mutable_stamp() = view_->stamp();
+  request.set_clock(request_.clock);
+  request.set_chunk(id.chunk);
+  request.set_samples(request_.samples);
+  if (id.shard < request_.reads.size()) {
+    request.set_read_version(request_.reads[id.shard].version);
+    request.set_read_generation(request_.reads[id.shard].generation);
+  }
+  {
+    MutexLock lock(mu_);
+    if (ticket_.serial() > 0) *request.mutable_ticket() = ticket_;
+    if (null_verdict_ != v1::VERDICT_NONE) {
+      request.set_chunk_count(1);
+      request.set_null_verdict(null_verdict_);
+    }
+  }
+  if (request.null_verdict() == v1::VERDICT_NONE) {
+    const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
+    request.set_chunk_count(placement_.ShardChunks(id.shard));
+    if (run.num_blocks == 0) {
+      request.set_null_verdict(v1::APPLIED);
+    } else {
+      *request.mutable_run() = RunToProto(run);
+      payload = WrapRun(placement_, run, owner_, gradient_);
+    }
+  }
+  caller_.Call<v1::PushReply>(static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
+                              [self = shared_from_this(), id](absl::Status status, Decoded<v1::PushReply> reply) {
+                                self->Answered(id, std::move(status), reply.message);
+                              });
+}
+
+void Push::Count(const absl::Status& status, const v1::PushReply& reply) {
+  --to_answer_;
+  if (IsRefusal(status) || reply.verdict() == v1::REFUSED) {
+    ++refused_;
+    if (refusal_.empty()) refusal_ = status.ok() ? "refused by the shard" : std::string(status.message());
+  } else if (reply.verdict() == v1::DROPPED) {
+    ++dropped_;
+    open_round_ = std::max<std::uint64_t>(open_round_, reply.open_round());
+  } else {
+    ++applied_;
+  }
+}
+
+void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply) {
+  if (absl::IsFailedPrecondition(status)) view_->MarkExpired(status);
+  bool again = false;
+  bool finished = false;
+  PushResult result;
+  {
+    MutexLock lock(mu_);
+    again = status.ok() && reply.has_not_yet() && failure_.ok();
+    if (!again) {
+      --in_flight_;
+      if (status.ok() && !reply.has_not_yet() && reply.verdict() == v1::VERDICT_NONE) {
+        status = absl::InternalError(
+            absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
+      }
+      if (status.ok() || IsRefusal(status)) {
+        if (!reply.has_not_yet()) Count(status, reply);
+      } else if (failure_.ok()) {
+        failure_ = std::move(status);
+      }
+      finished = !ended_ && in_flight_ == 0 && (to_answer_ == 0 || !failure_.ok());
+      if (finished) {
+        ended_ = true;
+        result = Result();
+      }
+    }
+  }
+  if (again) {
+    caller_.After(kAskAgain, [self = shared_from_this(), id] { self->Send(id); });
+  } else if (finished) {
+    done_(std::move(result));
+  } else {
+    SendSome();
+  }
+}
+
+PushResult Push::Result() {
+  PushResult result;
+  result.status = failure_;
+  if (started_) result.transfer = caller_.Now() - start_;
+  if (!failure_.ok()) return result;
+  const bool null_refused = null_verdict_ == v1::REFUSED;
+  result.verdict = dropped_ > 0 ? v1::DROPPED : (applied_ > 0 && !null_refused) ? v1::APPLIED : v1::REFUSED;
+  result.partial = result.verdict == v1::APPLIED && refused_ > 0;
+  result.open_round = open_round_;
+  result.refusal = refusal_;
+  return result;
+}
+
+}  // namespace leeway

@@ -1,0 +1,96 @@
+// Push: one step's gradient on its way to all shards, chunk by chunk, each until it has its final verdict.
+//
+// A push may start before its gradient is complete: Ready() hands over a chunk whose values are final. While
+// holds are left (a ticket that is not there yet, a paced step that is not over) nothing leaves. MakeNull()
+// turns it into a null push, which moves the worker's clock and nothing else.
+//
+// Thread safety: any thread. `done` runs on the caller's executor, once, with no lock held and no call under way.
+// Ownership: shared, because calls under way keep it; `owner` keeps the gradient. The gradient's ready elements
+// must not change until `done`.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/placement.h"
+#include "worker/client/caller.h"
+#include "worker/client/chunk_tracker.h"
+#include "worker/client/cluster_view.h"
+#include "worker/client/pull.h"
+
+namespace leeway {
+
+struct PushResult {
+  absl::Status status;                     // not OK: it has no verdict, and will get none
+  v1::Verdict verdict = v1::VERDICT_NONE;  // APPLIED (or held for its round), REFUSED, DROPPED
+  bool partial = false;                    // APPLIED, but some chunks were refused
+  std::uint64_t open_round = 0;            // DROPPED: where to go on
+  std::string refusal;                     // why chunks were refused, the first reason
+  absl::Duration transfer;                 // from the first chunk sent to the last verdict
+};
+
+class Push : public std::enable_shared_from_this<Push> {
+ public:
+  static constexpr std::size_t kWindow = Pull::kWindow;
+
+  struct Request {
+    std::uint64_t clock = 0;
+    std::uint32_t samples = 0;
+    std::vector<ShardRead> reads;  // per shard
+  };
+
+  // `holds`: how many Release() must come before the first chunk leaves. `gradient` may be null for null pushes.
+  Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, Request request, int holds,
+       std::shared_ptr<const void> owner, const float* gradient, std::function<void(PushResult)> done);
+
+  void Ready(ChunkId chunk);
+  void SetTicket(const v1::Ticket& ticket);  // before the Release() that lets chunks go
+  void Release();
+  // Sends no gradient but a null push with `verdict` (REFUSED, or APPLIED: nothing to apply). Before the last
+  // Release().
+  void MakeNull(v1::Verdict verdict);
+  // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended.
+  void Abandon();
+
+ private:
+  void SendSome();
+  void Send(ChunkId id);
+  void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
+  void Count(const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
+  PushResult Result() LEEWAY_REQUIRES(mu_);
+
+  Caller& caller_;
+  const std::shared_ptr<ClusterView> view_;
+  const Placement placement_;
+  const Request request_;
+  const std::shared_ptr<const void> owner_;
+  const float* const gradient_;
+  const std::function<void(PushResult)> done_;
+
+  Mutex mu_;
+  int holds_ LEEWAY_GUARDED_BY(mu_);
+  v1::Verdict null_verdict_ LEEWAY_GUARDED_BY(mu_) = v1::VERDICT_NONE;
+  v1::Ticket ticket_ LEEWAY_GUARDED_BY(mu_);
+  std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
+  std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
+  bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
+  absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t applied_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::string refusal_ LEEWAY_GUARDED_BY(mu_);
+  bool started_ LEEWAY_GUARDED_BY(mu_) = false;
+  Instant start_ LEEWAY_GUARDED_BY(mu_);
+};
+
+}  // namespace leeway

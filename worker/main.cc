@@ -1,0 +1,159 @@
+// The `worker` daemon: trains, or evaluates (--role=eval).
+//
+// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost.
+#include <grpc/grpc.h>
+#include <malloc.h>
+
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/flags.h"
+#include "common/grpc_transport.h"
+#include "common/hash.h"
+#include "common/log.h"
+#include "common/machine.h"
+#include "common/status_macros.h"
+#include "kernels/device.h"
+#include "worker/client/caller.h"
+#include "worker/client/cancellation.h"
+#include "worker/data/load.h"
+#include "worker/models/registry.h"
+#include "worker/signals.h"
+#include "worker/trainer/evaluator.h"
+#include "worker/trainer/trainer.h"
+#include "worker/trainer/weights_file.h"
+#include "worker/worker_flags.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::size_t kReplyThreads = 2;  // decode replies and copy pulled weights beside the computing thread
+
+Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
+  Engine::Options engine;
+  engine.batch = options.batch;
+  engine.weights_slots = options.evaluator ? 1 : options.pipeline_depth + 1;
+  engine.gradient_slots = options.evaluator ? 0 : options.pipeline_depth + 1;
+  engine.features = data.features_per_record();
+  return engine;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> ModelFor(const WorkerOptions& options, const Dataset& data) {
+  ModelSpec spec;
+  spec.name = options.model;
+  spec.channels = data.shape().channels;
+  spec.height = data.shape().height;
+  spec.width = data.shape().width;
+  spec.classes = data.num_classes();
+  return MakeModel(spec);
+}
+
+// Everything that talks to the cluster, in the order in which it has to end.
+class Connection {
+ public:
+  explicit Connection(const WorkerOptions& options)
+      : executor_(MakeThreadPool(kReplyThreads)),
+        clock_(MakeSystemClock()),
+        transport_(MakeGrpcTransport()),
+        caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
+                HashString(options.name)) {}
+  ~Connection() {
+    caller_.Stop();
+    transport_.reset();
+    clock_.reset();
+    executor_.reset();
+  }
+  Caller& caller() { return caller_; }
+
+ private:
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Clock> clock_;
+  std::unique_ptr<Transport> transport_;
+  Caller caller_;
+};
+
+absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation) {
+  const Split split = options.evaluator ? Split::kTest : Split::kTrain;
+  ASSIGN_OR_RETURN(const Dataset data, LoadDataset(options.data, split));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, ModelFor(options, data));
+  const Manifest& manifest = model->manifest();
+  const Engine::Options engine_options = EngineOptions(options, data);
+  const std::uint64_t estimate = Engine::EstimateBytes(manifest.elements(), engine_options);
+  spdlog::info(
+      "{} {}: {} records of {} features, model {} with {} parameters; weights, gradients and inputs take {}, "
+      "this machine has {}",
+      options.evaluator ? "evaluator" : "trainer", options.name, data.num_records(), data.features_per_record(),
+      manifest.model(), manifest.elements(), FormatBytes(estimate), FormatBytes(TotalMemoryBytes()));
+  if (estimate > TotalMemoryBytes()) {
+    return absl::InvalidArgumentError(absl::StrCat("the buffers of --pipeline_depth=", options.pipeline_depth, " take ",
+                                                   FormatBytes(estimate), "; this machine has ",
+                                                   FormatBytes(TotalMemoryBytes())));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device, options.threads));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
+  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after};
+
+  if (options.evaluator) {
+    Connection connection(options);
+    const EvaluatorOptions evaluator{identity, options.eval_every_epochs, options.eval_every_seconds,
+                                     options.best_weights, options.final_weights};
+    return RunEvaluator(connection.caller(), *engine, manifest, data, RealFileSystem(), evaluator, cancellation);
+  }
+  TrainerOptions trainer;
+  trainer.identity = identity;
+  trainer.depth = options.pipeline_depth;
+  trainer.samples_per_step = static_cast<std::uint64_t>(options.batch) * static_cast<std::uint64_t>(options.accumulate);
+  trainer.max_steps = options.max_steps;
+  trainer.pace = options.pace;
+  trainer.device = backend->description();
+  if (!options.init_from.empty()) {
+    ASSIGN_OR_RETURN(trainer.init_weights, LoadWeights(RealFileSystem(), options.init_from, manifest));
+    trainer.init_fingerprint =
+        HashBytes(trainer.init_weights->data(), trainer.init_weights->size() * sizeof(float), manifest.fingerprint());
+  }
+  Connection connection(options);
+  return RunTrainer(connection.caller(), *engine, manifest, data, trainer, cancellation);
+}
+
+int ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return 0;
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? 2 : 1;
+}
+
+int Main(int argc, char** argv) {
+  const std::vector<std::string> arguments = ParseFlags(
+      argc, argv, "worker: computes gradients for a Leeway cluster, or evaluates its weights (--role=eval).");
+  if (!arguments.empty()) {
+    ExitWithError(absl::InvalidArgumentError(absl::StrCat("\"", arguments[0], "\": only flags are allowed")));
+  }
+  const absl::StatusOr<WorkerOptions> options = WorkerOptionsFromFlags(/*need_coordinator=*/true);
+  if (!options.ok()) ExitWithError(options.status());
+  if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
+  // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
+  mallopt(M_MMAP_THRESHOLD, 256 << 20);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  Cancellation cancellation;
+  SignalWatcher signals([&cancellation] {
+    spdlog::info("asked to stop: the step under way is finished, then this worker leaves (a second signal ends it)");
+    cancellation.Cancel();
+  });
+  grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
+  const absl::Status status = RunWorker(*options, cancellation);
+  if (!status.ok()) {
+    spdlog::error("{}", status);
+    std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
+  }
+  return ExitCodeOf(status);
+}
+
+}  // namespace
+}  // namespace leeway
+
+int main(int argc, char** argv) { return leeway::Main(argc, argv); }

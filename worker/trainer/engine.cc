@@ -1,0 +1,185 @@
+#include "worker/trainer/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <future>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "kernels/ops.h"
+
+namespace leeway {
+
+Engine::Engine(Backend& backend, Model& model, const Options& options)
+    : backend_(backend),
+      model_(model),
+      options_(options),
+      elements_(model.manifest().elements()),
+      sender_(MakeThreadPool(1)) {}
+
+Engine::~Engine() = default;
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Make(Backend& backend, Model& model, const Options& options) {
+  RETURN_IF_ERROR(model.Prepare(backend, options.batch));
+  std::unique_ptr<Engine> engine(new Engine(backend, model, options));
+  RETURN_IF_ERROR(engine->Allocate());
+  return engine;
+}
+
+std::uint64_t Engine::EstimateBytes(std::uint64_t elements, const Options& options) {
+  const auto slots = static_cast<std::uint64_t>(options.weights_slots + options.gradient_slots);
+  return elements * sizeof(float) * slots +
+         static_cast<std::uint64_t>(options.batch) * (options.features * sizeof(float) + sizeof(std::int32_t));
+}
+
+absl::Status Engine::Allocate() {
+  const std::size_t bytes = elements_ * sizeof(float);
+  ASSIGN_OR_RETURN(compute_, backend_.NewStream());
+  ASSIGN_OR_RETURN(copy_, backend_.NewStream());
+  for (int i = 0; i < options_.weights_slots; ++i) {
+    Weights& slot = weights_.emplace_back();
+    ASSIGN_OR_RETURN(slot.device, backend_.Allocate(bytes));
+    ASSIGN_OR_RETURN(slot.host, backend_.HostTwin(slot.device));
+  }
+  for (int i = 0; i < options_.gradient_slots; ++i) {
+    Gradient& slot = gradients_.emplace_back();
+    ASSIGN_OR_RETURN(slot.device, backend_.Allocate(bytes));
+    ASSIGN_OR_RETURN(slot.host, backend_.HostTwin(slot.device));
+    for (std::size_t tensor = 0; tensor < model_.manifest().tensors().size(); ++tensor) {
+      ASSIGN_OR_RETURN(auto computed, backend_.NewEvent());
+      ASSIGN_OR_RETURN(auto copied, backend_.NewEvent());
+      slot.computed.push_back(std::move(computed));
+      slot.copied.push_back(std::move(copied));
+    }
+  }
+  const auto batch = static_cast<std::size_t>(options_.batch);
+  ASSIGN_OR_RETURN(features_, backend_.Allocate(batch * options_.features * sizeof(float)));
+  ASSIGN_OR_RETURN(host_features_, backend_.HostTwin(features_));
+  ASSIGN_OR_RETURN(labels_, backend_.Allocate(batch * sizeof(std::int32_t)));
+  ASSIGN_OR_RETURN(host_labels_, backend_.HostTwin(labels_));
+  ASSIGN_OR_RETURN(result_, backend_.AllocateHost(sizeof(StepResult)));
+  ASSIGN_OR_RETURN(scalar_, backend_.Allocate(sizeof(double)));
+  ASSIGN_OR_RETURN(host_scalar_, backend_.HostTwin(scalar_));
+  return absl::OkStatus();
+}
+
+// The stream must be idle: the host side of the inputs is overwritten.
+absl::Duration Engine::LoadInputs(const Dataset& data, absl::Span<const std::uint64_t> records) {
+  const auto start = std::chrono::steady_clock::now();
+  data.Gather(records, host_features_.floats(), host_labels_.as<std::int32_t>());
+  backend_.CopyToDevice(*compute_, features_.floats(), host_features_.floats(),
+                        records.size() * options_.features * sizeof(float));
+  backend_.CopyToDevice(*compute_, labels_.as<std::int32_t>(), host_labels_.as<std::int32_t>(),
+                        records.size() * sizeof(std::int32_t));
+  return absl::FromChrono(std::chrono::steady_clock::now() - start);
+}
+
+Batch Engine::InputBatch(std::size_t size) const {
+  return {features_.floats(), labels_.as<std::int32_t>(), static_cast<std::int64_t>(size)};
+}
+
+void Engine::UploadWeights(int slot) {
+  Weights& weights = weights_[static_cast<std::size_t>(slot)];
+  backend_.CopyToDevice(*compute_, weights.device.floats(), weights.host.floats(), elements_ * sizeof(float));
+}
+
+// Enqueues the copy of a final tensor to the host on a stream of its own, so that backward goes on meanwhile.
+void Engine::SendTensor(Gradient& gradient, std::size_t tensor, const StepRequest& request) {
+  const Tensor& spec = model_.manifest().tensors()[tensor];
+  Event& computed = *gradient.computed[tensor];
+  Event& copied = *gradient.copied[tensor];
+  compute_->Record(computed);
+  copy_->WaitFor(computed);
+  backend_.CopyToHost(*copy_, gradient.host.floats() + spec.offset, gradient.device.floats() + spec.offset,
+                      spec.count * sizeof(float));
+  copy_->Record(copied);
+  sender_->Post([&copied, on_final = request.on_final, first = spec.offset, count = spec.count] {
+    if (copied.Synchronize().ok()) on_final(first, count);  // Step returns the stream's error
+  });
+}
+
+absl::Status Engine::FinishWhole(Gradient& gradient, const StepRequest& request) {
+  Ops& ops = backend_.ops();
+  double* const squared_norm = host_scalar_.as<double>();
+  ops.SquaredNorm(*compute_, elements_, gradient.device.floats(), scalar_.as<double>());
+  backend_.CopyToHost(*compute_, squared_norm, scalar_.as<double>(), sizeof(double));
+  RETURN_IF_ERROR(compute_->Synchronize());
+  // Squares of floats and their sum fit a double, so that it is finite when, and only when, every element is.
+  if (!std::isfinite(*squared_norm)) {
+    std::int64_t* const index = host_scalar_.as<std::int64_t>();
+    ops.FindNonFinite(*compute_, elements_, gradient.device.floats(), scalar_.as<std::int64_t>());
+    backend_.CopyToHost(*compute_, index, scalar_.as<std::int64_t>(), sizeof(std::int64_t));
+    RETURN_IF_ERROR(compute_->Synchronize());
+    const auto element = static_cast<std::uint64_t>(std::max<std::int64_t>(*index, 0));
+    const Tensor& tensor = model_.manifest().tensors()[model_.manifest().TensorAt(element)];
+    request.on_refused(
+        absl::StrCat("non-finite gradient: tensor ", tensor.name, ", element ", element - tensor.offset));
+    return absl::OkStatus();
+  }
+  const double norm = std::sqrt(*squared_norm);
+  if (request.clip_norm > 0 && norm > request.clip_norm) {
+    ops.Scale(*compute_, elements_, static_cast<float>(request.clip_norm / norm), gradient.device.floats());
+  }
+  backend_.CopyToHost(*compute_, gradient.host.floats(), gradient.device.floats(), elements_ * sizeof(float));
+  RETURN_IF_ERROR(compute_->Synchronize());
+  sender_->Post([on_final = request.on_final, count = elements_] { on_final(0, count); });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
+  StepOutcome outcome;
+  Gradient& gradient = gradients_[static_cast<std::size_t>(request.gradient_slot)];
+  const bool whole = request.whole || request.clip_norm > 0;
+  const auto batch = static_cast<std::size_t>(options_.batch);
+  const std::size_t total = request.records.size();
+  UploadWeights(request.weights_slot);
+  for (std::size_t first = 0; first < total; first += batch) {
+    const std::size_t size = std::min(batch, total - first);
+    const bool last = first + size == total;
+    outcome.data_time += LoadInputs(*request.data, request.records.subspan(first, size));
+    StepOptions options;
+    options.accumulate = first > 0;
+    options.scale = static_cast<float>(static_cast<double>(size) / static_cast<double>(total));
+    GradientReady ready;
+    if (last && !whole) ready = [&](std::size_t tensor) { SendTensor(gradient, tensor, request); };
+    StepResult* const result = result_.as<StepResult>();
+    RETURN_IF_ERROR(model_.Step(*compute_, weights_[static_cast<std::size_t>(request.weights_slot)].device.floats(),
+                                gradient.device.floats(), InputBatch(size), options, ready, result));
+    RETURN_IF_ERROR(compute_->Synchronize());
+    outcome.loss_sum += result->loss_sum;
+    outcome.correct += result->correct;
+  }
+  if (whole) RETURN_IF_ERROR(FinishWhole(gradient, request));
+  return outcome;
+}
+
+absl::StatusOr<Engine::StepOutcome> Engine::Evaluate(int weights_slot, const Dataset& data, std::uint64_t first,
+                                                     std::uint64_t count) {
+  StepOutcome outcome;
+  std::vector<std::uint64_t> records(static_cast<std::size_t>(options_.batch));
+  UploadWeights(weights_slot);
+  for (std::uint64_t done = 0; done < count; done += records.size()) {
+    const std::size_t size = std::min<std::uint64_t>(records.size(), count - done);
+    std::iota(records.begin(), records.end(), first + done);
+    outcome.data_time += LoadInputs(data, absl::MakeConstSpan(records).subspan(0, size));
+    StepResult* const result = result_.as<StepResult>();
+    RETURN_IF_ERROR(model_.Evaluate(*compute_, weights_[static_cast<std::size_t>(weights_slot)].device.floats(),
+                                    InputBatch(size), result));
+    RETURN_IF_ERROR(compute_->Synchronize());
+    outcome.loss_sum += result->loss_sum;
+    outcome.correct += result->correct;
+  }
+  return outcome;
+}
+
+void Engine::FlushSender() {
+  std::promise<void> flushed;
+  sender_->Post([&flushed] { flushed.set_value(); });
+  flushed.get_future().wait();
+}
+
+}  // namespace leeway

@@ -1,0 +1,114 @@
+// Engine: a model on a backend with the buffers of a pipeline: weights and gradients in d + 1 slots each, their
+// host sides (where the network writes and reads), and the inputs of one micro-batch. All allocated once.
+//
+// Thread safety: Step and Evaluate from one thread. weights() and gradient() point to memory that the network may
+// use while the slot is not in a step. `on_final` runs on the engine's sender thread.
+// Ownership: the backend and the model outlive the Engine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "common/executor.h"
+#include "kernels/backend.h"
+#include "worker/data/dataset.h"
+#include "worker/models/model.h"
+
+namespace leeway {
+
+class Engine {
+ public:
+  struct Options {
+    int batch = 0;               // samples of one micro-batch
+    int weights_slots = 1;       // d + 1
+    int gradient_slots = 1;      // d + 1; 0: evaluation only
+    std::uint64_t features = 0;  // floats of one sample
+  };
+
+  struct StepRequest {
+    int weights_slot = 0;
+    int gradient_slot = 0;
+    absl::Span<const std::uint64_t> records;  // not empty; more than a micro-batch are accumulated
+    const Dataset* data = nullptr;
+    bool whole = false;    // on_final comes once, for everything, after the gradient was checked and clipped
+    double clip_norm = 0;  // > 0 (implies whole): the gradient's greatest Euclidean norm
+    // The host's gradient elements [first, first + count) are final. In order, from the sender thread.
+    std::function<void(std::uint64_t first, std::uint64_t count)> on_final;
+    // `whole` only: the gradient is not finite, on_final will not be called.
+    std::function<void(const std::string& why)> on_refused;
+  };
+
+  struct StepOutcome {
+    double loss_sum = 0;
+    std::int64_t correct = 0;
+    absl::Duration data_time;  // gathering the records
+  };
+
+  // RESOURCE_EXHAUSTED: not that much memory; else the backend's or the model's error.
+  static absl::StatusOr<std::unique_ptr<Engine>> Make(Backend& backend, Model& model, const Options& options);
+  ~Engine();
+
+  float* weights(int slot) { return weights_[static_cast<std::size_t>(slot)].host.floats(); }
+  const float* gradient(int slot) const { return gradients_[static_cast<std::size_t>(slot)].host.floats(); }
+  std::uint64_t elements() const { return elements_; }
+
+  // Computes the mean gradient over the records. Blocks until loss and gradient are there.
+  // INVALID_ARGUMENT: a label names no class; INTERNAL: the device failed.
+  absl::StatusOr<StepOutcome> Step(const StepRequest& request);
+
+  // Loss and correct answers over `count` records of `data` from `first` on.
+  absl::StatusOr<StepOutcome> Evaluate(int weights_slot, const Dataset& data, std::uint64_t first, std::uint64_t count);
+
+  // Waits until every on_final that is due has run.
+  void FlushSender();
+
+  // Runs `fn` on the sender thread, after what Step has given it.
+  void PostToSender(std::function<void()> fn) { sender_->Post(std::move(fn)); }
+
+  // Bytes that Make will allocate, of host and device together (the model's activations are not known).
+  static std::uint64_t EstimateBytes(std::uint64_t elements, const Options& options);
+
+ private:
+  struct Weights {
+    DeviceMemory device;
+    HostMemory host;
+  };
+  struct Gradient {
+    DeviceMemory device;
+    HostMemory host;
+    std::vector<std::unique_ptr<Event>> computed;  // per tensor, on the compute stream
+    std::vector<std::unique_ptr<Event>> copied;    // per tensor, on the copy stream
+  };
+
+  Engine(Backend& backend, Model& model, const Options& options);
+  absl::Status Allocate();
+  absl::Duration LoadInputs(const Dataset& data, absl::Span<const std::uint64_t> records);
+  Batch InputBatch(std::size_t size) const;
+  void UploadWeights(int slot);
+  void SendTensor(Gradient& gradient, std::size_t tensor, const StepRequest& request);
+  absl::Status FinishWhole(Gradient& gradient, const StepRequest& request);
+
+  Backend& backend_;
+  Model& model_;
+  const Options options_;
+  const std::uint64_t elements_;
+
+  std::unique_ptr<Stream> compute_;
+  std::unique_ptr<Stream> copy_;
+  std::vector<Weights> weights_;
+  std::vector<Gradient> gradients_;
+  DeviceMemory features_, labels_;
+  HostMemory host_features_, host_labels_;
+  HostMemory result_;  // a StepResult
+  DeviceMemory scalar_;
+  HostMemory host_scalar_;            // a double or an index
+  std::unique_ptr<Executor> sender_;  // last: its tasks use the rest
+};
+
+}  // namespace leeway

@@ -1,0 +1,133 @@
+#include "worker/trainer/eval_session.h"
+
+#include <utility>
+
+#include "common/crc32c.h"
+#include "common/log.h"
+#include "common/status_macros.h"
+#include "worker/client/pull.h"
+#include "worker/trainer/weights_file.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kLook = absl::Milliseconds(100);  // how often the schedule is asked
+constexpr absl::Duration kLastWords = absl::Seconds(5);
+// A copy of one round is asked for two rounds ahead, so that all chunks' requests are there when it closes.
+constexpr std::uint64_t kRoundsAhead = 2;
+
+}  // namespace
+
+EvalSession::EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation,
+                         const Placement& placement)
+    : worker_(worker),
+      placement_(placement),
+      rounds_(join.policy().aggregation() == v1::ROUND),
+      mailbox_(std::make_shared<Mailbox>()),
+      view_(std::make_shared<ClusterView>(join, incarnation, [mailbox = mailbox_] { mailbox->Wake(); })),
+      coordinator_(std::make_shared<CoordinatorClient>(worker.caller, view_, [] { return std::uint64_t{0}; })),
+      lease_(absl::Milliseconds(join.lease_millis())),
+      start_(worker.caller.Now()),
+      schedule_({worker.options.every_epochs, worker.options.every_seconds, join.num_records()}, start_) {
+  worker_.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); });
+}
+
+EvalSession::~EvalSession() { coordinator_->Stop(); }
+
+bool EvalSession::Interrupted() const { return worker_.cancellation.cancelled() || !view_->expired().ok(); }
+
+absl::StatusOr<bool> EvalSession::Run() {
+  coordinator_->StartHeartbeat(lease_);
+  bool final = false;
+  while (!Interrupted() && !final) {
+    const auto due = [&] {
+      // Not between FINISHING and EVALUATING: the last pushes are still on their way.
+      return view_->state() >= v1::EVALUATING ||
+             (view_->state() == v1::TRAINING && schedule_.Due(worker_.caller.Now(), view_->samples()));
+    };
+    if (!mailbox_->RunUntil([&] { return Interrupted() || due(); }, kLook)) continue;
+    if (Interrupted()) break;
+    final = view_->state() >= v1::EVALUATING;
+    RETURN_IF_ERROR(EvaluateOnce(final));
+  }
+  if (const absl::Status expired = view_->expired(); !expired.ok()) {
+    if (!absl::IsFailedPrecondition(expired)) return expired;
+    return worker_.cancellation.cancelled() || final;
+  }
+  v1::LeaveRequest leave;
+  leave.set_reason(final ? "evaluated the final weights" : "preempted");
+  const absl::Status left =
+      Await([&](auto done) { coordinator_->Leave(std::move(leave), std::move(done)); }, kLastWords);
+  if (!left.ok()) spdlog::warn("could not tell the coordinator about leaving: {}", left);
+  return true;
+}
+
+absl::Status EvalSession::Await(const std::function<void(std::function<void(absl::Status)>)>& call,
+                                absl::Duration limit) {
+  auto result = std::make_shared<std::optional<absl::Status>>();
+  call([result, mailbox = mailbox_](absl::Status status) { mailbox->Post([result, status] { *result = status; }); });
+  mailbox_->RunUntil([&] { return result->has_value() || !view_->expired().ok(); }, limit);
+  return result->value_or(absl::DeadlineExceededError("no answer"));
+}
+
+absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final) {
+  std::uint64_t min_version = rounds_ && !final ? last_version_ + kRoundsAhead : 0;
+  for (;;) {
+    auto result = std::make_shared<std::optional<PullResult>>();
+    Pull::Request request;
+    request.copy = true;
+    request.min_version = min_version;
+    auto pull = std::make_shared<Pull>(worker_.caller, view_, placement_, request, worker_.engine.weights(0),
+                                       [result, mailbox = mailbox_](PullResult answer) {
+                                         mailbox->Post([result, answer = std::move(answer)] { *result = answer; });
+                                       });
+    pull->Start();
+    // A round that nobody will close any more is not waited for.
+    const auto over = [&] { return !final && view_->state() >= v1::FINISHING && min_version > 0; };
+    mailbox_->RunUntil([&] { return result->has_value() || Interrupted() || over(); });
+    pull->Abandon();
+    if (!result->has_value()) return std::optional<std::uint64_t>();
+    const PullResult& answer = **result;
+    if (absl::IsFailedPrecondition(answer.status)) return std::optional<std::uint64_t>();  // expired
+    RETURN_IF_ERROR(answer.status);
+    last_version_ = answer.max_version;
+    if (!rounds_ || answer.min_version == answer.max_version) return std::optional(answer.min_version);
+    min_version = final ? answer.max_version : answer.max_version + kRoundsAhead;
+  }
+}
+
+absl::Status EvalSession::EvaluateOnce(bool final) {
+  v1::Evaluation evaluation;
+  evaluation.set_samples(view_->samples());
+  ASSIGN_OR_RETURN(const std::optional<std::uint64_t> version, PullWeights(final));
+  if (!version) return absl::OkStatus();
+  evaluation.set_seconds(absl::ToDoubleSeconds(worker_.caller.Now() - start_));
+  ASSIGN_OR_RETURN(const Engine::StepOutcome outcome,
+                   worker_.engine.Evaluate(0, worker_.test, 0, worker_.test.num_records()));
+  const auto records = static_cast<double>(worker_.test.num_records());
+  evaluation.set_version(*version);
+  evaluation.set_loss(outcome.loss_sum / records);
+  evaluation.set_accuracy(static_cast<double>(outcome.correct) / records);
+  evaluation.set_final(final);
+  evaluation.set_weights_crc32c(
+      Crc32c(worker_.engine.weights(0), static_cast<std::size_t>(placement_.elements()) * sizeof(float)));
+  spdlog::info("evaluation at {} samples (version {}): loss {:.4f}, accuracy {:.2f} %{}", evaluation.samples(),
+               *version, evaluation.loss(), 100 * evaluation.accuracy(), final ? ", final weights" : "");
+  if (!worker_.best || Better(evaluation, *worker_.best)) {
+    worker_.best = evaluation;
+    RETURN_IF_ERROR(Save(worker_.options.best_weights));
+  }
+  if (final) RETURN_IF_ERROR(Save(worker_.options.final_weights));
+  v1::ReportProgressRequest report;
+  *report.mutable_evaluation() = evaluation;
+  const absl::Status reported = Await(
+      [&](auto done) { coordinator_->ReportProgress(std::move(report), std::move(done)); }, absl::InfiniteDuration());
+  return absl::IsFailedPrecondition(reported) || !view_->expired().ok() ? absl::OkStatus() : reported;
+}
+
+absl::Status EvalSession::Save(const std::string& path) {
+  if (path.empty()) return absl::OkStatus();
+  return SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0));
+}
+
+}  // namespace leeway

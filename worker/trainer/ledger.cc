@@ -1,0 +1,72 @@
+#include "worker/trainer/ledger.h"
+
+#include <algorithm>
+
+namespace leeway {
+namespace {
+
+double Seconds(absl::Duration time) { return std::max(0.0, absl::ToDoubleSeconds(time)); }
+
+}  // namespace
+
+void Ledger::WaitedForPull(Instant from, Instant to, const PullResult& pull) {
+  const Instant open = pull.gated ? std::clamp(pull.gate_open, from, std::max(from, to)) : from;
+  const double blocked = Seconds(open - from);
+  const double waited = Seconds(to - open);
+  v1::PhaseSeconds& seconds = *totals_.mutable_seconds();
+  seconds.set_blocked(seconds.blocked() + blocked);
+  seconds.set_pull(seconds.pull() + waited);
+  for (const std::uint32_t worker : pull.waited_for) {
+    blocked_on_[worker] += blocked / static_cast<double>(pull.waited_for.size());
+  }
+  totals_.set_exposed_seconds(totals_.exposed_seconds() + waited);
+  totals_.set_hidden_seconds(totals_.hidden_seconds() + std::max(0.0, Seconds(pull.transfer) - waited));
+}
+
+void Ledger::WaitedForData(absl::Duration time) {
+  totals_.mutable_seconds()->set_data(totals_.seconds().data() + Seconds(time));
+}
+
+void Ledger::WaitedForPush(absl::Duration time) {
+  totals_.mutable_seconds()->set_push(totals_.seconds().push() + Seconds(time));
+  totals_.set_exposed_seconds(totals_.exposed_seconds() + Seconds(time));
+  unhidden_push_ += Seconds(time);
+}
+
+void Ledger::Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum,
+                      std::uint64_t correct, std::uint64_t epoch) {
+  WaitedForData(data);
+  totals_.mutable_seconds()->set_compute(totals_.seconds().compute() + Seconds(compute));
+  totals_.set_steps(totals_.steps() + 1);
+  totals_.set_samples(totals_.samples() + samples);
+  totals_.set_loss_sum(totals_.loss_sum() + loss_sum);
+  totals_.set_correct(totals_.correct() + correct);
+  totals_.set_epoch(std::max<std::uint64_t>(totals_.epoch(), epoch));
+}
+
+void Ledger::Paced(absl::Duration time) {
+  totals_.mutable_seconds()->set_paced(totals_.seconds().paced() + Seconds(time));
+}
+
+void Ledger::PushEnded(const PushResult& push) {
+  if (push.verdict == v1::REFUSED) totals_.set_pushes_refused(totals_.pushes_refused() + 1);
+  if (push.verdict == v1::DROPPED) totals_.set_pushes_dropped(totals_.pushes_dropped() + 1);
+  if (push.verdict == v1::APPLIED && push.partial) totals_.set_pushes_partial(totals_.pushes_partial() + 1);
+  if (push.verdict == v1::APPLIED && !push.partial) totals_.set_pushes_applied(totals_.pushes_applied() + 1);
+  const double hidden = std::max(0.0, Seconds(push.transfer) - unhidden_push_);
+  totals_.set_hidden_seconds(totals_.hidden_seconds() + hidden);
+  unhidden_push_ = 0;
+}
+
+v1::Progress Ledger::Totals(std::uint64_t retries) const {
+  v1::Progress progress = totals_;
+  progress.set_retries(retries);
+  for (const auto& [worker, seconds] : blocked_on_) {
+    v1::BlockedOn& on = *progress.add_blocked_on();
+    on.set_worker_id(worker);
+    on.set_seconds(seconds);
+  }
+  return progress;
+}
+
+}  // namespace leeway

@@ -1,0 +1,62 @@
+#include "worker/trainer/trainer.h"
+
+#include <utility>
+
+#include "common/log.h"
+#include "common/status_macros.h"
+#include "worker/client/join.h"
+#include "worker/trainer/training_session.h"
+
+namespace leeway {
+
+absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest, const Dataset& data,
+                        const TrainerOptions& options, Cancellation& cancellation) {
+  std::uint64_t steps_done = 0;
+  TrainingSession::Worker worker{caller,
+                                 engine,
+                                 data,
+                                 cancellation,
+                                 options.pace,
+                                 options.depth,
+                                 options.max_steps,
+                                 &steps_done,
+                                 options.init_weights,
+                                 options.device};
+  for (;;) {
+    const std::uint64_t incarnation = NewIncarnation();
+    v1::JoinRequest request = JoinRequestFor(options.identity, v1::TRAINER, manifest, incarnation);
+    request.mutable_data()->set_num_records(data.num_records());
+    request.mutable_data()->set_fingerprint(data.fingerprint());
+    request.set_samples_per_step(static_cast<std::uint32_t>(options.samples_per_step));
+    request.set_pipeline_depth(static_cast<std::uint32_t>(options.depth));
+    request.set_init_fingerprint(options.init_fingerprint);
+    absl::StatusOr<v1::JoinReply> join = JoinCluster(caller, request, options.identity.give_up_after, cancellation);
+    if (absl::IsCancelled(join.status()) && cancellation.cancelled()) return absl::OkStatus();
+    RETURN_IF_ERROR(join.status());
+    if (join->state() >= v1::FINISHING) {
+      spdlog::info("the run is over");
+      return absl::OkStatus();
+    }
+    caller.SetGiveUpAfter(options.identity.give_up_after);
+    ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
+    WorkSource::Options shares;
+    shares.policy = join->policy();
+    shares.rank = join->rank();
+    shares.num_records = data.num_records();
+    shares.samples_per_step = options.samples_per_step;
+    shares.data_cursor = join->data_cursor();
+    shares.rounds_per_epoch = join->rounds_per_epoch();
+    ASSIGN_OR_RETURN(WorkSource source, WorkSource::Make(shares));
+    spdlog::info("joined as worker {} (rank {}) at clock {}: {} shards, staleness bound {}, depth {}",
+                 join->worker_id(), join->rank(), join->entry_clock(), placement.num_shards(),
+                 join->policy().staleness_bound(), options.depth);
+    TrainingSession session(worker, *join, incarnation, placement, std::move(source));
+    ASSIGN_OR_RETURN(const TrainingSession::End end, session.Run());
+    if (end != TrainingSession::End::kExpired) {
+      spdlog::info("{} after {} steps", end == TrainingSession::End::kPreempted ? "preempted" : "done", steps_done);
+      return absl::OkStatus();
+    }
+  }
+}
+
+}  // namespace leeway

@@ -1,0 +1,293 @@
+#include "worker/trainer/training_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/hash.h"
+#include "worker/client/put_weights.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kTick = absl::Seconds(1);  // between reports of progress
+constexpr absl::Duration kSayWaiting = absl::Seconds(10);
+constexpr std::size_t kMaxCommits = 16;  // unanswered; they are small, but not free
+
+bool NeedsTicket(const v1::Policy& policy) { return policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY; }
+
+bool IsWhole(const v1::Policy& policy) { return policy.push_atomicity() == v1::WHOLE || policy.clip_norm() > 0; }
+
+Pacer::Options Seeded(Pacer::Options pace, const v1::JoinReply& join) {
+  pace.seed = HashCombine(join.policy().seed(), join.rank());
+  return pace;
+}
+
+}  // namespace
+
+TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation,
+                                 const Placement& placement, WorkSource source)
+    : worker_(worker),
+      placement_(placement),
+      mailbox_(std::make_shared<Mailbox>()),
+      view_(std::make_shared<ClusterView>(join, incarnation, [mailbox = mailbox_] { mailbox->Wake(); })),
+      settled_(std::make_shared<std::atomic<std::uint64_t>>(join.entry_clock())),
+      coordinator_(
+          std::make_shared<CoordinatorClient>(worker.caller, view_, [settled = settled_] { return settled->load(); })),
+      tracker_(std::make_shared<ChunkTracker>(placement)),
+      lease_(absl::Milliseconds(join.lease_millis())),
+      put_weights_(join.put_weights()),
+      pipeline_(worker.depth, join.entry_clock()),
+      source_(std::move(source)),
+      pacer_(Seeded(worker.pace, join)),
+      ledger_(worker.device),
+      last_report_(worker.caller.Now()),
+      say_waiting_(kSayWaiting),
+      say_refused_(kSayWaiting) {
+  worker_.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); });
+}
+
+TrainingSession::~TrainingSession() { coordinator_->Stop(); }
+
+bool TrainingSession::Ending() const {
+  const bool enough = worker_.max_steps > 0 && *worker_.steps_done >= worker_.max_steps;
+  return enough || worker_.cancellation.cancelled() || view_->state() >= v1::FINISHING;
+}
+
+void TrainingSession::Fail(const absl::Status& status) {
+  // Expiry is no failure of the worker: the view knows it, and a new incarnation goes on.
+  if (failure_.ok() && !absl::IsFailedPrecondition(status)) failure_ = status;
+}
+
+absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
+  coordinator_->StartHeartbeat(lease_);
+  if (put_weights_) Fail(UploadInitialWeights());
+  Train();
+  Drain();
+  if (!failure_.ok()) return failure_;
+  if (const absl::Status expired = view_->expired(); !expired.ok()) {
+    if (!absl::IsFailedPrecondition(expired)) return expired;
+    spdlog::warn("this incarnation is no member any more: {}", expired);
+    return worker_.cancellation.cancelled() ? End::kPreempted : End::kExpired;
+  }
+  const bool preempted = worker_.cancellation.cancelled();
+  const bool finished = source_.finished(pipeline_.clock());
+  Report(true);
+  Leave(preempted ? "preempted" : finished ? "trained on all its data" : "the run ends", finished);
+  return preempted ? End::kPreempted : End::kFinished;
+}
+
+absl::Status TrainingSession::UploadInitialWeights() {
+  if (worker_.init_weights == nullptr) {
+    return absl::InvalidArgumentError("the cluster waits for initial weights, but this worker has no --init_from");
+  }
+  auto result = std::make_shared<std::optional<absl::Status>>();
+  PutWeights(
+      worker_.caller, view_, placement_, worker_.init_weights, worker_.init_weights->data(),
+      [mailbox = mailbox_, result](absl::Status status) { mailbox->Post([result, status] { *result = status; }); });
+  mailbox_->RunUntil([&] { return result->has_value() || Broken() || worker_.cancellation.cancelled(); });
+  return result->value_or(absl::OkStatus());
+}
+
+void TrainingSession::WaitFor(const std::function<bool()>& done, absl::Duration limit) {
+  const Instant start = worker_.caller.Now();
+  while (!mailbox_->RunUntil([&] { return done() || Broken() || Ending(); }, std::min(kTick, limit))) {
+    Report(false);
+    const Instant now = worker_.caller.Now();
+    if (now - start >= limit) return;
+    if (now - start >= kSayWaiting && say_waiting_.Due(now)) {
+      spdlog::info("step {} has waited {} for {}", pipeline_.clock(), absl::Trunc(now - start, absl::Seconds(1)),
+                   WaitingFor());
+    }
+  }
+}
+
+std::string TrainingSession::WaitingFor() const {
+  for (const auto& [id, pull] : pulls_) {
+    const std::string reason = pull.pull->WaitingFor();
+    if (!reason.empty()) return absl::StrCat("its weights: ", reason);
+  }
+  if (acquiring_ || parked_) return "data";
+  return pushes_.empty() ? "its weights" : absl::StrCat("the verdict on the push of step ", pushes_.begin()->first);
+}
+
+// --- Steps -----------------------------------------------------------------------------------------------
+
+void TrainingSession::Train() {
+  while (!Broken() && !Ending() && !source_.finished(pipeline_.clock())) {
+    if (WaitForBuffers() && GetWork() && pipeline_.CanCompute()) DoStep();
+    Report(false);
+  }
+}
+
+void TrainingSession::SendPulls() {
+  for (const std::uint64_t id : pipeline_.TakeDropped()) {
+    const auto it = pulls_.find(id);
+    if (it == pulls_.end()) continue;
+    it->second.pull->Abandon();
+    pulls_.erase(it);
+  }
+  while (const auto order = pipeline_.NextPull()) {
+    Pull::Request request;
+    request.clock = order->clock;
+    request.own_clock = order->own_clock;
+    auto pull = std::make_shared<Pull>(
+        worker_.caller, view_, placement_, request, worker_.engine.weights(order->weights_slot),
+        [this, mailbox = mailbox_, id = order->id](PullResult result) {
+          mailbox->Post([this, id, result = std::move(result)]() mutable { OnPull(id, std::move(result)); });
+        });
+    pulls_[order->id].pull = pull;
+    pull->Start();
+  }
+}
+
+void TrainingSession::OnPull(std::uint64_t id, PullResult result) {
+  const auto it = pulls_.find(id);
+  if (it == pulls_.end()) return;
+  if (!result.status.ok()) return Fail(result.status);
+  it->second.result = std::move(result);
+  pipeline_.PullArrived(id);
+}
+
+bool TrainingSession::WaitForBuffers() {
+  const auto stop = [this] { return Broken() || Ending() || source_.finished(pipeline_.clock()); };
+  std::optional<Instant> pull_wait;
+  while (!stop() && (!pipeline_.CanCompute() || commits_ >= kMaxCommits)) {
+    SendPulls();
+    const Instant from = worker_.caller.Now();
+    const std::size_t pushes = pushes_.size();
+    const bool push_first = !pipeline_.GradientFree() || commits_ >= kMaxCommits;
+    if (push_first) {
+      WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && commits_ < kMaxCommits); });
+      ledger_.WaitedForPush(worker_.caller.Now() - from);
+    } else {
+      if (!pull_wait) pull_wait = from;
+      WaitFor([&] { return pipeline_.CanCompute() || pushes_.size() < pushes || source_.finished(pipeline_.clock()); });
+    }
+  }
+  if (stop() || !pipeline_.CanCompute()) return false;
+  const Instant now = worker_.caller.Now();
+  ledger_.WaitedForPull(pull_wait.value_or(now), now, pulls_.at(pipeline_.next_pull_id()).result);
+  return true;
+}
+
+void TrainingSession::DoStep() {
+  const v1::Policy policy = view_->policy();
+  Work work = *std::exchange(work_, std::nullopt);
+  const StepPipeline::Compute step = pipeline_.BeginCompute();
+  const PullResult read = std::move(pulls_.at(step.pull_id).result);
+  pulls_.erase(step.pull_id);
+  SendPulls();
+  if (source_.leased() && !parked_ && source_.missing() > 0) AskForData();
+
+  InFlightPush& in_flight = pushes_[step.clock];
+  in_flight.work = std::move(work);
+  const std::vector<std::uint64_t>& records = in_flight.work.batch.records;
+  const bool ticket = NeedsTicket(policy) && !records.empty();
+  const bool hold = IsWhole(policy) || pacer_.active() || records.empty();
+  const std::shared_ptr<Push> push = in_flight.push = NewPush(step, read, (ticket ? 1 : 0) + (hold ? 1 : 0));
+  if (ticket) OpenTicket(step, read.ticket_watermark, push);
+  if (records.empty()) {
+    push->MakeNull(v1::APPLIED);
+  } else {
+    worker_.engine.PostToSender([tracker = tracker_] { tracker->Reset(); });
+    Engine::StepRequest request;
+    request.weights_slot = step.weights_slot;
+    request.gradient_slot = step.gradient_slot;
+    request.records = records;
+    request.data = &worker_.data;
+    request.whole = IsWhole(policy);
+    request.clip_norm = policy.clip_norm();
+    request.on_final = [tracker = tracker_, push](std::uint64_t first, std::uint64_t count) {
+      for (const ChunkId chunk : tracker->MarkFinal(first, count)) push->Ready(chunk);
+    };
+    request.on_refused = [push, clock = step.clock](const std::string& why) {
+      spdlog::warn("step {}: {}; nothing of it is sent", clock, why);
+      push->MakeNull(v1::REFUSED);
+    };
+    const Instant start = worker_.caller.Now();
+    const absl::StatusOr<Engine::StepOutcome> outcome = worker_.engine.Step(request);
+    const absl::Duration lasted = worker_.caller.Now() - start;
+    if (outcome.ok()) {
+      ledger_.Computed(lasted - outcome->data_time, outcome->data_time, records.size(), outcome->loss_sum,
+                       static_cast<std::uint64_t>(outcome->correct), in_flight.work.batch.epoch);
+      ++*worker_.steps_done;
+      Pace(step.clock, lasted);
+    } else {
+      Fail(outcome.status());
+      push->Abandon();
+    }
+  }
+  if (hold) push->Release();
+  pipeline_.EndCompute();
+}
+
+std::shared_ptr<Push> TrainingSession::NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds) {
+  Push::Request request;
+  request.clock = step.clock;
+  request.samples = static_cast<std::uint32_t>(pushes_.at(step.clock).work.batch.records.size());
+  request.reads = read.reads;
+  // The gradient's memory is the engine's, which outlives every call: there is no owner to keep alive.
+  return std::make_shared<Push>(
+      worker_.caller, view_, placement_, std::move(request), holds, nullptr,
+      worker_.engine.gradient(step.gradient_slot), [this, mailbox = mailbox_, clock = step.clock](PushResult result) {
+        mailbox->Post([this, clock, result = std::move(result)]() mutable { OnPush(clock, std::move(result)); });
+      });
+}
+
+void TrainingSession::OpenTicket(const StepPipeline::Compute& step, std::uint64_t read_serial,
+                                 const std::shared_ptr<Push>& push) {
+  const auto samples = static_cast<std::uint32_t>(pushes_.at(step.clock).work.batch.records.size());
+  coordinator_->OpenPush(step.clock, read_serial, samples,
+                         [this, mailbox = mailbox_, push](absl::Status status, const v1::Ticket& ticket) {
+                           if (status.ok()) {
+                             push->SetTicket(ticket);
+                           } else if (absl::IsAborted(status)) {
+                             push->MakeNull(v1::REFUSED);
+                           } else {
+                             mailbox->Post([this, status] { Fail(status); });
+                             push->Abandon();
+                           }
+                           push->Release();
+                         });
+}
+
+void TrainingSession::Pace(std::uint64_t clock, absl::Duration computed) {
+  const absl::Duration rest = pacer_.Rest(clock, computed);
+  if (rest <= absl::ZeroDuration()) return;
+  const Instant from = worker_.caller.Now();
+  Report(false);
+  mailbox_->RunUntil([this] { return Broken() || Ending(); }, rest);
+  ledger_.Paced(worker_.caller.Now() - from);
+}
+
+void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
+  const auto it = pushes_.find(clock);
+  if (it == pushes_.end()) return;
+  const Work work = std::move(it->second.work);
+  pushes_.erase(it);
+  pipeline_.PushEnded(clock, result.verdict, result.open_round);
+  *settled_ = pipeline_.settled();
+  if (!result.status.ok()) {
+    if (!absl::IsCancelled(result.status)) Fail(result.status);
+    return;
+  }
+  if (!work.batch.records.empty()) ledger_.PushEnded(result);
+  if (!result.refusal.empty() && say_refused_.Due(worker_.caller.Now())) {
+    spdlog::warn("push of step {} was {}: {} ({} more refusals since the last such line)", clock,
+                 result.partial ? "partly refused" : "refused", result.refusal, say_refused_.skipped());
+  }
+  Commit(source_.Settle(work, clock, result.verdict == v1::APPLIED, result.partial));
+}
+
+void TrainingSession::Commit(v1::CommitDataRequest commit) {
+  ++commits_;
+  coordinator_->CommitData(std::move(commit), [this, mailbox = mailbox_](absl::Status status) {
+    mailbox->Post([this, status] {
+      --commits_;
+      if (!status.ok()) Fail(status);
+    });
+  });
+}
+
+}  // namespace leeway

@@ -1,0 +1,138 @@
+// TrainingSession: one incarnation of a worker that trains, from its join to its leaving or its expiry.
+//
+// The training thread owns everything here. What happens elsewhere (replies, heartbeats, signals) comes to it
+// through its mailbox, between steps and while it waits; only chunks leave, and replies arrive, beside it.
+//
+// Thread safety: Run from one thread, once.
+// Ownership: what Worker names outlives the session; calls that outlive it hold only what they own together.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/log.h"
+#include "common/placement.h"
+#include "proto/coordinator.pb.h"
+#include "worker/client/caller.h"
+#include "worker/client/cancellation.h"
+#include "worker/client/chunk_tracker.h"
+#include "worker/client/cluster_view.h"
+#include "worker/client/coordinator_client.h"
+#include "worker/client/pull.h"
+#include "worker/client/push.h"
+#include "worker/data/dataset.h"
+#include "worker/trainer/engine.h"
+#include "worker/trainer/ledger.h"
+#include "worker/trainer/mailbox.h"
+#include "worker/trainer/pacer.h"
+#include "worker/trainer/step_pipeline.h"
+#include "worker/trainer/work_source.h"
+
+namespace leeway {
+
+class TrainingSession {
+ public:
+  // What all incarnations of a worker share.
+  struct Worker {
+    Caller& caller;
+    Engine& engine;
+    const Dataset& data;
+    Cancellation& cancellation;  // preemption: finish or drop the step, leave
+    Pacer::Options pace;         // the seed is the session's
+    int depth = 1;
+    std::uint64_t max_steps = 0;                             // 0: no limit of its own
+    std::uint64_t* steps_done = nullptr;                     // over all incarnations
+    std::shared_ptr<const std::vector<float>> init_weights;  // for put_weights; null: there are none
+    std::string device;
+  };
+
+  enum class End {
+    kFinished,   // the run ends, or this worker's part of it
+    kPreempted,  // by the cancellation
+    kExpired,    // its lease ran out: join again
+  };
+
+  TrainingSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation, const Placement& placement,
+                  WorkSource source);
+  ~TrainingSession();
+
+  // Trains, then leaves. UNAVAILABLE: the cluster was lost; else the cluster's or the device's error.
+  absl::StatusOr<End> Run();
+
+ private:
+  struct InFlightPull {
+    std::shared_ptr<Pull> pull;
+    PullResult result;  // once it has arrived
+  };
+  struct InFlightPush {
+    std::shared_ptr<Push> push;
+    Work work;
+  };
+
+  // The end was asked for; steps under way are still completed.
+  bool Ending() const;
+  // Nothing more can be completed under this incarnation.
+  bool Broken() const { return !failure_.ok() || !view_->expired().ok(); }
+  void Fail(const absl::Status& status);
+  // Runs what comes in until `done`, the end, a failure or `limit`; says every 10 s what it waits for, and reports.
+  void WaitFor(const std::function<bool()>& done, absl::Duration limit = absl::InfiniteDuration());
+
+  absl::Status UploadInitialWeights();
+  void Train();
+  void SendPulls();
+  void OnPull(std::uint64_t id, PullResult result);
+  bool WaitForBuffers();
+  bool GetWork();
+  void AskForData();
+  void OnData(absl::Status status, const v1::AcquireDataReply& reply);
+  void DoStep();
+  std::shared_ptr<Push> NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds);
+  void OpenTicket(const StepPipeline::Compute& step, std::uint64_t read_serial, const std::shared_ptr<Push>& push);
+  void Pace(std::uint64_t clock, absl::Duration computed);
+  void OnPush(std::uint64_t clock, PushResult result);
+  void Commit(v1::CommitDataRequest commit);
+  void Report(bool now);
+  void Drain();
+  void Leave(const std::string& reason, bool finished);
+  std::string WaitingFor() const;
+
+  Worker& worker_;
+  const Placement placement_;
+  const std::shared_ptr<Mailbox> mailbox_;
+  const std::shared_ptr<ClusterView> view_;
+  const std::shared_ptr<std::atomic<std::uint64_t>> settled_;  // the clock that heartbeats report
+  const std::shared_ptr<CoordinatorClient> coordinator_;
+  const std::shared_ptr<ChunkTracker> tracker_;  // the sender thread's
+  const absl::Duration lease_;
+  const bool put_weights_;
+
+  StepPipeline pipeline_;
+  WorkSource source_;
+  Pacer pacer_;
+  Ledger ledger_;
+  std::map<std::uint64_t, InFlightPull> pulls_;
+  std::map<std::uint64_t, InFlightPush> pushes_;  // by clock
+  std::optional<Work> work_;                      // of the next step
+  std::uint64_t work_clock_ = 0;                  // the clock it was taken for
+  bool acquiring_ = false;
+  std::uint64_t data_requests_ = 0;
+  bool no_more_data_ = false;  // the coordinator had none when last asked
+  bool parked_ = false;        // and none has come since
+  std::size_t commits_ = 0;    // unanswered
+  bool reporting_ = false;
+  Instant last_report_;
+  LogEvery say_waiting_;
+  LogEvery say_refused_;
+  absl::Status failure_;
+};
+
+}  // namespace leeway

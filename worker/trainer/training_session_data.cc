@@ -1,0 +1,128 @@
+// TrainingSession: where work comes from, what is reported, and the end.
+#include <utility>
+#include <vector>
+
+#include "worker/trainer/training_session.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kReportEvery = absl::Seconds(1);
+constexpr absl::Duration kParkedPause = absl::Milliseconds(100);
+constexpr absl::Duration kShortBatchAfter = absl::Milliseconds(100);
+constexpr absl::Duration kLastWords = absl::Seconds(5);         // for each of the last report and Leave
+constexpr absl::Duration kPreemptionGrace = absl::Seconds(10);  // for pushes under way
+
+}  // namespace
+
+bool TrainingSession::GetWork() {
+  const bool stale = work_ && !source_.leased() && work_clock_ != pipeline_.clock();
+  if (stale) source_.Return(*std::exchange(work_, std::nullopt));
+  while (!work_ && !Broken() && !Ending()) {
+    Work work;
+    switch (source_.Take(pipeline_.clock(), no_more_data_, &work)) {
+      case WorkSource::Answer::kWork:
+        work_ = std::move(work);
+        work_clock_ = pipeline_.clock();
+        no_more_data_ = false;
+        return true;
+      case WorkSource::Answer::kFinished:
+        return false;
+      case WorkSource::Answer::kLater: {
+        const Instant from = worker_.caller.Now();
+        const std::size_t pushes = pushes_.size();
+        WaitFor([&] { return pushes_.size() < pushes || pushes == 0; });
+        ledger_.WaitedForPush(worker_.caller.Now() - from);
+        return false;  // a refusal may have dropped the weights
+      }
+      case WorkSource::Answer::kNeedsData: {
+        const Instant from = worker_.caller.Now();
+        if (parked_) {
+          // It may re-enter at another clock: with nothing in flight.
+          WaitFor([&] { return pushes_.empty(); });
+          mailbox_->RunUntil([&] { return Broken() || Ending(); }, kParkedPause);
+        }
+        AskForData();
+        // While there is no data the coordinator holds the request. Records in hand are not held back by that: the
+        // epoch may be waiting for them.
+        const bool some = source_.HasSome();
+        WaitFor([&] { return !acquiring_; }, some ? kShortBatchAfter : absl::InfiniteDuration());
+        if (some && acquiring_) no_more_data_ = true;
+        ledger_.WaitedForData(worker_.caller.Now() - from);
+        break;
+      }
+    }
+  }
+  return work_.has_value();
+}
+
+void TrainingSession::AskForData() {
+  if (acquiring_) return;
+  acquiring_ = true;
+  const std::uint64_t wanted = std::max<std::uint64_t>(source_.missing(), 1);
+  coordinator_->AcquireData(wanted, ++data_requests_,
+                            [this, mailbox = mailbox_](absl::Status status, v1::AcquireDataReply reply) {
+                              mailbox->Post([this, status, reply = std::move(reply)] { OnData(status, reply); });
+                            });
+}
+
+void TrainingSession::OnData(absl::Status status, const v1::AcquireDataReply& reply) {
+  acquiring_ = false;
+  if (!status.ok()) return Fail(status);
+  if (reply.reentered()) pipeline_.Reenter(reply.entry_clock());
+  *settled_ = pipeline_.settled();
+  if (reply.has_range()) {
+    parked_ = no_more_data_ = false;
+    Fail(source_.Add(reply.range()));
+  } else {
+    no_more_data_ = true;  // a batch that is not full may go now
+    parked_ = reply.parked();
+  }
+}
+
+void TrainingSession::Report(bool now) {
+  if (!now && (reporting_ || worker_.caller.Now() - last_report_ < kReportEvery)) return;
+  last_report_ = worker_.caller.Now();
+  reporting_ = true;
+  v1::ReportProgressRequest request;
+  *request.mutable_progress() = ledger_.Totals(worker_.caller.retries());
+  // A report that is lost is made up for by the next: totals are sent. Only the end waits for its answer.
+  coordinator_->ReportProgress(
+      std::move(request), [this, mailbox = mailbox_](absl::Status) { mailbox->Post([this] { reporting_ = false; }); });
+  if (now) mailbox_->RunUntil([this] { return !reporting_ || Broken(); }, kLastWords);
+}
+
+// Completes what is under way where that is possible, and waits until nothing uses the engine's memory any more.
+void TrainingSession::Drain() {
+  for (auto& [id, pull] : pulls_) pull.pull->Abandon();
+  pulls_.clear();
+  const auto settled = [this] { return pushes_.empty() && commits_ == 0; };
+  const Instant start = worker_.caller.Now();
+  while (!Broken() && !mailbox_->RunUntil([&] { return settled() || Broken(); }, kReportEvery)) {
+    if (worker_.cancellation.cancelled() && worker_.caller.Now() - start >= kPreemptionGrace) break;
+  }
+  for (auto& [clock, push] : pushes_) push.push->Abandon();
+  while (!mailbox_->RunUntil([this] { return pushes_.empty(); }, kReportEvery)) {
+    if (worker_.cancellation.cancelled()) break;  // the process ends, and with it the transport
+  }
+  worker_.engine.FlushSender();
+}
+
+void TrainingSession::Leave(const std::string& reason, bool finished) {
+  if (work_) source_.Return(*std::exchange(work_, std::nullopt));
+  v1::LeaveRequest request;
+  request.set_reason(reason);
+  request.set_finished(finished);
+  for (v1::DataRange& range : source_.TakeRemaining()) *request.add_returned() = std::move(range);
+  auto left = std::make_shared<std::optional<absl::Status>>();
+  coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status) {
+    mailbox->Post([left, status] { *left = status; });
+  });
+  mailbox_->RunUntil([&] { return left->has_value(); }, kLastWords);
+  if (!left->has_value() || !(*left)->ok()) {
+    spdlog::warn("could not tell the coordinator about leaving ({}): {}", reason,
+                 left->has_value() ? (*left)->ToString() : "no answer");
+  }
+}
+
+}  // namespace leeway
