@@ -1,5 +1,6 @@
 #include "cli/run_options.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,8 @@ TEST_CASE("the command lines of a cluster") {
   options.ps_flags = {"--staleness_bound=3"};
   options.worker_flags = {"--model=cnn"};
   options.special_flags["worker-2"] = {"--batch=32"};
-  const Words ps0 = {"bin/ps",         "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port", "--shard_index=0",
-                     "--num_shards=2", "--num_workers=3",      "--staleness_bound=3"};
+  const Words ps0 = {"bin/ps",          "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port",
+                     "--shard_index=0", "--num_shards=2",       "--staleness_bound=3"};
   CHECK(PsCommand(options, 0, "") == ps0);
   const Words ps1 = PsCommand(options, 1, "127.0.0.1:99");
   CHECK(std::count(ps1.begin(), ps1.end(), "--coordinator=127.0.0.1:99") == 1);
@@ -69,6 +70,21 @@ TEST_CASE("the command lines of a cluster") {
   CHECK(WorkerCommand(options, 2, "127.0.0.1:99") == worker);
   const Words evaluator = {"bin/worker", "--coordinator=127.0.0.1:99", "--name=eval", "--role=eval", "--model=cnn"};
   CHECK(EvaluatorCommand(options, "127.0.0.1:99") == evaluator);
+}
+
+TEST_CASE("the policy is checked before anything starts, and handed to the ps") {
+  absl::FlagSaver saver;
+  const Words programs = {"--ps_binary=/bin/sh", "--worker_binary=/bin/sh"};
+  REQUIRE(SetFlags(programs, {}, nullptr).ok());
+  REQUIRE(SetFlags({"--num_workers=3", "--epochs=2", "--straggle=2:4", "--ps_flags=--lease=2s"}, {}, nullptr).ok());
+  const auto options = RunOptionsFromFlags();
+  REQUIRE(options.ok());
+  CHECK(options->num_workers == 3);
+  CHECK(std::count(options->ps_flags.begin(), options->ps_flags.end(), "--epochs=2") == 1);
+  CHECK(std::count(options->ps_flags.begin(), options->ps_flags.end(), "--lease=2s") == 1);
+  CHECK(options->special_flags.at("worker-2") == Words{"--straggle_factor=4"});
+  REQUIRE(SetFlags({"--aggregation=round", "--staleness_bound=3"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--staleness_bound=3: allowed: 0 with"));
 }
 
 TEST_CASE("what leeway run sets itself cannot be given") {
