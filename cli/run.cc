@@ -60,7 +60,7 @@ class Run {
 
   const RunOptions options_;
   const RunFacts facts_;
-  SignalWatcher signals_;
+  SignalWaiter signals_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<StatusClient> client_;
   LocalCluster cluster_;

@@ -160,6 +160,14 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.summary_json = absl::GetFlag(FLAGS_summary_json);
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
+  if (policy.staleness_bound() == 0) {
+    // Every push must be there before the next pull: nothing can be in flight.
+    const absl::CommandLineFlag* depth = absl::FindCommandLineFlag("pipeline_depth");
+    if (FlagGiven("pipeline_depth") && depth->CurrentValue() != "0") {
+      return FlagError("pipeline_depth", depth->CurrentValue(), "0 with a staleness bound of 0");
+    }
+    if (!FlagGiven("pipeline_depth")) options.worker_flags.push_back("--pipeline_depth=0");
+  }
   for (const absl::string_view word : absl::StrSplit(absl::GetFlag(FLAGS_ps_flags), ' ', absl::SkipWhitespace())) {
     const std::string name(absl::StripPrefix(word.substr(0, word.find('=')), "--"));
     if (!absl::StartsWith(word, "--") || OwnedFlags().count(name) > 0) {
@@ -222,7 +230,9 @@ std::vector<std::string> WorkerCommand(const RunOptions& options, int index, con
 }
 
 std::vector<std::string> EvaluatorCommand(const RunOptions& options, const std::string& coordinator) {
-  return WorkerLike(options, kEvaluatorName, coordinator, {"--role=eval"});
+  return WorkerLike(options, kEvaluatorName, coordinator,
+                    {"--role=eval", absl::StrCat("--best_weights=", options.directory, "/best.safetensors"),
+                     absl::StrCat("--final_weights=", options.directory, "/final.safetensors")});
 }
 
 }  // namespace leeway

@@ -55,7 +55,7 @@ class FakeCoordinator final : public RequestHandler {
                      : done() < 1   ? v1::TRAINING
                      : done() < 1.1 ? v1::EVALUATING
                                     : v1::FINISHED);
-    if (status.state() == v1::STARTING) status.set_waiting_for("worker-1");
+    if (status.state() == v1::STARTING) status.set_waiting_for("1 of 2 workers have come");
     status.set_model("fake");
     status.set_seconds(fraction * seconds_);
     status.set_num_records(1000);

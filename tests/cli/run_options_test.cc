@@ -68,7 +68,13 @@ TEST_CASE("the command lines of a cluster") {
       "bin/worker", "--coordinator=127.0.0.1:99", "--name=worker-2", "--role=train", "--rank=2", "--model=cnn",
       "--batch=32"};
   CHECK(WorkerCommand(options, 2, "127.0.0.1:99") == worker);
-  const Words evaluator = {"bin/worker", "--coordinator=127.0.0.1:99", "--name=eval", "--role=eval", "--model=cnn"};
+  const Words evaluator = {"bin/worker",
+                           "--coordinator=127.0.0.1:99",
+                           "--name=eval",
+                           "--role=eval",
+                           "--best_weights=runs/x/best.safetensors",
+                           "--final_weights=runs/x/final.safetensors",
+                           "--model=cnn"};
   CHECK(EvaluatorCommand(options, "127.0.0.1:99") == evaluator);
 }
 
@@ -83,6 +89,8 @@ TEST_CASE("the policy is checked before anything starts, and handed to the ps") 
   CHECK(std::count(options->ps_flags.begin(), options->ps_flags.end(), "--epochs=2") == 1);
   CHECK(std::count(options->ps_flags.begin(), options->ps_flags.end(), "--lease=2s") == 1);
   CHECK(options->special_flags.at("worker-2") == Words{"--straggle_factor=4"});
+  REQUIRE(SetFlags({"--aggregation=round"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags()->worker_flags.back() == "--pipeline_depth=0");
   REQUIRE(SetFlags({"--aggregation=round", "--staleness_bound=3"}, {}, nullptr).ok());
   CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--staleness_bound=3: allowed: 0 with"));
 }
