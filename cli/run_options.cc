@@ -17,6 +17,7 @@
 #include "common/flags.h"
 #include "common/status_macros.h"
 #include "server/policy_flags.h"
+#include "worker/worker_flags.h"
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
 ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
@@ -160,11 +161,12 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.summary_json = absl::GetFlag(FLAGS_summary_json);
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
+  ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
+  if (worker.data.empty()) return FlagError("data", "", absl::FindCommandLineFlag("data")->Help());
   if (policy.staleness_bound() == 0) {
     // Every push must be there before the next pull: nothing can be in flight.
-    const absl::CommandLineFlag* depth = absl::FindCommandLineFlag("pipeline_depth");
-    if (FlagGiven("pipeline_depth") && depth->CurrentValue() != "0") {
-      return FlagError("pipeline_depth", depth->CurrentValue(), "0 with a staleness bound of 0");
+    if (FlagGiven("pipeline_depth") && worker.pipeline_depth != 0) {
+      return FlagError("pipeline_depth", absl::StrCat(worker.pipeline_depth), "0 with a staleness bound of 0");
     }
     if (!FlagGiven("pipeline_depth")) options.worker_flags.push_back("--pipeline_depth=0");
   }
