@@ -79,8 +79,7 @@ std::string EpochText(const v1::GetStatusReply& status) {
 std::string StateText(const v1::GetStatusReply& status) {
   switch (status.state()) {
     case v1::STARTING:
-      return absl::StrCat("starting", status.waiting_for().empty() ? "" : ": waiting for ",
-                          Printable(status.waiting_for()));
+      return absl::StrCat("starting", status.waiting_for().empty() ? "" : ": ", Printable(status.waiting_for()));
     case v1::TRAINING:
       return absl::StrCat("training ", Printable(status.model()));
     case v1::FINISHING:

@@ -29,7 +29,7 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(250);
 constexpr absl::Duration kSilence = absl::Seconds(10);    // without an answer, before it is mentioned
 constexpr absl::Duration kNobodyLeft = absl::Seconds(5);  // without a trainer, before the run is given up
-constexpr absl::Duration kLeaveTime = absl::Seconds(10);  // for workers, once training has finished
+constexpr absl::Duration kLeaveTime = absl::Seconds(10);  // for every process, once training has finished
 constexpr absl::Duration kSameLine = absl::Seconds(10);   // before a line that says nothing new comes again
 constexpr int kClusterFailed = 2;
 
@@ -60,7 +60,7 @@ class Run {
 
   const RunOptions options_;
   const RunFacts facts_;
-  SignalWatcher signals_;
+  SignalWaiter signals_;
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<StatusClient> client_;
   LocalCluster cluster_;
@@ -129,10 +129,11 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
 }
 
 bool Run::Finished(absl::Time now) {
-  if (monitor_.ending() && cluster_.Count(ProcessRole::kPs) == 0) return true;
-  if (!monitor_.complete(now)) return false;
+  const bool ps_gone = monitor_.ending() && cluster_.Count(ProcessRole::kPs) == 0;
+  if (!ps_gone && !monitor_.complete(now)) return false;
   complete_at_ = std::min(complete_at_, now);
-  const int left = cluster_.Count(ProcessRole::kTrainer) + cluster_.Count(ProcessRole::kEvaluator);
+  const int left = cluster_.Count(ProcessRole::kPs) + cluster_.Count(ProcessRole::kTrainer) +
+                   cluster_.Count(ProcessRole::kEvaluator);
   return left == 0 || now - complete_at_ >= kLeaveTime;
 }
 

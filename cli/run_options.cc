@@ -2,7 +2,7 @@
 
 #include <unistd.h>
 
-#include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <set>
 #include <system_error>
@@ -13,11 +13,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/flags.h"
 #include "common/status_macros.h"
+#include "server/policy_flags.h"
+#include "worker/worker_flags.h"
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
-ABSL_FLAG(int, num_workers, 1, "leeway run: workers, 1 to 256");
 ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
 ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
 ABSL_FLAG(std::string, out, "",
@@ -30,6 +32,8 @@ ABSL_FLAG(leeway::NameValues, straggle, {},
           "leeway run: worker:factor,... makes the steps of these workers (0, 1, ...) take factor times as long");
 ABSL_FLAG(std::string, worker_flags, "",
           "leeway run: worker flags of single workers, as in \"1:--batch=32 --threads=2;eval:--threads=2\"");
+ABSL_FLAG(std::string, ps_flags, "",
+          "leeway run: further flags of every ps, which checks them itself, as in \"--lease=2s --threads=1\"");
 ABSL_FLAG(std::string, ps_binary, "", "leeway run: the ps program; default ../server/ps beside leeway");
 ABSL_FLAG(std::string, worker_binary, "", "leeway run: the worker program; default ../worker/worker beside leeway");
 
@@ -37,7 +41,7 @@ namespace leeway {
 namespace {
 
 constexpr int kMaxPs = 64;
-constexpr int kMaxWorkers = 256;
+constexpr std::uint32_t kMaxWorkers = 256;
 constexpr char kPsFolder[] = "server/";
 constexpr char kWorkerFolder[] = "worker/";
 // The worker's own flag for what is --straggle here.
@@ -132,10 +136,11 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   if (options.num_ps < 1 || options.num_ps > kMaxPs) {
     return FlagError("num_ps", absl::StrCat(options.num_ps), absl::StrCat("1 to ", kMaxPs));
   }
-  options.num_workers = absl::GetFlag(FLAGS_num_workers);
-  if (options.num_workers < 1 || options.num_workers > kMaxWorkers) {
-    return FlagError("num_workers", absl::StrCat(options.num_workers), absl::StrCat("1 to ", kMaxWorkers));
+  ASSIGN_OR_RETURN(const v1::Policy policy, PolicyFromFlags());
+  if (policy.num_workers() > kMaxWorkers) {
+    return FlagError("num_workers", absl::StrCat(policy.num_workers()), absl::StrCat("1 to ", kMaxWorkers));
   }
+  options.num_workers = static_cast<int>(policy.num_workers());
   for (const std::string& name : OwnedFlags()) {
     const absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
     if (flag != nullptr && FlagGiven(name)) {
@@ -156,6 +161,22 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.summary_json = absl::GetFlag(FLAGS_summary_json);
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
+  ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
+  if (worker.data.empty()) return FlagError("data", "", absl::FindCommandLineFlag("data")->Help());
+  if (policy.staleness_bound() == 0) {
+    // Every push must be there before the next pull: nothing can be in flight.
+    if (FlagGiven("pipeline_depth") && worker.pipeline_depth != 0) {
+      return FlagError("pipeline_depth", absl::StrCat(worker.pipeline_depth), "0 with a staleness bound of 0");
+    }
+    if (!FlagGiven("pipeline_depth")) options.worker_flags.push_back("--pipeline_depth=0");
+  }
+  for (const absl::string_view word : absl::StrSplit(absl::GetFlag(FLAGS_ps_flags), ' ', absl::SkipWhitespace())) {
+    const std::string name(absl::StripPrefix(word.substr(0, word.find('=')), "--"));
+    if (!absl::StartsWith(word, "--") || OwnedFlags().count(name) > 0) {
+      return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
+    }
+    options.ps_flags.emplace_back(word);
+  }
   for (const char* name : {"log_level", "log_format"}) {
     if (!FlagGiven(name)) continue;
     const std::string word = absl::StrCat("--", name, "=", absl::FindCommandLineFlag(name)->CurrentValue());
@@ -181,12 +202,9 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
 }
 
 std::vector<std::string> PsCommand(const RunOptions& options, int index, const std::string& coordinator) {
-  std::vector<std::string> command = {options.ps_binary,
-                                      "--listen=127.0.0.1:0",
-                                      absl::StrCat("--port_file=", PortFile(options, index)),
-                                      absl::StrCat("--shard_index=", index),
-                                      absl::StrCat("--num_shards=", options.num_ps),
-                                      absl::StrCat("--num_workers=", options.num_workers)};
+  std::vector<std::string> command = {
+      options.ps_binary, "--listen=127.0.0.1:0", absl::StrCat("--port_file=", PortFile(options, index)),
+      absl::StrCat("--shard_index=", index), absl::StrCat("--num_shards=", options.num_ps)};
   if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
   command.insert(command.end(), options.ps_flags.begin(), options.ps_flags.end());
   return command;
@@ -214,7 +232,9 @@ std::vector<std::string> WorkerCommand(const RunOptions& options, int index, con
 }
 
 std::vector<std::string> EvaluatorCommand(const RunOptions& options, const std::string& coordinator) {
-  return WorkerLike(options, kEvaluatorName, coordinator, {"--role=eval"});
+  return WorkerLike(options, kEvaluatorName, coordinator,
+                    {"--role=eval", absl::StrCat("--best_weights=", options.directory, "/best.safetensors"),
+                     absl::StrCat("--final_weights=", options.directory, "/final.safetensors")});
 }
 
 }  // namespace leeway

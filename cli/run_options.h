@@ -54,6 +54,7 @@ std::string PortFile(const RunOptions& options, int index);
 // `coordinator` ("host:port") is not used for ps-0, which is the coordinator.
 std::vector<std::string> PsCommand(const RunOptions& options, int index, const std::string& coordinator);
 std::vector<std::string> WorkerCommand(const RunOptions& options, int index, const std::string& coordinator);
+// It keeps the best and the final weights in the run's directory, unless worker flags say where else.
 std::vector<std::string> EvaluatorCommand(const RunOptions& options, const std::string& coordinator);
 
 }  // namespace leeway

@@ -28,7 +28,7 @@ void Handle(int signal) {
 
 }  // namespace
 
-SignalWatcher::SignalWatcher() {
+SignalWaiter::SignalWaiter() {
   if (pipe2(wake, O_CLOEXEC | O_NONBLOCK) != 0) return;  // without a pipe the signals keep their old meaning
   struct sigaction action = {};
   action.sa_handler = Handle;
@@ -40,7 +40,7 @@ SignalWatcher::SignalWatcher() {
   }
 }
 
-SignalWatcher::~SignalWatcher() {
+SignalWaiter::~SignalWaiter() {
   if (wake[0] < 0) return;
   for (std::size_t i = 0; i < kCount; ++i) sigaction(kSignals[i], &before[i], nullptr);
   close(wake[0]);
@@ -48,7 +48,7 @@ SignalWatcher::~SignalWatcher() {
   wake[0] = wake[1] = -1;
 }
 
-int SignalWatcher::Wait(absl::Duration timeout) {
+int SignalWaiter::Wait(absl::Duration timeout) {
   pollfd ready = {wake[0], POLLIN, 0};
   poll(&ready, 1, static_cast<int>(std::max<std::int64_t>(0, absl::ToInt64Milliseconds(timeout))));
   std::uint8_t signal = 0;

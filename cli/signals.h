@@ -1,4 +1,4 @@
-// SignalWatcher: waits for the signals that end or wake a foreground program, instead of dying from them.
+// SignalWaiter: waits for the signals that end or wake a foreground program, instead of dying from them.
 //
 // Thread safety: one watcher per process, used by one thread; the signals may arrive on any.
 #pragma once
@@ -7,14 +7,14 @@
 
 namespace leeway {
 
-class SignalWatcher {
+class SignalWaiter {
  public:
   // From here on SIGINT, SIGTERM, SIGHUP and SIGPIPE end Wait instead of the process (unless they were
   // ignored before, as nohup does), and SIGCHLD and SIGWINCH wake it.
-  SignalWatcher();
-  ~SignalWatcher();  // as it was before
-  SignalWatcher(const SignalWatcher&) = delete;
-  SignalWatcher& operator=(const SignalWatcher&) = delete;
+  SignalWaiter();
+  ~SignalWaiter();  // as it was before
+  SignalWaiter(const SignalWaiter&) = delete;
+  SignalWaiter& operator=(const SignalWaiter&) = delete;
 
   // Sleeps until a signal comes or `timeout` has passed. Returns the ending signal that came, or 0.
   int Wait(absl::Duration timeout);

@@ -1,5 +1,6 @@
 #include "cli/display.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -100,11 +101,13 @@ TEST_CASE("no line is wider than the screen, no block higher, whatever the statu
     for (int columns = -1; columns <= 130; ++columns) {
       for (const int rows : {-1, 1, 2, 10, 200}) {
         const std::vector<std::string> lines = RenderBlock(status, Training(), {columns, rows});
-        REQUIRE(lines.size() <= static_cast<std::size_t>(std::max(rows, 1)));
+        bool fits = lines.size() <= static_cast<std::size_t>(std::max(rows, 1));
         for (const std::string& line : lines) {
-          REQUIRE(line.size() <= static_cast<std::size_t>(std::max(columns, 1)));
-          for (const char c : line) REQUIRE((c >= ' ' && c <= '~'));
+          fits &= line.size() <= static_cast<std::size_t>(std::max(columns, 1));
+          for (const char c : line) fits &= c >= ' ' && c <= '~';
         }
+        INFO(seconds << " s, " << columns << " x " << rows);
+        REQUIRE(fits);
       }
     }
   }
@@ -114,8 +117,8 @@ TEST_CASE("no line is wider than the screen, no block higher, whatever the statu
 TEST_CASE("every state has its words, also before anything is known") {
   CHECK(RenderBlock({}, {}, {80, 24}) == std::vector<std::string>{"starting"});
   v1::GetStatusReply status;
-  status.set_waiting_for("2 workers");
-  CHECK(RenderLine(status, {}) == "starting: waiting for 2 workers");
+  status.set_waiting_for("1 of 2 workers have come");
+  CHECK(RenderLine(status, {}) == "starting: 1 of 2 workers have come");
   status.set_state(v1::FINISHED);
   status.set_stop_reason("5 epochs");
   CHECK(RenderLine(status, {}) == "finished: 5 epochs");

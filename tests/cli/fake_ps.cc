@@ -38,6 +38,8 @@ class FakeCoordinator final : public RequestHandler {
  public:
   FakeCoordinator(double seconds, int workers) : seconds_(seconds), workers_(workers), start_(absl::Now()) {}
 
+  // Since the run was FINISHED.
+  double seconds_over() const { return (done() - 1.1) * seconds_; }
   double done() const { return absl::ToDoubleSeconds(absl::Now() - start_) / seconds_; }
 
   void Handle(const std::string& method, Buffer, ReplyCallback done) override {
@@ -53,7 +55,7 @@ class FakeCoordinator final : public RequestHandler {
                      : done() < 1   ? v1::TRAINING
                      : done() < 1.1 ? v1::EVALUATING
                                     : v1::FINISHED);
-    if (status.state() == v1::STARTING) status.set_waiting_for("worker-1");
+    if (status.state() == v1::STARTING) status.set_waiting_for("1 of 2 workers have come");
     status.set_model("fake");
     status.set_seconds(fraction * seconds_);
     status.set_num_records(1000);
@@ -98,7 +100,7 @@ int Main(int argc, char** argv) {
   const std::string port_file = Flag(argc, argv, "port_file");
   std::ofstream(port_file + ".new") << "127.0.0.1:" << (*server)->port() << "\n";
   std::rename((port_file + ".new").c_str(), port_file.c_str());
-  while (coordinator.done() < 3) {
+  while (coordinator.seconds_over() < 2) {
     if (coordinator.done() > 0.5 && Environment("FAKE_DIE", "") == name) {
       std::fprintf(stderr, "disk on fire\n");
       _exit(3);

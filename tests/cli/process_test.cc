@@ -112,7 +112,7 @@ TEST_CASE("children do not inherit ignored or blocked signals") {
 }
 
 TEST_CASE("the watcher reports ending signals and wakes for a child's death") {
-  SignalWatcher signals;
+  SignalWaiter signals;
   CHECK(signals.Wait(absl::ZeroDuration()) == 0);
   raise(SIGINT);
   CHECK(signals.Wait(absl::ZeroDuration()) == SIGINT);

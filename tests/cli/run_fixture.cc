@@ -26,6 +26,7 @@ std::vector<std::string> RunFixture::Command(const std::vector<std::string>& fla
                                       absl::StrCat("--out=", directory_, "/out"),
                                       "--ps_binary=tests/cli/fake_ps",
                                       "--worker_binary=tests/cli/fake_worker.sh",
+                                      "--data=none",
                                       "--display_every=200ms",
                                       "--stop_grace=1s"};
   command.insert(command.end(), flags.begin(), flags.end());

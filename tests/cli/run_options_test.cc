@@ -1,5 +1,6 @@
 #include "cli/run_options.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,6 @@
 // Stand for the worker's: what counts is the folder of the file that defines them.
 ABSL_FLAG(int, own_batch, 64, "a flag of this folder");
 ABSL_FLAG(bool, own_switch, false, "a flag of this folder");
-ABSL_FLAG(std::string, name, "", "a flag that leeway run sets itself");
 
 namespace leeway {
 namespace {
@@ -40,12 +40,18 @@ TEST_CASE("flags of single workers") {
 
 TEST_CASE("flags of single workers that cannot work are refused before anything starts") {
   for (const char* wrong : {"2:--own_batch=1", "-1:--own_batch=1", "x:--own_batch=1", "--own_batch=1", "0:own_batch=1",
-                            "0:--own_batch", "0:--own_batch=x", "0:--no_such=1", "0:--num_ps=2", "0:--name=x"}) {
+                            "0:--own_batch", "0:--own_batch=x", "0:--no_such=1", "0:--num_ps=2"}) {
     INFO(wrong);
     CHECK(ParseSpecialFlags(wrong, 2, kFolder).status().code() == absl::StatusCode::kInvalidArgument);
   }
   CHECK(ParseSpecialFlags("0:--own_batch=x", 2, kFolder).status().message() ==
         "--own_batch=x: allowed: a whole number between -2147483648 and 2147483647");
+}
+
+TEST_CASE("flags of single workers are the worker's, but not those that leeway run sets itself") {
+  CHECK(ParseSpecialFlags("0:--batch=32", 1, "worker/").ok());
+  CHECK_FALSE(ParseSpecialFlags("0:--name=x", 1, "worker/").ok());
+  CHECK_FALSE(ParseSpecialFlags("0:--batch=many", 1, "worker/").ok());
 }
 
 TEST_CASE("the command lines of a cluster") {
@@ -58,8 +64,8 @@ TEST_CASE("the command lines of a cluster") {
   options.ps_flags = {"--staleness_bound=3"};
   options.worker_flags = {"--model=cnn"};
   options.special_flags["worker-2"] = {"--batch=32"};
-  const Words ps0 = {"bin/ps",         "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port", "--shard_index=0",
-                     "--num_shards=2", "--num_workers=3",      "--staleness_bound=3"};
+  const Words ps0 = {"bin/ps",          "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port",
+                     "--shard_index=0", "--num_shards=2",       "--staleness_bound=3"};
   CHECK(PsCommand(options, 0, "") == ps0);
   const Words ps1 = PsCommand(options, 1, "127.0.0.1:99");
   CHECK(std::count(ps1.begin(), ps1.end(), "--coordinator=127.0.0.1:99") == 1);
@@ -67,13 +73,43 @@ TEST_CASE("the command lines of a cluster") {
       "bin/worker", "--coordinator=127.0.0.1:99", "--name=worker-2", "--role=train", "--rank=2", "--model=cnn",
       "--batch=32"};
   CHECK(WorkerCommand(options, 2, "127.0.0.1:99") == worker);
-  const Words evaluator = {"bin/worker", "--coordinator=127.0.0.1:99", "--name=eval", "--role=eval", "--model=cnn"};
+  const Words evaluator = {"bin/worker",
+                           "--coordinator=127.0.0.1:99",
+                           "--name=eval",
+                           "--role=eval",
+                           "--best_weights=runs/x/best.safetensors",
+                           "--final_weights=runs/x/final.safetensors",
+                           "--model=cnn"};
   CHECK(EvaluatorCommand(options, "127.0.0.1:99") == evaluator);
+}
+
+TEST_CASE("the policy is checked before anything starts, and handed to the ps") {
+  absl::FlagSaver saver;
+  const Words programs = {"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=d"};
+  REQUIRE(SetFlags(programs, {}, nullptr).ok());
+  REQUIRE(SetFlags({"--num_workers=3", "--epochs=2", "--straggle=2:4", "--ps_flags=--lease=2s"}, {}, nullptr).ok());
+  const auto options = RunOptionsFromFlags();
+  REQUIRE(options.ok());
+  CHECK(options->num_workers == 3);
+  CHECK(std::count(options->ps_flags.begin(), options->ps_flags.end(), "--epochs=2") == 1);
+  CHECK(std::count(options->ps_flags.begin(), options->ps_flags.end(), "--lease=2s") == 1);
+  CHECK(options->special_flags.at("worker-2") == Words{"--straggle_factor=4"});
+  REQUIRE(SetFlags({"--aggregation=round"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags()->worker_flags.back() == "--pipeline_depth=0");
+  REQUIRE(SetFlags({"--aggregation=round", "--staleness_bound=3"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--staleness_bound=3: allowed: 0 with"));
+}
+
+TEST_CASE("worker flags are checked before anything starts") {
+  absl::FlagSaver saver;
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--data=: allowed: "));
+  REQUIRE(SetFlags({"--data=d", "--batch=0"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags().status().message() == "--batch=0: allowed: 1 to 65536 samples");
 }
 
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
-  REQUIRE(SetFlags({"--name=x", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr).ok());
+  REQUIRE(SetFlags({"--name=x", "--data=d", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr).ok());
   CHECK(RunOptionsFromFlags().status().message() == "--name=x: allowed: nothing: leeway run sets this flag itself");
 }
 

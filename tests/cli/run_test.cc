@@ -26,7 +26,7 @@ TEST_CASE("a run trains, shows how it goes, leaves its results and no process") 
   INFO(output);
   CHECK(exit.ok());
   CHECK(absl::StrContains(output, ": 2 ps, 2 workers and an evaluator on "));
-  CHECK(absl::StrContains(output, "starting: waiting for worker-1\n"));
+  CHECK(absl::StrContains(output, "starting: 1 of 2 workers have come\n"));
   CHECK(absl::StrContains(output, " of 3  loss 0."));
   CHECK(absl::StrContains(output, "gap 1 (bound 3)"));
   CHECK(absl::StrContains(output, "report: "));
