@@ -18,6 +18,7 @@
 
 namespace leeway {
 
+// ReLU: max(x, 0), with NaN staying NaN.
 enum class Activation { kNone, kRelu };
 
 // Whether a gradient replaces what lies in its memory or is added to it.
@@ -73,7 +74,7 @@ class Ops {
   // `shape` is that of x; the largest batch is shape.batch. RESOURCE_EXHAUSTED, INTERNAL: see Backend.
   virtual absl::StatusOr<std::unique_ptr<Conv3x3>> NewConv3x3(const ImageShape& shape, std::int64_t out_channels) = 0;
 
-  // y = max(x, 0); y may be x.
+  // y = max(x, 0), NaN stays NaN; y may be x.
   virtual void ReluForward(Stream& stream, std::size_t count, DevicePtr<const float> x, DevicePtr<float> y) = 0;
   // dx = dy where y > 0, else 0, with y the output of the ReLU; dx may be dy.
   virtual void ReluBackward(Stream& stream, std::size_t count, DevicePtr<const float> y, DevicePtr<const float> dy,
@@ -82,7 +83,7 @@ class Ops {
   // y = activation(the largest of each 2x2 window of x), stride 2; an odd last row or column is left out (as
   // PyTorch). `shape` is that of x; y and `choice` have [batch, height / 2, width / 2, channels] elements.
   // `choice` is for the backward pass: which of the window's four (row by row) was the largest, the first of
-  // equals; 4 where the gradient is 0 because the activation cut it off.
+  // equals (a NaN counts as the largest); 4 where the gradient is 0 because the activation cut it off.
   virtual void MaxPoolForward(Stream& stream, const ImageShape& shape, DevicePtr<const float> x, DevicePtr<float> y,
                               DevicePtr<std::int32_t> choice, Activation activation) = 0;
   // dx gets dy at the chosen places and 0 elsewhere.
@@ -91,7 +92,7 @@ class Ops {
 
   // Cross-entropy of softmax(logits[batch,classes]) against labels[batch]; *sum is overwritten.
   // dlogits = scale * (softmax - one hot); it may be logits, and is not computed where it is null.
-  // A label outside [0, classes) is INVALID_ARGUMENT in the stream. A row with NaN or Inf gives a NaN loss.
+  // A label outside [0, classes) is INVALID_ARGUMENT in the stream. A row with NaN or +Inf gives a NaN loss.
   virtual void SoftmaxCrossEntropy(Stream& stream, std::int64_t batch, std::int64_t classes,
                                    DevicePtr<const float> logits, DevicePtr<const std::int32_t> labels, float scale,
                                    DevicePtr<float> dlogits, DevicePtr<LossSum> sum) = 0;

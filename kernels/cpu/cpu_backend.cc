@@ -1,5 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -14,10 +16,13 @@ namespace {
 constexpr int kMaxThreads = 1024;
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 
-// Zeroed; null when there is not that much memory.
+// Zeroed; null when there is not that much memory. More than the machine has is not even tried: Linux would promise it,
+// and kill the process when the zeros are written.
 void* AlignedZeros(std::size_t bytes) {
+  static const std::size_t machine =
+      static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  if (bytes > machine) return nullptr;
   const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  if (rounded < bytes) return nullptr;
   void* memory = std::aligned_alloc(kAlignment, rounded);
   if (memory != nullptr) std::memset(memory, 0, rounded);
   return memory;

@@ -27,9 +27,12 @@ void CpuOps::LinearForward(Stream& stream, const LinearShape& shape, DevicePtr<c
                            DevicePtr<const float> bias, DevicePtr<float> y, Activation activation) {
   Run(stream, "linear forward", [&] {
     CpuStream& cpu = Cpu(stream);
-    cpu.matmuls().Run(cpu.dnnl_stream(),
-                      {Product::kForward, shape.batch, shape.in, shape.out, activation, Write::kOverwrite}, x.address(),
-                      w.address(), bias.address(), y.address());
+    cpu.matmuls().Run(cpu.dnnl_stream(), {Product::kForward, shape.batch, shape.in, shape.out, Write::kOverwrite},
+                      x.address(), w.address(), bias.address(), y.address());
+    // Not fused into the product: oneDNN's ReLU makes 0 of NaN, which would hide weights that have diverged.
+    if (activation == Activation::kRelu) {
+      loops::ReluForward(static_cast<std::size_t>(shape.batch * shape.out), y.address(), y.address());
+    }
   });
 }
 
@@ -37,8 +40,7 @@ void CpuOps::LinearBackwardData(Stream& stream, const LinearShape& shape, Device
                                 DevicePtr<const float> w, DevicePtr<float> dx) {
   Run(stream, "linear backward data", [&] {
     CpuStream& cpu = Cpu(stream);
-    cpu.matmuls().Run(cpu.dnnl_stream(),
-                      {Product::kData, shape.batch, shape.in, shape.out, Activation::kNone, Write::kOverwrite},
+    cpu.matmuls().Run(cpu.dnnl_stream(), {Product::kData, shape.batch, shape.in, shape.out, Write::kOverwrite},
                       dy.address(), w.address(), nullptr, dx.address());
   });
 }
@@ -48,8 +50,7 @@ void CpuOps::LinearBackwardWeights(Stream& stream, const LinearShape& shape, Dev
                                    Write write) {
   Run(stream, "linear backward weights", [&] {
     CpuStream& cpu = Cpu(stream);
-    cpu.matmuls().Run(cpu.dnnl_stream(),
-                      {Product::kWeights, shape.batch, shape.in, shape.out, Activation::kNone, write}, dy.address(),
+    cpu.matmuls().Run(cpu.dnnl_stream(), {Product::kWeights, shape.batch, shape.in, shape.out, write}, dy.address(),
                       x.address(), nullptr, dw.address());
     loops::ColumnSums(shape.batch, shape.out, dy.address(), write == Write::kAdd, dbias.address());
   });

@@ -42,7 +42,6 @@ MatmulCache::Entry MatmulCache::Make(const Key& key) const {
   }
   dnnl::post_ops after;
   if (key.write == Write::kAdd) after.append_sum(1.0f);
-  if (key.activation == Activation::kRelu) after.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
   dnnl::primitive_attr attributes;
   attributes.set_post_ops(after);
 

@@ -1,6 +1,6 @@
 // MatmulCache: the three products of a linear layer, as oneDNN matmul primitives, each prepared at its first use
-// and kept. (Measured against dnnl_sgemm at batches of 64 to 256: the same speed to 1.4 times, and bias and ReLU
-// cost no further pass.)
+// and kept. (Measured against dnnl_sgemm at batches of 64 to 256: the same speed to 1.4 times, and the bias costs
+// no further pass.)
 //
 // Thread safety: none.
 // Invariants: at most kMaxEntries products are kept; when they are full of batch sizes that come once, all go.
@@ -24,8 +24,7 @@ class MatmulCache {
   struct Key {
     Product product;
     std::int64_t batch, in, out;
-    Activation activation;  // of kForward
-    Write write;            // of kWeights
+    Write write;
     auto operator<=>(const Key&) const = default;
   };
 

@@ -93,13 +93,14 @@ TEST_CASE("NaN and Inf pass through the products: nothing hides them") {
   const DeviceMemory x = device.Upload(Floats{1, nan, 1, 1, inf, 1});
   const DeviceMemory w = device.Upload(Floats(6, 1.0f)), bias = device.Upload(Floats(2, 0.0f));
   const DeviceMemory y = device.Garbage(4);
-  device.ops().LinearForward(device.stream(), shape, x.floats(), w.floats(), bias.floats(), y.floats(),
-                             Activation::kNone);
-  const Floats values = device.Download(y);
-  CHECK(std::isnan(values[0]));
-  CHECK(std::isnan(values[1]));
-  CHECK(values[2] == inf);
-  CHECK(values[3] == inf);
+  for (const Activation activation : {Activation::kNone, Activation::kRelu}) {
+    device.ops().LinearForward(device.stream(), shape, x.floats(), w.floats(), bias.floats(), y.floats(), activation);
+    const Floats values = device.Download(y);
+    CHECK(std::isnan(values[0]));
+    CHECK(std::isnan(values[1]));
+    CHECK(values[2] == inf);
+    CHECK(values[3] == inf);
+  }
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ class Sequential final : public Model {
  public:
   class Builder {
    public:
-    Builder(const std::string& model, const Shape& input) : input_(input), shape_(input) { manifest_.set_model(model); }
+    Builder(const std::string& model, const Shape& input) : shape_(input) { manifest_.set_model(model); }
     // What the next layer gets as its input.
     const Shape& shape() const { return shape_; }
     // The layer's tensors are named "`name`.weight" and so on.
@@ -32,7 +32,6 @@ class Sequential final : public Model {
     absl::StatusOr<std::unique_ptr<Model>> Build();
 
    private:
-    const Shape input_;
     Shape shape_;
     v1::Manifest manifest_;
     std::vector<std::unique_ptr<Layer>> layers_;
