@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/bench/bench.h"
 #include "cli/run.h"
 #include "common/flags.h"
 #include "common/log.h"
@@ -17,11 +18,20 @@ namespace {
 struct Verb {
   const char* name;
   const char* summary;
-  int (*run)(int argc, char** argv);  // the flags are parsed; returns the exit code
+  // `words`: what follows the verb; the flags are parsed. Returns the exit code.
+  int (*run)(const std::vector<std::string>& words, int argc, char** argv);
 };
 
+int Run(const std::vector<std::string>& words, int argc, char** argv) {
+  if (!words.empty()) {
+    ExitWithError(absl::InvalidArgumentError(absl::StrCat("leeway run takes flags only, not \"", words[0], "\"")));
+  }
+  return RunLocalCluster(argc, argv);
+}
+
 constexpr Verb kVerbs[] = {
-    {"run", "train on a cluster of local processes", RunLocalCluster},
+    {"run", "train on a cluster of local processes", Run},
+    {"bench", "measure against baselines: train", RunBench},
 };
 
 std::string Usage() {
@@ -40,15 +50,11 @@ int Main(int argc, char** argv) {
   for (const Verb& verb : kVerbs) {
     names.push_back(verb.name);
     if (arguments[0] != verb.name) continue;
-    if (arguments.size() > 1) {
-      ExitWithError(absl::InvalidArgumentError(
-          absl::StrCat("leeway ", verb.name, " takes flags only, not \"", arguments[1], "\"")));
-    }
     const absl::Status logging = InitLogging("leeway");
     if (!logging.ok()) ExitWithError(logging);
     // Never undone: the last grpc_shutdown may wait 10 s for a poller.
     grpc_init();
-    return verb.run(argc, argv);
+    return verb.run({arguments.begin() + 1, arguments.end()}, argc, argv);
   }
   const std::string guess = DidYouMean(arguments[0], names);
   ExitWithError(absl::InvalidArgumentError(

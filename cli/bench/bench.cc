@@ -38,7 +38,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const std::string& what) {
   char directory[] = "/tmp/leeway-bench-XXXXXX";
   if (mkdtemp(directory) == nullptr) return absl::UnavailableError("cannot make a directory in /tmp");
   options.binaries.directory = directory;
-  SignalWatcher signals;
+  SignalWaiter signals;
   options.wait = [&signals](absl::Duration time) { return signals.Wait(time) == 0; };
   absl::StatusOr<std::vector<BenchRow>> rows = BenchTrain(options);
   if (rows.ok()) std::filesystem::remove_all(directory);  // else the logs say why
