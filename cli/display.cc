@@ -93,6 +93,22 @@ std::string StateText(const v1::GetStatusReply& status) {
   }
 }
 
+// Of one of the shards' histograms, since `before`; "" when nothing was counted.
+std::string RecentMean(const v1::GetStatusReply& now, const v1::GetStatusReply& before,
+                       const v1::Histogram& (v1::ShardStats::*histogram)() const) {
+  double sum = 0, count = 0;
+  const auto add = [&](const v1::GetStatusReply& status, double sign) {
+    for (const v1::ShardStatus& shard : status.shards()) {
+      const v1::Histogram& values = (shard.stats().*histogram)();
+      sum += sign * values.sum();
+      for (const std::uint64_t n : values.counts()) count += sign * static_cast<double>(n);
+    }
+  };
+  add(now, 1);
+  add(before, -1);
+  return count > 0 && sum >= 0 ? absl::StrFormat("%.1f", sum / count) : "";
+}
+
 // Loss, accuracy, speed, gap, delay: what is known of them.
 std::vector<std::string> Metrics(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
   std::vector<std::string> words;
@@ -105,25 +121,22 @@ std::vector<std::string> Metrics(const v1::GetStatusReply& now, const v1::GetSta
     words.push_back(absl::StrFormat("accuracy %.2f %% (best %.2f %%)",
                                     100 * now.evaluations(now.evaluations_size() - 1).accuracy(), 100 * best));
   }
-  const double rate = now.samples_per_second();
+  const double rate =
+      (static_cast<double>(now.samples()) - static_cast<double>(before.samples())) / (now.seconds() - before.seconds());
   words.push_back(
-      absl::StrCat(FormatCount(std::isfinite(rate) && rate > 0 ? static_cast<std::uint64_t>(rate) : 0), " samples/s"));
+      absl::StrCat(FormatCount(rate > 0 && rate < 1e15 ? static_cast<std::uint64_t>(rate) : 0), " samples/s"));
 
+  // Means as the shards counted them: clocks that workers reported at different moments would show a gap that
+  // never was.
+  const std::string gap = RecentMean(now, before, &v1::ShardStats::gap);
   const std::int64_t bound = now.policy().staleness_bound();
-  words.push_back(
-      absl::StrCat("gap ", CurrentGap(now), bound < 0 ? " (no bound)" : absl::StrCat(" (bound ", bound, ")")));
-
-  double delays = 0, pushes = 0, refused = 0;
-  const auto add = [&](const v1::GetStatusReply& status, double sign) {
-    for (const v1::ShardStatus& shard : status.shards()) {
-      delays += sign * shard.stats().delay().sum();
-      refused += sign > 0 ? static_cast<double>(shard.stats().pushes_refused()) : 0;
-      for (const std::uint64_t count : shard.stats().delay().counts()) pushes += sign * static_cast<double>(count);
-    }
-  };
-  add(now, 1);
-  add(before, -1);
-  if (pushes > 0 && delays >= 0) words.push_back(absl::StrFormat("delay %.1f", delays / pushes));
+  if (!gap.empty()) {
+    words.push_back(absl::StrCat("gap ", gap, bound < 0 ? " (no bound)" : absl::StrCat(" (bound ", bound, ")")));
+  }
+  const std::string delay = RecentMean(now, before, &v1::ShardStats::delay);
+  if (!delay.empty()) words.push_back(absl::StrCat("delay ", delay));
+  double refused = 0;
+  for (const v1::ShardStatus& shard : now.shards()) refused += static_cast<double>(shard.stats().pushes_refused());
   if (refused > 0) words.push_back(absl::StrCat("refused ", FormatCount(static_cast<std::uint64_t>(refused))));
   return words;
 }
@@ -259,16 +272,6 @@ double FractionDone(const v1::GetStatusReply& status) {
   }
   if (stop.minutes() > 0) done = std::max(done, status.seconds() / (60 * stop.minutes()));
   return std::isfinite(done) ? std::clamp(done, 0.0, 1.0) : 0;
-}
-
-std::uint64_t CurrentGap(const v1::GetStatusReply& status) {
-  std::uint64_t low = UINT64_MAX, high = 0;
-  for (const v1::WorkerStatus& worker : status.workers()) {
-    if (worker.role() != v1::TRAINER || worker.state() != "live") continue;
-    low = std::min(low, worker.clock());
-    high = std::max(high, worker.clock());
-  }
-  return high > low ? high - low : 0;
 }
 
 }  // namespace leeway

@@ -4,7 +4,6 @@
 // line's size is the number of columns it takes.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -27,8 +26,5 @@ std::string RenderLine(const v1::GetStatusReply& now, const v1::GetStatusReply& 
 
 // How much of the run is done, 0 to 1, by whichever of the policy's limits is nearest; 0 without a limit.
 double FractionDone(const v1::GetStatusReply& status);
-
-// The largest clock of a live trainer minus the smallest; 0 with fewer than two.
-std::uint64_t CurrentGap(const v1::GetStatusReply& status);
 
 }  // namespace leeway

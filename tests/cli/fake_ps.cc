@@ -61,7 +61,6 @@ class FakeCoordinator final : public RequestHandler {
     status.set_num_records(1000);
     status.set_total_samples(3000);
     status.set_samples(static_cast<std::uint64_t>(3000 * fraction));
-    status.set_samples_per_second(3000 / seconds_);
     status.mutable_policy()->mutable_stop()->set_epochs(3);
     status.mutable_policy()->set_staleness_bound(3);
     for (int i = 0; i < workers_; ++i) {
@@ -72,6 +71,9 @@ class FakeCoordinator final : public RequestHandler {
       worker->set_clock(static_cast<std::uint64_t>(100 * fraction) + static_cast<std::uint64_t>(i));
       worker->mutable_progress()->mutable_seconds()->set_compute(fraction * seconds_);
     }
+    v1::Histogram* gap = status.add_shards()->mutable_stats()->mutable_gap();
+    gap->add_counts(static_cast<std::uint64_t>(100 * fraction));
+    gap->set_sum(200 * fraction);
     v1::LossPoint* point = status.add_training();
     point->set_loss(1 / (1 + fraction));
     if (status.state() == v1::FINISHED) {

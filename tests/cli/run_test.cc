@@ -28,7 +28,7 @@ TEST_CASE("a run trains, shows how it goes, leaves its results and no process") 
   CHECK(absl::StrContains(output, ": 2 ps, 2 workers and an evaluator on "));
   CHECK(absl::StrContains(output, "starting: 1 of 2 workers have come\n"));
   CHECK(absl::StrContains(output, " of 3  loss 0."));
-  CHECK(absl::StrContains(output, "gap 1 (bound 3)"));
+  CHECK(absl::StrContains(output, " (bound 3)"));
   CHECK(absl::StrContains(output, "report: "));
   CHECK_FALSE(absl::StrContains(output, "\x1b["));  // a file is no terminal
   const nlohmann::json summary = nlohmann::json::parse(run.File("summary.json"));
