@@ -111,8 +111,9 @@ bool PushWindow::Started(std::uint64_t step) const {
 void PushWindow::JumpTo(std::uint64_t clock, v1::Verdict verdict) {
   while (clock_ < clock) {
     if (open_.empty()) {
-      past_.clear();
-      past_.resize(std::min<std::uint64_t>(clock - clock_, kRemembered), verdict);
+      // A long jump costs no more than what is remembered.
+      past_.insert(past_.end(), std::min<std::uint64_t>(clock - clock_, kRemembered), verdict);
+      while (past_.size() > kRemembered) past_.pop_front();
       clock_ = clock;
       return;
     }

@@ -1,0 +1,161 @@
+#include "server/policy_flags.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
+#include "common/flags.h"
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+using Words = std::vector<std::string>;
+
+absl::StatusOr<v1::Policy> PolicyOf(const Words& words) {
+  const auto positional = SetFlags(words, {}, nullptr);
+  if (!positional.ok()) return positional.status();
+  return PolicyFromFlags();
+}
+
+// FlagGiven remembers what was ever given in this process, so this case comes first: it gives no flag.
+TEST_CASE("policy flags: the defaults are a policy") {
+  const auto policy = PolicyFromFlags();
+  REQUIRE(policy.ok());
+  CHECK(policy->number() > 0);
+  CHECK(policy->staleness_bound() == 8);
+  CHECK(policy->aggregation() == v1::EACH);
+  CHECK(policy->data_sharing() == v1::LEASED);
+  CHECK(policy->max_delay() == -1);
+  REQUIRE(policy->groups().size() == 1);
+  CHECK(policy->groups(0).group() == "bias");
+  CHECK(policy->groups(0).weight_decay_factor() == 0);
+  CHECK(policy->groups(0).rate_factor() == 1);
+}
+
+TEST_CASE("policy flags: what one flag implies for others") {
+  absl::FlagSaver saver;
+  const auto round = PolicyOf({"--aggregation=round", "--num_workers=3", "--round_quorum=2"});
+  REQUIRE(round.ok());
+  CHECK(round->staleness_bound() == 0);
+  CHECK(round->data_sharing() == v1::STATIC);
+  CHECK(round->round_quorum() == 2);
+}
+
+TEST_CASE("policy flags: clipping needs whole gradients") {
+  absl::FlagSaver saver;
+  const auto policy = PolicyOf({"--clip_norm=1.5"});
+  REQUIRE(policy.ok());
+  CHECK(policy->push_atomicity() == v1::WHOLE);
+}
+
+TEST_CASE("policy flags: values arrive where they belong") {
+  absl::FlagSaver saver;
+  const auto policy = PolicyOf({"--staleness_bound=-1",
+                                "--max_delay=16",
+                                "--delay_policy=scale",
+                                "--optimizer=adamw",
+                                "--weight_decay=0.1",
+                                "--beta1=0.8",
+                                "--schedule=cosine",
+                                "--learning_rate=0.25",
+                                "--schedule_total_samples=1000",
+                                "--warmup_samples=100",
+                                "--group_rate=bias:2,embed:0.5",
+                                "--target_metric=accuracy:0.9",
+                                "--patience=3",
+                                "--epochs=4",
+                                "--steps=5",
+                                "--minutes=6",
+                                "--seed=7",
+                                "--num_workers=8",
+                                "--lease_records=9",
+                                "--data_sharing=static"});
+  REQUIRE(policy.ok());
+  CHECK(policy->staleness_bound() == -1);
+  CHECK(policy->max_delay() == 16);
+  CHECK(policy->delay_policy() == v1::SCALE);
+  CHECK(policy->optimizer().kind() == v1::OptimizerConfig::ADAMW);
+  CHECK(policy->optimizer().weight_decay() == 0.1);
+  CHECK(policy->optimizer().beta1() == 0.8);
+  CHECK(policy->schedule().kind() == v1::ScheduleConfig::COSINE);
+  CHECK(policy->schedule().rate() == 0.25);
+  CHECK(policy->schedule().warmup_samples() == 100);
+  REQUIRE(policy->groups().size() == 2);
+  CHECK(policy->groups(0).group() == "bias");
+  CHECK(policy->groups(0).rate_factor() == 2);
+  CHECK(policy->groups(0).weight_decay_factor() == 0);
+  CHECK(policy->groups(1).group() == "embed");
+  CHECK(policy->groups(1).weight_decay_factor() == 1);
+  CHECK(policy->stop().target_metric() == "accuracy");
+  CHECK(policy->stop().target_value() == 0.9);
+  CHECK(policy->stop().patience() == 3);
+  CHECK(policy->stop().epochs() == 4);
+  CHECK(policy->stop().steps() == 5);
+  CHECK(policy->stop().minutes() == 6);
+  CHECK(policy->seed() == 7);
+  CHECK(policy->num_workers() == 8);
+  CHECK(policy->lease_records() == 9);
+  CHECK(policy->data_sharing() == v1::STATIC);
+}
+
+struct Refused {
+  Words words;
+  std::string flag_and_value;
+  std::string allowed;
+};
+
+TEST_CASE("policy flags: every contradiction is one line with the flag, its value and what is allowed") {
+  const std::vector<Refused> cases = {
+      {{"--staleness_bound=-2"}, "--staleness_bound=-2", "-1, 0 and above"},
+      {{"--aggregation=round", "--staleness_bound=3"}, "--staleness_bound=3", "0 with --aggregation=round"},
+      {{"--aggregation=round", "--staleness_bound=0", "--data_sharing=leased"}, "--data_sharing=leased", "static"},
+      {{"--aggregation=sum"}, "--aggregation=sum", "each, round"},
+      {{"--data_sharing=shared"}, "--data_sharing=shared", "static, leased"},
+      {{"--round_quorum=1"}, "--round_quorum=1", "0 without --aggregation=round"},
+      {{"--aggregation=round", "--staleness_bound=0", "--num_workers=2", "--round_quorum=3"},
+       "--round_quorum=3",
+       "0 to --num_workers=2"},
+      {{"--num_workers=0"}, "--num_workers=0", "1 to 4096"},
+      {{"--num_workers=5000"}, "--num_workers=5000", "1 to 4096"},
+      {{"--max_delay=0"}, "--max_delay=0", "1 and above"},
+      {{"--max_delay=-7"}, "--max_delay=-7", "-1, 1 and above"},
+      {{"--aggregation=round", "--staleness_bound=0", "--max_delay=4"}, "--aggregation=round", "each with --max_delay"},
+      {{"--aggregation=round", "--staleness_bound=0", "--delay_policy=scale"}, "--aggregation=round", "--delay_policy"},
+      {{"--clip_norm=-1"}, "--clip_norm=-1", "0 and above"},
+      {{"--clip_norm=nan"}, "--clip_norm=nan", "0 and above"},
+      {{"--clip_norm=inf"}, "--clip_norm=inf", "0 and above"},
+      {{"--clip_norm=1", "--push_atomicity=stream"}, "--push_atomicity=stream", "whole with --clip_norm"},
+      {{"--minutes=-1"}, "--minutes=-1", "0 and above"},
+      {{"--minutes=nan"}, "--minutes=nan", "0 and above"},
+      {{"--patience=2"}, "--patience=2", "0 without --target_metric"},
+      {{"--target_metric=f1:0.9"}, "--target_metric=f1:0.9", "accuracy[:V] or loss[:V]"},
+      {{"--target_metric=loss:-1"}, "--target_metric=loss:-1", "0 or above"},
+      {{"--target_metric=loss:x"}, "--target_metric=loss:x", "loss[:V]"},
+      {{"--target_metric=accuracy"}, "--target_metric=accuracy", "--patience"},
+      {{"--group_rate=bias:-1"}, "--group_rate=bias:-1", "0 and above"},
+      {{"--group_decay=bias:-0.5"}, "--group_decay=bias:-0.5", "0 and above"},
+      {{"--group_rate=bias"}, "--group_rate=bias", ""},
+      {{"--optimizer=sgdm"}, "--optimizer=sgdm", "momentum"},
+      {{"--optimizer=adam", "--beta1=1"}, "beta1", ""},
+      {{"--optimizer=momentum", "--momentum=1.5"}, "momentum", ""},
+      {{"--weight_decay=-1"}, "weight_decay", ""},
+      {{"--learning_rate=nan"}, "rate", ""},
+      {{"--schedule=step"}, "step_samples", ""},
+      {{"--schedule=cosine"}, "total_samples", ""},
+  };
+  for (const Refused& refused : cases) {
+    absl::FlagSaver saver;
+    const auto policy = PolicyOf(refused.words);
+    CAPTURE(refused.words, policy.status().message());
+    CHECK(absl::IsInvalidArgument(policy.status()));
+    const std::string message(policy.status().message());
+    CHECK(absl::StrContains(message, refused.flag_and_value));
+    CHECK(absl::StrContains(message, refused.allowed));
+    CHECK(message.find('\n') == std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace leeway
