@@ -1,5 +1,6 @@
 #include "worker/trainer/eval_session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/crc32c.h"
@@ -12,6 +13,8 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kLook = absl::Milliseconds(100);  // how often the schedule is asked
+// Heartbeats, three in this time, bring the count of samples and the end: evaluations follow both closely.
+constexpr absl::Duration kNews = absl::Milliseconds(1500);
 constexpr absl::Duration kLastWords = absl::Seconds(5);
 // A copy of one round is asked for two rounds ahead, so that all chunks' requests are there when it closes.
 constexpr std::uint64_t kRoundsAhead = 2;
@@ -37,7 +40,7 @@ EvalSession::~EvalSession() { coordinator_->Stop(); }
 bool EvalSession::Interrupted() const { return worker_.cancellation.cancelled() || !view_->expired().ok(); }
 
 absl::StatusOr<bool> EvalSession::Run() {
-  coordinator_->StartHeartbeat(lease_);
+  coordinator_->StartHeartbeat(std::min(lease_, kNews));
   bool final = false;
   while (!Interrupted() && !final) {
     const auto due = [&] {
