@@ -16,8 +16,8 @@ double Median(std::vector<double> values) {
 std::string BenchTable(const std::vector<BenchRow>& rows) {
   std::size_t width = 4;
   for (const BenchRow& row : rows) width = std::max(width, row.name.size());
-  std::string out = absl::StrFormat("%-*s  %14s  %-12s  %7s  %6s  %s\n", width, "name", "value", "unit", "ratio", "goal",
-                                    "of");
+  std::string out =
+      absl::StrFormat("%-*s  %14s  %-12s  %7s  %6s  %s\n", width, "name", "value", "unit", "ratio", "goal", "of");
   for (const BenchRow& row : rows) {
     const std::string ratio = row.ratio > 0 ? absl::StrFormat("%.3f", row.ratio) : "";
     const std::string goal = row.goal > 0 ? absl::StrFormat("%.2f", row.goal) : "";

@@ -21,9 +21,7 @@ namespace {
 constexpr absl::Duration kPoll = absl::Milliseconds(20);
 constexpr double kRate = 0.01;
 
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Gathers the batch and trains on it, as a worker does; returns samples per second.
 absl::StatusOr<double> PlainRate(const BenchTrainOptions& options, const Dataset& data, PlainLoop& loop) {
@@ -80,8 +78,8 @@ absl::StatusOr<double> ClusterRate(const BenchTrainOptions& options, int pair) {
     cluster.Stop(absl::Seconds(5), nullptr);
     return rate;
   }
-  return absl::DeadlineExceededError(absl::StrCat("the cluster did not train for ", seconds, " s; logs in ",
-                                                  run.directory));
+  return absl::DeadlineExceededError(
+      absl::StrCat("the cluster did not train for ", seconds, " s; logs in ", run.directory));
 }
 
 }  // namespace
