@@ -38,7 +38,14 @@ void SignalWatcher::Loop() {
     if (ready[1].revents != 0) return;
     signalfd_siginfo info;
     if (read(signals_, &info, sizeof(info)) != sizeof(info)) continue;
-    if (!first) _exit(128 + static_cast<int>(info.ssi_signo));
+    if (!first) {
+      // As if nobody had watched: this thread alone takes the signal, with its default effect.
+      sigset_t fatal;
+      sigemptyset(&fatal);
+      sigaddset(&fatal, static_cast<int>(info.ssi_signo));
+      pthread_sigmask(SIG_UNBLOCK, &fatal, nullptr);
+      raise(static_cast<int>(info.ssi_signo));
+    }
     first = false;
     on_first_();
   }

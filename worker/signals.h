@@ -13,7 +13,7 @@ namespace leeway {
 
 class SignalWatcher {
  public:
-  // The first signal calls `on_first`; the second ends the process at once, with exit code 128 + its number.
+  // The first signal calls `on_first`; the second ends the process at once, as if nobody watched.
   explicit SignalWatcher(std::function<void()> on_first);
   ~SignalWatcher();
 

@@ -1,0 +1,82 @@
+#include "worker/client/caller.h"
+
+#include <future>
+
+#include "tests/catch.h"
+#include "tests/worker/client/runtime.h"
+
+namespace leeway {
+namespace {
+
+// Answers by script: the n-th call (from 0) gets answer(n).
+class ScriptedTransport : public Transport {
+ public:
+  explicit ScriptedTransport(std::function<absl::Status(int)> answer) : answer_(std::move(answer)) {}
+  void Call(const std::string& address, const std::string&, Buffer request, absl::Duration,
+            ReplyCallback done) override {
+    last_address = address;
+    done(answer_(calls++), std::move(request));
+  }
+  std::atomic<int> calls = 0;
+  std::string last_address;
+
+ private:
+  std::function<absl::Status(int)> answer_;
+};
+
+absl::Status CallAndWait(Caller& caller, Target target, std::string* reply = nullptr) {
+  std::promise<absl::Status> answered;
+  caller.CallBytes(target, "Service/Method", Buffer::FromString("hello"), [&](absl::Status status, Buffer bytes) {
+    if (reply != nullptr) *reply = bytes.ToString();
+    answered.set_value(std::move(status));
+  });
+  return answered.get_future().get();
+}
+
+TEST_CASE("A call is tried again until it succeeds; the request is the same each time") {
+  ScriptedTransport transport([](int n) -> absl::Status {
+    if (n == 0) return absl::UnavailableError("gone");
+    if (n == 1) return absl::DeadlineExceededError("slow");
+    if (n == 2) return WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Milliseconds(5));
+    return absl::OkStatus();
+  });
+  Runtime runtime(transport);
+  runtime.caller.SetShardAddresses({"a:1", "b:2"});
+  std::string reply;
+  CHECK(CallAndWait(runtime.caller, 1, &reply).ok());
+  CHECK(reply == "hello");
+  CHECK(transport.calls == 4);
+  CHECK(runtime.caller.retries() == 3);
+  CHECK(transport.last_address == "b:2");
+}
+
+TEST_CASE("What another attempt cannot change is handed on at once") {
+  for (const absl::Status& error : {absl::FailedPreconditionError("f"), absl::InvalidArgumentError("i"),
+                                    absl::AbortedError("a"), absl::InternalError("x")}) {
+    ScriptedTransport transport([&](int) { return error; });
+    Runtime runtime(transport);
+    CHECK(CallAndWait(runtime.caller, kCoordinator) == error);
+    CHECK(transport.calls == 1);
+  }
+}
+
+TEST_CASE("After the limit it gives up, and says on whom, where and why") {
+  ScriptedTransport transport([](int) { return absl::UnavailableError("connection refused"); });
+  Runtime runtime(transport, absl::Milliseconds(150));
+  const absl::Status status = CallAndWait(runtime.caller, kCoordinator);
+  CHECK(absl::IsUnavailable(status));
+  const std::string message(status.message());
+  CHECK(message.find("the coordinator at coordinator:1") != std::string::npos);
+  CHECK(message.find("connection refused") != std::string::npos);
+}
+
+TEST_CASE("After Stop, calls are cancelled and the transport is left alone") {
+  ScriptedTransport transport([](int) { return absl::OkStatus(); });
+  Runtime runtime(transport);
+  runtime.caller.Stop();
+  CHECK(absl::IsCancelled(CallAndWait(runtime.caller, kCoordinator)));
+  CHECK(transport.calls == 0);
+}
+
+}  // namespace
+}  // namespace leeway

@@ -1,0 +1,80 @@
+// FakeCluster: a coordinator and shards in one object behind an in-process Transport, with the behaviour of
+// docs/protocol.md reduced to what a worker can see: weights that SGD moves, clocks, leases of data, verdicts. Tests
+// read what it recorded and script what should go wrong.
+//
+// Thread safety: any thread. Replies are given in line; a held pull is answered by whatever opens its gate.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/mutex.h"
+#include "common/placement.h"
+#include "common/rpc.h"
+#include "common/transport.h"
+#include "proto/coordinator.pb.h"
+#include "proto/parameter_server.pb.h"
+
+namespace leeway {
+
+class FakeCluster : public Transport {
+ public:
+  static constexpr char kCoordinatorAddress[] = "coordinator:1";
+
+  // What the test scripts. A hook that returns an error, or fills the reply and returns true, replaces the behaviour.
+  struct Script {
+    // Called for every request, before all else; an error is the answer. Must not block.
+    std::function<absl::Status(const std::string& address, const std::string& method)> fail;
+    // The verdict of a chunk; VERDICT_NONE: as it comes (APPLIED).
+    std::function<v1::Verdict(const v1::PushRequest&)> verdict;
+    std::function<absl::StatusOr<v1::Ticket>(const v1::OpenPushRequest&)> ticket;
+    std::function<bool(const v1::PullRequest&)> gate;  // false: not_yet
+  };
+
+  FakeCluster(std::uint64_t elements, std::uint32_t num_shards, v1::Policy policy, std::uint64_t num_records);
+
+  void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
+            ReplyCallback done) override;
+
+  Mutex mu;
+  Script script LEEWAY_GUARDED_BY(mu);
+  v1::JoinReply join LEEWAY_GUARDED_BY(mu);
+  v1::RunState state LEEWAY_GUARDED_BY(mu) = v1::TRAINING;
+  std::vector<float> weights LEEWAY_GUARDED_BY(mu);
+  float rate LEEWAY_GUARDED_BY(mu) = 0.1f;
+  std::deque<v1::DataRange> ranges LEEWAY_GUARDED_BY(mu);  // to hand out; FINISHING when all are committed
+  std::uint64_t version LEEWAY_GUARDED_BY(mu) = 0;
+  std::set<std::uint64_t> expired LEEWAY_GUARDED_BY(mu);  // incarnations that are no members any more
+
+  // What came.
+  std::map<std::string, int> calls LEEWAY_GUARDED_BY(mu);  // by method
+  std::vector<v1::JoinRequest> joins LEEWAY_GUARDED_BY(mu);
+  std::vector<v1::PullRequest> pulls LEEWAY_GUARDED_BY(mu);
+  std::vector<v1::PushRequest> pushes LEEWAY_GUARDED_BY(mu);  // in the order of arrival, without payloads
+  std::vector<v1::CommitDataRequest> commits LEEWAY_GUARDED_BY(mu);
+  std::vector<v1::ReportProgressRequest> reports LEEWAY_GUARDED_BY(mu);
+  std::vector<v1::LeaveRequest> leaves LEEWAY_GUARDED_BY(mu);
+  std::uint64_t committed LEEWAY_GUARDED_BY(mu) = 0;  // records
+
+ private:
+  using Answer = std::pair<absl::Status, Buffer>;
+  Answer Handle(const std::string& address, const std::string& method, const Buffer& request) LEEWAY_REQUIRES(mu);
+  Answer Pull(const Buffer& request) LEEWAY_REQUIRES(mu);
+  Answer Push(std::uint32_t shard, const Buffer& request) LEEWAY_REQUIRES(mu);
+  Answer Acquire(const Buffer& request) LEEWAY_REQUIRES(mu);
+  Answer Commit(const Buffer& request) LEEWAY_REQUIRES(mu);
+  absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu);
+
+  const Placement placement_;
+  const std::uint64_t num_records_;
+  std::uint64_t next_lease_ LEEWAY_GUARDED_BY(mu) = 1;
+  std::map<std::uint64_t, std::set<std::pair<std::uint32_t, std::uint32_t>>> chunks_ LEEWAY_GUARDED_BY(mu);
+};
+
+}  // namespace leeway

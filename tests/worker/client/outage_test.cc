@@ -1,0 +1,35 @@
+#include "worker/client/outage.h"
+
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+Instant At(double seconds) { return Instant{} + absl::Seconds(seconds); }
+
+TEST_CASE("An outage is worth a line after one second, and every ten after that") {
+  Outage outage;
+  const absl::Duration limit = absl::Minutes(1);
+  CHECK_FALSE(outage.Failed(At(100), limit).complain);
+  CHECK_FALSE(outage.Failed(At(100.9), limit).complain);
+  const Outage::Advice first = outage.Failed(At(101.5), limit);
+  CHECK(first.complain);
+  CHECK_FALSE(first.give_up);
+  CHECK(first.lasting == absl::Milliseconds(1500));
+  CHECK_FALSE(outage.Failed(At(111.4), limit).complain);
+  CHECK(outage.Failed(At(111.6), limit).complain);
+}
+
+TEST_CASE("An outage that lasts to the limit is given up; an answer starts anew") {
+  Outage outage;
+  CHECK_FALSE(outage.Failed(At(0), absl::Seconds(5)).give_up);
+  CHECK_FALSE(outage.Failed(At(4.9), absl::Seconds(5)).give_up);
+  CHECK(outage.Failed(At(5), absl::Seconds(5)).give_up);
+  CHECK(outage.Answered());
+  CHECK_FALSE(outage.Answered());
+  CHECK_FALSE(outage.Failed(At(100), absl::Seconds(5)).give_up);
+  CHECK_FALSE(outage.Answered());  // nobody heard of it
+}
+
+}  // namespace
+}  // namespace leeway

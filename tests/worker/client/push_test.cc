@@ -1,0 +1,177 @@
+#include "worker/client/push.h"
+
+#include <cmath>
+#include <future>
+#include <limits>
+
+#include "tests/catch.h"
+#include "tests/worker/client/runtime.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::uint64_t kElements = 2 * Placement::kChunkElements + 777;
+
+struct Cluster {
+  explicit Cluster(std::uint32_t shards, std::uint64_t elements = kElements)
+      : fake(elements, shards, v1::Policy(), 0),
+        placement(Placement::Make(elements, shards).value()),
+        view(std::make_shared<ClusterView>(Join(), 42, [] {})),
+        gradient(elements, 1.0f) {
+    runtime.caller.SetShardAddresses({fake.join.shard_addresses().begin(), fake.join.shard_addresses().end()});
+  }
+  v1::JoinReply Join() {
+    MutexLock lock(fake.mu);
+    return fake.join;
+  }
+  std::shared_ptr<Push> New(int holds) {
+    Push::Request request;
+    request.clock = 6;
+    request.samples = 32;
+    request.reads.assign(placement.num_shards(), {11, 9});
+    return std::make_shared<Push>(runtime.caller, view, placement, request, holds, nullptr, gradient.data(),
+                                  [this](PushResult r) { result.set_value(std::move(r)); });
+  }
+  void AllReady(Push& push) {
+    ChunkTracker tracker(placement);
+    for (const ChunkId id : tracker.MarkFinal(0, placement.elements())) push.Ready(id);
+  }
+
+  FakeCluster fake;
+  Runtime runtime{fake};
+  const Placement placement;
+  std::shared_ptr<ClusterView> view;
+  std::vector<float> gradient;
+  std::promise<PushResult> result;
+};
+
+TEST_CASE("Every chunk arrives once, and the gradient is applied where it belongs") {
+  for (const std::uint32_t shards : {1u, 3u, 50u}) {
+    Cluster cluster(shards);
+    for (std::size_t i = 0; i < cluster.gradient.size(); ++i) cluster.gradient[i] = static_cast<float>(i % 1000);
+    auto push = cluster.New(0);
+    cluster.AllReady(*push);
+    const PushResult r = cluster.result.get_future().get();
+    REQUIRE(r.status.ok());
+    CHECK(r.verdict == v1::APPLIED);
+    CHECK_FALSE(r.partial);
+    MutexLock lock(cluster.fake.mu);
+    CHECK(cluster.fake.version == 1);
+    for (std::size_t i = 0; i < cluster.gradient.size(); i += 997) {
+      CHECK(cluster.fake.weights[i] == -0.1f * static_cast<float>(i % 1000));
+    }
+    CHECK(cluster.fake.pushes[0].read_version() == 11);
+    CHECK(cluster.fake.pushes[0].read_generation() == 9);
+  }
+}
+
+TEST_CASE("Chunks leave as they become ready") {
+  Cluster cluster(2);
+  auto push = cluster.New(0);
+  push->Ready({1, 0});
+  MutexLock lock(cluster.fake.mu);
+  REQUIRE(cluster.fake.pushes.size() == 1);
+  CHECK(cluster.fake.pushes[0].clock() == 6);
+}
+
+TEST_CASE("A shard without blocks gets its one empty chunk") {
+  Cluster cluster(3, 100);
+  auto push = cluster.New(0);
+  cluster.AllReady(*push);
+  REQUIRE(cluster.result.get_future().get().status.ok());
+  MutexLock lock(cluster.fake.mu);
+  REQUIRE(cluster.fake.pushes.size() == 3);
+  int empty = 0;
+  for (const v1::PushRequest& request : cluster.fake.pushes) {
+    if (request.null_verdict() == v1::APPLIED) ++empty;
+  }
+  CHECK(empty == 2);
+  CHECK(cluster.fake.version == 1);
+}
+
+TEST_CASE("Nothing leaves while holds are left, and the ticket is in every chunk") {
+  Cluster cluster(2);
+  auto push = cluster.New(2);
+  cluster.AllReady(*push);
+  push->Release();
+  {
+    MutexLock lock(cluster.fake.mu);
+    CHECK(cluster.fake.pushes.empty());
+  }
+  v1::Ticket ticket;
+  ticket.set_serial(3);
+  push->SetTicket(ticket);
+  push->Release();
+  REQUIRE(cluster.result.get_future().get().status.ok());
+  MutexLock lock(cluster.fake.mu);
+  for (const v1::PushRequest& request : cluster.fake.pushes) CHECK(request.ticket().serial() == 3);
+}
+
+TEST_CASE("A null push is one header per shard") {
+  Cluster cluster(2);
+  auto push = cluster.New(1);
+  cluster.AllReady(*push);
+  push->MakeNull(v1::REFUSED);
+  push->Ready({0, 0});  // too late
+  push->Release();
+  const PushResult r = cluster.result.get_future().get();
+  REQUIRE(r.status.ok());
+  CHECK(r.verdict == v1::REFUSED);
+  MutexLock lock(cluster.fake.mu);
+  REQUIRE(cluster.fake.pushes.size() == 2);
+  CHECK(cluster.fake.pushes[0].chunk_count() == 1);
+  CHECK(cluster.fake.pushes[0].run().num_blocks() == 0);
+  CHECK(cluster.fake.weights == std::vector<float>(kElements, 0.0f));
+}
+
+TEST_CASE("A non-finite chunk makes the push partial; the other chunks go on") {
+  Cluster cluster(2);
+  cluster.gradient[0] = std::numeric_limits<float>::quiet_NaN();
+  auto push = cluster.New(0);
+  cluster.AllReady(*push);
+  const PushResult r = cluster.result.get_future().get();
+  REQUIRE(r.status.ok());
+  CHECK(r.verdict == v1::APPLIED);
+  CHECK(r.partial);
+  CHECK(r.refusal == "non-finite value");
+}
+
+TEST_CASE("A dropped push tells where to go on") {
+  Cluster cluster(2);
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.script.verdict = [](const v1::PushRequest& r) { return r.chunk() == 0 ? v1::DROPPED : v1::HELD; };
+  }
+  auto push = cluster.New(0);
+  cluster.AllReady(*push);
+  const PushResult r = cluster.result.get_future().get();
+  CHECK(r.verdict == v1::DROPPED);
+  CHECK(r.open_round == 16);
+}
+
+TEST_CASE("An abandoned push ends when its calls have, without a verdict") {
+  Cluster cluster(2);
+  auto push = cluster.New(0);
+  push->Ready({0, 0});
+  push->Abandon();
+  push->Ready({1, 0});
+  const PushResult r = cluster.result.get_future().get();
+  CHECK(absl::IsCancelled(r.status));
+  MutexLock lock(cluster.fake.mu);
+  CHECK(cluster.fake.pushes.size() == 1);
+}
+
+TEST_CASE("An error that concerns the whole push ends it") {
+  Cluster cluster(2);
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.expired.insert(42);
+  }
+  auto push = cluster.New(0);
+  cluster.AllReady(*push);
+  CHECK(absl::IsFailedPrecondition(cluster.result.get_future().get().status));
+  CHECK_FALSE(cluster.view->expired().ok());
+}
+
+}  // namespace
+}  // namespace leeway

@@ -1,0 +1,64 @@
+#include "worker/trainer/engine.h"
+
+#include <cmath>
+#include <numeric>
+#include <set>
+#include <vector>
+
+#include "tests/catch.h"
+#include "tests/worker/trainer/small_worker.h"
+
+namespace leeway {
+namespace {
+
+std::vector<std::uint64_t> FirstRecords(std::uint64_t count) {
+  std::vector<std::uint64_t> records(count);
+  std::iota(records.begin(), records.end(), 0);
+  return records;
+}
+
+std::vector<float> GradientOf(SmallWorker& worker, const std::vector<std::uint64_t>& records, bool whole) {
+  for (std::uint64_t i = 0; i < worker.engine->elements(); ++i) {
+    worker.engine->weights(0)[i] = static_cast<float>(i % 7) / 10;
+  }
+  std::set<std::uint64_t> final;
+  int calls = 0;
+  Engine::StepRequest request;
+  request.records = records;
+  request.data = &worker.data;
+  request.whole = whole;
+  request.on_final = [&](std::uint64_t first, std::uint64_t count) {
+    ++calls;
+    for (std::uint64_t e = first; e < first + count; ++e) REQUIRE(final.insert(e).second);
+  };
+  const auto outcome = worker.engine->Step(request);
+  REQUIRE(outcome.ok());
+  CHECK(outcome->loss_sum > 0);
+  worker.engine->FlushSender();
+  CHECK(final.size() == worker.engine->elements());
+  CHECK(calls == (whole ? 1 : static_cast<int>(worker.manifest().tensors().size())));
+  const float* gradient = worker.engine->gradient(0);
+  return {gradient, gradient + worker.engine->elements()};
+}
+
+TEST_CASE("Micro-batches add up to the mean gradient of all records, whole or streamed") {
+  const std::vector<std::uint64_t> records = FirstRecords(40);
+  SmallWorker one(60, 64, 1);
+  const std::vector<float> expected = GradientOf(one, records, false);
+  CHECK(GradientOf(one, records, true) == expected);
+  SmallWorker pieces(60, 16, 1);  // 16 + 16 + 8
+  const std::vector<float> added = GradientOf(pieces, records, false);
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(added[i] == Approx(expected[i]).margin(1e-6));
+}
+
+TEST_CASE("Evaluation in batches counts every record once") {
+  SmallWorker worker(50, 16, 1);
+  const auto all = worker.engine->Evaluate(0, worker.data, 0, 50);
+  REQUIRE(all.ok());
+  // All weights are zero: every class is as likely, and the first one is chosen.
+  CHECK(all->loss_sum == Approx(50 * std::log(3.0)));
+  CHECK(all->correct == 17);
+}
+
+}  // namespace
+}  // namespace leeway

@@ -1,0 +1,116 @@
+#include "worker/trainer/evaluator.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "common/crc32c.h"
+#include "tests/catch.h"
+#include "tests/worker/client/runtime.h"
+#include "tests/worker/trainer/small_worker.h"
+#include "worker/trainer/weights_file.h"
+
+namespace leeway {
+namespace {
+
+struct Bench {
+  explicit Bench(v1::Aggregation aggregation)
+      : worker(90, 16, 1), fake(worker.manifest().elements(), 2, Policy(aggregation), 0), runtime(fake) {
+    options.identity.name = "eval";
+  }
+  static v1::Policy Policy(v1::Aggregation aggregation) {
+    v1::Policy policy;
+    policy.set_aggregation(aggregation);
+    return policy;
+  }
+  absl::Status Run() {
+    return RunEvaluator(runtime.caller, *worker.engine, worker.manifest(), worker.data, RealFileSystem(), options,
+                        cancellation);
+  }
+
+  SmallWorker worker;
+  FakeCluster fake;
+  Runtime runtime;
+  EvaluatorOptions options;
+  Cancellation cancellation;
+};
+
+TEST_CASE("At the end it evaluates the final weights, reports them with their CRC, keeps them, and leaves") {
+  char folder[] = "/tmp/evaluator_test.XXXXXX";
+  REQUIRE(mkdtemp(folder) != nullptr);
+  Bench bench(v1::EACH);
+  bench.options.best_weights = std::string(folder) + "/best";
+  bench.options.final_weights = std::string(folder) + "/final";
+  std::vector<float> weights(bench.worker.manifest().elements());
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i) / 8;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.weights = weights;
+    bench.fake.state = v1::EVALUATING;
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.joins[0].role() == v1::EVALUATOR);
+  REQUIRE(bench.fake.reports.size() == 1);
+  const v1::Evaluation& evaluation = bench.fake.reports[0].evaluation();
+  CHECK(evaluation.final());
+  CHECK(evaluation.weights_crc32c() == Crc32c(weights.data(), weights.size() * sizeof(float)));
+  CHECK(evaluation.loss() > 0);
+  REQUIRE(bench.fake.leaves.size() == 1);
+  for (const v1::PullRequest& pull : bench.fake.pulls) CHECK(pull.copy());
+  for (const std::string& path : {bench.options.best_weights, bench.options.final_weights}) {
+    const auto kept = LoadWeights(RealFileSystem(), path, bench.worker.manifest());
+    REQUIRE(kept.ok());
+    CHECK(**kept == weights);
+  }
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("While training it evaluates by the cluster's samples; the best weights are kept") {
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_num_records(100);
+    bench.fake.committed = 100;
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) {
+      // After its second evaluation, training ends.
+      if (method == "Coordinator/ReportProgress") fake.committed += 100;
+      if (fake.reports.size() == 2) fake.state = v1::EVALUATING;
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.reports.size() == 3);
+  CHECK_FALSE(bench.fake.reports[0].evaluation().final());
+  CHECK(bench.fake.reports[2].evaluation().final());
+}
+
+TEST_CASE("In rounds it waits for one round to be on every shard, and is not held by one that never comes") {
+  Bench bench(v1::ROUND);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_num_records(100);
+    bench.fake.committed = 100;
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) {
+      if (method == "ParameterServer/Pull" && fake.pulls.size() == 8) fake.state = v1::EVALUATING;
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.pulls[0].min_version() == 2);
+  REQUIRE(bench.fake.reports.size() == 1);
+  CHECK(bench.fake.reports[0].evaluation().final());
+}
+
+TEST_CASE("Preempted, it leaves") {
+  Bench bench(v1::EACH);
+  bench.runtime.caller.After(absl::Milliseconds(100), [&] { bench.cancellation.Cancel(); });
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.reports.empty());
+}
+
+}  // namespace
+}  // namespace leeway

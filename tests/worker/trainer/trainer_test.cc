@@ -1,0 +1,295 @@
+#include "worker/trainer/trainer.h"
+
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "tests/catch.h"
+#include "tests/worker/client/runtime.h"
+#include "tests/worker/trainer/small_worker.h"
+#include "worker/trainer/work_source.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::uint64_t kRecords = 300;
+
+v1::Policy Leased(std::int64_t bound) {
+  v1::Policy policy;
+  policy.set_staleness_bound(bound);
+  policy.set_max_delay(-1);
+  policy.set_data_sharing(v1::LEASED);
+  policy.set_seed(5);
+  return policy;
+}
+
+struct Bench {
+  Bench(const v1::Policy& policy, int depth, std::uint64_t epochs = 2)
+      : worker(kRecords, 16, depth + 1),
+        fake(worker.manifest().elements(), 2, policy, policy.data_sharing() == v1::LEASED ? epochs * kRecords : 0),
+        runtime(fake) {
+    options.identity.name = "w";
+    options.depth = depth;
+    options.samples_per_step = 16;
+    options.device = "cpu";
+    MutexLock lock(fake.mu);
+    for (std::uint64_t epoch = 0; epoch < epochs; ++epoch) {
+      v1::DataRange range;
+      range.set_epoch(epoch);
+      range.set_end(kRecords);
+      fake.ranges.push_back(range);
+    }
+  }
+  absl::Status Run() {
+    return RunTrainer(runtime.caller, *worker.engine, worker.manifest(), worker.data, options, cancellation);
+  }
+
+  // Every push of every clock came with all its chunks, or as null pushes; clocks have no gaps from `first` on.
+  void CheckPushes(std::uint64_t first, std::uint64_t incarnation) LEEWAY_REQUIRES(fake.mu) {
+    std::map<std::uint64_t, std::set<std::uint32_t>> shards;
+    for (const v1::PushRequest& push : fake.pushes) {
+      if (push.stamp().incarnation() == incarnation) shards[push.clock()].insert(push.has_run() ? 0u : 1u);
+    }
+    for (const auto& [clock, seen] : shards) REQUIRE(clock == first++);
+  }
+
+  SmallWorker worker;
+  FakeCluster fake;
+  Runtime runtime;
+  TrainerOptions options;
+  Cancellation cancellation;
+};
+
+TEST_CASE("A worker trains on every record of every epoch, learns, reports and leaves, at any depth") {
+  for (const int depth : {0, 1, 3}) {
+    Bench bench(Leased(4), depth);
+    REQUIRE(bench.Run().ok());
+    MutexLock lock(bench.fake.mu);
+    CHECK(bench.fake.committed == 2 * kRecords);
+    REQUIRE(bench.fake.leaves.size() == 1);
+    CHECK(bench.fake.leaves[0].returned().empty());
+    bench.CheckPushes(0, bench.fake.joins[0].incarnation());
+    REQUIRE_FALSE(bench.fake.reports.empty());
+    const v1::Progress& last = bench.fake.reports.back().progress();
+    CHECK(last.samples() == 2 * kRecords);
+    CHECK(last.pushes_applied() == last.steps());
+    CHECK(last.correct() > last.samples() * 6 / 10);
+    CHECK(last.epoch() == 1);
+    for (const v1::PullRequest& pull : bench.fake.pulls) {
+      const auto lag = static_cast<std::uint64_t>(depth);
+      REQUIRE(pull.own_clock() == (pull.clock() < lag ? 0 : pull.clock() - lag));
+    }
+    std::uint64_t samples = 0;
+    for (const v1::CommitDataRequest& commit : bench.fake.commits) samples += commit.samples();
+    CHECK(samples == 2 * kRecords);
+  }
+}
+
+TEST_CASE("Depth 0 with one worker is plain SGD: the same steps computed in a loop give the same weights") {
+  Bench bench(Leased(0), 0, 1);
+  REQUIRE(bench.Run().ok());
+  // The loop: batches as the leases cut them.
+  SmallWorker plain(kRecords, 16, 1);
+  std::vector<float> weights(plain.manifest().elements(), 0.0f);
+  WorkSource::Options shares;
+  shares.policy = Leased(0);
+  shares.num_records = kRecords;
+  shares.samples_per_step = 16;
+  WorkSource source = WorkSource::Make(shares).value();
+  v1::DataRange all;
+  all.set_end(kRecords);
+  REQUIRE(source.Add(all).ok());
+  Work work;
+  while (source.Take(0, true, &work) == WorkSource::Answer::kWork) {
+    std::copy(weights.begin(), weights.end(), plain.engine->weights(0));
+    Engine::StepRequest request;
+    request.records = work.batch.records;
+    request.data = &plain.data;
+    request.on_final = [](std::uint64_t, std::uint64_t) {};
+    REQUIRE(plain.engine->Step(request).ok());
+    plain.engine->FlushSender();
+    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] -= 0.1f * plain.engine->gradient(0)[i];
+  }
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.weights == weights);
+}
+
+TEST_CASE("Whole pushes are clipped by their global norm") {
+  v1::Policy policy = Leased(0);
+  policy.set_clip_norm(1e-3);
+  Bench bench(policy, 0, 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.rate = 1;
+  }
+  bench.options.max_steps = 1;
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  double squares = 0;
+  for (const float w : bench.fake.weights) squares += static_cast<double>(w) * w;
+  CHECK(std::sqrt(squares) == Approx(1e-3).epsilon(1e-4));
+}
+
+TEST_CASE("A gradient that is not finite is refused whole: null pushes, and its data is not committed") {
+  v1::Policy policy = Leased(0);
+  policy.set_push_atomicity(v1::WHOLE);
+  Bench bench(policy, 0, 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.weights[0] = std::numeric_limits<float>::quiet_NaN();
+  }
+  bench.options.max_steps = 2;
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.pushes.size() == 4);
+  for (const v1::PushRequest& push : bench.fake.pushes) CHECK(push.null_verdict() == v1::REFUSED);
+  CHECK(bench.fake.committed == 0);
+  REQUIRE(bench.fake.commits.size() == 2);
+  CHECK_FALSE(bench.fake.commits[0].applied());
+  CHECK(bench.fake.reports.back().progress().pushes_refused() == 2);
+}
+
+TEST_CASE("A refused ticket: null pushes, a fresh pull, the data again; in the end every record is trained on") {
+  v1::Policy policy = Leased(-1);
+  policy.set_max_delay(2);
+  Bench bench(policy, 1, 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.ticket = [](const v1::OpenPushRequest& open) -> absl::StatusOr<v1::Ticket> {
+      if (open.clock() % 3 == 1) return absl::AbortedError("delay 3 is refused");
+      v1::Ticket ticket;
+      ticket.set_serial(open.clock() + 1);
+      ticket.set_rate_scale(1);
+      return ticket;
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.committed == kRecords);
+  for (const v1::PushRequest& push : bench.fake.pushes) {
+    const bool refused = push.clock() % 3 == 1;
+    REQUIRE((push.null_verdict() == v1::REFUSED) == refused);
+    if (!refused) REQUIRE(push.ticket().serial() == push.clock() + 1);
+  }
+  bench.CheckPushes(0, bench.fake.joins[0].incarnation());
+}
+
+TEST_CASE("A dropped push of a closed round: the worker goes on at the open one") {
+  v1::Policy policy;
+  policy.set_aggregation(v1::ROUND);
+  policy.set_max_delay(-1);
+  policy.mutable_stop()->set_epochs(2);
+  Bench bench(policy, 0);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_rounds_per_epoch(20);
+    bench.fake.script.verdict = [](const v1::PushRequest& push) { return push.clock() == 3 ? v1::DROPPED : v1::HELD; };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  std::set<std::uint64_t> clocks;
+  for (const v1::PushRequest& push : bench.fake.pushes) clocks.insert(push.clock());
+  CHECK(clocks.count(3) == 1);
+  CHECK(clocks.count(4) == 0);
+  CHECK(clocks.count(13) == 1);  // the fake's open round
+  CHECK(*clocks.rbegin() == 39);
+  CHECK(bench.fake.reports.back().progress().pushes_dropped() == 1);
+  REQUIRE(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.leaves[0].finished());
+}
+
+TEST_CASE("A worker whose lease ran out joins again under a new incarnation and goes on at its entry clock") {
+  Bench bench(Leased(4), 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) {
+      // In the midst of training the cluster forgets the first incarnation.
+      if (method == "ParameterServer/Push" && fake.pushes.size() == 12 && fake.expired.empty()) {
+        fake.expired.insert(fake.joins[0].incarnation());
+        fake.join.set_entry_clock(50);
+        fake.ranges.clear();
+        v1::DataRange rest;
+        rest.set_end(kRecords);
+        fake.ranges.push_back(rest);
+        fake.committed = kRecords;
+      }
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.joins.size() == 2);
+  CHECK(bench.fake.joins[0].incarnation() != bench.fake.joins[1].incarnation());
+  bench.CheckPushes(50, bench.fake.joins[1].incarnation());
+  CHECK(bench.fake.committed >= 2 * kRecords);
+}
+
+TEST_CASE("Preemption: the step is finished or dropped, what was leased is returned, the worker leaves") {
+  Bench bench(Leased(4), 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.fail = [&bench](const std::string&, const std::string& method) {
+      if (method == "ParameterServer/Push" && bench.fake.pushes.size() == 10) bench.cancellation.Cancel();
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.leaves[0].reason() == "preempted");
+  // Whatever was handed out is committed or returned.
+  std::uint64_t returned = 0, left = 0;
+  for (const v1::DataRange& range : bench.fake.leaves[0].returned()) returned += range.end() - range.begin();
+  for (const v1::DataRange& range : bench.fake.ranges) left += range.end() - range.begin();
+  CHECK(bench.fake.committed > 0);
+  CHECK(bench.fake.committed + returned + left == 2 * kRecords);
+}
+
+TEST_CASE("Accumulation: one push of many micro-batches, weighed by all their samples") {
+  Bench bench(Leased(4), 1, 1);
+  bench.options.samples_per_step = 40;  // micro-batches of 16, 16, 8
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.committed == kRecords);
+  CHECK(bench.fake.pushes[0].samples() == 40);
+}
+
+TEST_CASE("A cluster that is lost ends the worker with UNAVAILABLE") {
+  Bench bench(Leased(4), 1);
+  bench.options.identity.give_up_after = absl::Milliseconds(300);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.fail = [&fake = bench.fake](const std::string& address, const std::string&) -> absl::Status {
+      if (address == "shard-1" && fake.pushes.size() > 10) return absl::UnavailableError("connection refused");
+      return absl::OkStatus();
+    };
+  }
+  const absl::Status status = bench.Run();
+  CHECK(absl::IsUnavailable(status));
+  CHECK(status.ToString().find("shard 1 at shard-1") != std::string::npos);
+}
+
+TEST_CASE("A worker that does not fit the cluster is told why") {
+  Bench bench(Leased(4), 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_block_elements(123);
+  }
+  const absl::Status status = bench.Run();
+  CHECK(absl::IsFailedPrecondition(status));
+  CHECK(status.ToString().find("123") != std::string::npos);
+}
+
+TEST_CASE("Initial weights are uploaded when the cluster asks for them, and missing ones are an error") {
+  Bench bench(Leased(4), 1, 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_put_weights(true);
+  }
+  CHECK(absl::IsInvalidArgument(bench.Run()));
+}
+
+}  // namespace
+}  // namespace leeway
