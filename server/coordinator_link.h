@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/executor.h"
+#include "common/hash.h"
 #include "common/mutex.h"
 #include "common/retry.h"
 #include "common/transport.h"
@@ -35,7 +36,7 @@ class CoordinatorLink {
         transport_(transport),
         clock_(clock),
         executor_(executor),
-        backoff_(reinterpret_cast<std::uintptr_t>(this)) {}
+        backoff_(HashString(options.address)) {}
 
   // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we
   // know; FAILED_PRECONDITION and the like when the coordinator refuses this shard; UNAVAILABLE when it could

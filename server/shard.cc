@@ -57,12 +57,14 @@ void Shard::InstallMember(const v1::Member& member) {
   info.proto = member;
   switch (member.state()) {
     case v1::JOINING:
-      // At the own minimum: it holds the gate until its entry clock is known on all shards.
-      if (!same || was != v1::JOINING) clocks_.Install(id, clocks_.Min(), true);
+      // At the own minimum: it holds the gate until its entry clock is known on all shards. Who comes back from
+      // parking goes on behind its own pushes: at a lower clock its steps would count as repetitions.
+      if (!same || was != v1::JOINING) clocks_.Install(id, std::max(clocks_.Min(), info.window.clock()), true);
       break;
     case v1::LIVE:
       if (!same || was != v1::LIVE) {
         info.window.JumpTo(member.entry_clock(), v1::DROPPED);
+        ForgetJumpedOver(id, info.window.clock());
         clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
       }
       break;
@@ -71,6 +73,13 @@ void Shard::InstallMember(const v1::Member& member) {
       break;
     default:
       clocks_.Remove(id);
+  }
+}
+
+void Shard::ForgetJumpedOver(WorkerId worker, std::uint64_t clock) {
+  const auto end = open_pushes_.lower_bound({worker, clock});
+  for (auto it = open_pushes_.lower_bound({worker, 0}); it != end; it = open_pushes_.erase(it)) {
+    tickets_.Settle(it->second.ticket().serial());
   }
 }
 

@@ -102,6 +102,8 @@ class Shard {
   // shard.cc: members and waiting.
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
+  // The worker's open steps below `clock` are over: they hold up no ticket.
+  void ForgetJumpedOver(WorkerId worker, std::uint64_t clock) LEEWAY_REQUIRES(mu_);
   absl::Status InstallModel(const v1::WatchReply& snapshot) LEEWAY_EXCLUDES(mu_);
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
@@ -173,7 +175,8 @@ class Shard {
   ClockTable clocks_ LEEWAY_GUARDED_BY(mu_);
   TicketWatermark tickets_ LEEWAY_GUARDED_BY(mu_);
   std::map<std::pair<WorkerId, std::uint64_t>, v1::PushRequest> open_pushes_ LEEWAY_GUARDED_BY(mu_);  // headers
-  std::map<std::tuple<WorkerId, std::uint64_t, std::uint32_t>, std::vector<ReplyCallback>> duplicates_
+  // Repetitions of a chunk that is being applied: by incarnation, clock, chunk.
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>, std::vector<ReplyCallback>> duplicates_
       LEEWAY_GUARDED_BY(mu_);
   std::uint64_t version_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;

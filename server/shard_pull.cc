@@ -78,6 +78,8 @@ bool Shard::AttemptPull(Held& held, Actions* actions) {
     }
     if (version_ < pull.min_version() && !(state_ >= v1::FINISHING)) {
       reason = absl::StrCat("shard ", options_.index, " is at version ", version_, ", asked for ", pull.min_version());
+    } else if (pull.copy() && closing_) {
+      reason = absl::StrCat("shard ", options_.index, " is applying round ", open_round_);
     } else if (observer) {
       ReplyToPull(held, actions);
       return true;

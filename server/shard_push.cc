@@ -177,15 +177,22 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   }
   if (seen->state == PushWindow::Seen::kApplying) {
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + 1);
-    duplicates_[{header.stamp().worker_id(), header.clock(), header.chunk()}].push_back(std::move(held.done));
+    duplicates_[{header.stamp().incarnation(), header.clock(), header.chunk()}].push_back(std::move(held.done));
     return;
   }
   if (seen->state == PushWindow::Seen::kDone) {
-    const bool late = seen->verdict == v1::DROPPED;  // a closed round: news, not a repetition
+    // Of a step that was jumped over this shard may not have known the ticket.
+    if (header.clock() < member.window.clock()) tickets_.Settle(header.ticket().serial());
+    // A closed round: news, not a repetition. What a window has forgotten in rounds, where nobody repeats a push that
+    // he knows to be applied, is a straggler's.
+    const bool forgotten =
+        aggregation() == v1::ROUND && header.clock() + PushWindow::kRemembered < member.window.clock();
+    const v1::Verdict verdict = forgotten ? v1::DROPPED : seen->verdict;
+    const bool late = verdict == v1::DROPPED;
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
     if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
     actions->push_back(
-        [done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] { Reply(done, reply); });
+        [done = std::move(held.done), reply = PushReplyFor(header, verdict, !late)] { Reply(done, reply); });
     return;
   }
   applying_bytes_ += bytes;
@@ -245,7 +252,8 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status s
     MutexLock lock(mu_);
     applying_bytes_ -= job.push->payload.size();
     std::vector<ReplyCallback> waiting;
-    if (const auto it = duplicates_.find({worker, header.clock(), header.chunk()}); it != duplicates_.end()) {
+    if (const auto it = duplicates_.find({header.stamp().incarnation(), header.clock(), header.chunk()});
+        it != duplicates_.end()) {
       waiting = std::move(it->second);
       duplicates_.erase(it);
     }

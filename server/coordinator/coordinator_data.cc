@@ -136,8 +136,11 @@ void Coordinator::OpenPush(const v1::OpenPushRequest& request, ReplyCallback don
   absl::StatusOr<v1::Ticket> ticket;
   {
     MutexLock lock(mu_);
-    ticket = CheckStamp(request.stamp());
-    if (ticket.status().ok()) ticket = tickets_.Open(options_.policy, request);
+    if (absl::Status status = CheckStamp(request.stamp()); !status.ok()) {
+      ticket = status;
+    } else {
+      ticket = tickets_.Open(options_.policy, request);
+    }
   }
   if (!ticket.ok()) return done(ticket.status(), {});
   ReplyWith(done, *ticket);

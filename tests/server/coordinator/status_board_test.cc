@@ -1,0 +1,117 @@
+#include "server/coordinator/status_board.h"
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+Instant At(double seconds) { return Instant{1} + absl::Seconds(seconds); }
+
+v1::Member Worker(std::uint32_t id, std::uint64_t incarnation) {
+  v1::Member member;
+  member.set_worker_id(id);
+  member.set_incarnation(incarnation);
+  return member;
+}
+
+v1::Progress Totals(std::uint64_t samples, double loss_sum) {
+  v1::Progress progress;
+  progress.set_samples(samples);
+  progress.set_steps(samples / 10);
+  progress.set_loss_sum(loss_sum);
+  return progress;
+}
+
+v1::GetStatusReply Filled(const StatusBoard& board, Instant now) {
+  v1::GetStatusReply reply;
+  board.Fill(now, &reply);
+  return reply;
+}
+
+TEST_CASE("StatusBoard: points, evaluations and events stay bounded, and the newest are there") {
+  StatusBoard board;
+  board.Start(At(0));
+  std::uint64_t samples = 0;
+  for (int i = 0; i < 20000; ++i) {
+    samples += 10;
+    board.AddProgress(At(i), Worker(0, 1), Totals(samples, static_cast<double>(samples) * 0.5), samples);
+    board.AddEvent(At(i), absl::StrCat("event ", i));
+    v1::Evaluation evaluation;
+    evaluation.set_version(static_cast<std::uint64_t>(i));
+    board.AddEvaluation(At(i), evaluation);
+  }
+  const v1::GetStatusReply reply = Filled(board, At(20000));
+  CHECK(reply.training_size() <= static_cast<int>(StatusBoard::kMostPoints));
+  CHECK(reply.training_size() >= 250);
+  CHECK(reply.evaluations_size() == static_cast<int>(StatusBoard::kMostEvaluations));
+  CHECK(reply.evaluations(reply.evaluations_size() - 1).version() == 19999);
+  CHECK(reply.events_size() == static_cast<int>(StatusBoard::kMostEvents));
+  CHECK(reply.events(99).find("event 19999") != std::string::npos);
+  double last = -1;
+  for (const v1::LossPoint& point : reply.training()) {
+    CHECK(point.seconds() > last);
+    CHECK(point.loss() == Approx(0.5));  // a mean, however often the points were thinned
+    last = point.seconds();
+  }
+  CHECK(last > 19000);
+}
+
+TEST_CASE("StatusBoard: a new incarnation adds to what its name had done before") {
+  StatusBoard board;
+  board.Start(At(0));
+  board.AddProgress(At(1), Worker(0, 1), Totals(100, 50), 100);
+  board.AddProgress(At(2), Worker(0, 1), Totals(200, 90), 200);
+  board.AddProgress(At(3), Worker(0, 2), Totals(0, 0), 200);
+  board.AddProgress(At(4), Worker(0, 2), Totals(50, 20), 250);
+  const v1::GetStatusReply reply = Filled(board, At(4));
+  REQUIRE(reply.workers_size() == 1);
+  CHECK(reply.workers(0).progress().samples() == 250);
+  CHECK(reply.workers(0).progress().loss_sum() == Approx(110));
+  CHECK(reply.workers(0).recent_loss() == Approx(20.0 / 50));
+}
+
+TEST_CASE("StatusBoard: a lost or repeated or overtaken report does no harm") {
+  StatusBoard board;
+  board.Start(At(0));
+  for (const std::uint64_t samples : {100, 300, 300, 200, 400}) {
+    board.AddProgress(At(1 + static_cast<double>(samples) / 100), Worker(3, 1),
+                      Totals(samples, static_cast<double>(samples)), samples);
+  }
+  const v1::GetStatusReply reply = Filled(board, At(5));
+  CHECK(reply.workers(0).progress().samples() == 400);
+  CHECK(reply.samples_per_second() == Approx(100));
+  double weighted = 0;
+  for (const v1::LossPoint& point : reply.training()) weighted += point.loss();
+  CHECK(weighted == Approx(static_cast<double>(reply.training_size())));
+}
+
+TEST_CASE("StatusBoard: who has been silent for 5 seconds has no recent rate") {
+  StatusBoard board;
+  board.Start(At(0));
+  board.AddProgress(At(1), Worker(0, 1), Totals(100, 1), 100);
+  board.AddProgress(At(2), Worker(0, 1), Totals(200, 1), 200);
+  CHECK(Filled(board, At(3)).samples_per_second() == Approx(100));
+  CHECK(Filled(board, At(8)).samples_per_second() == 0);
+}
+
+TEST_CASE("StatusBoard: before the start time stands still; states and clocks are kept by worker") {
+  StatusBoard board;
+  CHECK(board.Seconds(At(100)) == 0);
+  board.SetState(1, "a", v1::TRAINER, 0, "live", "");
+  board.SetClock(1, 7);
+  board.SetClock(1, 5);
+  board.SetClock(2, 9);  // unknown
+  board.SetState(1, "a", v1::TRAINER, 0, "expired", "its lease ran out");
+  const v1::GetStatusReply reply = Filled(board, At(1));
+  REQUIRE(reply.workers_size() == 1);
+  CHECK(reply.workers(0).clock() == 7);
+  CHECK(reply.workers(0).state() == "expired");
+  CHECK(reply.workers(0).reason() == "its lease ran out");
+}
+
+}  // namespace
+}  // namespace leeway

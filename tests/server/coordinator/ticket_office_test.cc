@@ -1,0 +1,144 @@
+#include "server/coordinator/ticket_office.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <tuple>
+#include <vector>
+
+#include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/support/random.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+v1::Policy PolicyWith(std::int64_t max_delay, v1::DelayPolicy delay_policy = v1::APPLY) {
+  v1::Policy policy;
+  policy.set_staleness_bound(-1);
+  policy.set_max_delay(max_delay);
+  policy.set_delay_policy(delay_policy);
+  return policy;
+}
+
+v1::OpenPushRequest Push(std::uint32_t worker, std::uint64_t clock, std::uint64_t read_serial,
+                         std::uint64_t incarnation = 1) {
+  v1::OpenPushRequest request;
+  request.mutable_stamp()->set_worker_id(worker);
+  request.mutable_stamp()->set_incarnation(incarnation);
+  request.set_clock(clock);
+  request.set_read_serial(read_serial);
+  request.set_samples(10);
+  return request;
+}
+
+TEST_CASE("TicketOffice: a refusal names the delay, the bound and both serials") {
+  const v1::Policy policy = PolicyWith(2);
+  TicketOffice office;
+  REQUIRE(office.Open(policy, Push(0, 0, 0)).ok());
+  REQUIRE(office.Open(policy, Push(1, 0, 0)).ok());
+  CHECK(Says(office.Open(policy, Push(2, 5, 0)).status(), absl::StatusCode::kAborted,
+             {"step 5", "delay 2", "max_delay 2", "serial 0", "now 2"}));
+  CHECK(Says(office.Open(policy, Push(2, 6, 3)).status(), absl::StatusCode::kInvalidArgument, {"serial 3", "2"}));
+  CHECK(office.refused() == 1);
+  CHECK(office.last_serial() == 2);
+}
+
+TEST_CASE("TicketOffice: scale divides the rate by the delay, from 2 on") {
+  const v1::Policy policy = PolicyWith(-1, v1::SCALE);
+  TicketOffice office;
+  for (std::uint64_t delay = 0; delay < 5; ++delay) {
+    const auto ticket = office.Open(policy, Push(static_cast<std::uint32_t>(delay), 0, 0));
+    REQUIRE(ticket.ok());
+    CHECK(ticket->delay() == delay);
+    CHECK(ticket->rate_scale() == 1.0 / static_cast<double>(std::max<std::uint64_t>(1, delay)));
+    CHECK(ticket->samples_before() == 10 * delay);
+  }
+}
+
+TEST_CASE("TicketOffice: which policies need tickets") {
+  CHECK_FALSE(TicketOffice::NeededBy(PolicyWith(-1)));
+  CHECK(TicketOffice::NeededBy(PolicyWith(4)));
+  CHECK(TicketOffice::NeededBy(PolicyWith(-1, v1::SCALE)));
+  v1::Policy round = PolicyWith(4);
+  round.set_aggregation(v1::ROUND);
+  CHECK_FALSE(TicketOffice::NeededBy(round));
+}
+
+TEST_CASE("TicketOffice: a worker that never commits is held up, not remembered without end") {
+  const v1::Policy policy = PolicyWith(1000);
+  TicketOffice office;
+  absl::Status status;
+  std::uint64_t clock = 0;
+  while (status.ok() && clock < 10000) status = office.Open(policy, Push(0, clock++, 0)).status();
+  CHECK(absl::IsResourceExhausted(status));
+  CHECK(clock < 1000);
+  CHECK(office.Open(policy, Push(1, 0, 0)).ok());
+}
+
+TEST_CASE("TicketOffice: no accepted delay reaches R; accepted + refused = opened; void serials are those in doubt") {
+  Random random(TestSeed());
+  for (const std::int64_t max_delay : {1, 4, 16, -1}) {
+    const v1::Policy policy = PolicyWith(max_delay, v1::SCALE);
+    TicketOffice office;
+    std::map<std::uint32_t, std::uint64_t> incarnation;
+    std::map<std::uint32_t, std::uint64_t> clock;
+    std::map<std::uint32_t, std::set<std::uint64_t>> in_doubt;  // serials of pushes without a verdict everywhere
+    std::uint64_t accepted = 0;
+    std::uint64_t refused = 0;
+    std::uint64_t opened = 0;
+    std::uint64_t samples = 0;
+    for (int step = 0; step < 5000; ++step) {
+      const auto worker = static_cast<std::uint32_t>(random.Below(6));
+      if (incarnation[worker] == 0) incarnation[worker] = 1;
+      const std::uint64_t read = office.last_serial() - std::min(office.last_serial(), random.Below(24));
+      const v1::OpenPushRequest request = Push(worker, clock[worker], read, incarnation[worker]);
+      const std::uint64_t delay = office.last_serial() - read;
+      const auto ticket = office.Open(policy, request);
+      ++opened;
+      if (ticket.ok()) {
+        ++accepted;
+        REQUIRE((max_delay < 0 || delay < static_cast<std::uint64_t>(max_delay)));
+        REQUIRE(ticket->delay() == delay);
+        REQUIRE(ticket->serial() == accepted);  // 1, 2, ... without gaps
+        REQUIRE(ticket->samples_before() == samples);
+        samples += 10;
+        in_doubt[worker].insert(ticket->serial());
+      } else {
+        ++refused;
+        REQUIRE(absl::IsAborted(ticket.status()));
+        REQUIRE(delay >= static_cast<std::uint64_t>(max_delay));
+      }
+      // Asked again, even with another serial, the answer stays.
+      v1::OpenPushRequest again = request;
+      again.set_read_serial(random.Below(office.last_serial() + 1));
+      const auto repeated = office.Open(policy, again);
+      REQUIRE(repeated.ok() == ticket.ok());
+      if (ticket.ok()) {
+        REQUIRE(repeated->SerializeAsString() == ticket->SerializeAsString());
+      } else {
+        REQUIRE(repeated.status() == ticket.status());
+      }
+      REQUIRE(office.refused() == refused);
+      REQUIRE(office.last_serial() == accepted);
+      if (random.Chance(0.05)) {
+        const std::vector<std::uint64_t> serials = office.Void(worker, incarnation[worker]);
+        REQUIRE(std::set<std::uint64_t>(serials.begin(), serials.end()) == in_doubt[worker]);
+        in_doubt[worker].clear();
+        ++incarnation[worker];
+      } else if (random.Chance(0.9)) {
+        office.Settle(worker, incarnation[worker], clock[worker]);
+        if (ticket.ok()) in_doubt[worker].erase(ticket->serial());
+      }
+      ++clock[worker];
+    }
+    CHECK(accepted + refused == opened);
+    CHECK(accepted > 0);
+    CHECK((max_delay < 0) == (refused == 0));
+  }
+}
+
+}  // namespace
+}  // namespace leeway
