@@ -160,6 +160,8 @@ TEST_CASE("no pull leads by more than the bound, no clock by more than the bound
     CHECK(result.max_gap == bound + 1);
     CHECK(result.gap.max() <= result.max_gap);
     CHECK(result.blocked_seconds > 0);
+    // Between a worker's read and its push, each of the others goes from s behind at most to s + 1 ahead at most.
+    if (options.depth == 0) CHECK(result.delay.max() <= (options.workers - 1) * (2 * bound + 1));
   }
 }
 
