@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include <google/protobuf/descriptor.h>
+
 #include "absl/strings/str_cat.h"
 
 namespace leeway {
@@ -99,6 +101,10 @@ Buffer EncodeMessage(const google::protobuf::Message& header, const Buffer& payl
 
 absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload) {
   *payload = {};
+  const auto* field = header->GetDescriptor()->FindFieldByNumber(kPayloadField);
+  if (field == nullptr || field->type() != google::protobuf::FieldDescriptor::TYPE_BYTES) {
+    return DecodeMessage(bytes, header);
+  }
   Buffer fields;  // everything but payloads, by reference
   Cursor cursor(bytes);
   std::size_t fields_begin = 0;

@@ -37,6 +37,7 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   static std::uint64_t MemoryBytes(const Placement& placement, std::uint32_t shard, int slots);
 
   std::size_t num_blocks() const { return blocks_.size(); }
+  std::uint64_t memory_bytes() const { return MemoryBytes(placement_, shard_, static_cast<int>(slots_.size())); }
   // The blocks of `run` as (local index of its first block, count). Requires: the run is this shard's.
   std::size_t LocalIndex(std::uint64_t block) const;
 

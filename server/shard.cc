@@ -1,10 +1,13 @@
 #include "server/shard.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/machine.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -107,8 +110,24 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
                      " and blocks of ", snapshot.block_elements(), " elements; this shard ",
                      absl::Hex(manifest.fingerprint()), " and ", placement.block_elements(), ": the binaries differ"));
   }
+  const std::uint64_t gradient = placement.ShardElements(options_.index) * sizeof(float);
+  const std::uint64_t round =
+      snapshot.policy().aggregation() == v1::ROUND ? gradient * snapshot.policy().num_workers() : 0;
+  if (round > options_.max_held_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("a round of ", snapshot.policy().num_workers(), " workers holds ", FormatBytes(round),
+                     " on shard ", options_.index, "; --max_held_bytes allows ", FormatBytes(options_.max_held_bytes)));
+  }
   ASSIGN_OR_RETURN(std::shared_ptr<BlockStore> store,
                    BlockStore::Make(manifest, placement, options_.index, snapshot.policy()));
+  const std::uint64_t held =
+      std::min(options_.max_held_bytes, std::max(round, 2 * gradient * snapshot.policy().num_workers()));
+  spdlog::info("shard {}: weights and optimizer slots take {}, gradients under way up to about {}; this machine has {}",
+               options_.index, FormatBytes(store->memory_bytes()), FormatBytes(held), FormatBytes(TotalMemoryBytes()));
+  if (store->memory_bytes() + held > TotalMemoryBytes()) {
+    spdlog::warn("shard {}: that is more than this machine has; more `ps`, or a smaller --max_held_bytes",
+                 options_.index);
+  }
   if (!snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
   MutexLock lock(mu_);
   fingerprint_ = manifest.fingerprint();

@@ -160,12 +160,13 @@ double Shard::RateFor(const v1::PushRequest& push) const {
 void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const std::uint64_t bytes = held.push->payload.size();
+  const std::uint64_t held_bytes = applying_bytes_ + rounds_.held_bytes();
   absl::Status status;
-  if (applying_bytes_ + rounds_.held_bytes() + bytes > options_.max_held_bytes && applying_bytes_ > 0) {
-    status = WithRetryAfter(absl::ResourceExhaustedError(absl::StrCat(
-                                "shard ", options_.index, " holds ", applying_bytes_ + rounds_.held_bytes(),
-                                " bytes of gradients; limit ", options_.max_held_bytes)),
-                            kBudgetRetry);
+  if (held_bytes > 0 && held_bytes + bytes > options_.max_held_bytes) {
+    status = WithRetryAfter(
+        absl::ResourceExhaustedError(absl::StrCat("shard ", options_.index, " holds ", held_bytes,
+                                                  " bytes of gradients; limit ", options_.max_held_bytes)),
+        kBudgetRetry);
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
   }

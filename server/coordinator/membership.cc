@@ -41,8 +41,8 @@ std::string Membership::StartWaitsFor() const {
   if (started_) return "";
   std::vector<std::string> names;
   for (const auto& [name, candidate] : waiting_room_) names.push_back(name);
-  return absl::StrCat(names.size(), " of ", config_.num_workers, " workers have come (", absl::StrJoin(names, ", "),
-                      ")");
+  return absl::StrCat(names.size(), " of ", config_.num_workers, " workers have come", names.empty() ? "" : ": ",
+                      absl::StrJoin(names, ", "));
 }
 
 absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joiner& joiner) {
@@ -153,17 +153,26 @@ void Membership::Acknowledge(std::uint32_t shard, std::uint32_t worker, std::uin
   installed_[worker][shard] = clock;
 }
 
+bool Membership::Installed() const {
+  bool any = false;
+  for (const auto& [id, member] : members_) {
+    if (member.state() != v1::JOINING) continue;
+    const auto it = installed_.find(id);
+    if (it == installed_.end() || it->second.size() < config_.num_shards) return false;
+    any = true;
+  }
+  return any;
+}
+
 bool Membership::Promote(std::optional<std::uint64_t> round_entry) {
+  if (!Installed()) return false;
   std::vector<v1::Member*> joiners;
   std::uint64_t entry = 0;
   for (auto& [id, member] : members_) {
     if (member.state() != v1::JOINING) continue;
-    const auto it = installed_.find(id);
-    if (it == installed_.end() || it->second.size() < config_.num_shards) return false;
-    for (const auto& [shard, clock] : it->second) entry = std::max(entry, clock);
+    for (const auto& [shard, clock] : installed_.at(id)) entry = std::max(entry, clock);
     joiners.push_back(&member);
   }
-  if (joiners.empty()) return false;
   for (v1::Member* member : joiners) {
     member->set_state(v1::LIVE);
     member->set_entry_clock(round_entry.value_or(entry));

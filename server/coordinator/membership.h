@@ -53,8 +53,10 @@ class Membership {
   // Shard `shard` has installed the joiner at `clock`.
   void Acknowledge(std::uint32_t shard, std::uint32_t worker, std::uint64_t incarnation, std::uint64_t clock);
 
-  // Makes the joiners live when all of them are installed everywhere. `round_entry` replaces the maximum of
-  // the acknowledged clocks in rounds. Returns true when someone became live.
+  // True when there are joiners and all of them are installed on every shard.
+  bool Installed() const;
+  // Then makes them live. `round_entry` replaces the maximum of the acknowledged clocks in rounds. Returns
+  // true when someone became live.
   bool Promote(std::optional<std::uint64_t> round_entry);
 
   // FAILED_PRECONDITION: not a member under this incarnation; names both.

@@ -30,6 +30,9 @@ class RoundCloser {
   // them, or a quorum, has given its push to all shards.
   std::optional<v1::RoundClose> TryClose(const std::set<std::uint32_t>& expected);
 
+  // Closes the open round with whatever is whole everywhere, perhaps nothing: everyone it waited for is gone.
+  v1::RoundClose ForceClose();
+
   // Ranks of `expected` whose push some shard does not have whole.
   std::vector<std::uint32_t> Missing(const std::set<std::uint32_t>& expected) const;
 
