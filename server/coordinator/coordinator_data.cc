@@ -186,15 +186,19 @@ void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallba
   Run(actions);
 }
 
+void Coordinator::AddClose(const v1::RoundClose& close) {
+  samples_ += close.samples();
+  ++steps_;
+  closes_.push_back(close);
+  changed_ = true;
+}
+
 void Coordinator::CloseRounds() {
   if (options_.policy.aggregation() != v1::ROUND || state_ != v1::TRAINING) return;
   while (rounds_.open_round() < RoundLimit()) {
     const std::optional<v1::RoundClose> close = rounds_.TryClose(ExpectedRanks());
     if (!close) return;
-    samples_ += close->samples();
-    ++steps_;
-    closes_.push_back(*close);
-    changed_ = true;
+    AddClose(*close);
     // A limit in steps or time holds exactly here, not some rounds later.
     if (ReasonToFinish()) return;
   }
