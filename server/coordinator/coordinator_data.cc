@@ -63,6 +63,8 @@ bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
     reply = data.last_reply;
     return answer();
   }
+  // Overtaken by the asker's next request: nobody listens, and a lease given now would never come back.
+  if (request.request() != 0 && request.request() < data.last_request) return answer();
   if (state_ >= v1::FINISHING) return answer();
   std::optional<v1::DataRange> range = std::exchange(data.waiting, std::nullopt);
   if (!range) range = leases_->Acquire(holder, std::min<std::uint64_t>(request.records(), data_.num_records()));
