@@ -211,19 +211,19 @@ std::string Coordinator::WaitsFor() const {
 }
 
 void Coordinator::PromoteJoiners() {
+  const bool running = options_.policy.aggregation() == v1::ROUND && state_ != v1::STARTING;
+  const bool deserted = running && ExpectedRanks().empty();
+  std::optional<std::uint64_t> round_entry;
+  if (options_.policy.aggregation() == v1::ROUND) {
+    // The open round has its contributors, living or dead: a joiner takes part from the next one on.
+    round_entry = rounds_.open_round() + (running ? 1 : 0);
+  }
   std::vector<std::string> names;
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() == v1::JOINING) names.push_back(member.name());
   }
-  if (names.empty() || !membership_.Installed()) return;
-  std::optional<std::uint64_t> round_entry;
-  if (options_.policy.aggregation() == v1::ROUND) {
-    // The open round has its contributors: a joiner takes part from the next one on. When all of them are gone,
-    // the round ends with what they left whole, so that no rank gives it two pushes.
-    if (state_ == v1::TRAINING && ExpectedRanks().empty()) TakeClose(rounds_.ForceClose());
-    round_entry = rounds_.open_round() + (ExpectedRanks().empty() ? 0 : 1);
-  }
-  membership_.Promote(round_entry);
+  if (names.empty() || !membership_.Promote(round_entry)) return;
+  if (deserted && state_ == v1::TRAINING) AddClose(rounds_.Abandon());
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() != v1::LIVE) continue;
     board_.SetState(id, member.name(), v1::TRAINER, member.rank(), "live", "");

@@ -139,7 +139,7 @@ class Coordinator {
   void OpenPush(const v1::OpenPushRequest& request, ReplyCallback done);
   void ReportRound(const v1::ReportRoundRequest& request, ReplyCallback done);
   void CloseRounds() LEEWAY_REQUIRES(mu_);
-  void TakeClose(const v1::RoundClose& close) LEEWAY_REQUIRES(mu_);
+  void AddClose(const v1::RoundClose& close) LEEWAY_REQUIRES(mu_);
   std::set<std::uint32_t> ExpectedRanks() const LEEWAY_REQUIRES(mu_);
   std::uint64_t RoundLimit() const LEEWAY_REQUIRES(mu_);
 

@@ -63,6 +63,8 @@ bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
     reply = data.last_reply;
     return answer();
   }
+  // Overtaken by the asker's next request: nobody listens, and a lease given now would never come back.
+  if (request.request() != 0 && request.request() < data.last_request) return answer();
   if (state_ >= v1::FINISHING) return answer();
   std::optional<v1::DataRange> range = std::exchange(data.waiting, std::nullopt);
   if (!range) range = leases_->Acquire(holder, std::min<std::uint64_t>(request.records(), data_.num_records()));
@@ -186,7 +188,7 @@ void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallba
   Run(actions);
 }
 
-void Coordinator::TakeClose(const v1::RoundClose& close) {
+void Coordinator::AddClose(const v1::RoundClose& close) {
   samples_ += close.samples();
   ++steps_;
   closes_.push_back(close);
@@ -198,7 +200,7 @@ void Coordinator::CloseRounds() {
   while (rounds_.open_round() < RoundLimit()) {
     const std::optional<v1::RoundClose> close = rounds_.TryClose(ExpectedRanks());
     if (!close) return;
-    TakeClose(*close);
+    AddClose(*close);
     // A limit in steps or time holds exactly here, not some rounds later.
     if (ReasonToFinish()) return;
   }

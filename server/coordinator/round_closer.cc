@@ -27,10 +27,10 @@ std::optional<v1::RoundClose> RoundCloser::TryClose(const std::set<std::uint32_t
   if (expected.empty()) return std::nullopt;
   const std::size_t needed = quorum_ == 0 ? expected.size() : std::min<std::size_t>(quorum_, expected.size());
   if (expected.size() - Missing(expected).size() < needed) return std::nullopt;
-  return ForceClose();
+  return Abandon();
 }
 
-v1::RoundClose RoundCloser::ForceClose() {
+v1::RoundClose RoundCloser::Abandon() {
   v1::RoundClose close;
   close.set_round(open_round_);
   // Whoever's push is whole everywhere counts, also one who has left since.

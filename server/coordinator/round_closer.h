@@ -30,8 +30,9 @@ class RoundCloser {
   // them, or a quorum, has given its push to all shards.
   std::optional<v1::RoundClose> TryClose(const std::set<std::uint32_t>& expected);
 
-  // Closes the open round with whatever is whole everywhere, perhaps nothing: everyone it waited for is gone.
-  v1::RoundClose ForceClose();
+  // Closes the open round with whoever's push is whole everywhere, perhaps nobody's: everyone has gone, and what they
+  // left behind in the shards must not be mixed with the pushes of those who come.
+  v1::RoundClose Abandon();
 
   // Ranks of `expected` whose push some shard does not have whole.
   std::vector<std::uint32_t> Missing(const std::set<std::uint32_t>& expected) const;
