@@ -59,8 +59,9 @@ void Push::Release() {
   SendSome();
 }
 
-void Push::MakeNull(v1::Verdict verdict) {
+void Push::MakeNull(v1::Verdict verdict, std::string refusal) {
   MutexLock lock(mu_);
+  refusal_ = std::move(refusal);
   null_verdict_ = verdict;
   ready_.clear();
   for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) ready_.push_back({shard, 0});
@@ -143,7 +144,7 @@ void Push::Count(const absl::Status& status, const v1::PushReply& reply) {
   --to_answer_;
   if (IsRefusal(status) || reply.verdict() == v1::REFUSED) {
     ++refused_;
-    if (refusal_.empty()) refusal_ = status.ok() ? "refused by the shard" : std::string(status.message());
+    if (refusal_.empty() && !status.ok()) refusal_ = std::string(status.message());
   } else if (reply.verdict() == v1::DROPPED) {
     ++dropped_;
     open_round_ = std::max<std::uint64_t>(open_round_, reply.open_round());

@@ -56,7 +56,8 @@ class Push : public std::enable_shared_from_this<Push> {
   void Release();
   // Sends no gradient but a null push with `verdict` (REFUSED, or APPLIED: nothing to apply). Before the last
   // Release().
-  void MakeNull(v1::Verdict verdict);
+  // `refusal`: why it is refused, for the result.
+  void MakeNull(v1::Verdict verdict, std::string refusal = "");
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended.
   void Abandon();
 

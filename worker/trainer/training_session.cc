@@ -201,10 +201,7 @@ void TrainingSession::DoStep() {
     request.on_final = [tracker = tracker_, push](std::uint64_t first, std::uint64_t count) {
       for (const ChunkId chunk : tracker->MarkFinal(first, count)) push->Ready(chunk);
     };
-    request.on_refused = [push, clock = step.clock](const std::string& why) {
-      spdlog::warn("step {}: {}; nothing of it is sent", clock, why);
-      push->MakeNull(v1::REFUSED);
-    };
+    request.on_refused = [push](const std::string& why) { push->MakeNull(v1::REFUSED, why); };
     const Instant start = worker_.caller.Now();
     const absl::StatusOr<Engine::StepOutcome> outcome = worker_.engine.Step(request);
     const absl::Duration lasted = worker_.caller.Now() - start;
@@ -243,7 +240,7 @@ void TrainingSession::OpenTicket(const StepPipeline::Compute& step, std::uint64_
                            if (status.ok()) {
                              push->SetTicket(ticket);
                            } else if (absl::IsAborted(status)) {
-                             push->MakeNull(v1::REFUSED);
+                             push->MakeNull(v1::REFUSED, std::string(status.message()));
                            } else {
                              mailbox->Post([this, status] { Fail(status); });
                              push->Abandon();
