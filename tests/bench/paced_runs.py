@@ -6,7 +6,7 @@
 
 Four workers on one shard; a step is made to last --pace, far longer than it computes, so that the workers do not
 fight for the cores. Prints a markdown table; about 9 minutes. Each scenario runs --repeats times, in turns with the
-others; medians are shown. The predictions know the transfer time that the first scenario measured, and draw the same
+others; medians are shown. The predictions know the time of a message that the first scenario measured, and draw the same
 random slow steps as the workers do.
 """
 
@@ -34,8 +34,9 @@ REAL = {
     "display_every": "1m",
 }
 ROUND = {"aggregation": "round", "staleness_bound": 0}
-STRAGGLER = {"straggle": "0:4"}
-SLOW = {"slow_steps": "0.05:5"}
+# A little jitter everywhere: without it equal workers march in step, and their pushes come in bursts.
+STRAGGLER = {"straggle": "0:4", "jitter": 0.02}
+SLOW = {"slow_steps": "0.05:5", "jitter": 0.02}
 JITTER = {"jitter": 0.1}
 
 
@@ -71,11 +72,11 @@ def steps_for(cluster, flags, seconds):
     return max(WORKERS, round(seconds * rate / per_step))
 
 
-def transfer_seconds(summary):
-    """Half of what a step waits beside computing and pacing."""
+def message_seconds(summary):
+    """A quarter of what a step waits for its push, the verdict, its pull and the weights."""
     workers = cluster_runs.trainers(summary)
     waited = sum(worker["seconds"].get(part, 0) for worker in workers for part in ("data", "pull", "push"))
-    return waited / sum(worker["steps"] for worker in workers) / 2
+    return waited / sum(worker["steps"] for worker in workers) / 4
 
 
 def row_of(entry, base):
@@ -99,7 +100,7 @@ def row_of(entry, base):
 
 
 def measure(cluster, scenarios, args):
-    """Adds medians and predictions to the scenarios; the transfer time comes back, in seconds."""
+    """Adds medians and predictions to the scenarios; a message's time comes back, in seconds."""
     for entry in scenarios:
         entry["flags"]["pace"] = args.pace
         entry["flags"]["steps"] = steps_for(cluster, entry["flags"], args.seconds * entry["longer"])
@@ -111,15 +112,15 @@ def measure(cluster, scenarios, args):
             entry["runs"].append(summary)
             rate = cluster_runs.pushes_per_second(summary, flags)
             print(f"{repeat + 1}/{args.repeats} {entry['group']}: {entry['name']}: {rate:.2f}/s", file=sys.stderr)
-    transfer = statistics.median(transfer_seconds(run) for run in scenarios[0]["runs"])
+    message = statistics.median(message_seconds(run) for run in scenarios[0]["runs"])
     for entry in scenarios:
         runs = entry["runs"]
         entry["rate"] = statistics.median(cluster_runs.pushes_per_second(run, entry["flags"]) for run in runs)
         entry["blocked"] = statistics.median(cluster_runs.blocked_share(run) for run in runs)
         entry["delay"] = statistics.median(run["mean_delay"] for run in runs)
         entry["gap"] = max(run["max_gap"] for run in runs)
-        entry["prediction"] = cluster.simulate({**entry["flags"], "transfer": f"{transfer:.6f}s"})
-    return transfer
+        entry["prediction"] = cluster.simulate({**entry["flags"], "message": f"{message:.6f}s"})
+    return message
 
 
 def main():
@@ -136,7 +137,7 @@ def main():
     scenarios = SCENARIOS
     if args.tiny:
         scenarios, args.seconds, args.repeats = TINY, 1, 1
-    transfer = measure(cluster_runs.Cluster(args.programs), scenarios, args)
+    message = measure(cluster_runs.Cluster(args.programs), scenarios, args)
     rows = [
         ["scenario", "pushes/s", "predicted", "difference", "ratio", "predicted", "difference"]
         + ["blocked", "predicted", "mean delay", "predicted", "largest gap"]
@@ -145,7 +146,7 @@ def main():
     for entry in scenarios:
         rows.append(row_of(entry, first.setdefault(entry["group"], entry)))
     print(cluster_runs.markdown(rows))
-    print(f"\nPace {args.pace}; a push or pull takes {1000 * transfer:.1f} ms; medians of {args.repeats}.")
+    print(f"\nPace {args.pace}; a message takes {1000 * message:.2f} ms; medians of {args.repeats}.")
 
 
 if __name__ == "__main__":

@@ -109,15 +109,15 @@ void Simulation::GoOn(std::uint32_t rank) {
 }
 
 void Simulation::Ask(std::uint32_t rank) {
-  bool asked = false;
   while (const auto order = workers_[rank].pipeline.NextPull()) {
-    Read& read = workers_[rank].reads[order->id];
-    read.order = *order;
-    read.asked = now_;
-    held_.emplace_back(rank, order->id);
-    asked = true;
+    At(now_ + options_.message_seconds, [this, rank, order = *order] {
+      Read& read = workers_[rank].reads[order.id];
+      read.order = order;
+      read.asked = now_;
+      held_.emplace_back(rank, order.id);
+      TryHeld();
+    });
   }
-  if (asked) TryHeld();
 }
 
 bool Simulation::Admitted(std::uint32_t rank, const StepPipeline::PullOrder& order) const {
@@ -141,7 +141,7 @@ void Simulation::TryHeld() {
     gap_.Add(clocks_.Gap());
     const std::uint64_t slowest = SlowestClock();
     if (read.order.clock > slowest) result_.max_lead = std::max(result_.max_lead, read.order.clock - slowest);
-    At(now_ + options_.transfer_seconds, [this, rank = rank, id = id] {
+    At(now_ + options_.message_seconds, [this, rank = rank, id = id] {
       workers_[rank].pipeline.PullArrived(id);
       GoOn(rank);
     });
@@ -156,15 +156,17 @@ void Simulation::Compute(std::uint32_t rank) {
   At(now_ + options_.step_seconds(rank, step.clock), [this, rank, step, read] {
     workers_[rank].pipeline.EndCompute();
     workers_[rank].idle_since = now_;
-    At(now_ + options_.transfer_seconds, [this, rank, step, read] {
+    At(now_ + options_.message_seconds, [this, rank, step, read] {
       if (options_.round) {
         ArriveRound(rank, step);
       } else {
         ArriveEach(rank, step, read);
       }
-      workers_[rank].pipeline.PushEnded(step.clock, v1::APPLIED, rounds_.open_round());
       TryHeld();
-      GoOn(rank);
+      At(now_ + options_.message_seconds, [this, rank, step] {
+        workers_[rank].pipeline.PushEnded(step.clock, v1::APPLIED, 0);
+        GoOn(rank);
+      });
     });
     GoOn(rank);
   });

@@ -21,9 +21,9 @@ struct SimOptions {
   std::uint64_t steps = 10000;  // the end: applied pushes, or closed rounds
   // How long step `step` of worker `rank` computes: finite, >= 0.
   std::function<double(std::uint32_t rank, std::uint64_t step)> step_seconds;
-  // A push reaches the shard this long after its step has ended; so do weights the worker after their pull was
-  // admitted. Pulls are asked for in no time.
-  double transfer_seconds = 0;
+  // Each of four messages takes this long: a push, its verdict (the update happens when the push arrives), a pull, its
+  // weights (of the moment when the pull was admitted).
+  double message_seconds = 0;
 };
 
 struct SimResult {

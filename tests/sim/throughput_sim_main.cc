@@ -23,7 +23,8 @@ ABSL_FLAG(absl::Duration, pace, absl::Milliseconds(100), "step time, above 0s");
 ABSL_FLAG(double, jitter, 0, "mean random extra time of a step, in paces");
 ABSL_FLAG(std::string, slow_steps, "", "FRACTION:FACTOR, as 0.05:5");
 ABSL_FLAG(leeway::NameValues, straggle, {}, "worker:factor,...");
-ABSL_FLAG(absl::Duration, transfer, absl::ZeroDuration(), "time that a push takes, and again a pull");
+ABSL_FLAG(absl::Duration, message, absl::ZeroDuration(),
+          "time that each of a push, its verdict, a pull and its weights takes");
 
 namespace leeway {
 namespace {
@@ -47,11 +48,11 @@ absl::Status Run() {
   if (options.steps < 1 || options.steps > 100'000'000) {
     return FlagError("steps", absl::StrCat(options.steps), "1 to 100 million");
   }
-  const absl::Duration transfer = absl::GetFlag(FLAGS_transfer);
-  if (transfer < absl::ZeroDuration() || transfer > absl::Hours(1)) {
-    return FlagError("transfer", absl::FormatDuration(transfer), "0s to 1h");
+  const absl::Duration message = absl::GetFlag(FLAGS_message);
+  if (message < absl::ZeroDuration() || message > absl::Hours(1)) {
+    return FlagError("message", absl::FormatDuration(message), "0s to 1h");
   }
-  options.transfer_seconds = absl::ToDoubleSeconds(transfer);
+  options.message_seconds = absl::ToDoubleSeconds(message);
 
   Pacer::Options pace;
   pace.pace = absl::GetFlag(FLAGS_pace);

@@ -70,9 +70,9 @@ TEST_CASE("equal workers never wait, whatever the bound") {
   }
 }
 
-TEST_CASE("depth 1 hides the transfers") {
+TEST_CASE("depth 1 hides the messages") {
   SimOptions options = Paced(4);
-  options.transfer_seconds = 0.1;
+  options.message_seconds = 0.05;
   CHECK(Bounded(options, -1).PushesPerSecond() == Approx(4 / 1.2).epsilon(0.001));
   CHECK(Rounds(options).PushesPerSecond() == Approx(4 / 1.2).epsilon(0.001));
   options.depth = 1;
@@ -140,6 +140,13 @@ TEST_CASE("the mean delay of P workers that never wait is P - 1, and P more per 
   }
 }
 
+TEST_CASE("what is applied between a push and its worker's next pull is no delay") {
+  // All push at once, and all pull when all have pushed: the first push of each burst is not late at all.
+  SimOptions options = Paced(4);
+  options.message_seconds = 0.01;
+  CHECK(Bounded(options, -1).MeanDelay() == Approx(1.5).epsilon(0.001));
+}
+
 TEST_CASE("no pull leads by more than the bound, no clock by more than the bound and one") {
   std::uint64_t random = TestSeed();
   for (int i = 0; i < 40; ++i) {
@@ -147,7 +154,7 @@ TEST_CASE("no pull leads by more than the bound, no clock by more than the bound
     SimOptions options = Paced(2 + static_cast<std::uint32_t>(random % 10));
     options.bound = std::vector<std::int64_t>{0, 1, 3, 10}[static_cast<std::size_t>(i) % 4];
     options.depth = options.bound == 0 ? 0 : i / 4 % 3;
-    options.transfer_seconds = i % 3 == 0 ? 0.3 : 0;
+    options.message_seconds = i % 3 == 0 ? 0.15 : 0;
     options.step_seconds = [random](std::uint32_t rank, std::uint64_t step) {
       return -std::log1p(-UnitUniform(HashCombine(HashCombine(random, rank), step)));
     };
