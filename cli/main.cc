@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/bench/bench.h"
 #include "cli/run.h"
+#include "common/end_process.h"
 #include "common/flags.h"
 #include "common/log.h"
 
@@ -65,4 +66,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leeway
 
-int main(int argc, char** argv) { return leeway::Main(argc, argv); }
+int main(int argc, char** argv) { leeway::EndProcess(leeway::Main(argc, argv)); }

@@ -22,6 +22,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "common/end_process.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 
@@ -210,7 +211,7 @@ void ExitWithError(const absl::Status& status) {
   // One line, whatever the value that it quotes holds.
   const std::string message = absl::StrReplaceAll(status.message(), {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, message.c_str());
-  std::exit(1);
+  EndProcess(1);
 }
 
 absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
@@ -237,11 +238,11 @@ std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& us
     if (argument == "--") break;
     if (argument == "--help" || argument == "-help" || argument == "-h") {
       std::fputs(FlagHelp(usage).c_str(), stdout);
-      std::exit(0);
+      EndProcess(0);
     }
     if (argument == "--version" || argument == "-version") {
       std::printf("%s\n", VersionLine(program_invocation_short_name).c_str());
-      std::exit(0);
+      EndProcess(0);
     }
   }
   std::vector<std::string> environment;

@@ -35,8 +35,8 @@ class GrpcTransport final : public Transport {
   ~GrpcTransport() override {
     MutexLock lock(mu_);
     stopping_ = true;
-    for (grpc::ClientContext* context : under_way_) context->TryCancel();
-    while (!under_way_.empty()) idle_.Wait(mu_);
+    for (grpc::ClientContext* context : cancellable_) context->TryCancel();
+    while (under_way_ > 0) idle_.Wait(mu_);
   }
 
   void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
@@ -49,18 +49,25 @@ class GrpcTransport final : public Transport {
       MutexLock lock(mu_);
       if (!stopping_) {
         stub = StubFor(address);
-        under_way_.insert(&call->context);
+        cancellable_.insert(&call->context);
+        ++under_way_;
       }
     }
     if (stub == nullptr) return done(absl::CancelledError("transport: shutting down"), {});
     stub->UnaryCall(&call->context, "/leeway.v1." + method, grpc::StubOptions(), &call->request, &call->reply,
-                    [this, call, address, done = std::move(done)](grpc::Status status) {
+                    [this, call, address, done = std::move(done)](grpc::Status status) mutable {
+                      {
+                        MutexLock lock(mu_);
+                        cancellable_.erase(&call->context);
+                      }
                       absl::Status result = FromGrpc(status);
                       if (!result.ok()) result = Explain(address, result);
                       done(std::move(result), FromGrpc(call->reply));
-                      // Last: the destructor may run as soon as nothing is under way.
+                      // What the call holds goes first: the destructor may run as soon as nothing is under way.
+                      done = nullptr;
+                      call = nullptr;
                       MutexLock lock(mu_);
-                      under_way_.erase(&call->context);
+                      --under_way_;
                       idle_.NotifyAll();
                     });
   }
@@ -97,7 +104,8 @@ class GrpcTransport final : public Transport {
   CondVar idle_;
   bool stopping_ LEEWAY_GUARDED_BY(mu_) = false;
   std::map<std::string, Server> servers_ LEEWAY_GUARDED_BY(mu_);
-  std::set<grpc::ClientContext*> under_way_ LEEWAY_GUARDED_BY(mu_);
+  std::set<grpc::ClientContext*> cancellable_ LEEWAY_GUARDED_BY(mu_);
+  std::size_t under_way_ LEEWAY_GUARDED_BY(mu_) = 0;  // calls whose callback has not returned
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
+#include "common/end_process.h"
 #include "common/executor.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
@@ -156,4 +157,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leeway
 
-int main(int argc, char** argv) { return leeway::Main(argc, argv); }
+int main(int argc, char** argv) { leeway::EndProcess(leeway::Main(argc, argv)); }
