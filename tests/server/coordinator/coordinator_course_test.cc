@@ -1,0 +1,314 @@
+// Coordinator through Handle(): leases of members and data, rounds, tickets, and how a run ends.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/catch.h"
+#include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+TEST_CASE("Coordinator: a silent worker is out when its lease ends, and others get its data") {
+  CoordinatorFixture f(LeasedPolicy(2));
+  f.Start(2);
+  const v1::DataRange lost = f.Acquire(1, 1, 100)->message.range();
+  CHECK(lost.end() - lost.begin() == 100);
+  for (int i = 0; i < 11; ++i) {
+    f.Advance(absl::Seconds(1));
+    CHECK(f.Heartbeat(0).ok());
+  }
+  f.SyncShards();
+  REQUIRE(f.snapshot().members_size() == 1);
+  v1::Stamp stamp;
+  stamp.set_run_id(CoordinatorFixture::kRun);
+  stamp.set_worker_id(1);
+  stamp.set_incarnation(101);
+  v1::HeartbeatRequest heartbeat;
+  *heartbeat.mutable_stamp() = stamp;
+  CHECK(Says(f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->status, Code::kFailedPrecondition,
+             {"incarnation 65 of worker 1", "none"}));
+  v1::CommitDataRequest commit;
+  *commit.mutable_stamp() = stamp;
+  *commit.add_ranges() = lost;
+  commit.set_applied(true);
+  CHECK(absl::IsFailedPrecondition(f.Call<v1::CommitDataReply>("CommitData", commit)->status));
+  CHECK(f.Status().samples() == 0);
+  CHECK(f.Status().workers(1).state() == "expired");
+  // Epoch 0 is out, so w0 gets the dead worker's range before anything of epoch 1.
+  const auto again = f.Acquire(0, 1, 100);
+  REQUIRE(again->ok());
+  CHECK(again->message.range().epoch() == 0);
+  CHECK(again->message.range().begin() == 0);
+}
+
+TEST_CASE("Coordinator: after a pause of its process nobody has expired") {
+  CoordinatorFixture f(LeasedPolicy(2));
+  f.Start(2);
+  f.clock.Advance(absl::Seconds(60));  // no tick in between: stopped, or starved
+  f.executor.RunAll();
+  f.Advance(absl::Seconds(5));
+  f.SyncShards();
+  CHECK(f.snapshot().members_size() == 2);
+  f.Advance(absl::Seconds(6));  // a whole lease without a heartbeat: now they are out
+  f.SyncShards();
+  CHECK(f.snapshot().members_size() == 0);
+}
+
+TEST_CASE("Coordinator: a data request that is repeated gets the same range, an overtaken one none") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  const auto first = f.Acquire(0, 1, 10);
+  const auto repeated = f.Acquire(0, 1, 10);
+  REQUIRE(first->ok());
+  CHECK(repeated->message.range().SerializeAsString() == first->message.range().SerializeAsString());
+  const auto second = f.Acquire(0, 2, 10);
+  CHECK(second->message.range().begin() == 10);
+  CHECK_FALSE(f.Acquire(0, 1, 10)->message.has_range());
+  CHECK(f.Acquire(0, 3, 10)->message.range().begin() == 20);
+  CHECK(f.Acquire(0, 4, ~std::uint64_t{0})->message.range().end() == 100);
+}
+
+TEST_CASE("Coordinator: a commit counts once, a refused one not at all") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  const v1::DataRange range = f.Acquire(0, 1, 30)->message.range();
+  v1::DataRange part = range;
+  part.set_end(10);
+  for (int repeat = 0; repeat < 3; ++repeat) CHECK(f.Commit(0, 0, {part})->ok());
+  CHECK(f.Status().samples() == 10);
+  CHECK(f.Status().steps() == 1);
+  part.set_begin(10);
+  part.set_end(30);
+  CHECK(f.Commit(0, 1, {part}, false)->ok());
+  CHECK(f.Status().samples() == 10);
+  CHECK(f.Status().steps() == 1);
+  CHECK(f.Acquire(0, 2, 30)->message.range().begin() == 10);  // handed out again
+}
+
+TEST_CASE("Coordinator: without data a worker is parked, and comes back at the shards' clock") {
+  v1::Policy policy = LeasedPolicy(2);
+  policy.mutable_stop()->set_epochs(1);
+  CoordinatorFixture f(policy, 2);
+  f.Start(2);
+  const v1::DataRange all = f.Acquire(0, 1, 100)->message.range();
+  const auto held = f.Acquire(1, 1, 10);
+  CHECK_FALSE(held->done());
+  f.SyncShards();
+  CHECK(f.snapshot().members(1).state() == v1::PARKED);
+  CHECK(f.Status().workers(1).state() == "parked");
+  f.Advance(Coordinator::kMaxHold + absl::Milliseconds(100));
+  REQUIRE(held->ok());
+  CHECK(held->message.parked());
+  CHECK_FALSE(held->message.has_range());
+  const auto waiting = f.Acquire(1, 1, 10);
+  CHECK(f.Commit(0, 0, {all}, false)->ok());  // the whole epoch comes back
+  f.minimum_clock = {{0, 5}, {1, 7}};
+  f.SyncShards();
+  REQUIRE(waiting->ok());
+  CHECK(waiting->message.reentered());
+  CHECK(waiting->message.entry_clock() == 7);
+  CHECK(waiting->message.range().end() == 10);
+  CHECK(f.snapshot().members(1).state() == v1::LIVE);
+  CHECK_FALSE(f.Acquire(1, 2, 10)->message.reentered());
+}
+
+TEST_CASE("Coordinator: the last epoch's last record ends the run, trainers leave, then it is over") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_epochs(2);
+  CoordinatorFixture f(policy);
+  f.Start(1);
+  for (std::uint64_t epoch = 0; epoch < 2; ++epoch) {
+    CHECK(f.coordinator.state() == v1::TRAINING);
+    const v1::DataRange range = f.Acquire(0, 1 + epoch, 100)->message.range();
+    CHECK(range.epoch() == epoch);
+    CHECK(f.Commit(0, epoch, {range})->ok());
+  }
+  CHECK(f.coordinator.state() == v1::FINISHING);
+  CHECK(f.Status().stop_reason() == "2 epochs are done");
+  const auto end = f.Acquire(0, 3, 10);
+  REQUIRE(end->ok());
+  CHECK(end->message.state() == v1::FINISHING);
+  const auto late = f.Join(f.JoinOf("late", 9));
+  REQUIRE(late->ok());
+  CHECK(late->message.state() == v1::FINISHING);
+  CHECK(late->message.run_id() == 0);
+  f.Leave(0);
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  CHECK_FALSE(f.coordinator.Over());
+  f.SyncShards();
+  CHECK(f.coordinator.Over());
+}
+
+TEST_CASE("Coordinator: with an evaluator the final weights are evaluated before the end") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_steps(1);
+  CoordinatorFixture f(policy);
+  f.Start(1);
+  v1::JoinRequest join = f.JoinOf("eval", 50);
+  join.set_role(v1::EVALUATOR);
+  const auto evaluator = f.Join(join);
+  f.SyncShards();
+  REQUIRE(evaluator->ok());
+  CHECK(evaluator->message.worker_id() == 1);
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  CHECK(f.Status().stop_reason() == "1 steps are done");
+  f.Leave(0);
+  CHECK(f.coordinator.state() == v1::EVALUATING);
+  v1::ReportProgressRequest report;
+  *report.mutable_stamp() = f.StampOf(1);
+  report.mutable_stamp()->set_incarnation(50);
+  report.mutable_evaluation()->set_accuracy(0.5);
+  report.mutable_evaluation()->set_final(true);
+  const auto reported = f.Call<v1::ReportProgressReply>("ReportProgress", report);
+  REQUIRE(reported->ok());
+  CHECK(reported->message.state() == v1::EVALUATING);
+  v1::LeaveRequest leave;
+  *leave.mutable_stamp() = report.stamp();
+  f.Call<v1::LeaveReply>("Leave", leave);
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  REQUIRE(f.Status().evaluations_size() == 1);
+  CHECK(f.Status().evaluations(0).samples() == 10);
+}
+
+TEST_CASE("Coordinator: a target, and minutes, end the run") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_target_metric("accuracy");
+  policy.mutable_stop()->set_target_value(0.9);
+  policy.mutable_stop()->set_minutes(1);
+  CoordinatorFixture f(policy);
+  f.Start(1);
+  v1::ReportProgressRequest report;
+  *report.mutable_stamp() = f.StampOf(0);
+  report.mutable_evaluation()->set_accuracy(0.89);
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->message.state() == v1::TRAINING);
+  report.mutable_evaluation()->set_accuracy(0.91);
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->message.state() == v1::FINISHING);
+  CoordinatorFixture g(policy);
+  g.Start(1);
+  for (int i = 0; i < 61; ++i) {
+    g.Advance(absl::Seconds(1));
+    CHECK(g.Heartbeat(0).ok());
+  }
+  CHECK(g.coordinator.state() == v1::FINISHING);
+  CHECK(g.Status().seconds() == Approx(60).margin(0.5));  // time stands still after training
+}
+
+TEST_CASE("Coordinator: without a worker the run ends after the abandon time-out, unless one comes back") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  f.Leave(0);
+  f.Advance(absl::Seconds(50));
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  f.Join(f.JoinOf("w0", 777));
+  f.SyncShards();
+  f.Advance(absl::Seconds(5));
+  f.Leave(0);
+  f.SyncShards();
+  f.Advance(absl::Seconds(55));
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  f.Advance(absl::Seconds(10));
+  f.SyncShards();
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  CHECK(f.Status().stop_reason() == "no worker for 1m");
+}
+
+TEST_CASE("Coordinator: a static run ends when every rank has finished") {
+  v1::Policy policy = LeasedPolicy(2);
+  policy.set_data_sharing(v1::STATIC);
+  CoordinatorFixture f(policy);
+  f.Start(2);
+  CHECK(Says(f.Acquire(0, 1, 10)->status, Code::kFailedPrecondition, {"statically"}));
+  CHECK(f.Commit(0, 0, {})->ok());
+  CHECK(f.Status().samples() == 10);
+  f.Leave(0, true);
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  f.Leave(1, true);
+  CHECK(f.coordinator.state() == v1::FINISHED);
+}
+
+TEST_CASE("Coordinator: a round closes once for all shards, and exactly as many rounds as were asked for") {
+  CoordinatorFixture f(RoundsPolicy(2, 3), 2);
+  f.Start(2);
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    f.Report(0, round, {0, 1});
+    f.SyncShards();
+    CHECK(f.Status().steps() == round);
+    f.Report(1, round, {0, 1});
+    f.Report(1, round, {0, 1});
+    f.SyncShards();
+    CHECK(f.Status().steps() == round + 1);
+  }
+  CHECK(f.Status().samples() == 60);
+  CHECK(f.coordinator.state() == v1::FINISHING);
+  CHECK(f.Status().stop_reason() == "3 rounds are closed");
+  f.Report(0, 3, {0, 1});
+  f.Report(1, 3, {0, 1});
+  CHECK(f.Status().steps() == 3);
+}
+
+TEST_CASE("Coordinator: a round that a death leaves short closes without the dead") {
+  CoordinatorFixture f(RoundsPolicy(2, 9));
+  f.Start(2);
+  f.Report(0, 0, {0});
+  for (int i = 0; i < 11; ++i) {
+    f.Advance(absl::Seconds(1));
+    CHECK(f.Heartbeat(0).ok());
+  }
+  f.SyncShards();
+  CHECK(f.Status().steps() == 1);
+  CHECK(f.Status().samples() == 10);
+}
+
+TEST_CASE("Coordinator: who enters rounds that everyone had left finds the open one closed") {
+  CoordinatorFixture f(RoundsPolicy(1, 9));
+  f.Start(1);
+  f.Report(0, 0, {0});
+  f.SyncShards();
+  f.Leave(0);
+  f.SyncShards();
+  const auto again = f.Join(f.JoinOf("w0", 500));
+  f.SyncShards();
+  REQUIRE(again->ok());
+  CHECK(again->message.entry_clock() == 2);
+  REQUIRE(f.log.records.back().closes_size() >= 1);
+  CHECK(f.log.records.back().closes(f.log.records.back().closes_size() - 1).round() == 1);
+  CHECK(f.Status().steps() == 2);
+}
+
+TEST_CASE("Coordinator: tickets, their refusals, and the void serials of the dead") {
+  v1::Policy policy = LeasedPolicy(2);
+  policy.set_max_delay(2);
+  CoordinatorFixture f(policy);
+  f.Start(2);
+  const auto open = [&f](std::uint32_t worker, std::uint64_t step, std::uint64_t read) {
+    v1::OpenPushRequest request;
+    *request.mutable_stamp() = f.StampOf(worker);
+    request.set_clock(step);
+    request.set_read_serial(read);
+    return f.Call<v1::Ticket>("OpenPush", request);
+  };
+  CHECK(open(0, 0, 0)->message.serial() == 1);
+  CHECK(open(0, 0, 0)->message.serial() == 1);
+  CHECK(open(1, 0, 0)->message.serial() == 2);
+  CHECK(Says(open(0, 1, 0)->status, Code::kAborted, {"delay 2", "max_delay 2"}));
+  CHECK(f.Commit(0, 0, {})->ok());
+  f.Leave(0);
+  f.Leave(1);
+  REQUIRE(f.log.records.back().void_tickets_size() == 1);
+  CHECK(f.log.records.back().void_tickets(0) == 2);
+  f.SyncShards();
+  f.Join(f.JoinOf("w9", 9));  // the next snapshot
+  f.SyncShards();
+  CHECK(f.log.records.back().void_tickets_size() == 0);  // every shard knows
+  v1::OpenPushRequest stranger;
+  stranger.mutable_stamp()->set_run_id(CoordinatorFixture::kRun);
+  stranger.mutable_stamp()->set_worker_id(55);
+  CHECK(Says(f.Call<v1::Ticket>("OpenPush", stranger)->status, Code::kFailedPrecondition, {"worker 55"}));
+}
+
+}  // namespace
+}  // namespace leeway

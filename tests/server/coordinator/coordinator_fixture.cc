@@ -1,0 +1,190 @@
+#include "tests/server/coordinator/coordinator_fixture.h"
+
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc.h"
+
+namespace leeway {
+namespace {
+
+v1::Manifest Zeros() {
+  v1::Manifest manifest;
+  manifest.set_model("zeros");
+  v1::TensorSpec& spec = *manifest.add_tensors();
+  spec.set_name("w");
+  spec.add_shape(10000);
+  return manifest;
+}
+
+Coordinator::Options OptionsOf(const v1::Policy& policy, std::uint32_t shards) {
+  spdlog::set_level(spdlog::level::off);
+  Coordinator::Options options;
+  options.policy = policy;
+  options.num_shards = shards;
+  options.run_id = CoordinatorFixture::kRun;
+  return options;
+}
+
+}  // namespace
+
+v1::Policy LeasedPolicy(std::uint32_t workers) {
+  v1::Policy policy;
+  policy.set_number(1);
+  policy.set_staleness_bound(8);
+  policy.set_max_delay(-1);
+  policy.set_num_workers(workers);
+  policy.set_data_sharing(v1::LEASED);
+  return policy;
+}
+
+v1::Policy RoundsPolicy(std::uint32_t workers, std::uint64_t steps) {
+  v1::Policy policy = LeasedPolicy(workers);
+  policy.set_staleness_bound(0);
+  policy.set_aggregation(v1::ROUND);
+  policy.set_data_sharing(v1::STATIC);
+  policy.mutable_stop()->set_steps(steps);
+  return policy;
+}
+
+CoordinatorFixture::CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards)
+    : num_shards(shards),
+      manifest(*Manifest::FromProto(Zeros())),
+      coordinator(OptionsOf(policy, shards), &clock, &executor, &log) {
+  coordinator.Start();
+}
+
+void CoordinatorFixture::Advance(absl::Duration duration) {
+  const Instant end = clock.Now() + duration;
+  while (clock.Now() < end) {
+    clock.AdvanceTo(std::min(end, clock.Now() + absl::Milliseconds(50)));
+    executor.RunAll();
+  }
+}
+
+v1::WatchRequest CoordinatorFixture::WatchOf(std::uint32_t shard) {
+  v1::WatchRequest request;
+  request.set_shard_index(shard);
+  request.set_num_shards(num_shards);
+  request.set_generation(7000 + shard);
+  request.set_address(absl::StrCat("shard", shard, ":1"));
+  request.set_protocol_version(kProtocolVersion);
+  request.set_weights_ready(true);
+  const auto it = known.find(shard);
+  if (it == known.end()) return request;
+  const v1::WatchReply& snapshot = it->second;
+  request.set_run_id(snapshot.run_id());
+  request.set_known_sequence(snapshot.sequence());
+  if (!snapshot.closes().empty()) request.set_closed_round(snapshot.closes(snapshot.closes_size() - 1).round() + 1);
+  for (const v1::Member& member : snapshot.members()) {
+    if (member.state() != v1::JOINING) continue;
+    v1::MemberClock& installed = *request.add_installed();
+    installed.set_worker_id(member.worker_id());
+    installed.set_incarnation(member.incarnation());
+    installed.set_clock(minimum_clock[shard]);
+  }
+  return request;
+}
+
+void CoordinatorFixture::SyncShards() {
+  for (bool news = true; news;) {
+    news = false;
+    for (std::uint32_t shard = 0; shard < num_shards; ++shard) {
+      const auto answer = Call<v1::WatchReply>("WatchMembership", WatchOf(shard));
+      clock.Advance(absl::ZeroDuration());  // its limit is now
+      executor.RunAll();
+      news = news || known.count(shard) == 0 || answer->message.sequence() > known[shard].sequence();
+      known[shard] = answer->message;
+    }
+  }
+}
+
+v1::JoinRequest CoordinatorFixture::JoinOf(const std::string& name, std::uint64_t incarnation) const {
+  v1::JoinRequest request;
+  request.set_protocol_version(kProtocolVersion);
+  request.set_name(name);
+  request.set_incarnation(incarnation);
+  *request.mutable_manifest() = manifest.ToProto();
+  request.set_model_fingerprint(manifest.fingerprint());
+  request.mutable_data()->set_num_records(100);
+  request.mutable_data()->set_fingerprint(0xd);
+  request.set_rank(-1);
+  request.set_samples_per_step(10);
+  return request;
+}
+
+std::shared_ptr<Answer<v1::JoinReply>> CoordinatorFixture::Join(const v1::JoinRequest& request) {
+  return Call<v1::JoinReply>("Join", request);
+}
+
+void CoordinatorFixture::Start(std::uint32_t workers) {
+  SyncShards();
+  for (std::uint32_t id = 0; id < workers; ++id) Join(JoinOf(absl::StrCat("w", id), 100 + id));
+  SyncShards();
+}
+
+v1::Stamp CoordinatorFixture::StampOf(std::uint32_t worker) const {
+  v1::Stamp stamp;
+  stamp.set_run_id(kRun);
+  stamp.set_worker_id(worker);
+  stamp.set_incarnation(100 + worker);
+  for (const v1::Member& member : snapshot().members()) {
+    if (member.worker_id() == worker) stamp.set_incarnation(member.incarnation());
+  }
+  return stamp;
+}
+
+std::shared_ptr<Answer<v1::AcquireDataReply>> CoordinatorFixture::Acquire(std::uint32_t worker, std::uint64_t number,
+                                                                          std::uint64_t records) {
+  v1::AcquireDataRequest request;
+  *request.mutable_stamp() = StampOf(worker);
+  request.set_request(number);
+  request.set_records(records);
+  return Call<v1::AcquireDataReply>("AcquireData", request);
+}
+
+std::shared_ptr<Answer<v1::CommitDataReply>> CoordinatorFixture::Commit(std::uint32_t worker, std::uint64_t step,
+                                                                        const std::vector<v1::DataRange>& ranges,
+                                                                        bool applied) {
+  v1::CommitDataRequest request;
+  *request.mutable_stamp() = StampOf(worker);
+  request.set_clock(step);
+  request.set_applied(applied);
+  request.set_samples(10);
+  for (const v1::DataRange& range : ranges) *request.add_ranges() = range;
+  return Call<v1::CommitDataReply>("CommitData", request);
+}
+
+std::shared_ptr<Answer<v1::LeaveReply>> CoordinatorFixture::Leave(std::uint32_t worker, bool finished) {
+  v1::LeaveRequest request;
+  *request.mutable_stamp() = StampOf(worker);
+  request.set_reason("the test says so");
+  request.set_finished(finished);
+  return Call<v1::LeaveReply>("Leave", request);
+}
+
+absl::Status CoordinatorFixture::Heartbeat(std::uint32_t worker) {
+  v1::HeartbeatRequest request;
+  *request.mutable_stamp() = StampOf(worker);
+  return Call<v1::HeartbeatReply>("Heartbeat", request)->status;
+}
+
+void CoordinatorFixture::Report(std::uint32_t shard, std::uint64_t round, const std::vector<std::uint32_t>& ranks) {
+  v1::ReportRoundRequest request;
+  request.set_shard_index(shard);
+  request.set_run_id(kRun);
+  request.set_round(round);
+  for (std::uint32_t rank : ranks) {
+    v1::RoundContribution& contribution = *request.add_complete();
+    contribution.set_rank(rank);
+    contribution.set_samples(10);
+    contribution.set_usable(true);
+  }
+  Call<v1::ReportRoundReply>("ReportRound", request);
+}
+
+v1::GetStatusReply CoordinatorFixture::Status() {
+  return Call<v1::GetStatusReply>("GetStatus", v1::GetStatusRequest())->message;
+}
+
+}  // namespace leeway

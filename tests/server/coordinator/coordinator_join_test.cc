@@ -1,0 +1,256 @@
+// Coordinator through Handle(): starting, joining, the handshakes, shards.
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tests/catch.h"
+#include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+TEST_CASE("Coordinator: the start waits for every ps and every worker, and says for whom") {
+  CoordinatorFixture f(LeasedPolicy(2), 2);
+  const auto first = f.Join(f.JoinOf("b", 2));
+  f.Advance(Coordinator::kMaxHold + absl::Milliseconds(100));
+  REQUIRE(first->ok());
+  CHECK(first->message.not_yet().reason().find("missing: ps 0, ps 1") != std::string::npos);
+  f.SyncShards();
+  const auto alone = f.Join(f.JoinOf("b", 2));
+  CHECK(f.Status().waiting_for().find("1 of 2 workers have come (b)") != std::string::npos);
+  f.Advance(Coordinator::kMaxHold + absl::Milliseconds(100));
+  CHECK(alone->message.not_yet().reason().find("1 of 2") != std::string::npos);
+  CHECK(f.coordinator.state() == v1::STARTING);
+  const auto b = f.Join(f.JoinOf("b", 2));
+  const auto a = f.Join(f.JoinOf("a", 1));
+  CHECK_FALSE(a->done());  // the shards do not know it yet
+  f.SyncShards();
+  REQUIRE(a->ok());
+  REQUIRE(b->ok());
+  CHECK(a->message.rank() == 0);  // by name, not by arrival
+  CHECK(b->message.rank() == 1);
+  CHECK(a->message.run_id() == CoordinatorFixture::kRun);
+  CHECK(a->message.shard_addresses(1) == "shard1:1");
+  CHECK(a->message.num_records() == 100);
+  CHECK(a->message.lease_millis() == 10000);
+  CHECK_FALSE(a->message.put_weights());
+  CHECK(a->message.membership_epoch() == f.snapshot().membership_epoch());
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  CHECK(f.snapshot().mean_samples() == 10);
+}
+
+TEST_CASE("Coordinator: each mismatch in the handshake names both values") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  const auto refused = [&f](const v1::JoinRequest& request, std::initializer_list<const char*> words,
+                            Code code = Code::kFailedPrecondition) {
+    const auto answer = f.Join(request);
+    CAPTURE(answer->status.message());
+    REQUIRE(answer->calls == 1);
+    CHECK(Says(answer->status, code, words));
+  };
+  v1::JoinRequest join = f.JoinOf("x", 9);
+  join.set_protocol_version(7);
+  refused(join, {"protocol version 7", "speaks 1"});
+  join.set_protocol_version(0);
+  refused(join, {"protocol version 0"});
+  join = f.JoinOf("x", 9);
+  join.set_num_shards(3);
+  refused(join, {"num_shards is 3", "1 in this cluster"});
+  join = f.JoinOf("x", 9);
+  join.set_model_fingerprint(0x1234);
+  refused(join, {"1234", absl::StrCat(absl::Hex(f.manifest.fingerprint())).c_str(), "zeros"});
+  join = f.JoinOf("x", 9);
+  join.set_run_id(0xdef);
+  refused(join, {"run def", "run abc"});
+  join = f.JoinOf("x", 9);
+  join.mutable_data()->set_num_records(99);
+  refused(join, {"records is 99", "100"});
+  join = f.JoinOf("x", 9);
+  join.mutable_data()->set_fingerprint(0xe);
+  refused(join, {"fingerprint is 14", "13"});
+  join = f.JoinOf("x", 9);
+  join.set_block_elements(8192);
+  refused(join, {"block size is 8192", "4096"});
+  join = f.JoinOf("x", 9);
+  join.set_chunk_elements(5);
+  refused(join, {"chunk size is 5", "1048576"});
+  join = f.JoinOf("x", 9);
+  join.set_pipeline_depth(15);
+  refused(join, {"pipeline_depth=15", "at most 14"});
+  join = f.JoinOf("x", 9);
+  join.set_init_fingerprint(0x77);
+  refused(join, {"77", "its seed"});
+  join = f.JoinOf("x", 9);
+  join.set_rank(0);
+  const auto taken = f.Join(join);
+  CHECK(Says(taken->status, Code::kFailedPrecondition, {"rank 0", "'w0'"}));
+  refused(f.JoinOf("", 9), {"0 bytes"}, Code::kInvalidArgument);
+  refused(f.JoinOf(std::string(200, 'x'), 9), {"200 bytes"}, Code::kInvalidArgument);
+  refused(f.JoinOf("x", 0), {"incarnation is 0"}, Code::kInvalidArgument);
+  CHECK(f.snapshot().members_size() == 1);
+}
+
+TEST_CASE("Coordinator: bound 0 refuses a pipeline") {
+  CoordinatorFixture f(RoundsPolicy(1, 5));
+  v1::JoinRequest join = f.JoinOf("a", 1);
+  join.set_pipeline_depth(1);
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"pipeline_depth=1", "it is 0 here"}));
+}
+
+TEST_CASE("Coordinator: a first joiner with an impossible model is refused, and the next may bring another") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.SyncShards();
+  v1::JoinRequest join = f.JoinOf("a", 1);
+  join.mutable_manifest()->mutable_tensors(0)->set_shape(0, -5);
+  CHECK(Says(f.Join(join)->status, Code::kInvalidArgument, {"dimension -5"}));
+  join = f.JoinOf("a", 1);
+  join.mutable_data()->set_num_records(0);
+  CHECK(Says(f.Join(join)->status, Code::kInvalidArgument, {"no records"}));
+  join = f.JoinOf("a", 1);
+  join.set_model_fingerprint(3);
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"fingerprint 3"}));
+  CHECK_FALSE(f.Join(f.JoinOf("a", 1))->done());
+  f.SyncShards();
+  CHECK(f.coordinator.state() == v1::TRAINING);
+}
+
+TEST_CASE("Coordinator: in rounds a rank keeps its batch") {
+  CoordinatorFixture f(RoundsPolicy(1, 5));
+  f.Start(1);
+  f.Leave(0);
+  f.SyncShards();
+  v1::JoinRequest join = f.JoinOf("w0", 500);
+  join.set_samples_per_step(7);
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"rank 0", "10 samples", "not 7"}));
+  join.set_samples_per_step(10);
+  const auto again = f.Join(join);
+  f.SyncShards();
+  CHECK(again->ok());
+}
+
+TEST_CASE("Coordinator: shards that do not fit are refused, naming both") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.SyncShards();
+  const auto watch = [&f](const v1::WatchRequest& request) {
+    return f.Call<v1::WatchReply>("WatchMembership", request)->status;
+  };
+  v1::WatchRequest request = f.WatchOf(1);
+  request.set_num_shards(3);
+  CHECK(Says(watch(request), Code::kFailedPrecondition, {"ps 1 of 3", "num_shards 2"}));
+  request = f.WatchOf(1);
+  request.set_shard_index(2);
+  CHECK(Says(watch(request), Code::kFailedPrecondition, {"ps 2 of 2"}));
+  request = f.WatchOf(1);
+  request.set_run_id(0xdef);
+  CHECK(Says(watch(request), Code::kFailedPrecondition, {"run def", "run abc"}));
+  request = f.WatchOf(1);
+  request.set_protocol_version(2);
+  CHECK(Says(watch(request), Code::kFailedPrecondition, {"version 2", "speaks 1"}));
+  request = f.WatchOf(1);
+  request.set_generation(0);
+  CHECK(Says(watch(request), Code::kInvalidArgument, {"generation"}));
+  request = f.WatchOf(1);
+  request.set_generation(9999);
+  request.set_run_id(0);
+  CHECK(Says(watch(request), Code::kFailedPrecondition, {"270f", "1b59", "serves this shard"}));
+  // Before there is a model, a ps that was started anew takes its place once the old one is silent.
+  f.Advance(absl::Seconds(11));
+  request.set_wait_millis(0);
+  CHECK(watch(request).ok());
+}
+
+TEST_CASE("Coordinator: a watch is answered at once when there is news, else at its limit") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.SyncShards();
+  v1::WatchRequest request = f.WatchOf(0);
+  request.set_wait_millis(1500);
+  const auto idle = f.Call<v1::WatchReply>("WatchMembership", request);
+  f.Advance(absl::Milliseconds(1400));
+  CHECK_FALSE(idle->done());
+  f.Advance(absl::Milliseconds(200));
+  REQUIRE(idle->ok());
+  CHECK(idle->message.sequence() == f.snapshot().sequence());
+  const auto news = f.Call<v1::WatchReply>("WatchMembership", request);
+  f.Join(f.JoinOf("w0", 100));
+  REQUIRE(news->ok());
+  CHECK(news->message.sequence() > request.known_sequence());
+  CHECK(news->message.model_fingerprint() == f.manifest.fingerprint());
+}
+
+TEST_CASE("Coordinator: a joiner is live at the maximum of what the shards installed") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.Start(1);
+  f.minimum_clock = {{0, 4}, {1, 6}};
+  const auto joined = f.Join(f.JoinOf("late", 77));
+  f.SyncShards();
+  REQUIRE(joined->ok());
+  CHECK(joined->message.entry_clock() == 6);
+  CHECK(f.snapshot().members(1).entry_clock() == 6);
+}
+
+TEST_CASE("Coordinator: an acknowledgement of an earlier joining does not stand for a later one") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.Start(1);
+  const v1::DataRange range = f.Acquire(0, 1, 100)->message.range();
+  f.minimum_clock = {{0, 2}, {1, 2}};
+  f.Join(f.JoinOf("late", 77));
+  f.known[1] = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(1))->message;
+  const v1::WatchRequest stale = f.WatchOf(1);  // late is installed at 2: sent, and slow
+  REQUIRE(stale.installed_size() == 1);
+  f.SyncShards();
+  REQUIRE(f.snapshot().members(1).state() == v1::LIVE);
+  f.Acquire(1, 1, 10);  // nothing is left: parked
+  f.SyncShards();
+  REQUIRE(f.snapshot().members(1).state() == v1::PARKED);
+  f.minimum_clock = {{0, 3}, {1, 9}};
+  REQUIRE(f.Commit(0, 0, {range}, false)->ok());  // refused: handed out again
+  f.known[0] = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0))->message;
+  REQUIRE(f.known[0].members(1).state() == v1::JOINING);
+  f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+  f.Call<v1::WatchReply>("WatchMembership", stale);
+  f.SyncShards();
+  REQUIRE(f.snapshot().members(1).state() == v1::LIVE);
+  CHECK(f.snapshot().members(1).entry_clock() == 9);
+}
+
+TEST_CASE("Coordinator: what the log refuses is published to nobody, until the log takes it") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.SyncShards();
+  f.log.failing = true;
+  const auto joined = f.Join(f.JoinOf("a", 1));
+  const std::uint64_t before = f.snapshot().sequence();
+  f.SyncShards();
+  CHECK(f.snapshot().sequence() == before);
+  f.log.failing = false;
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  CHECK(f.snapshot().sequence() > before);
+  CHECK(joined->ok());
+  for (std::size_t i = 1; i < f.log.records.size(); ++i) {
+    CHECK(f.log.records[i].sequence() == f.log.records[i - 1].sequence() + 1);
+  }
+}
+
+TEST_CASE("Coordinator: unknown methods, garbage, and Shutdown") {
+  CoordinatorFixture f(LeasedPolicy(2));
+  f.SyncShards();
+  CHECK(Says(f.Call<v1::JoinReply>("Jion", v1::JoinRequest())->status, Code::kUnimplemented, {"Jion"}));
+  auto garbage = std::make_shared<Answer<v1::JoinReply>>();
+  f.coordinator.Handle("Join", Buffer::FromString("\xff\xff"), FillIn(garbage));
+  CHECK(Says(garbage->status, Code::kInvalidArgument, {"JoinRequest"}));
+  const auto held = f.Join(f.JoinOf("a", 1));
+  const auto watch = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+  CHECK_FALSE(held->done());
+  f.coordinator.Shutdown("the test says so");
+  f.executor.RunAll();
+  CHECK(Says(held->status, Code::kUnavailable, {"the test says so"}));
+  CHECK(watch->done());
+  CHECK(Says(f.Join(f.JoinOf("a", 1))->status, Code::kUnavailable, {"the test says so"}));
+}
+
+}  // namespace
+}  // namespace leeway

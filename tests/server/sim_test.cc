@@ -1,0 +1,111 @@
+// The whole cluster in one thread, under faults, from many seeds. LEEWAY_TEST_SEED=n repeats a failing run as the
+// first.
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/support/sim_cluster.h"
+
+namespace leeway {
+namespace {
+
+v1::Policy Exact(std::int64_t bound, std::uint32_t workers) {
+  v1::Policy policy;
+  policy.set_number(1);
+  policy.set_staleness_bound(bound);
+  policy.set_max_delay(-1);
+  policy.set_num_workers(workers);
+  policy.set_data_sharing(v1::LEASED);
+  policy.set_lease_records(16);
+  policy.mutable_schedule()->set_rate(1);
+  policy.mutable_stop()->set_epochs(2);
+  return policy;
+}
+
+// What a seed decides of a run.
+SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
+  Random random(seed);
+  SimCluster::Options options;
+  options.seed = seed;
+  options.shards = static_cast<std::uint32_t>(random.Between(1, 3));
+  options.workers = static_cast<std::uint32_t>(random.Between(1, 4));
+  options.num_records = random.Between(20, 90);
+  const std::int64_t bounds[] = {-1, 0, 1, 3};
+  options.policy = Exact(bounds[random.Below(4)], options.workers);
+  if (rounds) {
+    options.policy.set_staleness_bound(0);
+    options.policy.set_aggregation(v1::ROUND);
+    options.policy.set_data_sharing(v1::STATIC);
+    options.policy.mutable_stop()->set_epochs(0);
+    options.policy.mutable_stop()->set_steps(random.Between(5, 25));
+    if (random.Chance(0.4))
+      options.policy.set_round_quorum(static_cast<std::uint32_t>(random.Between(1, options.workers)));
+  } else if (random.Chance(0.3)) {
+    options.policy.set_max_delay(static_cast<std::int64_t>(random.Between(1, 6)));
+  }
+  options.null_chance = random.Chance(0.3) ? 0.05 : 0;
+  if (random.Chance(0.6)) {
+    options.deaths = static_cast<int>(random.Below(4));
+    options.cuts = static_cast<int>(random.Below(3));
+    options.preemptions = static_cast<int>(random.Below(3));
+  }
+  return options;
+}
+
+struct Totals {
+  std::uint64_t events = 0;
+  std::uint64_t lives = 0;
+  std::uint64_t held = 0;
+  std::uint64_t applied = 0;
+};
+
+Totals RunMany(int count, bool rounds) {
+  Totals totals;
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < count; ++i) {
+    const std::uint64_t seed = TestSeed() + static_cast<std::uint64_t>(i);
+    SimCluster cluster(RunOf(seed, rounds));
+    const std::optional<std::string> wrong = cluster.Run();
+    if (wrong) FAIL("LEEWAY_TEST_SEED=" << seed << (rounds ? " (rounds): " : ": ") << *wrong);
+    totals.events += cluster.events();
+    totals.lives += cluster.lives();
+    totals.held += cluster.pulls_held();
+    totals.applied += cluster.applied();
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  std::printf("%d clusters, %llu events, %llu lives, %llu pulls held, %llu pushes applied: %.1f s\n", count,
+              static_cast<unsigned long long>(totals.events), static_cast<unsigned long long>(totals.lives),
+              static_cast<unsigned long long>(totals.held), static_cast<unsigned long long>(totals.applied),
+              took.count());
+  return totals;
+}
+
+TEST_CASE("simulation: `each` under loss, duplication, disorder, deaths, cuts and preemptions") {
+  const Totals totals = RunMany(200, false);
+  CHECK(totals.lives > 250);
+  CHECK(totals.held > 100);
+  CHECK(totals.applied > 1000);
+}
+
+TEST_CASE("simulation: rounds under the same") {
+  const Totals totals = RunMany(120, true);
+  CHECK(totals.lives > 150);
+  CHECK(totals.held > 100);
+}
+
+TEST_CASE("simulation: a seed repeats its run exactly") {
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    std::uint64_t fingerprint = 0;
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      SimCluster cluster(RunOf(TestSeed() + i, i % 2 == 1));
+      CHECK_FALSE(cluster.Run());
+      if (attempt == 0) fingerprint = cluster.Fingerprint();
+      CHECK(cluster.Fingerprint() == fingerprint);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leeway

@@ -1,0 +1,184 @@
+// SimCluster's checkers: what is looked at after every reply, and at the end.
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/answer.h"
+#include "tests/support/sim_cluster.h"
+
+namespace leeway {
+
+// Steps of `life` below `end` that a pull from `shard` must show.
+static std::uint64_t Promised(const SimLife& life, std::uint32_t shard, std::uint64_t end) {
+  std::uint64_t count = 0;
+  for (auto it = life.pushes.begin(); it != life.pushes.end() && it->first < end; ++it) {
+    const auto verdict = it->second.verdicts.find(shard);
+    const bool dropped = verdict != it->second.verdicts.end() && verdict->second == v1::DROPPED;
+    if (!it->second.null && !dropped) ++count;
+  }
+  return count;
+}
+
+void SimCluster::OnReply(const std::string& address, const std::string& method, const Buffer&,
+                         const absl::Status& status, const Buffer& reply) {
+  if (!status.ok()) return;
+  std::uint64_t version = 0;
+  if (method == "Coordinator/WatchMembership") {
+    v1::WatchReply snapshot;
+    DecodeMessage(reply, &snapshot).IgnoreError();
+    for (const v1::RoundClose& close : snapshot.closes()) {
+      const auto [it, first] = closes_.try_emplace(close.round(), close);
+      if (!first && it->second.SerializeAsString() != close.SerializeAsString()) {
+        Complain(absl::StrCat("round ", close.round(), " was closed twice"));
+      }
+    }
+    if (snapshot.sequence() > snapshot_.sequence()) snapshot_ = std::move(snapshot);
+    return;
+  }
+  if (method == "ParameterServer/Pull") {
+    Decoded<v1::PullReply> pull;
+    DecodeMessage(reply, &pull.message, &pull.payload).IgnoreError();
+    version = pull.message.version();
+  } else if (method == "ParameterServer/Push") {
+    v1::PushReply push;
+    DecodeMessage(reply, &push).IgnoreError();
+    version = push.version();
+    if (push.verdict() == v1::APPLIED && !push.duplicate()) ++applied_;
+  } else {
+    return;
+  }
+  std::uint64_t& last = version_[address];
+  if (version < last) Complain(absl::StrCat("the version of ", address, " fell from ", last, " to ", version));
+  last = version;
+}
+
+void SimCluster::CheckPull(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request,
+                           const v1::PullReply& reply, const Buffer& payload) {
+  if (payload.size() != placement_.ShardElements(shard) * sizeof(float)) return Complain("a pull of the wrong size");
+  if (options_.policy.aggregation() == v1::ROUND) {
+    if (reply.version() < request.clock()) Complain(absl::StrCat("round ", request.clock(), " answered too early"));
+    return;
+  }
+  const auto shown = [&payload](const SimLife& other) {
+    float weight = 0;
+    payload.CopyTo(other.slot * sizeof(float), sizeof(float), &weight);
+    return static_cast<std::uint64_t>(-weight);
+  };
+  if (shown(life) < Promised(life, shard, request.own_clock())) {
+    Complain(absl::StrCat(life.name, " pulled weights without one of its own first ", request.own_clock(), " pushes"));
+  }
+  const std::int64_t bound = options_.policy.staleness_bound();
+  if (bound < 0 || request.clock() <= static_cast<std::uint64_t>(bound)) return;
+  const std::uint64_t end = request.clock() - static_cast<std::uint64_t>(bound);  // steps below it are promised
+  for (const v1::Member& member : snapshot_.members()) {
+    if (member.state() != v1::LIVE) continue;
+    for (const auto& other : lives_) {
+      if (other->incarnation != member.incarnation() || other->over || !other->joined) continue;
+      // The worker may not have heard yet where it goes on.
+      for (std::uint64_t step = std::max(other->entry, member.entry_clock()); step < end; ++step) {
+        if (other->pushes.count(step) > 0) continue;
+        return Complain(absl::StrCat(life.name, " was let pass at clock ", request.clock(), ", and ", other->name,
+                                     " has not made step ", step));
+      }
+      if (shown(*other) < Promised(*other, shard, end)) {
+        return Complain(absl::StrCat(life.name, " pulled at clock ", request.clock(), " and sees ", shown(*other),
+                                     " of ", Promised(*other, shard, end), " pushes of ", other->name));
+      }
+    }
+  }
+}
+
+void SimCluster::CheckEnd() {
+  for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {
+    SimPs& ps = *ps_[shard];
+    if (!ps.end()->ok()) return Complain(absl::StrCat("ps", shard, " ended with ", ps.end()->ToString()));
+    const v1::ShardStats stats = ps.shard().Describe().stats();
+    const std::int64_t bound = options_.policy.staleness_bound();
+    // In rounds a joiner's entry is ahead of the others' clocks; rounds are checked below.
+    const bool each = options_.policy.aggregation() == v1::EACH;
+    if (each && bound >= 0 && stats.gap().max() > static_cast<std::uint64_t>(bound) + 1) {
+      Complain(absl::StrCat("clocks of ps", shard, " were ", stats.gap().max(), " apart"));
+    }
+    if (stats.held_bytes() != 0 && each) Complain("bytes are held at the end");
+    if (stats.inflight_bytes() != 0) Complain("bytes are in flight at the end");
+    std::vector<std::vector<float>> blocks;
+    for (std::uint64_t b = shard; b < placement_.num_blocks(); b += options_.shards) {
+      const Buffer bytes = ps.shard().store()->ReadCopy({b, 1});
+      blocks.emplace_back(bytes.size() / sizeof(float));
+      bytes.CopyTo(0, bytes.size(), blocks.back().data());
+      if (std::any_of(blocks.back().begin() + static_cast<std::ptrdiff_t>(lives_.size()), blocks.back().end(),
+                      [](float weight) { return weight != 0; })) {
+        Complain("a weight that nobody touched has changed");
+      }
+    }
+    if (options_.policy.aggregation() == v1::ROUND) {
+      CheckRounds(shard, blocks);
+    } else {
+      CheckEach(shard, blocks);
+    }
+  }
+  if (options_.policy.data_sharing() != v1::LEASED || options_.policy.stop().epochs() == 0) return;
+  const auto status = std::make_shared<Answer<v1::GetStatusReply>>();
+  ps_[0]->coordinator()->Handle("GetStatus", EncodeMessage(v1::GetStatusRequest()), FillIn(status));
+  const std::uint64_t wanted = options_.policy.stop().epochs() * options_.num_records;
+  // A range that was refused again and again is given up.
+  if (status->message.samples() > wanted ||
+      (options_.null_chance == 0 && options_.policy.max_delay() < 0 && status->message.samples() != wanted)) {
+    Complain(absl::StrCat(status->message.samples(), " records were committed, not ", wanted,
+                          "; the run ended because ", status->message.stop_reason()));
+  }
+}
+
+void SimCluster::CheckEach(std::uint32_t shard, const std::vector<std::vector<float>>& blocks) {
+  for (const auto& life : lives_) {
+    std::uint64_t sure = 0;
+    std::uint64_t in_doubt = 0;
+    for (const auto& [step, push] : life->pushes) {
+      if (push.null) continue;
+      const auto verdict = push.verdicts.find(shard);
+      if (verdict == push.verdicts.end()) {
+        ++in_doubt;
+      } else if (verdict->second == v1::APPLIED) {
+        ++sure;
+      }
+    }
+    for (const std::vector<float>& block : blocks) {
+      const float weight = -block[life->slot];
+      if (weight < static_cast<float>(sure) || weight > static_cast<float>(sure + in_doubt)) {
+        Complain(absl::StrCat("ps", shard, " applied ", weight, " pushes of ", life->name, " (slot ", life->slot,
+                              "); acknowledged: ", sure, ", in doubt: ", in_doubt));
+      }
+    }
+  }
+}
+
+void SimCluster::CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks) {
+  const std::uint64_t closed = ps_[shard]->shard().Describe().closed_round();
+  std::vector<float> expected(lives_.size());
+  for (std::uint64_t round = 0; round < closed; ++round) {
+    const auto close = closes_.find(round);
+    if (close == closes_.end()) return Complain(absl::StrCat("ps", shard, " closed round ", round, " by itself"));
+    std::uint64_t divisor = 0;
+    for (std::uint32_t rank : close->second.ranks()) {
+      const SimLife* contributor = nullptr;
+      for (const auto& life : lives_) {
+        const auto push = life->pushes.find(round);
+        if (!life->joined || life->rank != rank || push == life->pushes.end() || push->second.null) continue;
+        if (contributor != nullptr) return Complain(absl::StrCat("two lives gave to round ", round, ", rank ", rank));
+        contributor = life.get();
+      }
+      if (contributor == nullptr) return Complain(absl::StrCat("nobody gave to round ", round, ", rank ", rank));
+      const auto samples = static_cast<double>(1 + rank);  // names, and so ranks, go up with the batches
+      divisor += 1 + rank;
+      expected[contributor->slot] -= static_cast<float>(samples / static_cast<double>(close->second.samples()));
+    }
+    if (divisor != close->second.samples()) Complain(absl::StrCat("round ", round, " has a wrong divisor"));
+  }
+  for (const std::vector<float>& block : blocks) {
+    if (std::memcmp(block.data(), expected.data(), expected.size() * sizeof(float)) != 0) {
+      Complain(absl::StrCat("ps", shard, " does not hold the sum of its ", closed, " rounds"));
+    }
+  }
+}
+
+}  // namespace leeway

@@ -1,0 +1,101 @@
+#include "tests/support/sim_network.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace leeway {
+
+struct SimNetwork::Call {
+  std::string address;
+  std::string method;
+  Buffer request;
+  ReplyCallback done;  // null once answered
+  std::uint64_t timer = 0;
+};
+
+class SimTransport final : public Transport {
+ public:
+  SimTransport(SimNetwork* network, const std::string& client) : network_(network), client_(client) {}
+
+  void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
+            ReplyCallback done) override {
+    auto call = std::make_shared<SimNetwork::Call>();
+    call->address = address;
+    call->method = method;
+    call->request = std::move(request);
+    call->done = std::move(done);
+    network_->Start(client_, call, timeout);
+  }
+
+ private:
+  SimNetwork* const network_;
+  const std::string client_;
+};
+
+std::unique_ptr<Transport> SimNetwork::Connect(const std::string& client) {
+  return std::make_unique<SimTransport>(this, client);
+}
+
+absl::Duration SimNetwork::Delay() {
+  const absl::Duration mean = random_->Chance(faults_.slow) ? faults_.mean_slow_delay : faults_.mean_delay;
+  return mean * random_->Exponential(1);
+}
+
+void SimNetwork::Start(const std::string& client, const std::shared_ptr<Call>& call, absl::Duration timeout) {
+  const Instant now = clock_->Now();
+  call->timer = clock_->RunAt(now + timeout, [this, call] {
+    Finish(call, absl::DeadlineExceededError(absl::StrCat(call->address, ": no answer in time")), {});
+  });
+  const auto cut = cut_until_.find(client);
+  const bool lost = random_->Chance(faults_.loss) || (cut != cut_until_.end() && now < cut->second);
+  if (random_->Chance(faults_.unreachable)) {
+    clock_->RunAt(now + Delay(), [this, call] {
+      Finish(call, absl::UnavailableError(absl::StrCat(call->address, ": unreachable")), {});
+    });
+    // The connection may break after the request has gone through.
+    if (random_->Chance(0.5)) return;
+  }
+  if (!lost) clock_->RunAt(now + Delay(), [this, call] { Deliver(call); });
+  if (!lost && random_->Chance(faults_.duplicate)) clock_->RunAt(now + Delay(), [this, call] { Deliver(call); });
+}
+
+void SimNetwork::Deliver(const std::shared_ptr<Call>& call) {
+  const auto server = servers_.find(call->address);
+  if (server == servers_.end() || server->second == nullptr) {
+    return Finish(call, absl::UnavailableError(absl::StrCat(call->address, ": nobody listens")), {});
+  }
+  const std::uint64_t id = next_delivery_++;
+  held_[id] = {absl::StrCat(call->method, " at ", call->address), clock_->Now()};
+  server->second->Handle(call->method, call->request, [this, call, id](absl::Status status, Buffer reply) {
+    if (held_.erase(id) == 0) twice_ = absl::StrCat(call->method, " at ", call->address);
+    // The wire carries the bytes of this moment; weights go on changing.
+    reply = Buffer::FromString(reply.ToString());
+    if (probe_) probe_(call->address, call->method, call->request, status, reply);
+    if (random_->Chance(faults_.loss)) return;
+    clock_->RunAt(clock_->Now() + Delay(),
+                  [this, call, status = std::move(status), reply = std::move(reply)] { Finish(call, status, reply); });
+  });
+}
+
+void SimNetwork::Finish(const std::shared_ptr<Call>& call, absl::Status status, Buffer reply) {
+  if (call->done == nullptr) return;
+  clock_->Cancel(call->timer);
+  const ReplyCallback done = std::exchange(call->done, nullptr);
+  done(std::move(status), std::move(reply));
+}
+
+std::optional<std::string> SimNetwork::Complaint(absl::Duration limit) const {
+  if (!twice_.empty()) return absl::StrCat("answered twice: ", twice_);
+  for (const auto& [id, held] : held_) {
+    if (clock_->Now() - held.since > limit) return absl::StrCat("not answered: ", held.what);
+  }
+  return std::nullopt;
+}
+
+void SimExecutor::Post(std::function<void()> fn) {
+  last_ = std::max(last_, clock_->Now() + absl::Microseconds(1) * random_->Exponential(100));
+  clock_->RunAt(last_, std::move(fn));
+}
+
+}  // namespace leeway

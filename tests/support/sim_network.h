@@ -1,0 +1,90 @@
+// SimNetwork: the Transport seam inside one thread, in virtual time. Messages take seeded random times, overtake each
+// other, come twice, or are lost; a client can be cut off. SimExecutor: the Executor seam on the same clock.
+//
+// Thread safety: none. Ownership: clock and random outlive the network; the network outlives its transports.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/executor.h"
+#include "common/transport.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/random.h"
+
+namespace leeway {
+
+class SimNetwork {
+ public:
+  struct Faults {
+    double loss = 0.02;       // of a request or a reply: the caller sees DEADLINE_EXCEEDED
+    double duplicate = 0.03;  // of a request
+    double unreachable = 0.02;
+    double slow = 0.02;  // chance of a long way
+    absl::Duration mean_delay = absl::Milliseconds(1);
+    absl::Duration mean_slow_delay = absl::Milliseconds(300);
+  };
+
+  SimNetwork(FakeClock* clock, Random* random, const Faults& faults)
+      : clock_(clock), random_(random), faults_(faults) {}
+
+  void Serve(const std::string& address, RequestHandler* handler) { servers_[address] = handler; }
+
+  // The network as `client` sees it.
+  std::unique_ptr<Transport> Connect(const std::string& client);
+
+  // Nothing that `client` sends before `until` arrives.
+  void Cut(const std::string& client, Instant until) { cut_until_[client] = until; }
+
+  // Called with every answer of a server when it is given, before it travels.
+  using Probe = std::function<void(const std::string& address, const std::string& method, const Buffer& request,
+                                   const absl::Status& status, const Buffer& reply)>;
+  void set_probe(Probe probe) { probe_ = std::move(probe); }
+
+  // What is wrong: a request that a server has not answered for longer than `limit`, or answered twice.
+  std::optional<std::string> Complaint(absl::Duration limit) const;
+  // Requests that servers hold now.
+  std::size_t held() const { return held_.size(); }
+
+ private:
+  friend class SimTransport;
+  struct Call;
+  void Start(const std::string& client, const std::shared_ptr<Call>& call, absl::Duration timeout);
+  void Deliver(const std::shared_ptr<Call>& call);
+  void Finish(const std::shared_ptr<Call>& call, absl::Status status, Buffer reply);
+  absl::Duration Delay();
+
+  FakeClock* const clock_;
+  Random* const random_;
+  const Faults faults_;
+  Probe probe_;
+  std::map<std::string, RequestHandler*> servers_;
+  std::map<std::string, Instant> cut_until_;
+  struct Held {
+    std::string what;
+    Instant since;
+  };
+  std::map<std::uint64_t, Held> held_;  // by delivery
+  std::uint64_t next_delivery_ = 1;
+  std::string twice_;
+};
+
+class SimExecutor final : public Executor {
+ public:
+  SimExecutor(FakeClock* clock, Random* random) : clock_(clock), random_(random) {}
+
+  // What is posted runs a little later, in the order of posting.
+  void Post(std::function<void()> fn) override;
+
+ private:
+  FakeClock* const clock_;
+  Random* const random_;
+  Instant last_;
+};
+
+}  // namespace leeway

@@ -1,0 +1,136 @@
+// SimWorker: a scripted worker of the simulated cluster. It speaks the protocol of docs/protocol.md as a real one does
+// (joins, leases data, pulls, opens tickets, pushes, commits, leaves, retries) with a gradient that can be counted: 1
+// at the element of its life's slot in every block, 0 elsewhere. At rate 1 the weight there is minus the number of its
+// pushes that were applied.
+//
+// Thread safety: none. Ownership: what it is given outlives it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/manifest.h"
+#include "common/placement.h"
+#include "common/retry.h"
+#include "common/rpc.h"
+#include "proto/coordinator.pb.h"
+#include "proto/parameter_server.pb.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/random.h"
+#include "tests/support/sim_network.h"
+
+namespace leeway {
+
+// What one incarnation has done, as it knows it: what the checkers compare the shards with.
+struct SimLife {
+  struct Push {
+    bool null = false;
+    std::map<std::uint32_t, v1::Verdict> verdicts;  // by shard; missing: in doubt
+  };
+  std::string name;
+  std::uint32_t slot = 0;
+  std::uint64_t incarnation = 0;
+  std::uint32_t worker_id = 0;
+  std::uint32_t rank = 0;
+  std::uint64_t entry = 0;  // the first step since it became live (again)
+  bool joined = false;
+  bool over = false;
+  std::map<std::uint64_t, Push> pushes;  // by step
+};
+
+class SimWorker {
+ public:
+  struct Options {
+    std::string name;
+    std::string coordinator;
+    absl::Duration mean_step = absl::Milliseconds(20);
+    std::uint32_t samples = 2;
+    std::uint64_t num_records = 100;
+    double null_chance = 0;  // of a step whose gradient turns out to be worth nothing
+  };
+  // Every life that there has been. A slot is an index into it.
+  using Lives = std::vector<std::unique_ptr<SimLife>>;
+  // Called with the weights of every pull.
+  using OnPull = std::function<void(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request,
+                                    const v1::PullReply& reply, const Buffer& payload)>;
+
+  SimWorker(const Options& options, const Manifest& manifest, FakeClock* clock, Random* random, SimNetwork* network,
+            Lives* lives, OnPull on_pull);
+
+  // A new incarnation joins.
+  void Start();
+  // Dies on the spot, as by kill -9.
+  void Kill();
+  // Leaves after the step under way.
+  void Preempt() { preempted_ = true; }
+  bool preempted() const { return preempted_; }
+
+  bool running() const { return life_ != nullptr; }
+  bool joined() const { return life_ != nullptr && life_->joined; }
+  // The cluster sent it home: the run is ending.
+  bool finished() const { return finished_; }
+  // An answer that it should not have got.
+  const std::string& error() const { return error_; }
+
+ private:
+  template <typename Reply>
+  using Handler = std::function<void(const Reply&, const Buffer&)>;
+  using OnError = std::function<void(const absl::Status&)>;
+
+  // Calls until it is answered. `handle` may Again() to be asked once more.
+  template <typename Reply>
+  void Ask(const std::string& address, const std::string& method, const google::protobuf::Message& request,
+           const Buffer& payload, Handler<Reply> handle, OnError on_error = nullptr);
+  void Later(absl::Duration delay, std::function<void()> fn);
+  void Fail(const std::string& what, const absl::Status& status);
+  void Rejoin();
+  void Join();
+  void OnJoin(const v1::JoinReply& reply);
+  void Heartbeat();
+  void NextStep();
+  void Acquire();
+  void Pull();
+  void PullFrom(std::uint32_t shard);
+  void OnPulled();
+  void OpenPush();
+  void Push(const v1::Ticket& ticket, bool null);
+  void PushTo(std::uint32_t shard, const v1::Ticket& ticket);
+  void Commit();
+  void Leave();
+  v1::Stamp StampNow() const;
+  Buffer Gradient(std::uint32_t shard);
+
+  const Options options_;
+  const Manifest manifest_;
+  FakeClock* const clock_;
+  Random* const random_;
+  Lives* const lives_;
+  const OnPull on_pull_;
+  const std::unique_ptr<Transport> transport_;
+
+  SimLife* life_ = nullptr;
+  bool preempted_ = false;
+  bool finished_ = false;
+  std::string error_;
+  // Of this life.
+  v1::Policy policy_;
+  std::uint64_t run_id_ = 0;
+  std::uint64_t epoch_ = 0;
+  absl::Duration lease_;
+  std::vector<std::string> shards_;
+  std::optional<Placement> placement_;
+  std::uint64_t step_ = 0;
+  std::uint64_t open_round_ = 0;
+  std::uint64_t acquire_number_ = 0;
+  std::optional<v1::DataRange> range_;
+  std::uint32_t waiting_for_ = 0;  // replies of shards
+  std::map<std::uint32_t, std::uint64_t> read_version_;
+  std::uint64_t read_serial_ = 0;
+};
+
+}  // namespace leeway
