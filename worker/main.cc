@@ -35,6 +35,8 @@
 namespace leeway {
 namespace {
 
+constexpr int kBadInput = 1;
+constexpr int kClusterLost = 2;
 constexpr std::size_t kReplyThreads = 2;  // decode replies and copy pulled weights beside the computing thread
 
 Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
@@ -125,7 +127,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? 2 : 1;
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kClusterLost : kBadInput;
 }
 
 int Main(int argc, char** argv) {
@@ -147,11 +149,14 @@ int Main(int argc, char** argv) {
   });
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   const absl::Status status = RunWorker(*options, cancellation);
-  if (!status.ok()) {
-    spdlog::error("{}", status);
+  const int code = ExitCodeOf(status);
+  // One line: bad input is refused as bad flags are; a cluster that was lost is the log's last event.
+  if (code == kBadInput) {
     std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
+  } else if (code != 0) {
+    spdlog::error("{}", status);
   }
-  return ExitCodeOf(status);
+  return code;
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ import unittest
 import uuid
 import xml.etree.ElementTree as ElementTree
 
-LIMIT = 120
+LIMIT = float(os.environ.get("LEEWAY_TEST_LIMIT", 120))
 POLL = 0.02
 LEEWAY, PS, WORKER = (os.path.abspath(name) for name in ("cli/leeway", "server/ps", "worker/worker"))
 MARK = "LEEWAY_TEST_FAMILY"  # leeway run hands LEEWAY_TEST_ variables on to its children
@@ -85,18 +85,22 @@ class Child:
     def output(self):
         return self.stdout() + self.stderr()
 
+    def everything(self):
+        """What a failed test shows."""
+        return self.output()
+
     def wait(self):
         """The exit code (-N: killed by signal N)."""
-        self.case.wait_until(lambda: self.process.poll() is not None, f"{self.name} to end", self.output)
+        self.case.wait_until(lambda: self.process.poll() is not None, f"{self.name} to end", self.everything)
         return self.process.returncode
 
     def wait_for(self, pattern):
         """The match of a regular expression in what the process has printed; it must not end before."""
         found = lambda: re.search(pattern, self.output())  # noqa: E731
         self.case.wait_until(
-            lambda: found() or self.process.poll() is not None, f"{self.name} to print {pattern}", self.output
+            lambda: found() or self.process.poll() is not None, f"{self.name} to print {pattern}", self.everything
         )
-        self.case.assertTrue(found(), f"{self.name} ended without printing {pattern}\n{self.output()}")
+        self.case.assertTrue(found(), f"{self.name} ended without printing {pattern}\n{self.everything()}")
         return found()
 
     def kill(self, number=signal.SIGKILL):
