@@ -96,7 +96,7 @@ def measure_bounds(cluster, args):
 
 
 def measure_rates(cluster, args):
-    rates = [0.05, 0.2, 0.4, 0.8]
+    rates = [0.005, 0.01, 0.02, 0.04]
     rows = [["workers (mean delay)"] + [f"rate {rate}" for rate in rates]]
     for workers in (1, 4, 8):
         accuracies, delays = [], []
