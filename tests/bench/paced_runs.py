@@ -6,8 +6,8 @@
 
 Four workers on one shard; a step is made to last --pace, far longer than it computes, so that the workers do not
 fight for the cores. Prints a markdown table; about 9 minutes. Each scenario runs --repeats times, in turns with the
-others; medians are shown. The predictions know the time of a message that the first scenario measured, and draw the same
-random slow steps as the workers do.
+others; medians are shown. The predictions know the time of a message that the first scenario measured, and draw the
+same random slow steps as the workers do.
 """
 
 import argparse

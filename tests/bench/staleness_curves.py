@@ -6,7 +6,7 @@
 
 An MLP with 128 hidden units learns Fashion-MNIST on four paced workers, for a fixed number of samples, with equal
 workers and with one that is four times slower. Each setting runs with --repeats seeds, in turns with the others.
-Prints markdown tables of medians; draws accuracy over time of the first seed. About 12 minutes.
+Prints markdown tables of medians; draws accuracy over time of the first seed. About 11 minutes.
 
 --rates: accuracy without a bound, by number of workers and learning rate, instead. About 3 minutes.
 """
