@@ -187,6 +187,13 @@ void Coordinator::Publish() {
                   std::string(status.message()));
     return;  // tried again at the next change or tick
   }
+  const auto before = std::exchange(joining_since_, {});
+  for (const v1::Member& member : next.members()) {
+    if (member.state() != v1::JOINING) continue;
+    const auto it = before.find(member.worker_id());
+    const bool known = it != before.end() && it->second.first == member.incarnation();
+    joining_since_[member.worker_id()] = {member.incarnation(), known ? it->second.second : next.sequence()};
+  }
   snapshot_ = std::move(next);
   changed_ = false;
 }

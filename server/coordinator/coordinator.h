@@ -171,6 +171,9 @@ class Coordinator {
   std::optional<Placement> placement_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t init_fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;
   v1::DataConfig data_ LEEWAY_GUARDED_BY(mu_);
+  // Joiners by worker id: incarnation, and the sequence of the snapshot that first told of this joining. A shard's word
+  // that it has installed one counts from there on; what a slow message says of an earlier joining does not.
+  std::map<std::uint32_t, std::pair<std::uint64_t, std::uint64_t>> joining_since_ LEEWAY_GUARDED_BY(mu_);
   // Progress.
   std::map<std::uint32_t, DataState> data_states_ LEEWAY_GUARDED_BY(mu_);       // by worker id
   std::map<std::uint32_t, std::uint64_t> data_cursor_ LEEWAY_GUARDED_BY(mu_);   // STATIC: by rank

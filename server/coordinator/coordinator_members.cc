@@ -327,6 +327,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.weights_ready = request.weights_ready();
       shard.stats = request.stats();
       for (const v1::MemberClock& installed : request.installed()) {
+        const auto joining = joining_since_.find(installed.worker_id());
+        if (joining == joining_since_.end() || request.known_sequence() < joining->second.second) continue;
         membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
                                 installed.clock());
       }

@@ -20,7 +20,7 @@ TEST_CASE("Coordinator: the start waits for every ps and every worker, and says 
   CHECK(first->message.not_yet().reason().find("missing: ps 0, ps 1") != std::string::npos);
   f.SyncShards();
   const auto alone = f.Join(f.JoinOf("b", 2));
-  CHECK(f.Status().waiting_for().find("1 of 2 workers have come (b)") != std::string::npos);
+  CHECK(f.Status().waiting_for().find("1 of 2 workers have come: b") != std::string::npos);
   f.Advance(Coordinator::kMaxHold + absl::Milliseconds(100));
   CHECK(alone->message.not_yet().reason().find("1 of 2") != std::string::npos);
   CHECK(f.coordinator.state() == v1::STARTING);
@@ -193,7 +193,9 @@ TEST_CASE("Coordinator: a joiner is live at the maximum of what the shards insta
 }
 
 TEST_CASE("Coordinator: an acknowledgement of an earlier joining does not stand for a later one") {
-  CoordinatorFixture f(LeasedPolicy(1), 2);
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_epochs(1);
+  CoordinatorFixture f(policy, 2);
   f.Start(1);
   const v1::DataRange range = f.Acquire(0, 1, 100)->message.range();
   f.minimum_clock = {{0, 2}, {1, 2}};

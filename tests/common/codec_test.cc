@@ -1,0 +1,173 @@
+#include "common/codec.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/coordinator.pb.h"
+#include "proto/parameter_server.pb.h"
+#include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/support/random.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+v1::PushRequest SomePush() {
+  v1::PushRequest push;
+  push.mutable_stamp()->set_worker_id(7);
+  push.mutable_stamp()->set_incarnation(0x1122334455667788);
+  push.set_clock(300);
+  push.mutable_run()->set_num_blocks(3);
+  push.mutable_ticket()->set_rate_scale(0.5);
+  return push;
+}
+
+bool Same(const google::protobuf::Message& a, const google::protobuf::Message& b) {
+  return a.SerializeAsString() == b.SerializeAsString();
+}
+
+// `bytes`, cut into slices at these places.
+Buffer Cut(const std::string& bytes, std::vector<std::size_t> places) {
+  Buffer out;
+  std::size_t at = 0;
+  places.push_back(bytes.size());
+  for (const std::size_t place : places) {
+    out.Append(Buffer::FromString(bytes.substr(at, place - at)));
+    at = place;
+  }
+  return out;
+}
+
+TEST_CASE("codec: what it emits plain protobuf parses, and the other way round") {
+  v1::PushRequest plain = SomePush();
+  plain.set_payload(std::string("abc\0def", 7));
+  v1::PushRequest parsed;
+  REQUIRE(parsed.ParseFromString(EncodeMessage(SomePush(), Buffer::FromString(plain.payload())).ToString()));
+  CHECK(Same(parsed, plain));
+
+  v1::PushRequest header;
+  Buffer payload;
+  REQUIRE(DecodeMessage(Buffer::FromString(plain.SerializeAsString()), &header, &payload).ok());
+  CHECK(Same(header, SomePush()));
+  CHECK(payload.ToString() == plain.payload());
+}
+
+TEST_CASE("codec: the payload travels by reference in both directions") {
+  const std::string bytes(100000, 'x');
+  const Buffer payload = Buffer::Wrap(nullptr, bytes.data(), bytes.size());
+  const Buffer encoded = EncodeMessage(SomePush(), payload);
+  CHECK(encoded.slices().back().data == bytes.data());
+  v1::PushRequest header;
+  Buffer decoded;
+  REQUIRE(DecodeMessage(encoded, &header, &decoded).ok());
+  REQUIRE(decoded.slices().size() == 1);
+  CHECK(decoded.slices()[0].data == bytes.data());
+}
+
+TEST_CASE("codec: split at every byte, with the payload first, last or in the middle") {
+  const std::string fields = SomePush().SerializeAsString();
+  v1::PushRequest only_payload;
+  only_payload.set_payload("payload");
+  const std::string payload = only_payload.SerializeAsString();
+  v1::PushRequest clock;
+  clock.set_clock(300);
+  for (const std::string& bytes :
+       {fields + payload, payload + fields, clock.SerializeAsString() + payload + fields, payload + fields + payload}) {
+    for (std::size_t first = 0; first <= bytes.size(); ++first) {
+      for (const std::size_t second : {first, std::min(bytes.size(), first + 1), bytes.size()}) {
+        v1::PushRequest header;
+        Buffer decoded;
+        REQUIRE(DecodeMessage(Cut(bytes, {first, second}), &header, &decoded).ok());
+        REQUIRE(Same(header, SomePush()));
+        REQUIRE(decoded.ToString() == "payload");
+      }
+    }
+  }
+}
+
+TEST_CASE("codec: of two payloads the last one counts; unknown fields pass") {
+  v1::PushRequest one;
+  one.set_payload("one");
+  v1::PushRequest two;
+  two.set_payload("two");
+  v1::PushRequest header;
+  Buffer payload;
+  const std::string unknown("\xa0\x06\x05", 3);  // field 100, varint
+  REQUIRE(
+      DecodeMessage(Buffer::FromString(one.SerializeAsString() + unknown + two.SerializeAsString()), &header, &payload)
+          .ok());
+  CHECK(payload.ToString() == "two");
+}
+
+TEST_CASE("codec: a message whose field 15 is no payload keeps it") {
+  v1::GetStatusReply status;
+  status.add_evaluations()->set_loss(3);
+  status.add_evaluations()->set_loss(4);
+  v1::GetStatusReply decoded;
+  Buffer payload = Buffer::FromString("old");
+  REQUIRE(DecodeMessage(EncodeMessage(status), &decoded, &payload).ok());
+  CHECK(Same(decoded, status));
+  CHECK(payload.empty());
+  v1::Ticket without;  // no field 15 at all
+  CHECK(DecodeMessage(EncodeMessage(v1::Ticket()), &without, &payload).ok());
+}
+
+TEST_CASE("codec: empty messages and payloads") {
+  CHECK(EncodeMessage(v1::PushRequest()).empty());
+  v1::PushRequest header;
+  Buffer payload;
+  CHECK(DecodeMessage({}, &header, &payload).ok());
+  CHECK(payload.empty());
+}
+
+TEST_CASE("codec: what is malformed is refused where it goes wrong") {
+  const auto status_of = [](const std::string& bytes) {
+    v1::PushRequest header;
+    Buffer payload;
+    return DecodeMessage(Buffer::FromString(bytes), &header, &payload);
+  };
+  using Code = absl::StatusCode;
+  CHECK(Says(status_of("z\x05"
+                       "abc"),
+             Code::kInvalidArgument, {"PushRequest", "byte 0 of 5"}));
+  CHECK(Says(status_of(std::string("\x10\x01\x7a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13)), Code::kInvalidArgument,
+             {"byte 2 of 13"}));
+  CHECK(Says(status_of("\x13"), Code::kInvalidArgument, {"malformed"}));  // a group
+  CHECK(Says(status_of(std::string(11, '\xff')), Code::kInvalidArgument, {"malformed"}));
+  CHECK(Says(status_of(std::string(17 << 20, '\x08')), Code::kInvalidArgument, {"at most 16777216"}));
+  // A header of more than 16 MiB is not parsed, however well it is formed.
+  v1::WatchRequest large;
+  large.set_address(std::string(17 << 20, 'a'));
+  CHECK(Says(DecodeMessage(EncodeMessage(large), &large), Code::kInvalidArgument, {"17825", "16777216"}));
+}
+
+TEST_CASE("codec: mutated messages are refused or parsed as protobuf would, never worse") {
+  Random random(TestSeed());
+  v1::PushRequest good = SomePush();
+  good.set_payload(std::string(40, 'p'));
+  const std::string bytes = good.SerializeAsString();
+  int parsed = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string mutated = bytes;
+    for (std::uint64_t i = random.Between(1, 3); i > 0; --i) {
+      mutated[random.Below(mutated.size())] = static_cast<char>(random.Bits());
+    }
+    if (random.Chance(0.2)) mutated.resize(random.Below(mutated.size()));
+    v1::PushRequest header;
+    Buffer payload;
+    const bool ok = DecodeMessage(Cut(mutated, {random.Below(mutated.size() + 1)}), &header, &payload).ok();
+    if (!ok) continue;
+    ++parsed;
+    v1::PushRequest plain;
+    if (!plain.ParseFromString(mutated)) continue;  // protobuf is stricter about what is inside
+    if (plain.payload() != payload.ToString()) FAIL("payloads differ");
+    plain.clear_payload();
+    if (!Same(plain, header)) FAIL("headers differ");
+  }
+  CHECK(parsed > 1000);
+}
+
+}  // namespace
+}  // namespace leeway
