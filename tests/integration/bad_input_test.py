@@ -46,7 +46,10 @@ class BadInput(TestCase):
                 (["--aggregation=round", "--max_delay=3"], ["--aggregation=round", "--max_delay"]),
                 (["--aggregation=round", "--data_sharing=leased"], ["--data_sharing=leased", "static"]),
                 (["--round_quorum=1"], ["--round_quorum=1", "--aggregation=round"]),
-                (["--aggregation=round", "--round_quorum=3", "--num_workers=2"], ["--round_quorum=3", "--num_workers=2"]),
+                (
+                    ["--aggregation=round", "--round_quorum=3", "--num_workers=2"],
+                    ["--round_quorum=3", "--num_workers=2"],
+                ),
                 (["--optimizer=sdg"], ["--optimizer=sdg", "sgd", "adamw"]),
                 (["--clip_norm=1", "--push_atomicity=stream"], ["--push_atomicity=stream", "--clip_norm"]),
                 (["--patience=2"], ["--patience=2", "--target_metric"]),

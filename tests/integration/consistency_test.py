@@ -1,0 +1,70 @@
+#!/usr/bin/env -S python3 -B
+"""The bounds of the consistency flags, as the histograms of whole runs show them."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from harness import TestCase, main, worker_of  # noqa: E402
+
+JITTER = ["--num_workers=3", "--pace=4ms", "--jitter=1", "--batch=20"]
+
+
+class Consistency(TestCase):
+    def finish(self, *flags):
+        """The summary of a run of two epochs."""
+        return self.run_leeway("--num_ps=2", "--epochs=2", *JITTER, *flags).finish()
+
+    def test_clocks_differ_by_at_most_one_more_than_the_bound(self):
+        for bound in (1, 3):
+            with self.subTest(bound=bound):
+                summary = self.finish(f"--staleness_bound={bound}")
+                self.assertEqual(summary["samples"], 2 * 2000)
+                self.assertLessEqual(summary["gap"]["max"], bound + 1)
+                self.assertEqual(len(summary["gap"]["counts"]), summary["gap"]["max"] + 1)
+                self.assertGreater(sum(summary["gap"]["counts"]), 200)
+                self.assertGreater(sum(shard["pulls_blocked"] for shard in summary["shards"]), 0)
+
+    def test_no_push_with_the_greatest_delay_is_accepted(self):
+        summary = self.finish("--staleness_bound=-1", "--max_delay=2", "--straggle=2:4")
+        self.assertEqual(len(summary["delay"]["counts"]), 2)
+        # What is refused is handed out again, but not for ever.
+        self.assertLessEqual(summary["samples"], 2 * 2000)
+        refused = sum(worker["pushes"]["refused"] for worker in summary["workers"])
+        self.assertGreater(refused, 0)
+        self.assertEqual(sum(worker["pushes"]["applied"] for worker in summary["workers"]), summary["accepted_pushes"])
+
+    def test_every_other_rule_trains(self):
+        for flag, atomicity in (
+            ("--delay_policy=scale", "stream"),
+            ("--pipeline_depth=0", "stream"),
+            ("--pipeline_depth=2", "stream"),
+            ("--push_atomicity=whole", "whole"),
+            ("--clip_norm=0.5", "whole"),  # the norm is known only when the whole gradient is
+        ):
+            with self.subTest(flag=flag):
+                summary = self.finish(flag, "--pace=1ms")
+                self.assertEqual(summary["samples"], 2 * 2000)
+                self.assertGreater(summary["final_accuracy"], 0.5)
+                self.assertEqual(summary["policy"]["push_atomicity"], atomicity)
+
+    def test_a_quorum_drops_and_counts_what_comes_late(self):
+        run = self.run_leeway(
+            "--num_ps=2",
+            "--aggregation=round",
+            "--round_quorum=2",
+            "--num_workers=3",
+            "--epochs=1",
+            "--pace=10ms",
+            "--straggle=2:5",
+        )
+        summary = run.finish()
+        dropped = {f"worker-{i}": worker_of(summary, f"worker-{i}")["pushes"]["dropped"] for i in range(3)}
+        self.assertGreater(dropped["worker-2"], 0)
+        self.assertGreater(dropped["worker-2"], dropped["worker-0"] + dropped["worker-1"])
+        self.assertEqual(summary["steps"], 14)  # 667 records of a rank in batches of 50
+
+
+if __name__ == "__main__":
+    main()
