@@ -32,7 +32,7 @@ std::vector<Key> ChunkOfElement(const Placement& placement) {
 
 TEST_CASE("A chunk is ready when its last element is final, once, for any cut and order of tensors") {
   std::mt19937_64 random(TestSeed());
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 30; ++round) {
     const std::uint64_t elements = 1 + random() % 100000;
     const auto shards = static_cast<std::uint32_t>(1 + random() % 7);
     const Placement placement = Placement::Make(elements, shards).value();
