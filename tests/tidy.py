@@ -30,7 +30,7 @@ ALLOWED_INCLUDES = {
 # (what, pattern, what to use instead, files or folders where it is allowed; MAIN is a file that defines main()).
 MAIN = "main()"
 # flags: --help; process: the child of a fork; signals: the second signal.
-EXITS = (MAIN, "common/flags.cc", "cli/process.cc", "worker/signals.cc", "tests/")
+EXITS = (MAIN, "common/end_process.cc", "cli/process.cc", "worker/signals.cc", "tests/")
 BANNED = [
     ("rand", r"\b(std::)?s?rand\s*\(", "a seeded generator of <random> or common/hash.h", ()),
     ("gettimeofday", r"\bgettimeofday\s*\(", "leeway::Clock (common/clock.h)", ()),
