@@ -9,6 +9,7 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
+#include "common/allocator.h"
 #include "common/end_process.h"
 #include "common/files.h"
 #include "common/flags.h"
@@ -125,4 +126,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leeway
 
-int main(int argc, char** argv) { leeway::EndProcess(leeway::Main(argc, argv)); }
+int main(int argc, char** argv) {
+  leeway::KeepFreedMemory();
+  leeway::EndProcess(leeway::Main(argc, argv));
+}

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/allocator.h"
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
@@ -162,4 +163,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leeway
 
-int main(int argc, char** argv) { leeway::EndProcess(leeway::Main(argc, argv)); }
+int main(int argc, char** argv) {
+  leeway::KeepFreedMemory();
+  leeway::EndProcess(leeway::Main(argc, argv));
+}

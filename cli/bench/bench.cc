@@ -17,6 +17,8 @@ ABSL_FLAG(absl::Duration, bench_time, absl::Seconds(5), "of leeway bench: how lo
 ABSL_FLAG(int, bench_batch, 128, "of leeway bench train: samples per step");
 ABSL_FLAG(std::string, bench_model, "mlp", "of leeway bench train: the model, as the worker's --model");
 
+ABSL_DECLARE_FLAG(std::string, data);
+
 namespace leeway {
 namespace {
 
@@ -32,6 +34,9 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const std::string& what) {
   if (options.measure <= absl::ZeroDuration()) {
     return FlagError("bench_time", absl::FormatDuration(options.measure), "above 0s");
   }
+  // The flags of a run are checked with these; a bench has a training set of its own unless one is named.
+  if (absl::GetFlag(FLAGS_data).empty()) absl::SetFlag(&FLAGS_data, options.data);
+  options.data = absl::GetFlag(FLAGS_data);
   absl::StatusOr<RunOptions> binaries = RunOptionsFromFlags();
   if (!binaries.ok()) return binaries.status();
   options.binaries = *std::move(binaries);

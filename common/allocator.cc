@@ -1,0 +1,19 @@
+#include "common/allocator.h"
+
+#include <cstdlib>  // defines __GLIBC__ where it is
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+namespace leeway {
+
+void KeepFreedMemory() {
+#if defined(__GLIBC__)
+  // Both limits are ints: just below 2 GiB, above every message. Setting them also ends glibc's own adjusting.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 0x7fffffff);
+#endif
+}
+
+}  // namespace leeway
