@@ -69,6 +69,8 @@ class Run {
   int signal_ = 0;
   absl::Time complete_at_ = absl::InfiniteFuture();
   absl::Time nobody_since_ = absl::InfiniteFuture();
+  absl::Time ps_ended_at_ = absl::InfiniteFuture();
+  std::string ps_ended_;  // what to say of it if the run goes on
   absl::Time silence_mentioned_ = absl::InfinitePast();
   absl::Time line_shown_ = absl::InfinitePast();
   absl::Time line_changed_ = absl::InfinitePast();
@@ -104,7 +106,12 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
     const std::string what = absl::StrCat(ended.name, " ", Describe(ended.exit));
     if (ended.exit.ok() && monitor_.ending()) continue;
     if (ended.role == ProcessRole::kPs) {
-      return absl::StrCat(what, " before training had finished", cluster_.LastLines(ended.name));
+      const std::string early = absl::StrCat(what, " before training had finished", cluster_.LastLines(ended.name));
+      if (!ended.exit.ok()) return early;
+      // A ps that ends well ends with the run, which the next status will tell.
+      ps_ended_at_ = std::min(ps_ended_at_, now);
+      ps_ended_ = early;
+      continue;
     }
     if (ended.exit.ok()) {
       Say(absl::StrCat(ended.name, " has left the run"));
@@ -124,6 +131,7 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
   } else {
     nobody_since_ = std::min(nobody_since_, now);
   }
+  if (now - ps_ended_at_ >= kNobodyLeft && !monitor_.ending()) return ps_ended_;
   if (now - nobody_since_ >= kNobodyLeft) return "no worker is left to train";
   return std::nullopt;
 }

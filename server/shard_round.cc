@@ -30,7 +30,7 @@ std::vector<WorkerId> Shard::MissingInRound() const {
 
 void Shard::StartClose(Actions* actions) {
   if (closing_ || copies_under_way_ > 0 || closes_.empty() || closes_.front().round() != open_round_) return;
-  closing_.emplace();
+  closing_ = Closing();
   closing_->close = std::move(closes_.front());
   closes_.pop_front();
   closing_->contributions = rounds_.Take(open_round_);

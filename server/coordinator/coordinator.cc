@@ -63,9 +63,9 @@ void Coordinator::Shutdown(const std::string& reason) {
 
 bool Coordinator::Over() {
   MutexLock lock(mu_);
-  return state_ == v1::FINISHED && std::all_of(shards_.begin(), shards_.end(), [this](const ShardInfo& shard) {
-           return shard.acknowledged >= snapshot_.sequence();
-         });
+  const std::uint64_t last = snapshot_.sequence();
+  return state_ == v1::FINISHED && std::all_of(shards_.begin(), shards_.end(),
+                                               [last](const ShardInfo& shard) { return shard.acknowledged >= last; });
 }
 
 v1::RunState Coordinator::state() {

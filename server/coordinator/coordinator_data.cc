@@ -45,9 +45,9 @@ bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
   const std::uint32_t worker = request.stamp().worker_id();
   const DataLeases::Holder holder{worker, request.stamp().incarnation()};
   v1::AcquireDataReply reply;
-  const auto answer = [&] {
-    reply.set_state(state_);
-    reply.set_membership_epoch(membership_.epoch());
+  reply.set_state(state_);
+  const auto answer = [&, epoch = membership_.epoch()] {
+    reply.set_membership_epoch(epoch);
     actions->push_back([done = std::move(held.done), bytes = EncodeMessage(reply)] { done(absl::OkStatus(), bytes); });
     return true;
   };
@@ -61,6 +61,7 @@ bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
   if (data.incarnation != holder.incarnation) data = DataState{holder.incarnation};
   if (request.request() != 0 && request.request() == data.last_request) {
     reply = data.last_reply;
+    reply.set_state(state_);
     return answer();
   }
   // Overtaken by the asker's next request: nobody listens, and a lease given now would never come back.

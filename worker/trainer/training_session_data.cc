@@ -69,7 +69,10 @@ void TrainingSession::AskForData() {
 void TrainingSession::OnData(absl::Status status, const v1::AcquireDataReply& reply) {
   acquiring_ = false;
   if (!status.ok()) return Fail(status);
-  if (reply.reentered()) pipeline_.Reenter(reply.entry_clock());
+  if (reply.reentered()) {
+    pipeline_.Reenter(reply.entry_clock());
+    SendPulls();  // what was prefetched is dropped, and the training thread may be waiting for just that
+  }
   *settled_ = pipeline_.settled();
   if (reply.has_range()) {
     parked_ = no_more_data_ = false;
