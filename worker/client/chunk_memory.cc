@@ -30,8 +30,7 @@ Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::share
 absl::Status CheckRunSize(const Placement& placement, const ChunkRun& run, v1::Encoding encoding,
                           const Buffer& payload) {
   std::size_t expected = 0;
-  ForEachBlock(placement, run,
-               [&](std::uint64_t, std::size_t count) { expected += EncodedBytes(encoding, count); });
+  ForEachBlock(placement, run, [&](std::uint64_t, std::size_t count) { expected += EncodedBytes(encoding, count); });
   if (payload.size() == expected) return absl::OkStatus();
   return absl::InternalError(absl::StrCat("the answer for blocks ", run.first_block, " (", run.num_blocks,
                                           " of them) has ", payload.size(), " bytes; expected are ", expected));

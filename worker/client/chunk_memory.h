@@ -20,7 +20,8 @@ v1::BlockRun RunToProto(const ChunkRun& run);
 Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
                const float* vector);
 
-// Decodes `payload` (F32 or BF16) to where the run's blocks lie in `vector`. INTERNAL: it has another size than the run.
+// Decodes `payload` (F32 or BF16) to where the run's blocks lie in `vector`. INTERNAL: it has another size than the
+// run.
 absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, v1::Encoding encoding, const Buffer& payload,
                        float* vector);
 
