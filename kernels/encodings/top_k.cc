@@ -1,94 +1,81 @@
 #include "kernels/encodings/top_k.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <vector>
+
+#include "kernels/target_clones.h"
 
 namespace leeway {
 namespace {
 
-// Magnitudes of floats are ordered as their 31 lower bits are.
+// Magnitudes of floats are ordered as their 31 lower bits are. A bin is the exponent and the first three bits of the
+// mantissa: few enough bins to count in, and so fine that the one which holds the threshold holds few values.
+constexpr int kShift = 20;
+constexpr std::size_t kBins = std::size_t{1} << (31 - kShift);
+
 inline std::uint32_t Magnitude(float value) { return std::bit_cast<std::uint32_t>(value) & 0x7fffffffu; }
 
-// The bits of a magnitude that one round of the selection looks at.
-struct Digit {
-  int shift, bits;
-  std::uint32_t Of(std::uint32_t magnitude) const { return (magnitude >> shift) & ((1u << bits) - 1); }
-};
-constexpr Digit kDigits[] = {{20, 11}, {10, 10}, {0, 10}};  // from the most significant one
+using Counts = std::array<std::uint32_t, kBins>;
 
-// Counts per value of a digit. Several counters each, taken in turn: neighbours often have the same digit, and adding
-// to one counter twice in a row waits for memory.
-class Histogram {
- public:
-  void Add(Digit digit, const float* values, std::size_t count) {
-    std::size_t i = 0;
-    for (; i + kWays <= count; i += kWays) {
-      for (std::size_t way = 0; way < kWays; ++way) ++counts_[way][digit.Of(Magnitude(values[i + way]))];
-    }
-    for (; i < count; ++i) ++counts_[0][digit.Of(Magnitude(values[i]))];
+// Neighbours are often in the same bin, and adding to one counter twice in a row waits for memory: four sets of
+// counters, taken in turn.
+Counts CountPerBin(const float* values, std::size_t count) {
+  constexpr std::size_t kWays = 4;
+  std::array<Counts, kWays> ways = {};
+  for (std::size_t i = 0; i < count; ++i) ++ways[i % kWays][Magnitude(values[i]) >> kShift];
+  for (std::size_t bin = 0; bin < kBins; ++bin) {
+    for (std::size_t way = 1; way < kWays; ++way) ways[0][bin] += ways[way][bin];
   }
-  std::size_t operator[](std::uint32_t value) const {
-    std::size_t sum = 0;
-    for (const auto& way : counts_) sum += way[value];
-    return sum;
+  return ways[0];
+}
+
+// Writes the indices of magnitudes of at least `least` to `indices`, which has room for one more than there are.
+// Without a branch, which would often be mispredicted.
+LEEWAY_TARGET_CLONES
+void Gather(const float* values, std::size_t count, std::uint32_t least, std::size_t found, std::uint32_t* indices) {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < count && at < found; ++i) {
+    indices[at] = static_cast<std::uint32_t>(i);
+    at += Magnitude(values[i]) >= least;
   }
-
- private:
-  static constexpr std::size_t kWays = 4;
-  std::array<std::array<std::uint32_t, 1 << 11>, kWays> counts_ = {};
-};
-
-// What is kept: every magnitude above `magnitude`, and the first `ties` of those equal to it.
-struct Threshold {
-  std::uint32_t magnitude = 0;
-  std::size_t ties = 0;
-};
-
-// Selection digit by digit: find the digit of the kept-th greatest magnitude, go on among those that share it. The
-// first digit (exponent and three bits of the mantissa) leaves few of them, so the later rounds cost next to nothing.
-Threshold FindThreshold(const float* values, std::size_t count, std::size_t kept) {
-  Threshold threshold;
-  std::vector<float> sharing;  // all the digits so far
-  for (const Digit& digit : kDigits) {
-    Histogram histogram;
-    histogram.Add(digit, values, count);
-    std::uint32_t value = (1u << digit.bits) - 1;
-    while (histogram[value] < kept) kept -= histogram[value--];
-    threshold.magnitude |= value << digit.shift;
-    std::vector<float> next;
-    next.reserve(histogram[value]);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (digit.Of(Magnitude(values[i])) == value) next.push_back(values[i]);
-    }
-    sharing = std::move(next);
-    values = sharing.data();
-    count = sharing.size();
-  }
-  threshold.ties = kept;
-  return threshold;
 }
 
 }  // namespace
 
 void SelectTopK(const float* values, std::size_t count, std::size_t kept, char* indices, char* out_values) {
   if (kept == 0) return;
-  Threshold threshold = FindThreshold(values, count, kept);
-  for (std::size_t i = 0; kept > 0; ++i) {
-    const std::uint32_t magnitude = Magnitude(values[i]);
-    if (magnitude < threshold.magnitude) continue;
-    if (magnitude == threshold.magnitude) {
-      if (threshold.ties == 0) continue;
-      --threshold.ties;
-    }
-    const auto index = static_cast<std::uint32_t>(i);
+  const Counts counts = CountPerBin(values, count);
+  std::size_t bin = kBins - 1, above = 0;  // above: how many values are in greater bins
+  while (above + counts[bin] < kept) above += counts[bin--];
+
+  const auto least = static_cast<std::uint32_t>(bin << kShift);
+  std::vector<std::uint32_t> candidates(above + counts[bin] + 1);
+  Gather(values, count, least, candidates.size() - 1, candidates.data());
+  candidates.pop_back();
+
+  // The threshold is the least magnitude that is kept; of those equal to it, the first `ties`.
+  std::vector<std::uint32_t> in_bin;
+  in_bin.reserve(counts[bin]);
+  for (std::uint32_t index : candidates) {
+    if (Magnitude(values[index]) >> kShift == bin) in_bin.push_back(Magnitude(values[index]));
+  }
+  const auto last_kept = in_bin.begin() + static_cast<std::ptrdiff_t>(kept - above - 1);
+  std::nth_element(in_bin.begin(), last_kept, in_bin.end(), std::greater<>());
+  const std::uint32_t threshold = *last_kept;
+  std::ptrdiff_t ties = 1 + std::count(in_bin.begin(), last_kept, threshold);
+
+  for (std::uint32_t index : candidates) {
+    const std::uint32_t magnitude = Magnitude(values[index]);
+    if (magnitude < threshold || (magnitude == threshold && ties-- <= 0)) continue;
     std::memcpy(indices, &index, sizeof index);
-    std::memcpy(out_values, &values[i], sizeof(float));
+    std::memcpy(out_values, &values[index], sizeof(float));
     indices += sizeof index;
     out_values += sizeof(float);
-    --kept;
   }
 }
 
