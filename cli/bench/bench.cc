@@ -11,6 +11,8 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/bench/bench_apply.h"
+#include "cli/bench/bench_latency.h"
 #include "cli/bench/bench_train.h"
 #include "cli/bench/bench_transport.h"
 #include "cli/signals.h"
@@ -56,6 +58,14 @@ absl::StatusOr<std::vector<BenchRow>> Transport(const Setting& setting) {
   return BenchTransport({setting.elements, setting.turns, setting.binaries});
 }
 
+absl::StatusOr<std::vector<BenchRow>> Apply(const Setting& setting) {
+  return BenchApply(setting.elements, setting.turns);
+}
+
+absl::StatusOr<std::vector<BenchRow>> Latency(const Setting& setting) {
+  return BenchLatency(setting.binaries.directory, setting.turns);
+}
+
 struct Bench {
   const char* name;
   absl::Duration time;  // of one measurement, unless --bench_time says else
@@ -65,6 +75,8 @@ struct Bench {
 const std::vector<Bench>& Benches() {
   static const auto* benches = new std::vector<Bench>{
       {"transport", absl::Milliseconds(500), Transport},
+      {"apply", absl::Milliseconds(200), Apply},
+      {"latency", absl::Seconds(1), Latency},
       {"train", absl::Seconds(5), Train},
   };
   return *benches;
