@@ -1,5 +1,4 @@
-// Axpy: y = y + a * x, the loop that memory speed is judged by: it reads two arrays and writes one, as SGD must, and
-// is vectorized as the optimizers are.
+// Axpy: y = y + a * x, the loop that memory speed is judged by: it reads two arrays and writes one, as SGD must.
 //
 // Thread safety: pure function.
 #pragma once

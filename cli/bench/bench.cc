@@ -25,6 +25,8 @@ ABSL_FLAG(int, bench_pairs, 5, "of leeway bench: rounds in which everything is m
 ABSL_FLAG(absl::Duration, bench_time, absl::ZeroDuration(),
           "of leeway bench: how long each thing is measured in each round; 0: as the bench chooses");
 ABSL_FLAG(uint64_t, bench_elements, 16 << 20, "of leeway bench transport, apply, encode: float32 values");
+ABSL_FLAG(std::vector<std::string>, bench_only, {},
+          "of leeway bench transport, apply, encode: only these, such as raw_tcp.push,push; empty: all");
 ABSL_FLAG(int, bench_batch, 128, "of leeway bench train: samples per step");
 ABSL_FLAG(std::string, bench_model, "mlp", "of leeway bench train: the model, as the worker's --model");
 
@@ -87,6 +89,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const Bench& bench) {
   setting.turns.rounds = absl::GetFlag(FLAGS_bench_pairs);
   setting.turns.time = absl::GetFlag(FLAGS_bench_time);
   setting.elements = absl::GetFlag(FLAGS_bench_elements);
+  setting.turns.only = absl::GetFlag(FLAGS_bench_only);
   if (setting.turns.rounds < 1) return FlagError("bench_pairs", absl::StrCat(setting.turns.rounds), "1 and above");
   if (setting.turns.time < absl::ZeroDuration()) {
     return FlagError("bench_time", absl::FormatDuration(setting.turns.time), "0s and above");

@@ -1,5 +1,6 @@
 #include "cli/bench/bench_transport.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -19,6 +20,7 @@
 namespace leeway {
 namespace {
 
+constexpr double kMostCpu = 1.3;  // times the raw program's
 constexpr absl::Duration kDriverTimeout = absl::Minutes(1);
 
 // Tells the protobuf client's process to push or pull, and waits.
@@ -186,25 +188,29 @@ class TransportBench {
     });
   }
 
-  bool Has(const std::string& name) const {
-    for (const Subject& subject : subjects_) {
-      if (subject.name == "transport." + name) return true;
-    }
-    return false;
-  }
-
   // What a push with the optimizer's step would take if the step came after the transfer.
   static double PushThenApply(double push, double apply) { return 1 / (1 / push + 1 / apply); }
 
   std::vector<BenchRow> Rows(const Measured& measured) const {
     std::vector<BenchRow> rows;
-    const auto speed = [&](const std::string& name, const std::string& baseline, double goal, const std::string& what) {
-      if (!Has(name)) return;
-      rows.push_back(measured.Speed("transport." + name, baseline.empty() ? "" : "transport." + baseline, goal, what));
+    // Rows of what was not measured, or whose baseline was not, are left out.
+    const auto add = [&](const std::string& name, const std::string& baseline, const auto& make) {
+      const std::string full = "transport." + name;
+      const std::string of = baseline.empty() ? "" : "transport." + baseline;
+      if (measured.Has(full, of)) rows.push_back(make(full, of));
     };
-    const auto cpu = [&](const std::string& name, const std::string& baseline) {
-      if (!Has(name)) return;
-      rows.push_back(measured.Cpu("transport." + name, baseline.empty() ? "" : "transport." + baseline, 1.3));
+    const auto speed = [&](const std::string& name, const std::string& baseline, double goal, const std::string& what) {
+      add(name, baseline, [&](const auto& full, const auto& of) { return measured.Speed(full, of, goal, what); });
+    };
+    const auto cpu = [&](const std::string& name, const std::string& baseline, double goal) {
+      add(name, baseline, [&](const auto& full, const auto& of) { return measured.Cpu(full, of, goal); });
+    };
+    const auto over_protobuf = [&](const std::string& name, const std::string& baseline) {
+      add(name, baseline, [&](const auto& full, const auto& of) {
+        BenchRow row = measured.Speed(full, of, 6, "");
+        row.name += "_over_protobuf";
+        return row;
+      });
     };
     const std::string raw = "one stream, one thread per end, warm memory; two processes";
     speed("raw_tcp.push", "", 0, "raw TCP program, client to server: " + raw);
@@ -226,22 +232,17 @@ class TransportBench {
     speed("ps.both", "raw_tcp.both", 0, "a push, checked and applied, and a pull at once; the sum");
     speed("unix.ps.push", "raw_unix.push", 0, "push to a real `ps` over a Unix socket, checked and applied");
     speed("unix.ps.pull", "raw_unix.pull", 0.9, "pull from a real `ps` over a Unix socket");
-    for (const auto& [name, baseline] : {std::pair("push", "protobuf.push"),
-                                         {"pull", "protobuf.pull"},
-                                         {"ps.push", "protobuf.push"},
-                                         {"ps.pull", "protobuf.pull"}}) {
-      speed(name, baseline, 6, "");
-      rows.back().name += "_over_protobuf";
+    for (const std::string way : {"push", "pull"}) {
+      over_protobuf(way, "protobuf." + way);
+      over_protobuf("ps." + way, "protobuf." + way);
     }
-    for (const char* way : {"push", "pull"}) {
-      cpu(absl::StrCat("raw_tcp.", way), "");
-      cpu(way, absl::StrCat("raw_tcp.", way));
-      cpu(absl::StrCat("ps.", way), absl::StrCat("raw_tcp.", way));
-      rows.back().goal = 0;  // the optimizer's step is in it
-      cpu(absl::StrCat("raw_unix.", way), "");
-      cpu(absl::StrCat("unix.", way), absl::StrCat("raw_unix.", way));
-      cpu(absl::StrCat("protobuf.", way), absl::StrCat("raw_tcp.", way));
-      rows.back().goal = 0;
+    for (const std::string way : {"push", "pull"}) {
+      cpu("raw_tcp." + way, "", 0);
+      cpu(way, "raw_tcp." + way, kMostCpu);
+      cpu("ps." + way, "raw_tcp." + way, 0);  // a push's has the optimizer's step in it
+      cpu("raw_unix." + way, "", 0);
+      cpu("unix." + way, "raw_unix." + way, kMostCpu);
+      cpu("protobuf." + way, "raw_tcp." + way, 0);
     }
     return rows;
   }
@@ -249,6 +250,7 @@ class TransportBench {
   // ps.push, against what pushing and applying one after the other would give.
   void AddPushThenApply(const Measured& measured, std::vector<BenchRow>* rows) const {
     const std::vector<std::string> names = {"transport.push", "transport.apply_alone", "transport.ps.push"};
+    if (!std::all_of(names.begin(), names.end(), [&](const auto& name) { return measured.Has(name); })) return;
     const auto model = [](const std::vector<Measured::Sample>& s) {
       return PushThenApply(s[0].gigabytes_per_second, s[1].gigabytes_per_second);
     };

@@ -2,9 +2,12 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
 
 namespace leeway {
 namespace {
@@ -36,6 +39,23 @@ absl::StatusOr<Measured::Sample> RunOnce(const Subject& subject, absl::Duration 
   return Measured::Sample{gigabytes / (now - begin), (CpuSeconds(subject.processes) - cpu) / gigabytes};
 }
 
+std::string ShortName(const Subject& subject) { return subject.name.substr(subject.name.find('.') + 1); }
+
+absl::StatusOr<std::vector<Subject>> Choose(const std::vector<Subject>& all, const std::vector<std::string>& only) {
+  if (only.empty()) return all;
+  for (const std::string& name : only) {
+    if (std::any_of(all.begin(), all.end(), [&name](const Subject& s) { return ShortName(s) == name; })) continue;
+    const std::string names =
+        absl::StrJoin(all, ", ", [](std::string* out, const Subject& s) { out->append(ShortName(s)); });
+    return absl::InvalidArgumentError(absl::StrCat("--bench_only: ", name, ": allowed: ", names));
+  }
+  std::vector<Subject> chosen;
+  for (const Subject& subject : all) {
+    if (std::count(only.begin(), only.end(), ShortName(subject)) > 0) chosen.push_back(subject);
+  }
+  return chosen;
+}
+
 double Speed(const Measured::Sample& sample) { return sample.gigabytes_per_second; }
 double Cpu(const Measured::Sample& sample) { return sample.cpu_seconds_per_gigabyte; }
 
@@ -50,6 +70,10 @@ double CpuSeconds(const std::vector<pid_t>& others) {
     if (clock_getcpuclockid(process, &clock) == 0) seconds += ReadClock(clock);
   }
   return seconds;
+}
+
+bool Measured::Has(const std::string& name, const std::string& baseline) const {
+  return samples_.count(name) > 0 && (baseline.empty() || samples_.count(baseline) > 0);
 }
 
 std::vector<double> Measured::PerRound(const std::vector<std::string>& names,
@@ -91,7 +115,8 @@ BenchRow Measured::Cpu(const std::string& name, const std::string& baseline, dou
   return row;
 }
 
-absl::StatusOr<Measured> MeasureInTurns(const std::vector<Subject>& subjects, const Turns& turns) {
+absl::StatusOr<Measured> MeasureInTurns(const std::vector<Subject>& all, const Turns& turns) {
+  ASSIGN_OR_RETURN(const std::vector<Subject> subjects, Choose(all, turns.only));
   Measured measured;
   for (int round = 0; round <= turns.rounds; ++round) {
     for (const Subject& subject : subjects) {
