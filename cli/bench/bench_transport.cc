@@ -193,24 +193,17 @@ class TransportBench {
 
   std::vector<BenchRow> Rows(const Measured& measured) const {
     std::vector<BenchRow> rows;
-    // Rows of what was not measured, or whose baseline was not, are left out.
-    const auto add = [&](const std::string& name, const std::string& baseline, const auto& make) {
-      const std::string full = "transport." + name;
-      const std::string of = baseline.empty() ? "" : "transport." + baseline;
-      if (measured.Has(full, of)) rows.push_back(make(full, of));
-    };
+    const auto full = [](const std::string& name) { return name.empty() ? "" : "transport." + name; };
     const auto speed = [&](const std::string& name, const std::string& baseline, double goal, const std::string& what) {
-      add(name, baseline, [&](const auto& full, const auto& of) { return measured.Speed(full, of, goal, what); });
+      if (measured.Has(full(name))) rows.push_back(measured.Speed(full(name), full(baseline), goal, what));
     };
     const auto cpu = [&](const std::string& name, const std::string& baseline, double goal) {
-      add(name, baseline, [&](const auto& full, const auto& of) { return measured.Cpu(full, of, goal); });
+      if (measured.Has(full(name))) rows.push_back(measured.Cpu(full(name), full(baseline), goal));
     };
     const auto over_protobuf = [&](const std::string& name, const std::string& baseline) {
-      add(name, baseline, [&](const auto& full, const auto& of) {
-        BenchRow row = measured.Speed(full, of, 6, "");
-        row.name += "_over_protobuf";
-        return row;
-      });
+      if (!measured.Has(full(name)) || !measured.Has(full(baseline))) return;
+      rows.push_back(measured.Speed(full(name), full(baseline), 6, ""));
+      rows.back().name += "_over_protobuf";
     };
     const std::string raw = "one stream, one thread per end, warm memory; two processes";
     speed("raw_tcp.push", "", 0, "raw TCP program, client to server: " + raw);
@@ -250,21 +243,23 @@ class TransportBench {
   // ps.push, against what pushing and applying one after the other would give.
   void AddPushThenApply(const Measured& measured, std::vector<BenchRow>* rows) const {
     const std::vector<std::string> names = {"transport.push", "transport.apply_alone", "transport.ps.push"};
-    if (!std::all_of(names.begin(), names.end(), [&](const auto& name) { return measured.Has(name); })) return;
-    const auto model = [](const std::vector<Measured::Sample>& s) {
-      return PushThenApply(s[0].gigabytes_per_second, s[1].gigabytes_per_second);
-    };
-    BenchRow sum;
-    sum.name = "transport.push_then_apply";
-    sum.value = Median(measured.PerRound(names, model));
-    sum.unit = "GB/s";
-    sum.what = "1 / (1 / push + 1 / apply_alone)";
-    rows->push_back(sum);
-    BenchRow row = measured.Speed("transport.ps.push", "", 0, "push to a real `ps`: checked, and applied with SGD");
-    row.baseline = sum.name;
-    row.ratio =
-        Median(measured.PerRound(names, [&model](const auto& s) { return s[2].gigabytes_per_second / model(s); }));
-    row.goal = 0.9;
+    if (!measured.Has(names[2])) return;
+    BenchRow row = measured.Speed(names[2], "", 0, "push to a real `ps`: checked, and applied with SGD");
+    if (measured.Has(names[0]) && measured.Has(names[1])) {
+      const auto model = [](const std::vector<Measured::Sample>& s) {
+        return PushThenApply(s[0].gigabytes_per_second, s[1].gigabytes_per_second);
+      };
+      BenchRow sum;
+      sum.name = "transport.push_then_apply";
+      sum.value = Median(measured.PerRound(names, model));
+      sum.unit = "GB/s";
+      sum.what = "1 / (1 / push + 1 / apply_alone)";
+      rows->push_back(sum);
+      row.baseline = sum.name;
+      row.ratio =
+          Median(measured.PerRound(names, [&model](const auto& s) { return s[2].gigabytes_per_second / model(s); }));
+      row.goal = 0.9;
+    }
     rows->push_back(row);
   }
 

@@ -72,10 +72,6 @@ double CpuSeconds(const std::vector<pid_t>& others) {
   return seconds;
 }
 
-bool Measured::Has(const std::string& name, const std::string& baseline) const {
-  return samples_.count(name) > 0 && (baseline.empty() || samples_.count(baseline) > 0);
-}
-
 std::vector<double> Measured::PerRound(const std::vector<std::string>& names,
                                        const std::function<double(const std::vector<Sample>&)>& of) const {
   std::vector<double> values;
@@ -94,7 +90,7 @@ BenchRow Measured::Speed(const std::string& name, const std::string& baseline, d
   row.value = Median(PerRound({name}, [](const auto& s) { return leeway::Speed(s[0]); }));
   row.unit = "GB/s";
   row.what = what;
-  if (baseline.empty()) return row;
+  if (baseline.empty() || !Has(baseline)) return row;
   row.baseline = baseline;
   row.ratio =
       Median(PerRound({name, baseline}, [](const auto& s) { return leeway::Speed(s[0]) / leeway::Speed(s[1]); }));
@@ -107,7 +103,7 @@ BenchRow Measured::Cpu(const std::string& name, const std::string& baseline, dou
   row.name = name + ".cpu";
   row.value = Median(PerRound({name}, [](const auto& s) { return leeway::Cpu(s[0]); }));
   row.unit = "CPU s/GB";
-  if (baseline.empty()) return row;
+  if (baseline.empty() || !Has(baseline)) return row;
   row.baseline = baseline + ".cpu";
   row.ratio = Median(PerRound({name, baseline}, [](const auto& s) { return leeway::Cpu(s[0]) / leeway::Cpu(s[1]); }));
   row.goal = goal_at_most;

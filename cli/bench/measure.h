@@ -45,11 +45,10 @@ class Measured {
 
   void Add(const std::string& name, const Sample& sample) { samples_[name].push_back(sample); }
 
-  // Whether `name` was measured, and `baseline`, unless it is "".
-  bool Has(const std::string& name, const std::string& baseline = "") const;
+  bool Has(const std::string& name) const { return samples_.count(name) > 0; }
 
   // A row with the speed of `name`, in GB/s; one with the CPU time of `name` per GB, named `name`.cpu. `baseline` is
-  // another subject, or "".
+  // another subject, or "": none. One that was not measured is none. Requires Has(name).
   BenchRow Speed(const std::string& name, const std::string& baseline, double goal, const std::string& what) const;
   BenchRow Cpu(const std::string& name, const std::string& baseline, double goal_at_most) const;
 
