@@ -67,7 +67,9 @@ class Connection {
         clock_(MakeSystemClock()),
         transport_(MakeGrpcTransport()),
         caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
-                HashString(options.name)) {}
+                HashString(options.name)) {
+    if (options.local_sockets) caller_.UseLocalSockets(HostId());
+  }
   ~Connection() {
     caller_.Stop();
     transport_.reset();
