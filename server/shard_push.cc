@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/retry.h"
-#include "kernels/finite.h"
 #include "kernels/schedule.h"
+#include "server/payload.h"
 #include "server/shard.h"
 
 namespace leeway {
@@ -20,27 +20,6 @@ bool NeedsTicket(const v1::Policy& policy) {
 }
 
 bool IsNull(const v1::PushRequest& push) { return push.null_verdict() != v1::VERDICT_NONE; }
-
-// The index of the first non-finite float of `payload`, or its count.
-std::size_t FirstNonFiniteIn(const Buffer& payload) {
-  constexpr std::size_t kPiece = 16 * 1024;  // floats: the copies of split payloads stay in the cache
-  thread_local std::vector<float> scratch(kPiece);
-  const std::size_t count = payload.size() / sizeof(float);
-  for (std::size_t at = 0; at < count; at += kPiece) {
-    const std::size_t n = std::min(kPiece, count - at);
-    const std::size_t bad = FirstNonFinite(payload.Floats(at * sizeof(float), n, scratch.data()), n);
-    if (bad < n) return at + bad;
-  }
-  return count;
-}
-
-absl::Status CheckPayload(const Placement& placement, const v1::BlockRun& run, const Buffer& payload,
-                          const std::string& what) {
-  const std::uint64_t expected = placement.RunElements({run.first_block(), run.num_blocks()}) * sizeof(float);
-  if (payload.size() == expected) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(what, " of ", payload.size(), " bytes for ", run.num_blocks(),
-                                                 " blocks from block ", run.first_block(), ", which hold ", expected));
-}
 
 void Reply(const ReplyCallback& done, const google::protobuf::Message& message) {
   done(absl::OkStatus(), EncodeMessage(message));
@@ -86,9 +65,9 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
     }
     return absl::OkStatus();
   }
-  if (header.encoding() != v1::F32) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("push in encoding ", header.encoding(), "; this shard understands 0 (f32)"));
+  if (!v1::Encoding_IsValid(header.encoding())) {
+    return absl::InvalidArgumentError(absl::StrCat("push in encoding ", header.encoding(),
+                                                   "; this shard understands 0 (F32), 1 (BF16), 2 (INT8), 3 (TOP_K)"));
   }
   const std::uint32_t chunks = placement_->ShardChunks(options_.index);
   const ChunkRun run = placement_->Chunk(options_.index, header.chunk());
@@ -99,7 +78,7 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
                      " blocks from block ", header.run().first_block(), "; shard ", options_.index, " has ", chunks,
                      " chunks, this one ", run.num_blocks, " blocks from block ", run.first_block));
   }
-  return CheckPayload(*placement_, header.run(), push.payload, "gradient");
+  return CheckPayload(*placement_, header.run(), header.encoding(), push.payload, "gradient");
 }
 
 bool Shard::AttemptPush(Held& held, Actions* actions) {
@@ -228,8 +207,9 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
 void Shard::RunChunk(const ChunkJob& job) {
   const v1::PushRequest& header = job.push->message;
   const Buffer& payload = job.push->payload;
-  const std::size_t bad = FirstNonFiniteIn(payload);
-  if (bad < payload.size() / sizeof(float)) {
+  const Placement& placement = job.store->placement();
+  const std::size_t bad = FirstNonFiniteIn(placement, header.run(), header.encoding(), payload);
+  if (bad < placement.RunElements({header.run().first_block(), header.run().num_blocks()})) {
     return FinishChunk(job, v1::REFUSED,
                        absl::InvalidArgumentError(absl::StrCat(
                            "non-finite value at element ", bad, " of chunk ", header.chunk(), " in the push of step ",
@@ -241,7 +221,7 @@ void Shard::RunChunk(const ChunkJob& job) {
     round = aggregation() == v1::ROUND;
   }
   if (round) return FinishChunk(job, v1::HELD, absl::OkStatus());
-  job.store->Apply({header.run().first_block(), header.run().num_blocks()}, payload, job.rate);
+  job.store->Apply({header.run().first_block(), header.run().num_blocks()}, header.encoding(), payload, job.rate);
   FinishChunk(job, v1::APPLIED, absl::OkStatus());
 }
 
@@ -273,7 +253,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status s
           whole = rounds_.AddRefused(header.clock(), member.proto.rank(), header.chunk(), header.chunk_count());
         } else {
           whole = rounds_.Add(header.clock(), member.proto.rank(), header.samples(), header.chunk(),
-                              header.chunk_count(), job.push->payload);
+                              header.chunk_count(), {header.encoding(), job.push->payload});
         }
         if (whole && on_round_) actions.push_back(on_round_);
       }
@@ -344,7 +324,7 @@ bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
   }
   if (status.ok() && !weights_ready_) {
     status = CheckRun(run);
-    if (status.ok()) status = CheckPayload(*placement_, run, held.weights->payload, "weights");
+    if (status.ok()) status = CheckPayload(*placement_, run, v1::F32, held.weights->payload, "weights");
   }
   if (!status.ok() || weights_ready_) {
     actions->push_back([done = std::move(held.done), status] {
@@ -357,7 +337,7 @@ bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
   }
   actions->push_back([this, weights = held.weights, done = std::move(held.done), store = store_, run] {
     executor_->Post([this, weights, done, store, run] {
-      const std::size_t bad = FirstNonFiniteIn(weights->payload);
+      const std::size_t bad = FirstNonFiniteIn(store->placement(), run, v1::F32, weights->payload);
       if (bad < weights->payload.size() / sizeof(float)) {
         return done(absl::InvalidArgumentError(absl::StrCat("initial weights: non-finite value at element ", bad,
                                                             " of the blocks from block ", run.first_block())),
