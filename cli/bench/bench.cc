@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/bench/bench_apply.h"
+#include "cli/bench/bench_encode.h"
 #include "cli/bench/bench_latency.h"
 #include "cli/bench/bench_train.h"
 #include "cli/bench/bench_transport.h"
@@ -64,6 +65,10 @@ absl::StatusOr<std::vector<BenchRow>> Apply(const Setting& setting) {
   return BenchApply(setting.elements, setting.turns);
 }
 
+absl::StatusOr<std::vector<BenchRow>> Encode(const Setting& setting) {
+  return BenchEncode(setting.elements, setting.turns);
+}
+
 absl::StatusOr<std::vector<BenchRow>> Latency(const Setting& setting) {
   return BenchLatency(setting.binaries.directory, setting.turns);
 }
@@ -78,6 +83,7 @@ const std::vector<Bench>& Benches() {
   static const auto* benches = new std::vector<Bench>{
       {"transport", absl::Milliseconds(500), Transport},
       {"apply", absl::Milliseconds(200), Apply},
+      {"encode", absl::Milliseconds(200), Encode},
       {"latency", absl::Seconds(1), Latency},
       {"train", absl::Seconds(5), Train},
   };

@@ -56,6 +56,10 @@ APPLY = {"apply.axpy": 0, "apply.sgd": 0.9, "apply.adam": 0.8, "apply.adamw": 0.
 for optimizer in OPTIMIZERS:
     APPLY.setdefault(f"apply.{optimizer}", 0)
     APPLY[f"apply.{optimizer}.checked"] = 0
+ENCODE = {"encode.memcpy": 0, "encode.axpy": 0}
+for encoding in ("bf16", "int8", "top_k"):
+    for work in ("encode", "encode_residual", "decode", "decode_add"):
+        ENCODE[f"encode.{encoding}.{work}"] = 0
 TRAIN = {"train.plain_loop": 0, "train.one_worker_one_ps": 0.95}
 AT_MOST = {name for name in TRANSPORT if name.endswith(".cpu")} | {"latency.p50", "latency.p99"}
 
@@ -88,6 +92,9 @@ class Bench(TestCase):
 
     def test_apply(self):
         self.check(self.rows("apply"), APPLY)
+
+    def test_encode(self):
+        self.check(self.rows("encode"), ENCODE)
 
     def test_latency(self):
         self.check(self.rows("latency"), LATENCY)
