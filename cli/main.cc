@@ -33,7 +33,7 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
-    {"bench", "measure against baselines: transport, apply, latency, train", RunBench},
+    {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
     {"bench-peer", nullptr, RunBenchPeer},
 };
 

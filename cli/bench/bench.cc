@@ -11,6 +11,9 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/bench/bench_apply.h"
+#include "cli/bench/bench_encode.h"
+#include "cli/bench/bench_latency.h"
 #include "cli/bench/bench_train.h"
 #include "cli/bench/bench_transport.h"
 #include "cli/signals.h"
@@ -23,6 +26,8 @@ ABSL_FLAG(int, bench_pairs, 5, "of leeway bench: rounds in which everything is m
 ABSL_FLAG(absl::Duration, bench_time, absl::ZeroDuration(),
           "of leeway bench: how long each thing is measured in each round; 0: as the bench chooses");
 ABSL_FLAG(uint64_t, bench_elements, 16 << 20, "of leeway bench transport, apply, encode: float32 values");
+ABSL_FLAG(std::vector<std::string>, bench_only, {},
+          "of leeway bench transport, apply, encode: only these, such as raw_tcp.push,push; empty: all");
 ABSL_FLAG(int, bench_batch, 128, "of leeway bench train: samples per step");
 ABSL_FLAG(std::string, bench_model, "mlp", "of leeway bench train: the model, as the worker's --model");
 
@@ -56,6 +61,18 @@ absl::StatusOr<std::vector<BenchRow>> Transport(const Setting& setting) {
   return BenchTransport({setting.elements, setting.turns, setting.binaries});
 }
 
+absl::StatusOr<std::vector<BenchRow>> Apply(const Setting& setting) {
+  return BenchApply(setting.elements, setting.turns);
+}
+
+absl::StatusOr<std::vector<BenchRow>> Encode(const Setting& setting) {
+  return BenchEncode(setting.elements, setting.turns);
+}
+
+absl::StatusOr<std::vector<BenchRow>> Latency(const Setting& setting) {
+  return BenchLatency(setting.binaries.directory, setting.turns);
+}
+
 struct Bench {
   const char* name;
   absl::Duration time;  // of one measurement, unless --bench_time says else
@@ -65,6 +82,9 @@ struct Bench {
 const std::vector<Bench>& Benches() {
   static const auto* benches = new std::vector<Bench>{
       {"transport", absl::Milliseconds(500), Transport},
+      {"apply", absl::Milliseconds(200), Apply},
+      {"encode", absl::Milliseconds(200), Encode},
+      {"latency", absl::Seconds(1), Latency},
       {"train", absl::Seconds(5), Train},
   };
   return *benches;
@@ -75,6 +95,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const Bench& bench) {
   setting.turns.rounds = absl::GetFlag(FLAGS_bench_pairs);
   setting.turns.time = absl::GetFlag(FLAGS_bench_time);
   setting.elements = absl::GetFlag(FLAGS_bench_elements);
+  setting.turns.only = absl::GetFlag(FLAGS_bench_only);
   if (setting.turns.rounds < 1) return FlagError("bench_pairs", absl::StrCat(setting.turns.rounds), "1 and above");
   if (setting.turns.time < absl::ZeroDuration()) {
     return FlagError("bench_time", absl::FormatDuration(setting.turns.time), "0s and above");

@@ -2,9 +2,12 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
 
 namespace leeway {
 namespace {
@@ -34,6 +37,23 @@ absl::StatusOr<Measured::Sample> RunOnce(const Subject& subject, absl::Duration 
   } while (now < end);
   const double gigabytes = bytes / kGiga;
   return Measured::Sample{gigabytes / (now - begin), (CpuSeconds(subject.processes) - cpu) / gigabytes};
+}
+
+std::string ShortName(const Subject& subject) { return subject.name.substr(subject.name.find('.') + 1); }
+
+absl::StatusOr<std::vector<Subject>> Choose(const std::vector<Subject>& all, const std::vector<std::string>& only) {
+  if (only.empty()) return all;
+  for (const std::string& name : only) {
+    if (std::any_of(all.begin(), all.end(), [&name](const Subject& s) { return ShortName(s) == name; })) continue;
+    const std::string names =
+        absl::StrJoin(all, ", ", [](std::string* out, const Subject& s) { out->append(ShortName(s)); });
+    return absl::InvalidArgumentError(absl::StrCat("--bench_only: ", name, ": allowed: ", names));
+  }
+  std::vector<Subject> chosen;
+  for (const Subject& subject : all) {
+    if (std::count(only.begin(), only.end(), ShortName(subject)) > 0) chosen.push_back(subject);
+  }
+  return chosen;
 }
 
 double Speed(const Measured::Sample& sample) { return sample.gigabytes_per_second; }
@@ -70,7 +90,7 @@ BenchRow Measured::Speed(const std::string& name, const std::string& baseline, d
   row.value = Median(PerRound({name}, [](const auto& s) { return leeway::Speed(s[0]); }));
   row.unit = "GB/s";
   row.what = what;
-  if (baseline.empty()) return row;
+  if (baseline.empty() || !Has(baseline)) return row;
   row.baseline = baseline;
   row.ratio =
       Median(PerRound({name, baseline}, [](const auto& s) { return leeway::Speed(s[0]) / leeway::Speed(s[1]); }));
@@ -83,7 +103,7 @@ BenchRow Measured::Cpu(const std::string& name, const std::string& baseline, dou
   row.name = name + ".cpu";
   row.value = Median(PerRound({name}, [](const auto& s) { return leeway::Cpu(s[0]); }));
   row.unit = "CPU s/GB";
-  if (baseline.empty()) return row;
+  if (baseline.empty() || !Has(baseline)) return row;
   row.baseline = baseline + ".cpu";
   row.ratio = Median(PerRound({name, baseline}, [](const auto& s) { return leeway::Cpu(s[0]) / leeway::Cpu(s[1]); }));
   row.goal = goal_at_most;
@@ -91,7 +111,8 @@ BenchRow Measured::Cpu(const std::string& name, const std::string& baseline, dou
   return row;
 }
 
-absl::StatusOr<Measured> MeasureInTurns(const std::vector<Subject>& subjects, const Turns& turns) {
+absl::StatusOr<Measured> MeasureInTurns(const std::vector<Subject>& all, const Turns& turns) {
+  ASSIGN_OR_RETURN(const std::vector<Subject> subjects, Choose(all, turns.only));
   Measured measured;
   for (int round = 0; round <= turns.rounds; ++round) {
     for (const Subject& subject : subjects) {

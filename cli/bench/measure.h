@@ -33,6 +33,7 @@ struct Turns {
   int rounds = 1;
   absl::Duration time;                       // at least, per subject and round
   std::function<bool(absl::Duration)> wait;  // sleeps; false: the bench is to end
+  std::vector<std::string> only = {};        // subjects, without the bench's name; empty: all
 };
 
 class Measured {
@@ -44,8 +45,10 @@ class Measured {
 
   void Add(const std::string& name, const Sample& sample) { samples_[name].push_back(sample); }
 
+  bool Has(const std::string& name) const { return samples_.count(name) > 0; }
+
   // A row with the speed of `name`, in GB/s; one with the CPU time of `name` per GB, named `name`.cpu. `baseline` is
-  // another subject, or "".
+  // another subject, or "": none. One that was not measured is none. Requires Has(name).
   BenchRow Speed(const std::string& name, const std::string& baseline, double goal, const std::string& what) const;
   BenchRow Cpu(const std::string& name, const std::string& baseline, double goal_at_most) const;
 
@@ -57,7 +60,8 @@ class Measured {
   std::map<std::string, std::vector<Sample>> samples_;  // by subject, one per round
 };
 
-// One round to warm up, then `turns.rounds`. CANCELLED: `wait` said so; else a subject's first error, which names it.
+// One round to warm up, then `turns.rounds`. CANCELLED: `wait` said so; INVALID_ARGUMENT: a name of `turns.only` is
+// none; else a subject's first error, which names it.
 absl::StatusOr<Measured> MeasureInTurns(const std::vector<Subject>& subjects, const Turns& turns);
 
 }  // namespace leeway

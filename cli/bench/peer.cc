@@ -15,7 +15,6 @@
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_server.h"
-#include "common/log.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -26,23 +25,18 @@ constexpr absl::Duration kStartTimeout = absl::Seconds(30);
 // What a peer is made of; it lives as long as the process.
 struct Serving {
   std::unique_ptr<RequestHandler> handler;
-  std::vector<std::unique_ptr<GrpcServer>> servers;
+  std::unique_ptr<GrpcServer> server;
   std::unique_ptr<PlainServer> plain;
   std::vector<std::string> addresses;
 };
 
-absl::Status ServeOverTcp(Serving* serving) {
-  ASSIGN_OR_RETURN(auto server, GrpcServer::Start({.listen = "127.0.0.1:0"}, serving->handler.get()));
-  serving->addresses.push_back(absl::StrCat("127.0.0.1:", server->port()));
-  serving->servers.push_back(std::move(server));
-  return absl::OkStatus();
-}
-
-absl::Status ServeOverUnix(Serving* serving) {
-  const std::string address = absl::StrCat("unix-abstract:leeway-bench-", getpid());
-  ASSIGN_OR_RETURN(auto server, GrpcServer::Start({.listen = address}, serving->handler.get()));
-  serving->addresses.push_back(address);
-  serving->servers.push_back(std::move(server));
+// `local` too: over an abstract Unix socket as well.
+absl::Status ServeHandler(bool local, Serving* serving) {
+  GrpcServer::Options options;
+  if (local) options.local = absl::StrCat("unix-abstract:leeway-bench-", getpid());
+  ASSIGN_OR_RETURN(serving->server, GrpcServer::Start(options, serving->handler.get()));
+  serving->addresses = {absl::StrCat("127.0.0.1:", serving->server->port())};
+  if (local) serving->addresses.push_back(options.local);
   return absl::OkStatus();
 }
 
@@ -55,7 +49,7 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
   }
   if (kind == kProtobufClient) {
     serving->handler = MakeProtobufDriver(address, elements);
-    return ServeOverTcp(serving);
+    return ServeHandler(/*local=*/false, serving);
   }
   KeepFreedMemory();
   if (kind == kRawPeer) {
@@ -70,13 +64,11 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
   }
   if (kind == kLeewayEchoPeer) {
     serving->handler = std::make_unique<EchoHandler>();
-    return ServeOverTcp(serving);
+    return ServeHandler(/*local=*/false, serving);
   }
   if (kind != kLeewayPeer) return absl::InvalidArgumentError(absl::StrCat("leeway bench-peer: no kind ", kind));
   ASSIGN_OR_RETURN(serving->handler, PeerHandler::Make(elements));
-  RETURN_IF_ERROR(ServeOverTcp(serving));
-  if (absl::Status status = ServeOverUnix(serving); !status.ok()) spdlog::warn("no Unix socket: {}", status);
-  return absl::OkStatus();
+  return ServeHandler(/*local=*/true, serving);
 }
 
 std::vector<std::string> Environment() {
