@@ -4,9 +4,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include <map>
+#include <random>
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
 #include "common/grpc_status.h"
 #include "common/mutex.h"
@@ -16,8 +18,11 @@ namespace {
 
 using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-grpc::ChannelArguments Arguments() {
+// `name` becomes the user agent. Channels of other names have other connections; and over a unix socket a server tells
+// connections apart by it (common/grpc_payload_service.cc).
+grpc::ChannelArguments Arguments(const std::string& name) {
   grpc::ChannelArguments arguments;
+  arguments.SetUserAgentPrefix(name);
   arguments.SetMaxReceiveMessageSize(-1);  // chunks are bounded by the placement, not by 4 MiB
   arguments.SetMaxSendMessageSize(-1);
   // A restarted `ps` is found within 2 s, not after gRPC's 120 s back-off or its 30 s of stale DNS.
@@ -94,11 +99,13 @@ class GrpcTransport final : public Transport {
   RawStub* StubFor(const std::string& address) LEEWAY_REQUIRES(mu_) {
     Server& server = servers_[address];
     if (server.stub == nullptr) {
-      server.channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments());
+      server.channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments(name_));
       server.stub = std::make_unique<RawStub>(server.channel);
     }
     return server.stub.get();
   }
+
+  const std::string name_ = absl::StrCat("leeway-", absl::Hex(std::random_device()(), absl::kZeroPad8));
 
   Mutex mu_;
   CondVar idle_;
