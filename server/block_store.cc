@@ -19,7 +19,7 @@ constexpr std::size_t kAlignment = 64;  // a cache line
 
 // The block of `count` values at byte `at`, as floats: where they lie if they do, else in scratch. Moves `at` to the
 // next block.
-const float* ReadBlock(v1::Encoding encoding, const Buffer& gradient, std::size_t count, std::size_t* at) {
+const float* DecodedBlock(v1::Encoding encoding, const Buffer& gradient, std::size_t count, std::size_t* at) {
   float* scratch = BlockScratch(ScratchPlace::kGradient);
   const std::size_t begin = *at;
   if (encoding == v1::F32) {
@@ -114,16 +114,23 @@ Buffer BlockStore::ReadLive(const ChunkRun& run) const {
   return Buffer::Wrap(shared_from_this(), weights_.get() + offset, placement_.RunElements(run) * sizeof(float));
 }
 
-Buffer BlockStore::ReadCopy(const ChunkRun& run) {
-  auto copy = std::make_shared<std::vector<float>>(placement_.RunElements(run));
-  float* out = copy->data();
+Buffer BlockStore::ReadCopy(const ChunkRun& run, v1::Encoding encoding) {
+  std::size_t bytes = 0;
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) bytes += EncodedBytes(encoding, At(run, i).size);
+  const std::shared_ptr<char[]> copy = std::make_shared_for_overwrite<char[]>(bytes);
+  char* out = copy.get();
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     Block& block = At(run, i);
     MutexLock lock(block.mu);
-    out = std::copy_n(weights_.get() + block.offset, block.size, out);
+    out = EncodeBlock(encoding, weights_.get() + block.offset, block.size, 0, out);
   }
-  const float* data = copy->data();
-  return Buffer::Wrap(std::move(copy), data, placement_.RunElements(run) * sizeof(float));
+  return Buffer::Wrap(copy, copy.get(), bytes);
+}
+
+void BlockStore::ReadBlock(const ChunkRun& run, std::uint32_t i, float* out) {
+  Block& block = At(run, i);
+  MutexLock lock(block.mu);
+  std::copy_n(weights_.get() + block.offset, block.size, out);
 }
 
 void BlockStore::Write(const ChunkRun& run, const Buffer& payload) {
@@ -160,7 +167,7 @@ void BlockStore::Apply(const ChunkRun& run, v1::Encoding encoding, const Buffer&
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     Block& block = At(run, i);
-    const float* floats = ReadBlock(encoding, gradient, block.size, &at);
+    const float* floats = DecodedBlock(encoding, gradient, block.size, &at);
     MutexLock lock(block.mu);
     Step(block, floats, rate);
   }
@@ -173,7 +180,7 @@ void BlockStore::ApplySum(const ChunkRun& run, absl::Span<const Term> terms, dou
     Block& block = At(run, i);
     std::fill_n(sum, block.size, 0.0f);
     for (std::size_t k = 0; k < terms.size(); ++k) {
-      const float* gradient = ReadBlock(terms[k].encoding, terms[k].gradient, block.size, &at[k]);
+      const float* gradient = DecodedBlock(terms[k].encoding, terms[k].gradient, block.size, &at[k]);
       AddScaled(terms[k].weight, gradient, block.size, sum);
     }
     MutexLock lock(block.mu);

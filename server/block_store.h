@@ -47,8 +47,10 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
 
   // The weights of `run` where they lie (see above), as one slice.
   Buffer ReadLive(const ChunkRun& run) const;
-  // A copy, each block made under its lock.
-  Buffer ReadCopy(const ChunkRun& run);
+  // A copy in this encoding (not TOP_K), each block made under its lock.
+  Buffer ReadCopy(const ChunkRun& run, v1::Encoding encoding = v1::F32);
+  // Block `i` of `run`, copied to `out` under its lock.
+  void ReadBlock(const ChunkRun& run, std::uint32_t i, float* out);
 
   // Sets weights; `payload` holds the run's floats.
   void Write(const ChunkRun& run, const Buffer& payload);

@@ -97,6 +97,7 @@ void Shard::RemoveMember(WorkerId worker) {
   }
   open_pushes_.erase(open_pushes_.lower_bound({worker, 0}), open_pushes_.upper_bound({worker, ~std::uint64_t{0}}));
   clocks_.Remove(worker);
+  deltas_.Drop(it->second.proto.incarnation());
   members_.erase(it);
 }
 
@@ -217,7 +218,7 @@ v1::WatchRequest Shard::Describe() {
   stats = stats_;
   stats.set_version(version_);
   stats.set_samples(samples_);
-  stats.set_held_bytes(rounds_.held_bytes());
+  stats.set_held_bytes(rounds_.held_bytes() + deltas_.bytes());
   stats.set_inflight_bytes(applying_bytes_);
   *stats.mutable_gap() = gap_.ToProto();
   *stats.mutable_delay() = delay_.ToProto();

@@ -28,6 +28,7 @@
 #include "proto/parameter_server.pb.h"
 #include "server/block_store.h"
 #include "server/clock_table.h"
+#include "server/delta_book.h"
 #include "server/histogram.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
@@ -42,8 +43,9 @@ class Shard {
     std::uint32_t index = 0;
     std::uint32_t num_shards = 1;
     std::uint64_t generation = 1;  // random, of this process
-    // Gradients received and not yet applied (or, in rounds, not yet summed). Above it pushes are told to
-    // come back: a shard's memory stays bounded however many workers push.
+    // Gradients received and not yet applied (or, in rounds, not yet summed), and the copies that pulls of differences
+    // need. Above it pushes are told to come back: a shard's memory stays bounded however many workers push. Copies
+    // take half of it at most, so that pushes find room whoever pulls.
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
   };
   // The longest a request is held, whatever it asks for: below every client's deadline.
@@ -120,7 +122,15 @@ class Shard {
   void ReplyToPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
   void PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions)
       LEEWAY_REQUIRES(mu_);
-  void SendCopy(std::shared_ptr<Held> held, v1::PullReply reply) LEEWAY_EXCLUDES(mu_);
+  // What the executor reads weights for.
+  struct CopyJob {
+    std::shared_ptr<Held> held;
+    v1::PullReply reply;
+    std::shared_ptr<BlockStore> store;
+    std::shared_ptr<WorkerCopy> copy;  // INT8, when there is room for one
+  };
+  absl::Status CheckPullEncoding(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
+  void SendCopy(CopyJob job) LEEWAY_EXCLUDES(mu_);
   GateAnswer AskGateFor(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
   static void FinishPull(const Held& held, v1::PullReply reply, Buffer payload);
 
@@ -192,6 +202,8 @@ class Shard {
   std::optional<Closing> closing_ LEEWAY_GUARDED_BY(mu_);
   std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t copies_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // What workers have that pull differences.
+  DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;

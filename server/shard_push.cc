@@ -139,13 +139,13 @@ double Shard::RateFor(const v1::PushRequest& push) const {
 void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const std::uint64_t bytes = held.push->payload.size();
-  const std::uint64_t held_bytes = applying_bytes_ + rounds_.held_bytes();
-  absl::Status status;
-  if (held_bytes > 0 && held_bytes + bytes > options_.max_held_bytes) {
-    status = WithRetryAfter(
-        absl::ResourceExhaustedError(absl::StrCat("shard ", options_.index, " holds ", held_bytes,
-                                                  " bytes of gradients; limit ", options_.max_held_bytes)),
-        kBudgetRetry);
+  const std::uint64_t gradients = applying_bytes_ + rounds_.held_bytes();
+  if (gradients > 0 && gradients + deltas_.bytes() + bytes > options_.max_held_bytes) {
+    const absl::Status status =
+        WithRetryAfter(absl::ResourceExhaustedError(
+                           absl::StrCat("shard ", options_.index, " holds ", gradients, " bytes of gradients and ",
+                                        deltas_.bytes(), " of workers' copies; limit ", options_.max_held_bytes)),
+                       kBudgetRetry);
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
   }

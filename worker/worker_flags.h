@@ -12,6 +12,7 @@
 #include "absl/flags/declare.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "worker/client/encodings.h"
 #include "worker/trainer/pacer.h"
 
 ABSL_DECLARE_FLAG(std::string, coordinator);
@@ -34,6 +35,8 @@ struct WorkerOptions {
   std::string device;
   int threads = 1;
   int pipeline_depth = 1;
+  PushEncoding push_encoding;
+  v1::Encoding pull_encoding = v1::F32;
   std::string init_from;
   Pacer::Options pace;  // without its seed
   absl::Duration start_timeout;
