@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace leeway {
@@ -112,7 +113,11 @@ void SimWorker::Join() {
         }
         OnJoin(reply);
       },
-      [this](const absl::Status& status) { Fail("Join", status); });
+      [this](const absl::Status& status) {
+        // It was cut off while it joined, for longer than its lease.
+        if (absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "join again")) return Rejoin();
+        Fail("Join", status);
+      });
 }
 
 void SimWorker::OnJoin(const v1::JoinReply& reply) {
