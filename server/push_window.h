@@ -37,6 +37,9 @@ class PushWindow {
   // chunks said. OUT_OF_RANGE: `step` is kAhead or more above the clock.
   absl::StatusOr<Seen> Begin(std::uint64_t step, std::uint32_t chunk, std::uint32_t chunk_count);
 
+  // As Begin, but changes nothing and checks nothing; kFresh: it has not come.
+  Seen Look(std::uint64_t step, std::uint32_t chunk) const;
+
   // The chunk that Begin called fresh has its verdict.
   void Finish(std::uint64_t step, std::uint32_t chunk, v1::Verdict verdict);
 

@@ -21,6 +21,10 @@ void Shard::Run(Actions& actions) {
   for (auto& action : actions) action();
 }
 
+void Shard::Reply(const ReplyCallback& done, const google::protobuf::Message& message) {
+  done(absl::OkStatus(), EncodeMessage(message));
+}
+
 void Shard::Shutdown(const std::string& reason) {
   Actions actions;
   {
@@ -98,6 +102,9 @@ void Shard::RemoveMember(WorkerId worker) {
   open_pushes_.erase(open_pushes_.lower_bound({worker, 0}), open_pushes_.upper_bound({worker, ~std::uint64_t{0}}));
   clocks_.Remove(worker);
   deltas_.Drop(it->second.proto.incarnation());
+  if (it->second.proto.state() != v1::OBSERVER) {
+    departed_.Add(it->second.proto.incarnation(), it->second.proto.rank(), std::move(it->second.window));
+  }
   members_.erase(it);
 }
 

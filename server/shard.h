@@ -29,6 +29,7 @@
 #include "server/block_store.h"
 #include "server/clock_table.h"
 #include "server/delta_book.h"
+#include "server/departed_windows.h"
 #include "server/histogram.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
@@ -115,6 +116,7 @@ class Shard {
   void Pump(Actions* actions) LEEWAY_REQUIRES(mu_);
   void OnTimer(std::uint64_t id);
   static void Run(Actions& actions);
+  static void Reply(const ReplyCallback& done, const google::protobuf::Message& message);
   v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
 
   // shard_pull.cc
@@ -147,11 +149,20 @@ class Shard {
   void AcceptPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void RunChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
-  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) LEEWAY_EXCLUDES(mu_);
+  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   void AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   double RateFor(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_);
   v1::PushReply PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const
       LEEWAY_REQUIRES(mu_);
+
+  // shard_departed.cc
+  // The window of this incarnation, member or not; null: neither.
+  const PushWindow* WindowOf(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+  v1::Verdict VerdictOf(const PushWindow& window, std::uint64_t step, v1::Verdict verdict) const LEEWAY_REQUIRES(mu_);
+  // Answers a push of an incarnation that is no member any more if its chunk had come before; else false.
+  bool AnswerDeparted(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+
+  // shard_weights.cc
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
   // shard_round.cc
@@ -182,6 +193,7 @@ class Shard {
   bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
   // Members and their pushes.
   std::map<WorkerId, MemberInfo> members_ LEEWAY_GUARDED_BY(mu_);
+  DepartedWindows departed_ LEEWAY_GUARDED_BY(mu_);
   ClockTable clocks_ LEEWAY_GUARDED_BY(mu_);
   TicketWatermark tickets_ LEEWAY_GUARDED_BY(mu_);
   std::map<std::pair<WorkerId, std::uint64_t>, v1::PushRequest> open_pushes_ LEEWAY_GUARDED_BY(mu_);  // headers

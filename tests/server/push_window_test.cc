@@ -79,12 +79,30 @@ class Driver {
                            return c.state == Seen::kApplying || (c.state == Seen::kDone && c.verdict == v1::APPLIED);
                          });
     REQUIRE(window_.Started(step) == started);
+    CheckLook(step, static_cast<std::uint32_t>(random_.Below(5)));
   }
 
   std::size_t applications() const { return fresh_.size(); }
   std::uint64_t clock() const { return model_.clock; }
 
  private:
+  void CheckLook(std::uint64_t step, std::uint32_t chunk) const {
+    const Seen seen = window_.Look(step, chunk);
+    Model::Chunk expected;
+    const auto it = model_.steps.find(step);
+    if (step < model_.clock) {
+      expected = {Seen::kDone, model_.OldVerdict(step)};
+    } else if (it != model_.steps.end()) {
+      if (it->second.chunks.empty() && it->second.settled) {
+        expected = {Seen::kDone, *it->second.settled};
+      } else if (chunk < it->second.chunks.size()) {
+        expected = it->second.chunks[chunk];
+      }
+    }
+    REQUIRE(seen.state == expected.state);
+    REQUIRE(seen.verdict == expected.verdict);
+  }
+
   void Begin(std::uint64_t step) {
     const auto count = static_cast<std::uint32_t>(1 + Mix64(step) % 4 + (random_.Chance(0.02) ? 1 : 0));
     const auto chunk = static_cast<std::uint32_t>(random_.Below(count + (random_.Chance(0.05) ? 1 : 0)));
