@@ -98,6 +98,7 @@ class GrpcServer::Impl {
     if (!options.local.empty()) builder.AddListeningPort(options.local, grpc::InsecureServerCredentials());
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
     builder.SetMaxReceiveMessageSize(-1);
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(&parameter_server_);
