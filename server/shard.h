@@ -29,6 +29,7 @@
 #include "server/block_store.h"
 #include "server/clock_table.h"
 #include "server/delta_book.h"
+#include "server/departed_windows.h"
 #include "server/histogram.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
@@ -84,6 +85,7 @@ class Shard {
   struct MemberInfo {
     v1::Member proto;
     PushWindow window;
+    bool entered = false;  // it has been live here: it comes back from parking, perhaps with pushes under way
   };
 
   // A pull or a push that waits.
@@ -104,8 +106,6 @@ class Shard {
   // shard.cc: members and waiting.
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
-  // The worker's open steps below `clock` are over: they hold up no ticket.
-  void ForgetJumpedOver(WorkerId worker, std::uint64_t clock) LEEWAY_REQUIRES(mu_);
   absl::Status InstallModel(const v1::WatchReply& snapshot) LEEWAY_EXCLUDES(mu_);
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
@@ -115,11 +115,14 @@ class Shard {
   void Pump(Actions* actions) LEEWAY_REQUIRES(mu_);
   void OnTimer(std::uint64_t id);
   static void Run(Actions& actions);
+  static void Reply(const ReplyCallback& done, const google::protobuf::Message& message);
   v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
 
   // shard_pull.cc
   bool AttemptPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
   void ReplyToPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  // How far the shard is: what weights that are read from now on contain.
+  void SetProgress(v1::PullReply* reply) const LEEWAY_REQUIRES(mu_);
   void PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions)
       LEEWAY_REQUIRES(mu_);
   // What the executor reads weights for.
@@ -147,11 +150,21 @@ class Shard {
   void AcceptPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void RunChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
-  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) LEEWAY_EXCLUDES(mu_);
+  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
+  bool CountWhole(WorkerId worker, MemberInfo& member) LEEWAY_REQUIRES(mu_);
   void AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   double RateFor(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_);
   v1::PushReply PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const
       LEEWAY_REQUIRES(mu_);
+
+  // shard_departed.cc
+  // The window of this incarnation, member or not; null: neither.
+  const PushWindow* WindowOf(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+  v1::Verdict VerdictOf(const PushWindow& window, std::uint64_t step, v1::Verdict verdict) const LEEWAY_REQUIRES(mu_);
+  // Answers a push of an incarnation that is no member any more if its chunk had come before; else false.
+  bool AnswerDeparted(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+
+  // shard_weights.cc
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
   // shard_round.cc
@@ -182,6 +195,7 @@ class Shard {
   bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
   // Members and their pushes.
   std::map<WorkerId, MemberInfo> members_ LEEWAY_GUARDED_BY(mu_);
+  DepartedWindows departed_ LEEWAY_GUARDED_BY(mu_);
   ClockTable clocks_ LEEWAY_GUARDED_BY(mu_);
   TicketWatermark tickets_ LEEWAY_GUARDED_BY(mu_);
   std::map<std::pair<WorkerId, std::uint64_t>, v1::PushRequest> open_pushes_ LEEWAY_GUARDED_BY(mu_);  // headers

@@ -1,4 +1,4 @@
-// Shard: pushes and initial weights. Control state changes under the lock; floats are touched on the executor.
+// Shard: pushes. Control state changes under the lock; floats are touched on the executor.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -20,10 +20,6 @@ bool NeedsTicket(const v1::Policy& policy) {
 }
 
 bool IsNull(const v1::PushRequest& push) { return push.null_verdict() != v1::VERDICT_NONE; }
-
-void Reply(const ReplyCallback& done, const google::protobuf::Message& message) {
-  done(absl::OkStatus(), EncodeMessage(message));
-}
 
 }  // namespace
 
@@ -85,6 +81,7 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const absl::StatusOr<StampCheck> stamp = CheckStamp(header.stamp());
   absl::Status status = stamp.status();
+  if (!stamp.ok() && AnswerDeparted(held, actions)) return true;
   if (stamp.ok()) {
     if (*stamp == StampCheck::kAhead || !weights_ready_) {
       if (!held.expired) return false;
@@ -121,8 +118,7 @@ v1::PushReply Shard::PushReplyFor(const v1::PushRequest& push, v1::Verdict verdi
   reply.set_verdict(verdict);
   reply.set_version(version_);
   reply.set_generation(options_.generation);
-  const auto member = members_.find(push.stamp().worker_id());
-  if (member != members_.end()) reply.set_own_clock(member->second.window.clock());
+  if (const PushWindow* window = WindowOf(push.stamp()); window != nullptr) reply.set_own_clock(window->clock());
   reply.set_open_round(open_round_ + (closing_ ? 1 : 0));
   reply.set_duplicate(duplicate);
   return reply;
@@ -162,13 +158,9 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   }
   if (seen->state == PushWindow::Seen::kDone) {
     // Of a step that was jumped over this shard may not have known the ticket.
-    if (header.clock() < member.window.clock()) tickets_.Settle(header.ticket().serial());
-    // A closed round: news, not a repetition. What a window has forgotten in rounds, where nobody repeats a push that
-    // he knows to be applied, is a straggler's.
-    const bool forgotten =
-        aggregation() == v1::ROUND && header.clock() + PushWindow::kRemembered < member.window.clock();
-    const v1::Verdict verdict = forgotten ? v1::DROPPED : seen->verdict;
-    const bool late = verdict == v1::DROPPED;
+    if (!member.window.Open(header.clock())) tickets_.Settle(header.ticket().serial());
+    const v1::Verdict verdict = VerdictOf(member.window, header.clock(), seen->verdict);
+    const bool late = verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
     if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
     actions->push_back(
@@ -184,6 +176,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
 
 void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
+  const bool open = member.window.Open(header.clock());
   if (absl::Status status = member.window.Settle(header.clock(), header.null_verdict()); !status.ok()) {
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
@@ -196,9 +189,11 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     } else if (rounds_.Settle(header.clock(), member.proto.rank())) {
       if (on_round_) actions->push_back(on_round_);
     }
-  } else {
+  } else if (open) {
     open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
     AdvanceClock(header.stamp().worker_id(), member, actions);
+  } else {
+    tickets_.Settle(header.ticket().serial());
   }
   actions->push_back(
       [done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] { Reply(done, reply); });
@@ -225,7 +220,7 @@ void Shard::RunChunk(const ChunkJob& job) {
   FinishChunk(job, v1::APPLIED, absl::OkStatus());
 }
 
-void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) {
+void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) {
   const v1::PushRequest& header = job.push->message;
   const WorkerId worker = header.stamp().worker_id();
   Actions actions;
@@ -241,7 +236,10 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status s
     if (verdict == v1::REFUSED) stats_.set_chunks_nonfinite(stats_.chunks_nonfinite() + 1);
     const auto it = members_.find(worker);
     if (it == members_.end() || it->second.proto.incarnation() != header.stamp().incarnation()) {
-      status = CheckStamp(header.stamp()).status();
+      // Departed meanwhile: what was applied stays applied; a round takes nothing from who is no member.
+      if (verdict == v1::HELD) verdict = v1::DROPPED;
+      PushWindow* window = departed_.Find(header.stamp().incarnation());
+      if (window != nullptr) window->Finish(header.clock(), header.chunk(), verdict);
     } else {
       MemberInfo& member = it->second;
       if (aggregation() == v1::ROUND) {
@@ -260,21 +258,21 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status s
       member.window.Finish(header.clock(), header.chunk(), verdict);
       if (aggregation() == v1::EACH) AdvanceClock(worker, member, &actions);
     }
-    const v1::PushReply reply = PushReplyFor(header, verdict, false);
-    waiting.push_back(job.done);
-    for (ReplyCallback& done : waiting) {
-      actions.push_back([done = std::move(done), reply, status] {
+    const auto answer = [&](ReplyCallback done, bool duplicate) {
+      actions.push_back([done = std::move(done), reply = PushReplyFor(header, verdict, duplicate), status] {
         if (status.ok()) return Reply(done, reply);
         done(status, {});
       });
-    }
+    };
+    answer(job.done, false);
+    for (ReplyCallback& done : waiting) answer(std::move(done), true);
   }
   Run(actions);
 }
 
-void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) {
+// Every push that has become whole is counted here, and so once. Returns whether there was one.
+bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
   const std::vector<PushWindow::Step> whole = member.window.TakeWhole();
-  if (whole.empty()) return;
   for (const PushWindow::Step& step : whole) {
     const auto header = open_pushes_.find({worker, step.step});
     if (header == open_pushes_.end()) continue;
@@ -294,72 +292,13 @@ void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) 
     if (push.ticket().serial() != 0) tickets_.Settle(push.ticket().serial());
     open_pushes_.erase(header);
   }
+  return !whole.empty();
+}
+
+void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) {
+  if (!CountWhole(worker, member)) return;
   clocks_.Advance(worker, member.window.clock());
   Pump(actions);
-}
-
-void Shard::PutWeights(const Buffer& request, ReplyCallback done) {
-  auto held = std::make_unique<Held>();
-  held->kind = Held::kPutWeights;
-  held->weights = std::make_shared<Decoded<v1::PutWeightsRequest>>();
-  if (absl::Status status = DecodeMessage(request, &held->weights->message, &held->weights->payload); !status.ok()) {
-    return done(status, {});
-  }
-  held->done = std::move(done);
-  Actions actions;
-  {
-    MutexLock lock(mu_);
-    Hold(std::move(held), kMaxHold, &actions);
-  }
-  Run(actions);
-}
-
-bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
-  const v1::BlockRun run = held.weights->message.run();
-  const absl::StatusOr<StampCheck> stamp = CheckStamp(held.weights->message.stamp());
-  absl::Status status = stamp.status();
-  if (stamp.ok() && (*stamp == StampCheck::kAhead || store_ == nullptr)) {
-    if (!held.expired) return false;
-    status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " is behind in membership epochs"));
-  }
-  if (status.ok() && !weights_ready_) {
-    status = CheckRun(run);
-    if (status.ok()) status = CheckPayload(*placement_, run, v1::F32, held.weights->payload, "weights");
-  }
-  if (!status.ok() || weights_ready_) {
-    actions->push_back([done = std::move(held.done), status] {
-      v1::PutWeightsReply reply;
-      reply.set_complete(true);
-      if (status.ok()) return Reply(done, reply);
-      done(status, {});
-    });
-    return true;
-  }
-  actions->push_back([this, weights = held.weights, done = std::move(held.done), store = store_, run] {
-    executor_->Post([this, weights, done, store, run] {
-      const std::size_t bad = FirstNonFiniteIn(store->placement(), run, v1::F32, weights->payload);
-      if (bad < weights->payload.size() / sizeof(float)) {
-        return done(absl::InvalidArgumentError(absl::StrCat("initial weights: non-finite value at element ", bad,
-                                                            " of the blocks from block ", run.first_block())),
-                    {});
-      }
-      store->Write({run.first_block(), run.num_blocks()}, weights->payload);
-      Actions after;
-      v1::PutWeightsReply reply;
-      {
-        MutexLock lock(mu_);
-        for (std::uint32_t i = 0; i < run.num_blocks(); ++i) {
-          missing_blocks_.erase(run.first_block() + std::uint64_t{i} * options_.num_shards);
-        }
-        weights_ready_ = missing_blocks_.empty();
-        reply.set_complete(weights_ready_);
-        if (weights_ready_) Pump(&after);
-      }
-      Reply(done, reply);
-      Run(after);
-    });
-  });
-  return true;
 }
 
 }  // namespace leeway

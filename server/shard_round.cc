@@ -83,6 +83,7 @@ void Shard::FinishClose(Actions* actions) {
     clocks_.Advance(id, open_round_ + 1);
     open_pushes_.erase(open_pushes_.lower_bound({id, 0}), open_pushes_.upper_bound({id, open_round_}));
   }
+  departed_.CloseRound(open_round_, contributors);
   // A push that was held but not named is dropped, and counted.
   for (const auto& [rank, contribution] : closing_->contributions) {
     const bool contributed = contributors.count(rank) > 0;

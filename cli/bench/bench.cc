@@ -18,6 +18,7 @@
 #include "cli/bench/bench_transport.h"
 #include "cli/signals.h"
 #include "common/flags.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 
 ABSL_FLAG(std::string, output, "table", "of leeway bench: table or json");
@@ -113,7 +114,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const Bench& bench) {
   SignalWaiter signals;
   setting.turns.wait = [&signals](absl::Duration time) { return signals.Wait(time) == 0; };
   absl::StatusOr<std::vector<BenchRow>> rows = bench.run(setting);
-  if (rows.ok()) std::filesystem::remove_all(directory);  // else the logs say why
+  if (rows.ok() || absl::IsCancelled(rows.status())) std::filesystem::remove_all(directory);  // else the logs say why
   return rows;
 }
 
@@ -130,6 +131,7 @@ int RunBench(const std::vector<std::string>& what, int, char**) {
   }
   for (const Bench& bench : Benches()) {
     if (bench.name != what[0]) continue;
+    if (!FlagGiven("log_level")) spdlog::set_level(spdlog::level::warn);  // joining is no news here
     const absl::StatusOr<std::vector<BenchRow>> rows = Measure(bench);
     if (!rows.ok()) ExitWithError(rows.status());
     std::fputs((output == "json" ? BenchJson(*rows) : BenchTable(*rows)).c_str(), stdout);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/mutex.h"
@@ -72,6 +73,10 @@ absl::StatusOr<v1::JoinReply> JoinCluster(Caller& caller, const v1::JoinRequest&
     while (!exchange->cancelled && exchange->changed.WaitUntil(exchange->mu, next)) {
     }
   }
+}
+
+bool IsOver(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "join again");
 }
 
 }  // namespace leeway

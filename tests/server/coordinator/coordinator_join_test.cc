@@ -119,6 +119,13 @@ TEST_CASE("Coordinator: bound 0 refuses a pipeline") {
   CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"pipeline_depth=1", "it is 0 here"}));
 }
 
+TEST_CASE("Coordinator: encodings that contradict the policy are refused at Join") {
+  CoordinatorFixture f(RoundsPolicy(1, 5));
+  v1::JoinRequest join = f.JoinOf("a", 1);
+  join.set_pull_encoding(v1::INT8);
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"pull_encoding is INT8", "round"}));
+}
+
 TEST_CASE("Coordinator: a first joiner with an impossible model is refused, and the next may bring another") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.SyncShards();
@@ -144,8 +151,7 @@ TEST_CASE("Coordinator: in rounds a rank keeps its batch") {
   v1::JoinRequest join = f.JoinOf("w0", 500);
   join.set_samples_per_step(7);
   CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"rank 0", "10 samples", "not 7"}));
-  join.set_samples_per_step(10);
-  const auto again = f.Join(join);
+  const auto again = f.Join(f.JoinOf("w0", 501));
   f.SyncShards();
   CHECK(again->ok());
 }
