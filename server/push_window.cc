@@ -20,9 +20,37 @@ bool PushWindow::OpenStep::Whole() const {
          std::all_of(chunks.begin(), chunks.end(), [](const Chunk& c) { return c.state == ChunkState::kDone; });
 }
 
-PushWindow::OpenStep& PushWindow::At(std::uint64_t step) {
+bool PushWindow::OpenStep::Started() const {
+  return std::any_of(chunks.begin(), chunks.end(), [](const Chunk& c) {
+    return c.state == ChunkState::kApplying || (c.state == ChunkState::kDone && c.verdict == v1::APPLIED);
+  });
+}
+
+PushWindow::Step PushWindow::OpenStep::Outcome(std::uint64_t step) const {
+  const auto applied = static_cast<std::size_t>(
+      std::count_if(chunks.begin(), chunks.end(), [](const Chunk& c) { return c.verdict == v1::APPLIED; }));
+  v1::Verdict verdict = settled_verdict;
+  if (!chunks.empty()) verdict = applied > 0 ? v1::APPLIED : chunks.front().verdict;
+  return {step, verdict, applied > 0, applied > 0 && applied < chunks.size()};
+}
+
+void PushWindow::OpenStep::Settle(v1::Verdict verdict) {
+  if (chunks.empty()) {
+    if (!settled) settled_verdict = verdict;
+    settled = true;
+  }
+  for (Chunk& chunk : chunks) {
+    if (chunk.state == ChunkState::kUnseen) chunk = {ChunkState::kDone, verdict};
+  }
+}
+
+PushWindow::OpenStep* PushWindow::Find(std::uint64_t step) {
+  if (step < clock_) {
+    const auto it = behind_.find(step);
+    return it == behind_.end() ? nullptr : &it->second;
+  }
   while (open_.size() <= step - clock_) open_.emplace_back();
-  return open_[step - clock_];
+  return &open_[step - clock_];
 }
 
 v1::Verdict PushWindow::OldVerdict(std::uint64_t step) const {
@@ -34,9 +62,9 @@ absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint
   if (chunk >= chunk_count) {
     return absl::InvalidArgumentError(absl::StrCat("push names chunk ", chunk, " of ", chunk_count));
   }
-  if (step < clock_) return Seen{Seen::kDone, OldVerdict(step)};
-  if (step - clock_ >= kAhead) return TooFarAhead(step, clock_);
-  OpenStep& open = At(step);
+  if (!Open(step)) return Seen{Seen::kDone, OldVerdict(step)};
+  if (step >= clock_ + kAhead) return TooFarAhead(step, clock_);
+  OpenStep& open = *Find(step);
   if (open.settled && open.chunks.empty()) return Seen{Seen::kDone, open.settled_verdict};
   if (open.chunks.empty()) open.chunks.resize(chunk_count);
   if (open.chunks.size() != chunk_count) {
@@ -49,9 +77,9 @@ absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint
 }
 
 PushWindow::Seen PushWindow::Look(std::uint64_t step, std::uint32_t chunk) const {
-  if (step < clock_) return {Seen::kDone, OldVerdict(step)};
-  if (step - clock_ >= open_.size()) return {};
-  const OpenStep& open = open_[step - clock_];
+  if (!Open(step)) return {Seen::kDone, OldVerdict(step)};
+  if (step >= highest()) return {};
+  const OpenStep& open = step < clock_ ? behind_.at(step) : open_[step - clock_];
   if (open.settled && open.chunks.empty()) return {Seen::kDone, open.settled_verdict};
   if (chunk >= open.chunks.size()) return {};
   switch (open.chunks[chunk].state) {
@@ -66,25 +94,16 @@ PushWindow::Seen PushWindow::Look(std::uint64_t step, std::uint32_t chunk) const
 }
 
 void PushWindow::Finish(std::uint64_t step, std::uint32_t chunk, v1::Verdict verdict) {
-  // The worker may have expired or jumped while the chunk was applied.
-  if (step < clock_ || step - clock_ >= open_.size()) return;
-  OpenStep& open = open_[step - clock_];
-  if (chunk >= open.chunks.size()) return;
-  open.chunks[chunk] = {ChunkState::kDone, verdict};
+  // The step may have ended while the chunk was applied: by a closed round, or given up behind the clock.
+  if (!Open(step) || step >= clock_ + kAhead) return;
+  OpenStep& open = *Find(step);
+  if (chunk < open.chunks.size()) open.chunks[chunk] = {ChunkState::kDone, verdict};
 }
 
 absl::Status PushWindow::Settle(std::uint64_t step, v1::Verdict verdict) {
-  if (step < clock_) return absl::OkStatus();
-  if (step - clock_ >= kAhead) return TooFarAhead(step, clock_);
-  OpenStep& open = At(step);
-  if (open.chunks.empty()) {
-    if (!open.settled) open.settled_verdict = verdict;
-    open.settled = true;
-    return absl::OkStatus();
-  }
-  for (Chunk& chunk : open.chunks) {
-    if (chunk.state == ChunkState::kUnseen) chunk = {ChunkState::kDone, verdict};
-  }
+  if (!Open(step)) return absl::OkStatus();
+  if (step >= clock_ + kAhead) return TooFarAhead(step, clock_);
+  Find(step)->Settle(verdict);
   return absl::OkStatus();
 }
 
@@ -97,24 +116,37 @@ void PushWindow::Retire(v1::Verdict verdict) {
 
 std::vector<PushWindow::Step> PushWindow::TakeWhole() {
   std::vector<Step> whole;
+  for (auto it = behind_.begin(); it != behind_.end();) {
+    if (!it->second.Whole()) {
+      ++it;
+      continue;
+    }
+    whole.push_back(it->second.Outcome(it->first));
+    const std::uint64_t age = clock_ - it->first;
+    if (age <= past_.size()) past_[past_.size() - age] = whole.back().verdict;
+    it = behind_.erase(it);
+  }
   while (!open_.empty() && open_.front().Whole()) {
-    const OpenStep& open = open_.front();
-    const auto applied = static_cast<std::size_t>(
-        std::count_if(open.chunks.begin(), open.chunks.end(), [](const Chunk& c) { return c.verdict == v1::APPLIED; }));
-    v1::Verdict verdict = open.settled_verdict;
-    if (!open.chunks.empty()) verdict = applied > 0 ? v1::APPLIED : open.chunks.front().verdict;
-    whole.push_back({clock_, verdict, applied > 0, applied > 0 && applied < open.chunks.size()});
-    Retire(verdict);
+    whole.push_back(open_.front().Outcome(clock_));
+    Retire(whole.back().verdict);
   }
   return whole;
 }
 
-bool PushWindow::Started(std::uint64_t step) const {
-  if (step < clock_ || step - clock_ >= open_.size()) return false;
-  const std::vector<Chunk>& chunks = open_[step - clock_].chunks;
-  return std::any_of(chunks.begin(), chunks.end(), [](const Chunk& c) {
-    return c.state == ChunkState::kApplying || (c.state == ChunkState::kDone && c.verdict == v1::APPLIED);
-  });
+std::size_t PushWindow::Started() const {
+  std::size_t started = 0;
+  for (const OpenStep& open : open_) started += open.Started() ? 1 : 0;
+  for (const auto& [step, open] : behind_) started += open.Started() ? 1 : 0;
+  return started;
+}
+
+void PushWindow::Reenter(std::uint64_t clock) {
+  for (std::uint64_t step = clock_; step < std::min(clock, clock_ + kAhead); ++step) {
+    behind_[step] = std::move(*Find(step));
+  }
+  JumpTo(clock, v1::DROPPED);
+  auto oldest = behind_.begin();
+  for (std::size_t count = behind_.size(); count > kAhead; --count) (oldest++)->second.Settle(v1::DROPPED);
 }
 
 void PushWindow::JumpTo(std::uint64_t clock, v1::Verdict verdict) {

@@ -3,12 +3,14 @@
 //
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: a chunk goes unseen -> applying -> done(verdict), once. The clock is the number of steps, from
-// the start without a gap, whose every chunk is done. Steps below the clock are over: their chunks answer
-// with the step's verdict for `kRemembered` steps, and as APPLIED after that.
+// the start without a gap, whose every chunk is done; a re-entry or a closed round moves it on. Steps below the
+// clock are over, but for those that a re-entry has left open: their chunks answer with the step's verdict for
+// `kRemembered` steps, and as APPLIED after that.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,6 +29,8 @@ class PushWindow {
   explicit PushWindow(std::uint64_t clock = 0) : clock_(clock) {}
 
   std::uint64_t clock() const { return clock_; }
+  // One above the newest step of which something has come; the clock if nothing has.
+  std::uint64_t highest() const { return clock_ + open_.size(); }
 
   struct Seen {
     enum State { kFresh, kApplying, kDone } state = kFresh;
@@ -53,15 +57,23 @@ class PushWindow {
     bool any_applied = false;  // on at least one chunk
     bool partial = false;      // on some chunks and not on others
   };
-  // The steps that have become whole since the last call, in order; the clock advances past them.
+  // The steps that have become whole since the last call, each once: first those behind the clock, then, in order,
+  // those that the clock advances past.
   std::vector<Step> TakeWhole();
 
-  // True when some chunk of `step` is being applied or has been: what a death leaves behind is partial.
-  bool Started(std::uint64_t step) const;
-  std::uint64_t highest() const { return clock_ + open_.size(); }
+  // Is the step open: may a chunk or a null push of it still change something?
+  bool Open(std::uint64_t step) const { return step >= clock_ || behind_.count(step) > 0; }
 
-  // Jumps to `clock` (a re-entry, a closed round); steps below it are over, with `verdict`.
+  // How many open steps have a chunk that is being applied or has been: what a death leaves of them is partial.
+  std::size_t Started() const;
+
+  // A first entry, or a closed round: goes on at `clock` if that is ahead; the steps below it are over, with `verdict`.
   void JumpTo(std::uint64_t clock, v1::Verdict verdict);
+
+  // After parking: goes on at `clock` if that is ahead. Pushes that are under way meanwhile stay what they are: the
+  // next kAhead steps, more than a worker can have under way, stay open behind the clock. At most kAhead steps do; of
+  // older ones what has not come is DROPPED.
+  void Reenter(std::uint64_t clock);
 
  private:
   enum class ChunkState : std::uint8_t { kUnseen, kApplying, kDone };
@@ -74,14 +86,18 @@ class PushWindow {
     bool settled = false;       // by a null push, before any chunk said how many there are
     v1::Verdict settled_verdict = v1::VERDICT_NONE;
     bool Whole() const;
+    bool Started() const;
+    Step Outcome(std::uint64_t step) const;  // requires Whole()
+    void Settle(v1::Verdict verdict);
   };
-  OpenStep& At(std::uint64_t step);
+  OpenStep* Find(std::uint64_t step);  // null: it is over
   v1::Verdict OldVerdict(std::uint64_t step) const;
   void Retire(v1::Verdict verdict);
 
   std::uint64_t clock_;
-  std::deque<OpenStep> open_;     // [0] is step clock_
-  std::deque<v1::Verdict> past_;  // back() is step clock_ - 1
+  std::deque<OpenStep> open_;                 // [0] is step clock_
+  std::map<std::uint64_t, OpenStep> behind_;  // below clock_, left open by a re-entry
+  std::deque<v1::Verdict> past_;              // back() is step clock_ - 1
 };
 
 }  // namespace leeway

@@ -70,8 +70,13 @@ void Shard::InstallMember(const v1::Member& member) {
       break;
     case v1::LIVE:
       if (!same || was != v1::LIVE) {
-        info.window.JumpTo(member.entry_clock(), v1::DROPPED);
-        ForgetJumpedOver(id, info.window.clock());
+        if (info.entered) {
+          info.window.Reenter(member.entry_clock());
+          CountWhole(id, info);
+        } else {
+          info.window.JumpTo(member.entry_clock(), v1::DROPPED);
+        }
+        info.entered = true;
         clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
       }
       break;
@@ -83,22 +88,10 @@ void Shard::InstallMember(const v1::Member& member) {
   }
 }
 
-void Shard::ForgetJumpedOver(WorkerId worker, std::uint64_t clock) {
-  const auto end = open_pushes_.lower_bound({worker, clock});
-  for (auto it = open_pushes_.lower_bound({worker, 0}); it != end; it = open_pushes_.erase(it)) {
-    tickets_.Settle(it->second.ticket().serial());
-  }
-}
-
 void Shard::RemoveMember(WorkerId worker) {
   const auto it = members_.find(worker);
   if (it == members_.end()) return;
-  const PushWindow& window = it->second.window;
-  if (aggregation() == v1::EACH) {
-    for (std::uint64_t step = window.clock(); step < window.highest(); ++step) {
-      if (window.Started(step)) stats_.set_pushes_partial(stats_.pushes_partial() + 1);
-    }
-  }
+  if (aggregation() == v1::EACH) stats_.set_pushes_partial(stats_.pushes_partial() + it->second.window.Started());
   open_pushes_.erase(open_pushes_.lower_bound({worker, 0}), open_pushes_.upper_bound({worker, ~std::uint64_t{0}}));
   clocks_.Remove(worker);
   deltas_.Drop(it->second.proto.incarnation());

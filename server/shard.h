@@ -85,6 +85,7 @@ class Shard {
   struct MemberInfo {
     v1::Member proto;
     PushWindow window;
+    bool entered = false;  // it has been live here: it comes back from parking, perhaps with pushes under way
   };
 
   // A pull or a push that waits.
@@ -105,8 +106,6 @@ class Shard {
   // shard.cc: members and waiting.
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
-  // The worker's open steps below `clock` are over: they hold up no ticket.
-  void ForgetJumpedOver(WorkerId worker, std::uint64_t clock) LEEWAY_REQUIRES(mu_);
   absl::Status InstallModel(const v1::WatchReply& snapshot) LEEWAY_EXCLUDES(mu_);
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
@@ -122,6 +121,8 @@ class Shard {
   // shard_pull.cc
   bool AttemptPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
   void ReplyToPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  // How far the shard is: what weights that are read from now on contain.
+  void SetProgress(v1::PullReply* reply) const LEEWAY_REQUIRES(mu_);
   void PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions)
       LEEWAY_REQUIRES(mu_);
   // What the executor reads weights for.
@@ -150,6 +151,7 @@ class Shard {
   void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void RunChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
   void FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
+  bool CountWhole(WorkerId worker, MemberInfo& member) LEEWAY_REQUIRES(mu_);
   void AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   double RateFor(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_);
   v1::PushReply PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const

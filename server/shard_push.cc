@@ -158,7 +158,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   }
   if (seen->state == PushWindow::Seen::kDone) {
     // Of a step that was jumped over this shard may not have known the ticket.
-    if (header.clock() < member.window.clock()) tickets_.Settle(header.ticket().serial());
+    if (!member.window.Open(header.clock())) tickets_.Settle(header.ticket().serial());
     const v1::Verdict verdict = VerdictOf(member.window, header.clock(), seen->verdict);
     const bool late = verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
@@ -176,6 +176,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
 
 void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
+  const bool open = member.window.Open(header.clock());
   if (absl::Status status = member.window.Settle(header.clock(), header.null_verdict()); !status.ok()) {
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
@@ -188,9 +189,11 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     } else if (rounds_.Settle(header.clock(), member.proto.rank())) {
       if (on_round_) actions->push_back(on_round_);
     }
-  } else {
+  } else if (open) {
     open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
     AdvanceClock(header.stamp().worker_id(), member, actions);
+  } else {
+    tickets_.Settle(header.ticket().serial());
   }
   actions->push_back(
       [done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] { Reply(done, reply); });
@@ -267,9 +270,9 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
   Run(actions);
 }
 
-void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) {
+// Every push that has become whole is counted here, and so once. Returns whether there was one.
+bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
   const std::vector<PushWindow::Step> whole = member.window.TakeWhole();
-  if (whole.empty()) return;
   for (const PushWindow::Step& step : whole) {
     const auto header = open_pushes_.find({worker, step.step});
     if (header == open_pushes_.end()) continue;
@@ -289,6 +292,11 @@ void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) 
     if (push.ticket().serial() != 0) tickets_.Settle(push.ticket().serial());
     open_pushes_.erase(header);
   }
+  return !whole.empty();
+}
+
+void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) {
+  if (!CountWhole(worker, member)) return;
   clocks_.Advance(worker, member.window.clock());
   Pump(actions);
 }

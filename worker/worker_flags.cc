@@ -50,6 +50,8 @@ ABSL_FLAG(absl::Duration, start_timeout, absl::Seconds(60),
           "how long the coordinator may be out of reach at the start; above 0s");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
           "how long a `ps` may be out of reach later, and how long to wait for the others to join; above 0s");
+ABSL_FLAG(bool, local_sockets, true,
+          "reach a `ps` on this machine over its unix socket; false: over TCP, as every other `ps`");
 ABSL_FLAG(double, eval_every_epochs, 1,
           "evaluate when the cluster has trained on this many epochs more; 0: not by epochs");
 ABSL_FLAG(double, eval_every_seconds, 0, "evaluate when this many seconds have passed; 0: not by time");
@@ -163,6 +165,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
   RETURN_IF_ERROR(
       CheckDuration(options.give_up_after > absl::ZeroDuration(), "give_up_after", options.give_up_after, "above 0s"));
+  options.local_sockets = absl::GetFlag(FLAGS_local_sockets);
   options.eval_every_epochs = absl::GetFlag(FLAGS_eval_every_epochs);
   RETURN_IF_ERROR(Check(In(options.eval_every_epochs, 0.0, 1e9), "eval_every_epochs", options.eval_every_epochs,
                         "0 (not by epochs) to 1e9"));

@@ -41,6 +41,7 @@ struct WorkerOptions {
   Pacer::Options pace;  // without its seed
   absl::Duration start_timeout;
   absl::Duration give_up_after;
+  bool local_sockets = true;
   double eval_every_epochs = 1;
   absl::Duration eval_every_seconds;
   std::string best_weights;

@@ -47,6 +47,12 @@ std::string Membership::StartWaitsFor() const {
 
 absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joiner& joiner) {
   const std::optional<std::uint32_t> id = IdOf(joiner.name);
+  if (const auto ended = id ? ended_.find(*id) : ended_.end();
+      ended != ended_.end() && ended->second == joiner.incarnation) {
+    return absl::FailedPreconditionError(absl::StrCat("join: incarnation ", absl::Hex(joiner.incarnation),
+                                                      " of worker '", joiner.name,
+                                                      "' has left or expired; join again under a new one"));
+  }
   if (const v1::Member* member = id ? Find(*id) : nullptr) {
     if (member->incarnation() == joiner.incarnation) {
       lease_end_[*id] = now + config_.lease;
@@ -197,11 +203,16 @@ absl::Status Membership::Renew(Instant now, std::uint32_t worker, std::uint64_t 
 absl::Status Membership::Leave(std::uint32_t worker, std::uint64_t incarnation) {
   const v1::Member* member = Find(worker);
   if (member == nullptr || member->incarnation() != incarnation) return absl::OkStatus();  // gone already
+  End(worker);
+  return absl::OkStatus();
+}
+
+void Membership::End(std::uint32_t worker) {
+  ended_[worker] = members_.at(worker).incarnation();
   members_.erase(worker);
   lease_end_.erase(worker);
   installed_.erase(worker);
   ++epoch_;
-  return absl::OkStatus();
 }
 
 void Membership::Park(std::uint32_t worker) {
@@ -223,12 +234,7 @@ std::vector<Membership::Lost> Membership::Expire(Instant now) {
   for (const auto& [id, end] : lease_end_) {
     if (end < now) lost.push_back({id, members_.at(id).incarnation(), members_.at(id).name(), now - end});
   }
-  for (const Lost& gone : lost) {
-    members_.erase(gone.worker);
-    lease_end_.erase(gone.worker);
-    installed_.erase(gone.worker);
-    ++epoch_;
-  }
+  for (const Lost& gone : lost) End(gone.worker);
   for (auto it = waiting_room_.begin(); it != waiting_room_.end();) {
     it = it->second.seen + config_.lease < now ? waiting_room_.erase(it) : std::next(it);
   }

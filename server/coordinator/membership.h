@@ -47,7 +47,8 @@ class Membership {
   explicit Membership(const Config& config) : config_(config) {}
 
   // May be called again and again with the same joiner; each call renews its place.
-  // FAILED_PRECONDITION: the rank is taken or there is none left; RESOURCE_EXHAUSTED: kMaxMembers.
+  // FAILED_PRECONDITION: the incarnation has left or expired, or the rank is taken, or there is none left;
+  // RESOURCE_EXHAUSTED: kMaxMembers.
   absl::StatusOr<JoinAnswer> Join(Instant now, const Joiner& joiner);
 
   // Shard `shard` has installed the joiner at `clock`.
@@ -93,6 +94,7 @@ class Membership {
     Joiner joiner;
     Instant seen;
   };
+  void End(std::uint32_t worker);
   absl::Status CheckRank(const Joiner& joiner) const;
   absl::StatusOr<std::uint32_t> FreeRank(const Joiner& joiner) const;
   absl::Status Admit(Instant now, const Joiner& joiner);
@@ -103,7 +105,10 @@ class Membership {
   bool started_ = false;
   std::map<std::uint32_t, v1::Member> members_;
   std::map<std::uint32_t, Instant> lease_end_;
-  std::map<std::string, std::uint32_t> ids_;       // every name ever admitted; bounded by kMaxMembers
+  std::map<std::string, std::uint32_t> ids_;  // every name ever admitted; bounded by kMaxMembers
+  // The last incarnation that ended, by id: a request of it that arrives late must not bring it back, or all would wait
+  // for a worker that is no more. One is enough: an older one's requests have met their deadlines since.
+  std::map<std::uint32_t, std::uint64_t> ended_;
   std::map<std::string, std::uint32_t> ranks_;     // the rank a name had, for when it comes back
   std::map<std::string, Candidate> waiting_room_;  // before the start, and behind a lease
   std::map<std::uint32_t, std::map<std::uint32_t, std::uint64_t>> installed_;  // joiner -> shard -> clock

@@ -30,6 +30,11 @@ struct Model {
       if (chunks.empty()) return settled.has_value();
       return std::all_of(chunks.begin(), chunks.end(), [](const Chunk& c) { return c.state == Seen::kDone; });
     }
+    bool Started() const {
+      return std::any_of(chunks.begin(), chunks.end(), [](const Chunk& c) {
+        return c.state == Seen::kApplying || (c.state == Seen::kDone && c.verdict == v1::APPLIED);
+      });
+    }
     std::size_t Applied() const {
       return static_cast<std::size_t>(
           std::count_if(chunks.begin(), chunks.end(), [](const Chunk& c) { return c.verdict == v1::APPLIED; }));
@@ -37,8 +42,10 @@ struct Model {
   };
   std::uint64_t clock = 0;
   std::map<std::uint64_t, Step> steps;
+  std::set<std::uint64_t> behind;  // below the clock and not over
   std::map<std::uint64_t, v1::Verdict> over;
 
+  bool Open(std::uint64_t step) const { return step >= clock || behind.count(step) > 0; }
   v1::Verdict OldVerdict(std::uint64_t step) const {
     const auto it = over.find(step);
     return it != over.end() && clock - step <= PushWindow::kRemembered ? it->second : v1::APPLIED;
@@ -58,6 +65,7 @@ class Driver {
         break;
       case 1:
         if (random_.Chance(0.1)) Jump();
+        if (random_.Chance(0.1)) Reenter();
         break;
       case 2:
       case 3:
@@ -73,24 +81,26 @@ class Driver {
         Begin(step);
     }
     REQUIRE(window_.clock() == model_.clock);
-    const auto it = model_.steps.find(step);
-    const bool started = step >= model_.clock && it != model_.steps.end() &&
-                         std::any_of(it->second.chunks.begin(), it->second.chunks.end(), [](const Model::Chunk& c) {
-                           return c.state == Seen::kApplying || (c.state == Seen::kDone && c.verdict == v1::APPLIED);
-                         });
-    REQUIRE(window_.Started(step) == started);
+    REQUIRE(window_.Open(step) == model_.Open(step));
+    std::size_t started = 0;
+    const std::uint64_t lowest_open = model_.behind.empty() ? model_.clock : *model_.behind.begin();
+    for (auto it = model_.steps.lower_bound(lowest_open); it != model_.steps.end(); ++it) {
+      started += model_.Open(it->first) && it->second.Started() ? 1 : 0;
+    }
+    REQUIRE(window_.Started() == started);
     CheckLook(step, static_cast<std::uint32_t>(random_.Below(5)));
   }
 
   std::size_t applications() const { return fresh_.size(); }
   std::uint64_t clock() const { return model_.clock; }
+  std::size_t taken_behind() const { return taken_behind_; }
 
  private:
   void CheckLook(std::uint64_t step, std::uint32_t chunk) const {
     const Seen seen = window_.Look(step, chunk);
     Model::Chunk expected;
     const auto it = model_.steps.find(step);
-    if (step < model_.clock) {
+    if (!model_.Open(step)) {
       expected = {Seen::kDone, model_.OldVerdict(step)};
     } else if (it != model_.steps.end()) {
       if (it->second.chunks.empty() && it->second.settled) {
@@ -111,13 +121,13 @@ class Driver {
       REQUIRE(absl::IsInvalidArgument(seen.status()));
       return;
     }
-    if (step < model_.clock) {
+    if (!model_.Open(step)) {
       REQUIRE(seen.ok());
       REQUIRE(seen->state == Seen::kDone);
       REQUIRE(seen->verdict == model_.OldVerdict(step));
       return;
     }
-    if (step - model_.clock >= PushWindow::kAhead) {
+    if (step >= model_.clock + PushWindow::kAhead) {
       REQUIRE(absl::IsOutOfRange(seen.status()));
       return;
     }
@@ -151,30 +161,35 @@ class Driver {
     applying_.erase(applying_.begin() + static_cast<std::ptrdiff_t>(which));
     const v1::Verdict verdict = random_.Chance(0.8) ? v1::APPLIED : v1::REFUSED;
     window_.Finish(step, chunk, verdict);
-    if (step >= model_.clock) model_.steps[step].chunks[chunk] = {Seen::kDone, verdict};
+    if (model_.Open(step)) model_.steps[step].chunks[chunk] = {Seen::kDone, verdict};
   }
 
   void Settle(std::uint64_t step) {
     const v1::Verdict verdict = random_.Chance(0.5) ? v1::REFUSED : v1::APPLIED;
     const absl::Status status = window_.Settle(step, verdict);
-    if (step < model_.clock) {
+    if (!model_.Open(step)) {
       REQUIRE(status.ok());
-    } else if (step - model_.clock >= PushWindow::kAhead) {
+    } else if (step >= model_.clock + PushWindow::kAhead) {
       REQUIRE(absl::IsOutOfRange(status));
     } else {
       REQUIRE(status.ok());
-      Model::Step& expected = model_.steps[step];
-      if (expected.chunks.empty() && !expected.settled) expected.settled = verdict;
-      for (Model::Chunk& chunk : expected.chunks) {
-        if (chunk.state == Seen::kFresh) chunk = {Seen::kDone, verdict};
-      }
+      SettleModel(step, verdict);
+    }
+  }
+
+  void SettleModel(std::uint64_t step, v1::Verdict verdict) {
+    Model::Step& expected = model_.steps[step];
+    if (expected.chunks.empty() && !expected.settled) expected.settled = verdict;
+    for (Model::Chunk& chunk : expected.chunks) {
+      if (chunk.state == Seen::kFresh) chunk = {Seen::kDone, verdict};
     }
   }
 
   void TakeWhole() {
     for (const PushWindow::Step& step : window_.TakeWhole()) {
-      REQUIRE(step.step == model_.clock);
-      const Model::Step& expected = model_.steps[model_.clock];
+      const bool behind = model_.behind.erase(step.step) > 0;
+      REQUIRE((behind || step.step == model_.clock));
+      const Model::Step& expected = model_.steps[step.step];
       REQUIRE(expected.Whole());
       const std::size_t applied = expected.Applied();
       REQUIRE(step.any_applied == (applied > 0));
@@ -182,9 +197,12 @@ class Driver {
       v1::Verdict verdict = v1::APPLIED;
       if (applied == 0) verdict = expected.chunks.empty() ? *expected.settled : expected.chunks.front().verdict;
       REQUIRE(step.verdict == verdict);
-      model_.over[model_.clock++] = verdict;
+      model_.over[step.step] = verdict;
+      if (!behind) ++model_.clock;
+      taken_behind_ += behind ? 1 : 0;
     }
     REQUIRE_FALSE(model_.steps[model_.clock].Whole());
+    for (std::uint64_t step : model_.behind) REQUIRE_FALSE(model_.steps[step].Whole());
   }
 
   void Jump() {
@@ -193,19 +211,35 @@ class Driver {
     while (model_.clock < to) model_.over[model_.clock++] = v1::DROPPED;
   }
 
+  void Reenter() {
+    const std::uint64_t to = model_.clock + random_.Below(6) + (random_.Chance(0.2) ? 40 : 0);
+    window_.Reenter(to);
+    const std::uint64_t from = model_.clock;
+    for (; model_.clock < to; ++model_.clock) {
+      model_.over[model_.clock] = v1::DROPPED;
+      if (model_.clock < from + PushWindow::kAhead) model_.behind.insert(model_.clock);
+    }
+    auto oldest = model_.behind.begin();
+    for (std::size_t count = model_.behind.size(); count > PushWindow::kAhead; --count) {
+      SettleModel(*oldest++, v1::DROPPED);
+    }
+  }
+
   Random random_;
   PushWindow window_;
   Model model_;
   std::set<std::pair<std::uint64_t, std::uint32_t>> fresh_;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> applying_;
+  std::size_t taken_behind_ = 0;
 };
 
-TEST_CASE("PushWindow: exactly once under duplicates, disorder, null pushes and jumps") {
+TEST_CASE("PushWindow: exactly once under duplicates, disorder, null pushes, jumps and re-entries") {
   for (std::uint64_t run = 0; run < 20; ++run) {
     Driver driver(TestSeed() + run);
     for (int step = 0; step < 5000; ++step) driver.Step();
     CHECK(driver.clock() > 50);
     CHECK(driver.applications() > 100);
+    CHECK(driver.taken_behind() > 10);
   }
 }
 
@@ -217,6 +251,39 @@ TEST_CASE("PushWindow: jumps do not forget what was dropped a moment ago") {
   REQUIRE(seen.ok());
   CHECK(seen->state == Seen::kDone);
   CHECK(seen->verdict == v1::DROPPED);
+}
+
+TEST_CASE("PushWindow: a re-entry leaves open what may be under way, and no more") {
+  PushWindow window(3);
+  REQUIRE(window.Begin(3, 0, 2)->state == Seen::kFresh);
+  window.Finish(3, 0, v1::APPLIED);
+  window.Reenter(1000);
+  CHECK(window.clock() == 1000);
+  CHECK(window.Open(3));
+  CHECK(window.Open(3 + PushWindow::kAhead - 1));
+  CHECK_FALSE(window.Open(3 + PushWindow::kAhead));
+  // 3 is half there, 4 comes late; both end behind the clock, which is not moved by it.
+  REQUIRE(window.Begin(4, 0, 1)->state == Seen::kFresh);
+  window.Finish(4, 0, v1::APPLIED);
+  std::vector<PushWindow::Step> whole = window.TakeWhole();
+  REQUIRE(whole.size() == 1);
+  CHECK(whole[0].step == 4);
+  REQUIRE(window.Begin(3, 1, 2)->state == Seen::kFresh);
+  // However often it re-enters, at most kAhead steps stay open. What is given up ends with its last chunk.
+  for (std::uint64_t clock = 2000; clock < 100000; clock += 1000) {
+    window.Reenter(clock);
+    whole = window.TakeWhole();
+  }
+  CHECK(window.Open(3));
+  CHECK(window.Started() == 1);
+  window.Finish(3, 1, v1::APPLIED);
+  whole = window.TakeWhole();
+  REQUIRE(whole.size() == 1);
+  CHECK(whole[0].step == 3);
+  CHECK_FALSE(whole[0].partial);
+  std::size_t open = 0;
+  for (std::uint64_t step = 0; step < window.clock(); ++step) open += window.Open(step) ? 1 : 0;
+  CHECK(open == PushWindow::kAhead);
 }
 
 TEST_CASE("PushWindow: what arrives twice while it is applied is applied once") {

@@ -182,27 +182,103 @@ TEST_CASE("Shard: with a delay rule a push needs its ticket, and the watermark f
   CHECK(f.Pull(f.PullOf(0, 1, 1))->message.ticket_watermark() == 3);
 }
 
-TEST_CASE("Shard: a ticket whose step was jumped over does not stop the watermark") {
+TEST_CASE("Shard: pushes that are under way while their worker re-enters are applied and counted, each once") {
   v1::Policy policy = ExactPolicy(-1);
-  policy.set_max_delay(4);
+  policy.set_max_delay(64);
   ShardFixture f(policy, kLarge);
   f.Start(1);
-  const auto push = [&f](std::uint64_t step, std::uint32_t chunk, std::uint64_t serial) {
+  const auto push = [&f](std::uint64_t step, std::uint32_t chunk, bool run = true) {
     v1::PushRequest request = f.PushOf(0, step, chunk);
-    request.mutable_ticket()->set_serial(serial);
+    request.set_samples(10);
+    request.mutable_ticket()->set_serial(step + 1);
+    request.mutable_ticket()->set_delay(7);
     request.mutable_ticket()->set_rate_scale(1);
     const auto answer = f.Push(request, Filled(f.Elements(chunk), 1));
-    f.executor.RunAll();
+    if (run) f.executor.RunAll();
     return answer;
   };
-  REQUIRE(push(0, 0, 1)->ok());  // half of step 0; step 1 has not come at all
+  // At the re-entry step 0 is half here, step 1 has not come, step 2 is whole but behind them, step 3 is being applied.
+  REQUIRE(push(0, 0)->ok());
+  REQUIRE(push(2, 0)->ok());
+  REQUIRE(push(2, 1)->ok());
+  REQUIRE(push(3, 0)->ok());
+  const auto applying = push(3, 1, false);
+  const auto reenter = [&f](std::uint64_t entry) {
+    f.Member(0, v1::PARKED);
+    REQUIRE(f.Publish().ok());
+    f.Member(0, v1::JOINING);
+    REQUIRE(f.Publish().ok());
+    f.Member(0, v1::LIVE, entry);
+    REQUIRE(f.Publish().ok());
+  };
+  reenter(100);
+  CHECK(f.Stats().version() == 2);
+  CHECK(applying->message.verdict() == v1::APPLIED);
+  CHECK(push(1, 1)->message.verdict() == v1::APPLIED);
+  CHECK(push(100, 0)->message.own_clock() == 100);
+  CHECK(push(0, 1)->message.verdict() == v1::APPLIED);
+  CHECK(push(1, 0)->message.verdict() == v1::APPLIED);
+  CHECK(push(100, 1)->message.own_clock() == 101);
+  // A chunk that is sent again, and one of a step that no honest worker has under way, are not applied.
+  CHECK(push(0, 1)->message.duplicate());
+  push(50, 0);
+  const v1::ShardStats stats = f.Stats();
+  CHECK(stats.version() == 5);
+  CHECK(stats.pushes_applied() == 5);
+  CHECK(stats.pushes_partial() == 0);
+  CHECK(stats.samples() == 50);
+  REQUIRE(stats.delay().counts_size() == 8);
+  CHECK(stats.delay().counts(7) == 5);
+  CHECK(f.Weights(0)[0] == -5);
+  CHECK(f.Weights(1)[0] == -5);
+  CHECK(f.Pull(f.PullOf(0, 101, 101))->message.ticket_watermark() == 4);
+}
+
+TEST_CASE("Shard: a null push that comes after its worker's re-entry settles its ticket, once") {
+  v1::Policy policy = ExactPolicy(-1);
+  policy.set_max_delay(4);
+  ShardFixture f(policy);
+  f.Start(1);
   f.Member(0, v1::PARKED);
   REQUIRE(f.Publish().ok());
   f.Member(0, v1::LIVE, 5);
   REQUIRE(f.Publish().ok());
+  v1::PushRequest null = f.PushOf(0, 0);
+  null.clear_run();
+  null.set_chunk_count(1);
+  null.set_null_verdict(v1::REFUSED);
+  null.mutable_ticket()->set_serial(1);
+  null.mutable_ticket()->set_rate_scale(1);
+  for (int again = 0; again < 3; ++again) CHECK(f.Push(null, {})->message.verdict() == v1::REFUSED);
+  CHECK(f.Stats().pushes_refused() == 1);
   CHECK(f.Pull(f.PullOf(0, 5, 5))->message.ticket_watermark() == 1);
-  CHECK(push(1, 0, 2)->message.verdict() == v1::DROPPED);
-  CHECK(f.Pull(f.PullOf(0, 5, 5))->message.ticket_watermark() == 2);
+}
+
+TEST_CASE("Shard: what a re-entered worker leaves under way when it dies is partial") {
+  ShardFixture f(ExactPolicy(-1), kLarge);
+  f.Start(1);
+  f.Push(f.PushOf(0, 0, 0), Filled(f.Elements(0), 1));
+  f.executor.RunAll();
+  f.Member(0, v1::PARKED);
+  REQUIRE(f.Publish().ok());
+  f.Member(0, v1::LIVE, 5);
+  REQUIRE(f.Publish().ok());
+  CHECK(f.Stats().pushes_partial() == 0);
+  f.RemoveMember(0);
+  REQUIRE(f.Publish().ok());
+  CHECK(f.Stats().pushes_partial() == 1);
+  CHECK(f.Stats().pushes_applied() == 0);
+}
+
+TEST_CASE("Shard: steps before a newcomer's entry are over") {
+  ShardFixture f(ExactPolicy(-1));
+  f.Start(1);
+  f.Member(1, v1::JOINING);
+  REQUIRE(f.Publish().ok());
+  f.Member(1, v1::LIVE, 3);
+  REQUIRE(f.Publish().ok());
+  CHECK(f.PushValue(1, 2)->message.verdict() == v1::DROPPED);
+  CHECK(f.Stats().version() == 0);
 }
 
 TEST_CASE("Shard: initial weights come block by block; until then there is nothing to pull") {

@@ -16,10 +16,30 @@ Caller::Caller(Transport& transport, Clock& clock, Executor& executor, std::stri
       give_up_after_(give_up_after),
       outages_(1) {}
 
-void Caller::SetShardAddresses(std::vector<std::string> addresses) {
+void Caller::UseLocalSockets(std::string host) {
   MutexLock lock(mu_);
-  shard_addresses_ = std::move(addresses);
-  outages_.resize(shard_addresses_.size() + 1);
+  host_ = std::move(host);
+}
+
+void Caller::SetShardAddresses(const std::vector<std::string>& addresses, const std::vector<v1::LocalEndpoint>& local) {
+  std::string host;
+  {
+    MutexLock lock(mu_);
+    host = host_;
+  }
+  std::vector<ShardAddress> shards = ChooseAddresses(addresses, local, host);
+  MutexLock lock(mu_);
+  shards_ = std::move(shards);
+  outages_.resize(shards_.size() + 1);
+}
+
+void Caller::LeaveLocalSocket(Target target, const std::string& dialed, const absl::Status& status) {
+  if (target == kCoordinator || !absl::IsUnavailable(status)) return;
+  MutexLock lock(mu_);
+  const auto index = static_cast<std::size_t>(target);
+  if (index >= shards_.size() || shards_[index].local.empty() || shards_[index].local != dialed) return;
+  shards_[index].local.clear();
+  spdlog::info("{} is called over TCP from now on: {}", DescribeLocked(target), status);
 }
 
 void Caller::SetGiveUpAfter(absl::Duration limit) {
@@ -27,15 +47,21 @@ void Caller::SetGiveUpAfter(absl::Duration limit) {
   give_up_after_ = limit;
 }
 
-std::string Caller::AddressOf(Target target) {
+std::string Caller::DialedAddress(Target target) {
   if (target == kCoordinator) return coordinator_address_;
   const auto index = static_cast<std::size_t>(target);
-  return index < shard_addresses_.size() ? shard_addresses_[index] : "(no address)";
+  return index < shards_.size() ? shards_[index].dialed() : "(no address)";
+}
+
+std::string Caller::NamedAddress(Target target) {
+  if (target == kCoordinator) return coordinator_address_;
+  const auto index = static_cast<std::size_t>(target);
+  return index < shards_.size() ? shards_[index].tcp : "(no address)";
 }
 
 std::string Caller::DescribeLocked(Target target) {
   const std::string who = target == kCoordinator ? "the coordinator" : absl::StrCat("shard ", target);
-  return absl::StrCat(who, " at ", AddressOf(target));
+  return absl::StrCat(who, " at ", NamedAddress(target));
 }
 
 std::string Caller::Describe(Target target) {
@@ -43,29 +69,40 @@ std::string Caller::Describe(Target target) {
   return DescribeLocked(target);
 }
 
-void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done) {
+void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
+                       Delivery delivery) {
   std::uint64_t seed;
   {
     MutexLock lock(mu_);
     seed = seed_ = Mix64(seed_);
   }
-  Attempt(std::make_shared<Attempts>(Attempts{target, method, std::move(request), std::move(done), Backoff(seed)}));
+  Attempt(std::make_shared<Attempts>(
+      Attempts{target, method, std::move(request), std::move(done), delivery, Backoff(seed)}));
 }
 
 void Caller::Attempt(std::shared_ptr<Attempts> call) {
-  // The lock is held while the call starts, so that nothing starts after Stop() has returned. The reply only
-  // posts, so a transport that answers in line does no harm.
-  MutexLock lock(mu_);
-  if (stopped_) {
-    executor_.Post([call] { call->done(absl::CancelledError("the worker is shutting down"), {}); });
-    return;
+  std::string dialed;
+  {
+    MutexLock lock(mu_);
+    if (stopped_) {
+      executor_.Post([call] { call->done(absl::CancelledError("the worker is shutting down"), {}); });
+      return;
+    }
+    dialed = DialedAddress(call->target);
+    ++starting_;
   }
-  transport_.Call(AddressOf(call->target), call->method, call->request, kAttempt,
-                  [this, call](absl::Status status, Buffer reply) {
-                    executor_.Post([this, call, status = std::move(status), reply = std::move(reply)]() mutable {
-                      Finish(call, std::move(status), std::move(reply));
-                    });
-                  });
+  // Without the lock: a transport may answer in line.
+  transport_.Call(
+      dialed, call->method, call->request, kAttempt, [this, call, dialed](absl::Status status, Buffer reply) {
+        if (call->delivery == Delivery::kInLine && status.ok()) return Finish(call, status, std::move(reply));
+        executor_.Post([this, call, dialed, status = std::move(status), reply = std::move(reply)]() mutable {
+          LeaveLocalSocket(call->target, dialed, status);
+          Finish(call, std::move(status), std::move(reply));
+        });
+      });
+  MutexLock lock(mu_);
+  --starting_;
+  started_.NotifyAll();
 }
 
 void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply) {
@@ -111,6 +148,7 @@ void Caller::After(absl::Duration delay, std::function<void()> fn) {
 void Caller::Stop() {
   MutexLock lock(mu_);
   stopped_ = true;
+  while (starting_ > 0) started_.Wait(mu_);
 }
 
 }  // namespace leeway

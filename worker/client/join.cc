@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/mutex.h"
@@ -55,7 +56,9 @@ absl::StatusOr<v1::JoinReply> JoinCluster(Caller& caller, const v1::JoinRequest&
     if (!exchange->status.ok()) return exchange->status;
     if (!exchange->reply.has_not_yet()) {
       // (Without addresses where the run is over.)
-      caller.SetShardAddresses({exchange->reply.shard_addresses().begin(), exchange->reply.shard_addresses().end()});
+      const v1::JoinReply& reply = exchange->reply;
+      caller.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
+                               {reply.local_endpoints().begin(), reply.local_endpoints().end()});
       return exchange->reply;
     }
     const absl::Duration waited = caller.Now() - start;
@@ -70,6 +73,10 @@ absl::StatusOr<v1::JoinReply> JoinCluster(Caller& caller, const v1::JoinRequest&
     while (!exchange->cancelled && exchange->changed.WaitUntil(exchange->mu, next)) {
     }
   }
+}
+
+bool IsOver(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "join again");
 }
 
 }  // namespace leeway

@@ -18,6 +18,10 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
     const absl::StatusOr<v1::JoinReply> join =
         JoinCluster(caller, request, options.identity.give_up_after, cancellation);
     if (absl::IsCancelled(join.status()) && cancellation.cancelled()) return absl::OkStatus();
+    if (IsOver(join.status())) {
+      spdlog::warn("{}", join.status());
+      continue;
+    }
     RETURN_IF_ERROR(join.status());
     if (join->state() >= v1::FINISHED) {
       spdlog::info("the run is over");

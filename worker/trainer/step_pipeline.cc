@@ -27,6 +27,8 @@ std::optional<StepPipeline::PullOrder> StepPipeline::NextPull() {
   const auto depth = static_cast<std::uint64_t>(depth_);
   // At depth 0 the weights must contain the last push: ask when its verdict is there.
   if (depth == 0 && (computing_ || !gradient_of_push_.empty())) return std::nullopt;
+  // The shards' clocks have been set to the re-entry: they would not make a pull wait for the pushes from before it.
+  if (!gradient_of_push_.empty() && gradient_of_push_.begin()->first < reentry_) return std::nullopt;
   const std::uint64_t last = computing_ ? clock_ + depth : clock_ + std::max<std::uint64_t>(depth, 1) - 1;
   const std::uint64_t next = pulls_.empty() ? clock_ + (computing_ ? 1 : 0) : pulls_.back().order.clock + 1;
   if (next > last || free_weights_.empty()) return std::nullopt;
@@ -78,6 +80,7 @@ void StepPipeline::PushEnded(std::uint64_t clock, v1::Verdict verdict, std::uint
 
 void StepPipeline::Reenter(std::uint64_t clock) {
   DropPrefetch();
+  reentry_ = std::max(reentry_, clock);
   Jump(clock);
 }
 

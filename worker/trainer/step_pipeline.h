@@ -58,8 +58,8 @@ class StepPipeline {
   // The push of step `clock` has its verdict. REFUSED: what was prefetched is dropped, the next step pulls afresh.
   // DROPPED: goes on at `open_round`.
   void PushEnded(std::uint64_t clock, v1::Verdict verdict, std::uint64_t open_round);
-  // After parking: goes on at `clock` or, if that is ahead, at its own, with fresh weights. A step
-  // that is computing ends first.
+  // After parking: goes on at `clock` or, if that is ahead, at its own, with fresh weights, in
+  // which all its pushes of steps below `clock` are. A step that is computing ends first.
   void Reenter(std::uint64_t clock);
 
  private:
@@ -75,6 +75,7 @@ class StepPipeline {
   const int depth_;
   std::uint64_t base_;  // clock of the last entry or jump: all that lies before is in
   std::uint64_t clock_;
+  std::uint64_t reentry_ = 0;  // pushes of steps below it have their verdict before anything is pulled
   std::uint64_t next_id_ = 0;
   bool computing_ = false;
   std::uint64_t jump_ = 0;      // asked for while computing

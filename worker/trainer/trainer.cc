@@ -54,6 +54,10 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     request.set_pull_encoding(options.pull_encoding);
     absl::StatusOr<v1::JoinReply> join = JoinCluster(caller, request, options.identity.give_up_after, cancellation);
     if (absl::IsCancelled(join.status()) && cancellation.cancelled()) return absl::OkStatus();
+    if (IsOver(join.status())) {
+      spdlog::warn("{}", join.status());
+      continue;
+    }
     RETURN_IF_ERROR(join.status());
     if (join->state() >= v1::FINISHING) {
       spdlog::info("the run is over");

@@ -34,12 +34,30 @@ TEST_CASE("Coordinator: the start waits for every ps and every worker, and says 
   CHECK(b->message.rank() == 1);
   CHECK(a->message.run_id() == CoordinatorFixture::kRun);
   CHECK(a->message.shard_addresses(1) == "shard1:1");
+  REQUIRE(a->message.local_endpoints_size() == 2);
+  CHECK(a->message.local_endpoints(1).host() == "host");
+  CHECK(a->message.local_endpoints(1).address() == "unix-abstract:7001");
   CHECK(a->message.num_records() == 100);
   CHECK(a->message.lease_millis() == 10000);
   CHECK_FALSE(a->message.put_weights());
   CHECK(a->message.membership_epoch() == f.snapshot().membership_epoch());
   CHECK(f.coordinator.state() == v1::TRAINING);
   CHECK(f.snapshot().mean_samples() == 10);
+}
+
+TEST_CASE("Coordinator: a heartbeat brings the address book to who knows an older one") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.Start(1);
+  v1::HeartbeatRequest heartbeat;
+  *heartbeat.mutable_stamp() = f.StampOf(0);
+  const v1::HeartbeatReply reply = f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->message;
+  REQUIRE(reply.shard_addresses_size() == 2);
+  CHECK(reply.shard_addresses(1) == "shard1:1");
+  REQUIRE(reply.local_endpoints_size() == 2);
+  CHECK(reply.local_endpoints(1).address() == "unix-abstract:7001");
+  heartbeat.set_address_book_version(reply.address_book_version());
+  const v1::HeartbeatReply again = f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->message;
+  CHECK(again.shard_addresses_size() + again.local_endpoints_size() == 0);
 }
 
 TEST_CASE("Coordinator: each mismatch in the handshake names both values") {
@@ -101,6 +119,13 @@ TEST_CASE("Coordinator: bound 0 refuses a pipeline") {
   CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"pipeline_depth=1", "it is 0 here"}));
 }
 
+TEST_CASE("Coordinator: encodings that contradict the policy are refused at Join") {
+  CoordinatorFixture f(RoundsPolicy(1, 5));
+  v1::JoinRequest join = f.JoinOf("a", 1);
+  join.set_pull_encoding(v1::INT8);
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"pull_encoding is INT8", "round"}));
+}
+
 TEST_CASE("Coordinator: a first joiner with an impossible model is refused, and the next may bring another") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.SyncShards();
@@ -126,8 +151,7 @@ TEST_CASE("Coordinator: in rounds a rank keeps its batch") {
   v1::JoinRequest join = f.JoinOf("w0", 500);
   join.set_samples_per_step(7);
   CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"rank 0", "10 samples", "not 7"}));
-  join.set_samples_per_step(10);
-  const auto again = f.Join(join);
+  const auto again = f.Join(f.JoinOf("w0", 501));
   f.SyncShards();
   CHECK(again->ok());
 }

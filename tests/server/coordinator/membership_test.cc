@@ -133,6 +133,29 @@ TEST_CASE("Membership: a new incarnation waits for the old one's lease, then has
   CHECK(again->accepted);
 }
 
+TEST_CASE("Membership: an incarnation that has ended does not come back, whatever still arrives in its name") {
+  Membership membership(Config(1, 1));
+  REQUIRE(membership.Join(At(0), Joiner("a", 1)).ok());
+  REQUIRE(membership.Join(At(0), {"eval", 7, v1::EVALUATOR, -1, 0}).ok());
+  REQUIRE(membership.Expire(At(20)).size() == 2);
+  const std::uint64_t epoch = membership.epoch();
+  const auto refused = [&membership](const Membership::Joiner& joiner, const std::string& what) {
+    return Says(membership.Join(At(21), joiner).status(), Code::kFailedPrecondition, {what.c_str(), "join again"});
+  };
+  CHECK(refused(Joiner("a", 1), "incarnation 1 of worker 'a'"));
+  CHECK(refused({"eval", 7, v1::EVALUATOR, -1, 0}, "incarnation 7 of worker 'eval'"));
+  CHECK(membership.epoch() == epoch);
+  CHECK(membership.members().empty());
+  // Nor while its successor lives, nor when that has left.
+  REQUIRE(membership.Join(At(22), Joiner("a", 2)).ok());
+  CHECK(refused(Joiner("a", 1), "incarnation 1 of worker 'a'"));
+  REQUIRE(membership.Leave(*membership.IdOf("a"), 2).ok());
+  CHECK(refused(Joiner("a", 2), "incarnation 2 of worker 'a'"));
+  // Another name may have drawn the same number.
+  CHECK(membership.Join(At(23), Joiner("b", 2)).ok());
+  CHECK(membership.Join(At(23), Joiner("a", 3)).ok());
+}
+
 TEST_CASE("Membership: who stops asking before the start is forgotten") {
   Membership membership(Config(1, 2));
   REQUIRE(membership.Join(At(0), Joiner("a", 1)).ok());
@@ -240,6 +263,10 @@ class RandomLives {
 
   void Join(const std::string& name) {
     const auto it = lives_.find(name);
+    if (const auto dead = dead_.find(name); dead != dead_.end() && random_.Chance(0.2)) {
+      REQUIRE(absl::IsFailedPrecondition(membership_.Join(At(now_), Joiner(name, dead->second)).status()));
+      return;
+    }
     const bool same = it != lives_.end() && random_.Chance(0.5);
     const std::uint64_t incarnation = same ? it->second.incarnation : ++incarnations_;
     const bool was_started = membership_.started();
@@ -312,6 +339,7 @@ class RandomLives {
     REQUIRE(membership_.Leave(*id, ++incarnations_).ok());  // a stranger's leaving changes nothing
     if (it == lives_.end()) return;
     REQUIRE(membership_.Leave(*id, it->second.incarnation).ok());
+    dead_[name] = it->second.incarnation;
     lives_.erase(it);
   }
 
@@ -335,7 +363,10 @@ class RandomLives {
     std::set<std::string> lost;
     for (const Membership::Lost& gone : membership_.Expire(At(now_))) lost.insert(gone.name);
     REQUIRE(lost == expected);
-    for (const std::string& name : lost) lives_.erase(name);
+    for (const std::string& name : lost) {
+      dead_[name] = lives_.at(name).incarnation;
+      lives_.erase(name);
+    }
     deaths_ += static_cast<int>(lost.size());
   }
 
@@ -359,6 +390,7 @@ class RandomLives {
   double now_ = 0;
   std::uint64_t incarnations_ = 1;
   std::map<std::string, Life> lives_;
+  std::map<std::string, std::uint64_t> dead_;  // the last incarnation that ended
   std::map<std::string, std::uint32_t> ids_;
   int joins_ = 0;
   int deaths_ = 0;

@@ -226,6 +226,23 @@ TEST_CASE("A worker whose lease ran out joins again under a new incarnation and 
   CHECK(bench.fake.committed >= 2 * kRecords);
 }
 
+TEST_CASE("A worker that was cut off while it joined, for longer than its lease, joins under a new incarnation") {
+  Bench bench(Leased(4), 1, 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) -> absl::Status {
+      if (method == "Coordinator/Join" && fake.calls[method] == 1) {
+        return absl::FailedPreconditionError("join: incarnation a of worker 'w' has left or expired; join again");
+      }
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.calls["Coordinator/Join"] == 2);
+  CHECK(bench.fake.committed == kRecords);
+}
+
 TEST_CASE("Preemption: the step is finished or dropped, what was leased is returned, the worker leaves") {
   Bench bench(Leased(4), 1);
   {
