@@ -28,6 +28,8 @@ absl::StatusOr<WorkerOptions> With(std::vector<std::string> arguments) {
                                   "--num_shards=0",
                                   "--max_steps=0",
                                   "--role=train",
+                                  "--model=cnn",
+                                  "--device=auto",
                                   "--name="};
   all.insert(all.end(), arguments.begin(), arguments.end());
   const auto rest = SetFlags(all, {}, nullptr);
@@ -64,6 +66,9 @@ TEST_CASE("Every bad value is one line with the flag, the value and what is allo
       "--data=",
       "--rank=-2",
       "--role=both",
+      "--model=resnet",
+      "--model=mlp:0",
+      "--device=tpu",
       "--batch=0",
       "--batch=70000",
       "--accumulate=0",
