@@ -118,6 +118,13 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
   return news;
 }
 
+pid_t LocalCluster::Pid(const std::string& name) const {
+  for (const auto& [child_name, child] : children_) {
+    if (child_name == name) return child.process->pid();
+  }
+  return 0;
+}
+
 int LocalCluster::Count(ProcessRole role) const {
   return static_cast<int>(std::count_if(children_.begin(), children_.end(), [role](const auto& entry) {
     const Child& child = entry.second;

@@ -41,6 +41,9 @@ class LocalCluster {
   // "host:port" of ps-0, after Start.
   const std::string& coordinator() const { return coordinator_; }
 
+  // The id of the process `name`, or 0 when there is none.
+  pid_t Pid(const std::string& name) const;
+
   // The processes that have ended since the last call. With options.restart_workers, a worker that died
   // of anything but bad input starts again some time later, in a later call.
   absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);

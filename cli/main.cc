@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/bench/bench.h"
+#include "cli/bench/peer.h"
 #include "cli/run.h"
 #include "common/end_process.h"
 #include "common/flags.h"
@@ -18,7 +19,7 @@ namespace {
 
 struct Verb {
   const char* name;
-  const char* summary;
+  const char* summary;  // null: only leeway itself starts it
   // `words`: what follows the verb; the flags are parsed. Returns the exit code.
   int (*run)(const std::vector<std::string>& words, int argc, char** argv);
 };
@@ -32,12 +33,15 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
-    {"bench", "measure against baselines: train", RunBench},
+    {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
+    {"bench-peer", nullptr, RunBenchPeer},
 };
 
 std::string Usage() {
   std::string text = "usage: leeway VERB [--flag=value ...]\n\n";
-  for (const Verb& verb : kVerbs) absl::StrAppendFormat(&text, "  %-8s %s\n", verb.name, verb.summary);
+  for (const Verb& verb : kVerbs) {
+    if (verb.summary != nullptr) absl::StrAppendFormat(&text, "  %-8s %s\n", verb.name, verb.summary);
+  }
   return text + "  help     this list; `leeway VERB --help` lists all flags\n";
 }
 

@@ -74,6 +74,21 @@ absl::StatusOr<std::string> FindProgram(const std::string& flag, const std::stri
   return path;
 }
 
+// What the coordinator would refuse when the workers join.
+absl::Status CheckEncodings(const v1::Policy& policy, const WorkerOptions& worker) {
+  if (policy.aggregation() == v1::ROUND && worker.pull_encoding == v1::INT8) {
+    return FlagError("pull_encoding", "delta", "f32 or bf16 with --aggregation=round");
+  }
+  const v1::OptimizerConfig::Kind kind = policy.optimizer().kind();
+  const bool momentum =
+      kind == v1::OptimizerConfig::MOMENTUM || kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
+  if (momentum && worker.push_encoding.momentum > 0) {
+    return FlagError("momentum_correction", absl::StrCat(worker.push_encoding.momentum),
+                     "0 with an optimizer that has momentum of its own (momentum, adam, adamw)");
+  }
+  return absl::OkStatus();
+}
+
 // One word of --worker_flags: "--flag=value", with a value that the flag takes.
 absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder) {
   const std::size_t equals = word.find('=');
@@ -193,6 +208,7 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     }
     if (!FlagGiven("pipeline_depth")) options.worker_flags.push_back("--pipeline_depth=0");
   }
+  RETURN_IF_ERROR(CheckEncodings(policy, worker));
   for (const absl::string_view word : absl::StrSplit(absl::GetFlag(FLAGS_ps_flags), ' ', absl::SkipWhitespace())) {
     const std::string name(absl::StripPrefix(word.substr(0, word.find('=')), "--"));
     if (!absl::StartsWith(word, "--") || OwnedFlags().count(name) > 0) {

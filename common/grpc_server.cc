@@ -84,7 +84,8 @@ class GrpcServer::Impl {
  public:
   explicit Impl(RequestHandler* handler) : parameter_server_(handler), coordinator_(handler) {}
 
-  absl::Status Start(const std::string& listen) {
+  absl::Status Start(const Options& options) {
+    const std::string& listen = options.listen;
     static std::once_flag once;
     std::call_once(once, [] {
       grpc::EnableDefaultHealthCheckService(true);
@@ -94,6 +95,7 @@ class GrpcServer::Impl {
     if (absl::Status free = CheckListenAddress(listen); !free.ok()) return free;
     grpc::ServerBuilder builder;
     builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
+    if (!options.local.empty()) builder.AddListeningPort(options.local, grpc::InsecureServerCredentials());
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.SetMaxReceiveMessageSize(-1);
@@ -102,7 +104,9 @@ class GrpcServer::Impl {
     builder.RegisterService(&coordinator_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, ": gRPC refused the address"));
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen,
+                                                 options.local.empty() ? "" : " and " + options.local,
+                                                 ": gRPC refused the address"));
     }
     return absl::OkStatus();
   }
@@ -129,7 +133,7 @@ class GrpcServer::Impl {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options, RequestHandler* handler) {
   auto impl = std::make_unique<Impl>(handler);
-  if (absl::Status status = impl->Start(options.listen); !status.ok()) return status;
+  if (absl::Status status = impl->Start(options); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

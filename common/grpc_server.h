@@ -17,6 +17,7 @@ class GrpcServer {
  public:
   struct Options {
     std::string listen = "127.0.0.1:0";  // host:port; port 0 takes a free one
+    std::string local = {};              // "unix-abstract:NAME" to serve on beside it; "": none
   };
 
   // UNAVAILABLE: the address cannot be listened on; the message has the system's reason.

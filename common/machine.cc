@@ -1,6 +1,7 @@
 #include "common/machine.h"
 
 #include <sched.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -76,6 +77,13 @@ int AvailableCores() {
     if (quota > 0 && period > 0) cores = std::min(cores, (quota + period - 1) / period);
   });
   return static_cast<int>(std::max<std::uint64_t>(cores, 1));
+}
+
+std::string HostId() {
+  const std::string boot(absl::StripAsciiWhitespace(ReadFile("/proc/sys/kernel/random/boot_id")));
+  struct stat network {};
+  if (boot.empty() || stat("/proc/self/ns/net", &network) != 0) return "";
+  return absl::StrCat(boot, "/net:", network.st_ino);
 }
 
 std::string CpuName() {

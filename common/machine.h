@@ -15,6 +15,10 @@ std::uint64_t TotalMemoryBytes();
 // quota rounded up where that is less.
 int AvailableCores();
 
+// Names this machine and this process's network namespace: processes of the same name reach each other's abstract
+// unix sockets. "" where the system does not say.
+std::string HostId();
+
 // "AMD EPYC 9654 96-Core Processor"; "unknown CPU" where the system does not say.
 std::string CpuName();
 

@@ -7,18 +7,27 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "kernels/add_scaled.h"
+#include "kernels/encodings/encoding.h"
 #include "kernels/optimizers/make_optimizer.h"
+#include "server/scratch.h"
 
 namespace leeway {
 namespace {
 
 constexpr std::size_t kAlignment = 64;  // a cache line
 
-// Room for one block's floats, per thread: gathering split payloads and summing rounds.
-float* Scratch(std::size_t which) {
-  thread_local std::vector<float> scratch[2];
-  if (scratch[which].empty()) scratch[which].resize(Placement::kMaxBlock);
-  return scratch[which].data();
+// The block of `count` values at byte `at`, as floats: where they lie if they do, else in scratch. Moves `at` to the
+// next block.
+const float* DecodedBlock(v1::Encoding encoding, const Buffer& gradient, std::size_t count, std::size_t* at) {
+  float* scratch = BlockScratch(ScratchPlace::kGradient);
+  const std::size_t begin = *at;
+  if (encoding == v1::F32) {
+    *at += count * sizeof(float);
+    return gradient.Floats(begin, count, scratch);
+  }
+  *at = DecodeBlock(encoding, gradient, begin, count, scratch).value();  // what CheckPayload found good decodes
+  return scratch;
 }
 
 }  // namespace
@@ -105,16 +114,23 @@ Buffer BlockStore::ReadLive(const ChunkRun& run) const {
   return Buffer::Wrap(shared_from_this(), weights_.get() + offset, placement_.RunElements(run) * sizeof(float));
 }
 
-Buffer BlockStore::ReadCopy(const ChunkRun& run) {
-  auto copy = std::make_shared<std::vector<float>>(placement_.RunElements(run));
-  float* out = copy->data();
+Buffer BlockStore::ReadCopy(const ChunkRun& run, v1::Encoding encoding) {
+  std::size_t bytes = 0;
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) bytes += EncodedBytes(encoding, At(run, i).size);
+  const std::shared_ptr<char[]> copy = std::make_shared_for_overwrite<char[]>(bytes);
+  char* out = copy.get();
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     Block& block = At(run, i);
     MutexLock lock(block.mu);
-    out = std::copy_n(weights_.get() + block.offset, block.size, out);
+    out = EncodeBlock(encoding, weights_.get() + block.offset, block.size, 0, out);
   }
-  const float* data = copy->data();
-  return Buffer::Wrap(std::move(copy), data, placement_.RunElements(run) * sizeof(float));
+  return Buffer::Wrap(copy, copy.get(), bytes);
+}
+
+void BlockStore::ReadBlock(const ChunkRun& run, std::uint32_t i, float* out) {
+  Block& block = At(run, i);
+  MutexLock lock(block.mu);
+  std::copy_n(weights_.get() + block.offset, block.size, out);
 }
 
 void BlockStore::Write(const ChunkRun& run, const Buffer& payload) {
@@ -147,30 +163,26 @@ void BlockStore::Step(Block& block, const float* gradient, double rate) {
   }
 }
 
-void BlockStore::Apply(const ChunkRun& run, const Buffer& gradient, double rate) {
+void BlockStore::Apply(const ChunkRun& run, v1::Encoding encoding, const Buffer& gradient, double rate) {
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     Block& block = At(run, i);
-    const float* floats = gradient.Floats(at, block.size, Scratch(0));
-    at += block.size * sizeof(float);
+    const float* floats = DecodedBlock(encoding, gradient, block.size, &at);
     MutexLock lock(block.mu);
     Step(block, floats, rate);
   }
 }
 
 void BlockStore::ApplySum(const ChunkRun& run, absl::Span<const Term> terms, double rate) {
-  std::size_t at = 0;
-  float* sum = Scratch(1);
+  std::vector<std::size_t> at(terms.size());
+  float* sum = BlockScratch(ScratchPlace::kSum);
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     Block& block = At(run, i);
-    const std::size_t n = block.size;
-    std::fill_n(sum, n, 0.0f);
-    for (const Term& term : terms) {
-      const float* gradient = term.gradient->Floats(at, n, Scratch(0));
-      const float weight = term.weight;
-      for (std::size_t k = 0; k < n; ++k) sum[k] += weight * gradient[k];
+    std::fill_n(sum, block.size, 0.0f);
+    for (std::size_t k = 0; k < terms.size(); ++k) {
+      const float* gradient = DecodedBlock(terms[k].encoding, terms[k].gradient, block.size, &at[k]);
+      AddScaled(terms[k].weight, gradient, block.size, sum);
     }
-    at += n * sizeof(float);
     MutexLock lock(block.mu);
     Step(block, sum, rate);
   }

@@ -22,6 +22,7 @@
 #include "common/mutex.h"
 #include "common/placement.h"
 #include "kernels/optimizers/optimizer.h"
+#include "proto/parameter_server.pb.h"
 #include "proto/policy.pb.h"
 
 namespace leeway {
@@ -36,6 +37,7 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   // Bytes that a store for this shard allocates: weights and slots.
   static std::uint64_t MemoryBytes(const Placement& placement, std::uint32_t shard, int slots);
 
+  const Placement& placement() const { return placement_; }
   std::size_t num_blocks() const { return blocks_.size(); }
   std::uint64_t memory_bytes() const { return MemoryBytes(placement_, shard_, static_cast<int>(slots_.size())); }
   // The blocks of `run` as (local index of its first block, count). Requires: the run is this shard's.
@@ -45,18 +47,22 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
 
   // The weights of `run` where they lie (see above), as one slice.
   Buffer ReadLive(const ChunkRun& run) const;
-  // A copy, each block made under its lock.
-  Buffer ReadCopy(const ChunkRun& run);
+  // A copy in this encoding (not TOP_K), each block made under its lock.
+  Buffer ReadCopy(const ChunkRun& run, v1::Encoding encoding = v1::F32);
+  // Block `i` of `run`, copied to `out` under its lock.
+  void ReadBlock(const ChunkRun& run, std::uint32_t i, float* out);
 
   // Sets weights; `payload` holds the run's floats.
   void Write(const ChunkRun& run, const Buffer& payload);
 
-  // One optimizer step on each block of `run` with the run's gradient. `rate` before the groups' factors.
-  void Apply(const ChunkRun& run, const Buffer& gradient, double rate);
+  // One optimizer step on each block of `run` with the run's gradient, a payload that CheckPayload (server/payload.h)
+  // found good. `rate` before the groups' factors.
+  void Apply(const ChunkRun& run, v1::Encoding encoding, const Buffer& gradient, double rate);
 
   struct Term {
     float weight = 0;  // of this contribution in the mean
-    const Buffer* gradient = nullptr;
+    v1::Encoding encoding = v1::F32;
+    Buffer gradient;  // as Apply's
   };
   // One optimizer step on each block of `run` with sum(weight * gradient), added up in the terms' order.
   void ApplySum(const ChunkRun& run, absl::Span<const Term> terms, double rate);

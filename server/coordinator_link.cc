@@ -45,6 +45,7 @@ void CoordinatorLink::Watch() {
   if (stopped()) return;
   v1::WatchRequest request = shard_->Describe();
   request.set_address(options_.address);
+  if (!options_.local_endpoint.host().empty()) *request.mutable_local_endpoint() = options_.local_endpoint;
   request.set_wait_millis(finishing_ ? 0 : static_cast<std::uint32_t>(absl::ToInt64Milliseconds(kWatchWait)));
   CallRpc<v1::WatchReply>(
       *transport_, options_.coordinator, "Coordinator/WatchMembership", request, {}, kTimeout,

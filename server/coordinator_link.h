@@ -26,6 +26,7 @@ class CoordinatorLink {
   struct Options {
     std::string coordinator;                           // host:port
     std::string address;                               // where workers reach this shard
+    v1::LocalEndpoint local_endpoint;                  // and where those on its machine do; host "": only there
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
     absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
   };

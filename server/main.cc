@@ -25,6 +25,7 @@ ABSL_FLAG(uint32_t, num_shards, 1, "how many `ps` the cluster has");
 ABSL_FLAG(std::string, listen, "127.0.0.1:0", "host:port to serve on; port 0 takes a free one");
 ABSL_FLAG(std::string, advertise, "", "host:port where workers reach this `ps`; empty: --listen");
 ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0, for the other shards");
+ABSL_FLAG(bool, local_sockets, true, "serve workers on this machine over a unix socket beside TCP");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(absl::Duration, start_timeout, absl::Minutes(1), "how long to wait for the coordinator at start");
@@ -45,6 +46,7 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   options.listen = absl::GetFlag(FLAGS_listen);
   options.advertise = absl::GetFlag(FLAGS_advertise);
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
+  options.local_sockets = absl::GetFlag(FLAGS_local_sockets);
   options.lease = absl::GetFlag(FLAGS_lease);
   options.start_timeout = absl::GetFlag(FLAGS_start_timeout);
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);

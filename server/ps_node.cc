@@ -13,6 +13,7 @@
 #include "common/executor.h"
 #include "common/grpc_server.h"
 #include "common/grpc_transport.h"
+#include "common/machine.h"
 #include "common/mutex.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
@@ -68,7 +69,12 @@ class PsNode::Impl final : public RequestHandler {
       coordinator.abandon_timeout = options_.abandon_timeout;
       coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), &log_);
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start({options_.listen}, this));
+    v1::LocalEndpoint local;
+    if (const std::string host = HostId(); options_.local_sockets && !host.empty()) {
+      local.set_host(host);
+      local.set_address(absl::StrCat("unix-abstract:leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
+    }
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start({options_.listen, local.address()}, this));
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
     const bool v6 = absl::StrContains(listen.first, ':');
     address_ = options_.advertise;
@@ -82,6 +88,7 @@ class PsNode::Impl final : public RequestHandler {
     link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
     if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
     link.address = address_;
+    link.local_endpoint = local;
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());

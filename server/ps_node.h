@@ -22,9 +22,10 @@ class PsNode {
     std::uint32_t shard_index = 0;
     std::uint32_t num_shards = 1;
     std::string listen = "127.0.0.1:0";
-    std::string advertise;    // host:port for workers; "": the listening address
-    std::string coordinator;  // of shards other than 0
-    v1::Policy policy;        // of shard 0
+    std::string advertise;      // host:port for workers; "": the listening address
+    std::string coordinator;    // of shards other than 0
+    bool local_sockets = true;  // serve workers of this machine on an abstract unix socket too
+    v1::Policy policy;          // of shard 0
     absl::Duration lease = absl::Seconds(10);
     absl::Duration start_timeout = absl::Minutes(1);
     absl::Duration give_up_after = absl::Minutes(10);

@@ -71,17 +71,26 @@ absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint
     return absl::InvalidArgumentError(absl::StrCat("push of step ", step, " says it has ", chunk_count,
                                                    " chunks here; an earlier chunk said ", open.chunks.size()));
   }
-  Chunk& state = open.chunks[chunk];
-  switch (state.state) {
+  const Seen seen = Look(step, chunk);
+  if (seen.state == Seen::kFresh) open.chunks[chunk].state = ChunkState::kApplying;
+  return seen;
+}
+
+PushWindow::Seen PushWindow::Look(std::uint64_t step, std::uint32_t chunk) const {
+  if (!Open(step)) return {Seen::kDone, OldVerdict(step)};
+  if (step >= clock_ + open_.size()) return {};
+  const OpenStep& open = step < clock_ ? behind_.at(step) : open_[step - clock_];
+  if (open.settled && open.chunks.empty()) return {Seen::kDone, open.settled_verdict};
+  if (chunk >= open.chunks.size()) return {};
+  switch (open.chunks[chunk].state) {
     case ChunkState::kUnseen:
-      state.state = ChunkState::kApplying;
-      return Seen{Seen::kFresh, v1::VERDICT_NONE};
+      return {};
     case ChunkState::kApplying:
-      return Seen{Seen::kApplying, v1::VERDICT_NONE};
+      return {Seen::kApplying, v1::VERDICT_NONE};
     case ChunkState::kDone:
       break;
   }
-  return Seen{Seen::kDone, state.verdict};
+  return {Seen::kDone, open.chunks[chunk].verdict};
 }
 
 void PushWindow::Finish(std::uint64_t step, std::uint32_t chunk, v1::Verdict verdict) {

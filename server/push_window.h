@@ -39,6 +39,9 @@ class PushWindow {
   // chunks said. OUT_OF_RANGE: `step` is kAhead or more above the clock.
   absl::StatusOr<Seen> Begin(std::uint64_t step, std::uint32_t chunk, std::uint32_t chunk_count);
 
+  // As Begin, but changes nothing and checks nothing; kFresh: it has not come.
+  Seen Look(std::uint64_t step, std::uint32_t chunk) const;
+
   // The chunk that Begin called fresh has its verdict.
   void Finish(std::uint64_t step, std::uint32_t chunk, v1::Verdict verdict);
 
@@ -61,6 +64,7 @@ class PushWindow {
 
   // How many open steps have a chunk that is being applied or has been: what a death leaves of them is partial.
   std::size_t Started() const;
+  std::uint64_t highest() const { return clock_ + open_.size(); }
 
   // A first entry, or a closed round: goes on at `clock` if that is ahead; the steps below it are over, with `verdict`.
   void JumpTo(std::uint64_t clock, v1::Verdict verdict);

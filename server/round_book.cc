@@ -11,11 +11,11 @@ RoundBook::Contribution& RoundBook::At(std::uint64_t round, std::uint32_t rank, 
 }
 
 bool RoundBook::Add(std::uint64_t round, std::uint32_t rank, std::uint64_t samples, std::uint32_t chunk,
-                    std::uint32_t chunk_count, Buffer payload) {
+                    std::uint32_t chunk_count, Chunk values) {
   Contribution& contribution = At(round, rank, chunk_count);
   contribution.samples = samples;
-  held_bytes_ += payload.size();
-  contribution.chunks[chunk] = std::move(payload);
+  held_bytes_ += values.payload.size();
+  contribution.chunks[chunk] = std::move(values);
   ++contribution.have;
   return contribution.whole();
 }
@@ -60,7 +60,7 @@ RoundBook::Contributions RoundBook::Take(std::uint64_t round) {
   Contributions taken;
   while (!rounds_.empty() && rounds_.begin()->first <= round) {
     for (const auto& [rank, contribution] : rounds_.begin()->second) {
-      for (const Buffer& chunk : contribution.chunks) held_bytes_ -= chunk.size();
+      for (const Chunk& chunk : contribution.chunks) held_bytes_ -= chunk.payload.size();
     }
     if (rounds_.begin()->first == round) taken = std::move(rounds_.begin()->second);
     rounds_.erase(rounds_.begin());

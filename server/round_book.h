@@ -12,14 +12,19 @@
 
 #include "common/buffer.h"
 #include "proto/coordinator.pb.h"
+#include "proto/parameter_server.pb.h"
 
 namespace leeway {
 
 class RoundBook {
  public:
+  struct Chunk {
+    v1::Encoding encoding = v1::F32;
+    Buffer payload;
+  };
   struct Contribution {
     std::uint64_t samples = 0;
-    std::vector<Buffer> chunks;  // empty for a null push
+    std::vector<Chunk> chunks;  // empty for a null push
     std::size_t have = 0;
     bool refused = false;  // it holds a non-finite value: given, but adds nothing
     bool null = false;     // settled without all its chunks
@@ -31,7 +36,7 @@ class RoundBook {
   // Chunk `chunk` of `chunk_count` of `rank`'s push; the caller (PushWindow) has made sure it is new.
   // Returns true when the push has become whole.
   bool Add(std::uint64_t round, std::uint32_t rank, std::uint64_t samples, std::uint32_t chunk,
-           std::uint32_t chunk_count, Buffer payload);
+           std::uint32_t chunk_count, Chunk values);
 
   // As Add, for a chunk that holds a non-finite value.
   bool AddRefused(std::uint64_t round, std::uint32_t rank, std::uint32_t chunk, std::uint32_t chunk_count);

@@ -21,6 +21,10 @@ void Shard::Run(Actions& actions) {
   for (auto& action : actions) action();
 }
 
+void Shard::Reply(const ReplyCallback& done, const google::protobuf::Message& message) {
+  done(absl::OkStatus(), EncodeMessage(message));
+}
+
 void Shard::Shutdown(const std::string& reason) {
   Actions actions;
   {
@@ -90,6 +94,10 @@ void Shard::RemoveMember(WorkerId worker) {
   if (aggregation() == v1::EACH) stats_.set_pushes_partial(stats_.pushes_partial() + it->second.window.Started());
   open_pushes_.erase(open_pushes_.lower_bound({worker, 0}), open_pushes_.upper_bound({worker, ~std::uint64_t{0}}));
   clocks_.Remove(worker);
+  deltas_.Drop(it->second.proto.incarnation());
+  if (it->second.proto.state() != v1::OBSERVER) {
+    departed_.Add(it->second.proto.incarnation(), it->second.proto.rank(), std::move(it->second.window));
+  }
   members_.erase(it);
 }
 
@@ -210,7 +218,7 @@ v1::WatchRequest Shard::Describe() {
   stats = stats_;
   stats.set_version(version_);
   stats.set_samples(samples_);
-  stats.set_held_bytes(rounds_.held_bytes());
+  stats.set_held_bytes(rounds_.held_bytes() + deltas_.bytes());
   stats.set_inflight_bytes(applying_bytes_);
   *stats.mutable_gap() = gap_.ToProto();
   *stats.mutable_delay() = delay_.ToProto();

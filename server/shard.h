@@ -28,6 +28,8 @@
 #include "proto/parameter_server.pb.h"
 #include "server/block_store.h"
 #include "server/clock_table.h"
+#include "server/delta_book.h"
+#include "server/departed_windows.h"
 #include "server/histogram.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
@@ -42,8 +44,9 @@ class Shard {
     std::uint32_t index = 0;
     std::uint32_t num_shards = 1;
     std::uint64_t generation = 1;  // random, of this process
-    // Gradients received and not yet applied (or, in rounds, not yet summed). Above it pushes are told to
-    // come back: a shard's memory stays bounded however many workers push.
+    // Gradients received and not yet applied (or, in rounds, not yet summed), and the copies that pulls of differences
+    // need. Above it pushes are told to come back: a shard's memory stays bounded however many workers push. Copies
+    // take half of it at most, so that pushes find room whoever pulls.
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
   };
   // The longest a request is held, whatever it asks for: below every client's deadline.
@@ -112,6 +115,7 @@ class Shard {
   void Pump(Actions* actions) LEEWAY_REQUIRES(mu_);
   void OnTimer(std::uint64_t id);
   static void Run(Actions& actions);
+  static void Reply(const ReplyCallback& done, const google::protobuf::Message& message);
   v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
 
   // shard_pull.cc
@@ -119,7 +123,15 @@ class Shard {
   void ReplyToPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
   void PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions)
       LEEWAY_REQUIRES(mu_);
-  void SendCopy(std::shared_ptr<Held> held, v1::PullReply reply) LEEWAY_EXCLUDES(mu_);
+  // What the executor reads weights for.
+  struct CopyJob {
+    std::shared_ptr<Held> held;
+    v1::PullReply reply;
+    std::shared_ptr<BlockStore> store;
+    std::shared_ptr<WorkerCopy> copy;  // INT8, when there is room for one
+  };
+  absl::Status CheckPullEncoding(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
+  void SendCopy(CopyJob job) LEEWAY_EXCLUDES(mu_);
   GateAnswer AskGateFor(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
   static void FinishPull(const Held& held, v1::PullReply reply, Buffer payload);
 
@@ -136,12 +148,21 @@ class Shard {
   void AcceptPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void RunChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
-  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) LEEWAY_EXCLUDES(mu_);
+  void FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   bool CountWhole(WorkerId worker, MemberInfo& member) LEEWAY_REQUIRES(mu_);
   void AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   double RateFor(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_);
   v1::PushReply PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const
       LEEWAY_REQUIRES(mu_);
+
+  // shard_departed.cc
+  // The window of this incarnation, member or not; null: neither.
+  const PushWindow* WindowOf(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+  v1::Verdict VerdictOf(const PushWindow& window, std::uint64_t step, v1::Verdict verdict) const LEEWAY_REQUIRES(mu_);
+  // Answers a push of an incarnation that is no member any more if its chunk had come before; else false.
+  bool AnswerDeparted(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+
+  // shard_weights.cc
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
   // shard_round.cc
@@ -172,6 +193,7 @@ class Shard {
   bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
   // Members and their pushes.
   std::map<WorkerId, MemberInfo> members_ LEEWAY_GUARDED_BY(mu_);
+  DepartedWindows departed_ LEEWAY_GUARDED_BY(mu_);
   ClockTable clocks_ LEEWAY_GUARDED_BY(mu_);
   TicketWatermark tickets_ LEEWAY_GUARDED_BY(mu_);
   std::map<std::pair<WorkerId, std::uint64_t>, v1::PushRequest> open_pushes_ LEEWAY_GUARDED_BY(mu_);  // headers
@@ -192,6 +214,8 @@ class Shard {
   std::optional<Closing> closing_ LEEWAY_GUARDED_BY(mu_);
   std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t copies_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // What workers have that pull differences.
+  DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;

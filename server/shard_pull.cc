@@ -50,6 +50,15 @@ GateAnswer Shard::AskGateFor(const v1::PullRequest& pull) const {
   return AskGate(clocks_, policy_.staleness_bound(), request);
 }
 
+absl::Status Shard::CheckPullEncoding(const v1::PullRequest& pull) const {
+  const v1::Encoding encoding = pull.encoding();
+  const bool deltas = aggregation() == v1::EACH;
+  if (encoding == v1::F32 || encoding == v1::BF16 || (encoding == v1::INT8 && deltas)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "pull in encoding ", static_cast<int>(encoding), " (", v1::Encoding_Name(encoding), "); shard ", options_.index,
+      " answers in 0 (F32), 1 (BF16)", deltas ? ", 2 (INT8)" : "; not in 2 (INT8) with rounds"));
+}
+
 bool Shard::AttemptPull(Held& held, Actions* actions) {
   const v1::PullRequest& pull = held.pull;
   const absl::StatusOr<StampCheck> stamp = CheckStamp(pull.stamp());
@@ -66,7 +75,9 @@ bool Shard::AttemptPull(Held& held, Actions* actions) {
     reason = absl::StrCat("shard ", options_.index, " waits for its initial weights: ", missing_blocks_.size(),
                           " blocks are missing");
   } else {
-    if (absl::Status status = CheckRun(pull.run()); !status.ok()) {
+    absl::Status status = CheckRun(pull.run());
+    if (status.ok()) status = CheckPullEncoding(pull);
+    if (!status.ok()) {
       actions->push_back([done = std::move(held.done), status] { done(status, {}); });
       return true;
     }
@@ -126,7 +137,7 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   reply.set_min_clock(clocks_.Min());
   reply.set_open_round(open_round_);
   *reply.mutable_run() = pull.run();
-  reply.set_encoding(v1::F32);
+  reply.set_encoding(pull.encoding() == v1::BF16 ? v1::BF16 : v1::F32);
   if (!held.waited_for.empty()) {
     reply.set_gate_wait_micros(static_cast<std::uint64_t>(absl::ToInt64Microseconds(clock_->Now() - held.since)));
     stats_.set_pulls_blocked(stats_.pulls_blocked() + 1);
@@ -139,30 +150,48 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   // Once per step and shard, not per chunk.
   if (pull.run().first_block() == options_.index && !pull.copy()) gap_.Add(clocks_.Gap());
   const ChunkRun run{pull.run().first_block(), pull.run().num_blocks()};
+  DeltaBook::Opened opened;
+  if (pull.encoding() == v1::INT8 && run.num_blocks > 0) {
+    opened = deltas_.Open(pull.stamp().incarnation(), run, *placement_, options_.max_held_bytes / 2);
+    reply.set_sequence(opened.sequence);
+  }
+  const bool copied = pull.copy() || pull.encoding() == v1::BF16 || opened.copy != nullptr;
   auto kept = std::make_shared<Held>(std::move(held));
-  stats_.set_pull_bytes(stats_.pull_bytes() + placement_->RunElements(run) * sizeof(float));
-  if (kept->pull.copy()) {
-    // Between the copy's version and its bytes no round may be applied: StartClose waits for it.
-    ++copies_under_way_;
+  if (!copied || run.num_blocks == 0) {
+    Buffer payload = store_->ReadLive(run);
+    stats_.set_pull_bytes(stats_.pull_bytes() + payload.size());
     actions->push_back(
-        [this, kept, reply = std::move(reply)] { executor_->Post([this, kept, reply] { SendCopy(kept, reply); }); });
+        [kept, reply = std::move(reply), payload = std::move(payload)] { FinishPull(*kept, reply, payload); });
     return;
   }
-  actions->push_back(
-      [kept, reply = std::move(reply), payload = store_->ReadLive(run)] { FinishPull(*kept, reply, payload); });
+  // Between the copy's version and its bytes no round may be applied: StartClose waits for it.
+  ++copies_under_way_;
+  actions->push_back([this, job = CopyJob{kept, std::move(reply), store_, opened.copy}] {
+    executor_->Post([this, job] { SendCopy(job); });
+  });
 }
 
-void Shard::SendCopy(std::shared_ptr<Held> held, v1::PullReply reply) {
-  const std::shared_ptr<BlockStore> blocks = store();
-  const ChunkRun run{reply.run().first_block(), reply.run().num_blocks()};
-  Buffer copy = run.num_blocks == 0 ? Buffer() : blocks->ReadCopy(run);
+void Shard::SendCopy(CopyJob job) {
+  const ChunkRun run{job.reply.run().first_block(), job.reply.run().num_blocks()};
+  Buffer payload;
+  if (job.copy != nullptr) {
+    WorkerCopy::Answer answer =
+        job.copy->Update(job.held->pull.base(), job.reply.sequence(),
+                         [&](std::uint32_t i, float* out) { job.store->ReadBlock(run, i, out); });
+    job.reply.set_delta(answer.delta);
+    job.reply.set_encoding(answer.delta ? v1::INT8 : v1::F32);
+    payload = std::move(answer.payload);
+  } else {
+    payload = job.store->ReadCopy(run, job.reply.encoding());
+  }
   Actions actions;
   {
     MutexLock lock(mu_);
     --copies_under_way_;
+    stats_.set_pull_bytes(stats_.pull_bytes() + payload.size());
     StartClose(&actions);
   }
-  FinishPull(*held, std::move(reply), std::move(copy));
+  FinishPull(*job.held, std::move(job.reply), std::move(payload));
   Run(actions);
 }
 

@@ -1,12 +1,12 @@
-// Shard: pushes and initial weights. Control state changes under the lock; floats are touched on the executor.
+// Shard: pushes. Control state changes under the lock; floats are touched on the executor.
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/retry.h"
-#include "kernels/finite.h"
 #include "kernels/schedule.h"
+#include "server/payload.h"
 #include "server/shard.h"
 
 namespace leeway {
@@ -20,31 +20,6 @@ bool NeedsTicket(const v1::Policy& policy) {
 }
 
 bool IsNull(const v1::PushRequest& push) { return push.null_verdict() != v1::VERDICT_NONE; }
-
-// The index of the first non-finite float of `payload`, or its count.
-std::size_t FirstNonFiniteIn(const Buffer& payload) {
-  constexpr std::size_t kPiece = 16 * 1024;  // floats: the copies of split payloads stay in the cache
-  thread_local std::vector<float> scratch(kPiece);
-  const std::size_t count = payload.size() / sizeof(float);
-  for (std::size_t at = 0; at < count; at += kPiece) {
-    const std::size_t n = std::min(kPiece, count - at);
-    const std::size_t bad = FirstNonFinite(payload.Floats(at * sizeof(float), n, scratch.data()), n);
-    if (bad < n) return at + bad;
-  }
-  return count;
-}
-
-absl::Status CheckPayload(const Placement& placement, const v1::BlockRun& run, const Buffer& payload,
-                          const std::string& what) {
-  const std::uint64_t expected = placement.RunElements({run.first_block(), run.num_blocks()}) * sizeof(float);
-  if (payload.size() == expected) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(what, " of ", payload.size(), " bytes for ", run.num_blocks(),
-                                                 " blocks from block ", run.first_block(), ", which hold ", expected));
-}
-
-void Reply(const ReplyCallback& done, const google::protobuf::Message& message) {
-  done(absl::OkStatus(), EncodeMessage(message));
-}
 
 }  // namespace
 
@@ -86,9 +61,9 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
     }
     return absl::OkStatus();
   }
-  if (header.encoding() != v1::F32) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("push in encoding ", header.encoding(), "; this shard understands 0 (f32)"));
+  if (!v1::Encoding_IsValid(header.encoding())) {
+    return absl::InvalidArgumentError(absl::StrCat("push in encoding ", header.encoding(),
+                                                   "; this shard understands 0 (F32), 1 (BF16), 2 (INT8), 3 (TOP_K)"));
   }
   const std::uint32_t chunks = placement_->ShardChunks(options_.index);
   const ChunkRun run = placement_->Chunk(options_.index, header.chunk());
@@ -99,13 +74,14 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
                      " blocks from block ", header.run().first_block(), "; shard ", options_.index, " has ", chunks,
                      " chunks, this one ", run.num_blocks, " blocks from block ", run.first_block));
   }
-  return CheckPayload(*placement_, header.run(), push.payload, "gradient");
+  return CheckPayload(*placement_, header.run(), header.encoding(), push.payload, "gradient");
 }
 
 bool Shard::AttemptPush(Held& held, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const absl::StatusOr<StampCheck> stamp = CheckStamp(header.stamp());
   absl::Status status = stamp.status();
+  if (!stamp.ok() && AnswerDeparted(held, actions)) return true;
   if (stamp.ok()) {
     if (*stamp == StampCheck::kAhead || !weights_ready_) {
       if (!held.expired) return false;
@@ -142,8 +118,7 @@ v1::PushReply Shard::PushReplyFor(const v1::PushRequest& push, v1::Verdict verdi
   reply.set_verdict(verdict);
   reply.set_version(version_);
   reply.set_generation(options_.generation);
-  const auto member = members_.find(push.stamp().worker_id());
-  if (member != members_.end()) reply.set_own_clock(member->second.window.clock());
+  if (const PushWindow* window = WindowOf(push.stamp()); window != nullptr) reply.set_own_clock(window->clock());
   reply.set_open_round(open_round_ + (closing_ ? 1 : 0));
   reply.set_duplicate(duplicate);
   return reply;
@@ -160,13 +135,13 @@ double Shard::RateFor(const v1::PushRequest& push) const {
 void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const std::uint64_t bytes = held.push->payload.size();
-  const std::uint64_t held_bytes = applying_bytes_ + rounds_.held_bytes();
-  absl::Status status;
-  if (held_bytes > 0 && held_bytes + bytes > options_.max_held_bytes) {
-    status = WithRetryAfter(
-        absl::ResourceExhaustedError(absl::StrCat("shard ", options_.index, " holds ", held_bytes,
-                                                  " bytes of gradients; limit ", options_.max_held_bytes)),
-        kBudgetRetry);
+  const std::uint64_t gradients = applying_bytes_ + rounds_.held_bytes();
+  if (gradients > 0 && gradients + deltas_.bytes() + bytes > options_.max_held_bytes) {
+    const absl::Status status =
+        WithRetryAfter(absl::ResourceExhaustedError(
+                           absl::StrCat("shard ", options_.index, " holds ", gradients, " bytes of gradients and ",
+                                        deltas_.bytes(), " of workers' copies; limit ", options_.max_held_bytes)),
+                       kBudgetRetry);
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
   }
@@ -184,12 +159,8 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   if (seen->state == PushWindow::Seen::kDone) {
     // Of a step that was jumped over this shard may not have known the ticket.
     if (!member.window.Open(header.clock())) tickets_.Settle(header.ticket().serial());
-    // A closed round: news, not a repetition. What a window has forgotten in rounds, where nobody repeats a push that
-    // he knows to be applied, is a straggler's.
-    const bool forgotten =
-        aggregation() == v1::ROUND && header.clock() + PushWindow::kRemembered < member.window.clock();
-    const v1::Verdict verdict = forgotten ? v1::DROPPED : seen->verdict;
-    const bool late = verdict == v1::DROPPED;
+    const v1::Verdict verdict = VerdictOf(member.window, header.clock(), seen->verdict);
+    const bool late = verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
     if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
     actions->push_back(
@@ -231,8 +202,9 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
 void Shard::RunChunk(const ChunkJob& job) {
   const v1::PushRequest& header = job.push->message;
   const Buffer& payload = job.push->payload;
-  const std::size_t bad = FirstNonFiniteIn(payload);
-  if (bad < payload.size() / sizeof(float)) {
+  const Placement& placement = job.store->placement();
+  const std::size_t bad = FirstNonFiniteIn(placement, header.run(), header.encoding(), payload);
+  if (bad < placement.RunElements({header.run().first_block(), header.run().num_blocks()})) {
     return FinishChunk(job, v1::REFUSED,
                        absl::InvalidArgumentError(absl::StrCat(
                            "non-finite value at element ", bad, " of chunk ", header.chunk(), " in the push of step ",
@@ -244,11 +216,11 @@ void Shard::RunChunk(const ChunkJob& job) {
     round = aggregation() == v1::ROUND;
   }
   if (round) return FinishChunk(job, v1::HELD, absl::OkStatus());
-  job.store->Apply({header.run().first_block(), header.run().num_blocks()}, payload, job.rate);
+  job.store->Apply({header.run().first_block(), header.run().num_blocks()}, header.encoding(), payload, job.rate);
   FinishChunk(job, v1::APPLIED, absl::OkStatus());
 }
 
-void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status status) {
+void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) {
   const v1::PushRequest& header = job.push->message;
   const WorkerId worker = header.stamp().worker_id();
   Actions actions;
@@ -264,7 +236,10 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status s
     if (verdict == v1::REFUSED) stats_.set_chunks_nonfinite(stats_.chunks_nonfinite() + 1);
     const auto it = members_.find(worker);
     if (it == members_.end() || it->second.proto.incarnation() != header.stamp().incarnation()) {
-      status = CheckStamp(header.stamp()).status();
+      // Departed meanwhile: what was applied stays applied; a round takes nothing from who is no member.
+      if (verdict == v1::HELD) verdict = v1::DROPPED;
+      PushWindow* window = departed_.Find(header.stamp().incarnation());
+      if (window != nullptr) window->Finish(header.clock(), header.chunk(), verdict);
     } else {
       MemberInfo& member = it->second;
       if (aggregation() == v1::ROUND) {
@@ -276,21 +251,21 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, absl::Status s
           whole = rounds_.AddRefused(header.clock(), member.proto.rank(), header.chunk(), header.chunk_count());
         } else {
           whole = rounds_.Add(header.clock(), member.proto.rank(), header.samples(), header.chunk(),
-                              header.chunk_count(), job.push->payload);
+                              header.chunk_count(), {header.encoding(), job.push->payload});
         }
         if (whole && on_round_) actions.push_back(on_round_);
       }
       member.window.Finish(header.clock(), header.chunk(), verdict);
       if (aggregation() == v1::EACH) AdvanceClock(worker, member, &actions);
     }
-    const v1::PushReply reply = PushReplyFor(header, verdict, false);
-    waiting.push_back(job.done);
-    for (ReplyCallback& done : waiting) {
-      actions.push_back([done = std::move(done), reply, status] {
+    const auto answer = [&](ReplyCallback done, bool duplicate) {
+      actions.push_back([done = std::move(done), reply = PushReplyFor(header, verdict, duplicate), status] {
         if (status.ok()) return Reply(done, reply);
         done(status, {});
       });
-    }
+    };
+    answer(job.done, false);
+    for (ReplyCallback& done : waiting) answer(std::move(done), true);
   }
   Run(actions);
 }
@@ -324,70 +299,6 @@ void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) 
   if (!CountWhole(worker, member)) return;
   clocks_.Advance(worker, member.window.clock());
   Pump(actions);
-}
-
-void Shard::PutWeights(const Buffer& request, ReplyCallback done) {
-  auto held = std::make_unique<Held>();
-  held->kind = Held::kPutWeights;
-  held->weights = std::make_shared<Decoded<v1::PutWeightsRequest>>();
-  if (absl::Status status = DecodeMessage(request, &held->weights->message, &held->weights->payload); !status.ok()) {
-    return done(status, {});
-  }
-  held->done = std::move(done);
-  Actions actions;
-  {
-    MutexLock lock(mu_);
-    Hold(std::move(held), kMaxHold, &actions);
-  }
-  Run(actions);
-}
-
-bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
-  const v1::BlockRun run = held.weights->message.run();
-  const absl::StatusOr<StampCheck> stamp = CheckStamp(held.weights->message.stamp());
-  absl::Status status = stamp.status();
-  if (stamp.ok() && (*stamp == StampCheck::kAhead || store_ == nullptr)) {
-    if (!held.expired) return false;
-    status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " is behind in membership epochs"));
-  }
-  if (status.ok() && !weights_ready_) {
-    status = CheckRun(run);
-    if (status.ok()) status = CheckPayload(*placement_, run, held.weights->payload, "weights");
-  }
-  if (!status.ok() || weights_ready_) {
-    actions->push_back([done = std::move(held.done), status] {
-      v1::PutWeightsReply reply;
-      reply.set_complete(true);
-      if (status.ok()) return Reply(done, reply);
-      done(status, {});
-    });
-    return true;
-  }
-  actions->push_back([this, weights = held.weights, done = std::move(held.done), store = store_, run] {
-    executor_->Post([this, weights, done, store, run] {
-      const std::size_t bad = FirstNonFiniteIn(weights->payload);
-      if (bad < weights->payload.size() / sizeof(float)) {
-        return done(absl::InvalidArgumentError(absl::StrCat("initial weights: non-finite value at element ", bad,
-                                                            " of the blocks from block ", run.first_block())),
-                    {});
-      }
-      store->Write({run.first_block(), run.num_blocks()}, weights->payload);
-      Actions after;
-      v1::PutWeightsReply reply;
-      {
-        MutexLock lock(mu_);
-        for (std::uint32_t i = 0; i < run.num_blocks(); ++i) {
-          missing_blocks_.erase(run.first_block() + std::uint64_t{i} * options_.num_shards);
-        }
-        weights_ready_ = missing_blocks_.empty();
-        reply.set_complete(weights_ready_);
-        if (weights_ready_) Pump(&after);
-      }
-      Reply(done, reply);
-      Run(after);
-    });
-  });
-  return true;
 }
 
 }  // namespace leeway

@@ -48,7 +48,6 @@ void Shard::StartClose(Actions* actions) {
 
 void Shard::RunClose(std::uint32_t chunk) {
   std::vector<BlockStore::Term> terms;
-  std::vector<Buffer> gradients;
   std::shared_ptr<BlockStore> store;
   ChunkRun run;
   double rate = 0;
@@ -58,12 +57,11 @@ void Shard::RunClose(std::uint32_t chunk) {
     run = placement_->Chunk(options_.index, chunk);
     rate = closing_->rate;
     const auto divisor = static_cast<double>(closing_->close.samples());
-    gradients.reserve(closing_->close.ranks().size());
     for (std::uint32_t rank : closing_->close.ranks()) {  // ascending
       const RoundBook::Contribution& contribution = closing_->contributions[rank];
       if (chunk >= contribution.chunks.size()) continue;
-      gradients.push_back(contribution.chunks[chunk]);
-      terms.push_back({static_cast<float>(static_cast<double>(contribution.samples) / divisor), &gradients.back()});
+      const auto share = static_cast<float>(static_cast<double>(contribution.samples) / divisor);
+      terms.push_back({share, contribution.chunks[chunk].encoding, contribution.chunks[chunk].payload});
     }
   }
   store->ApplySum(run, terms, rate);
@@ -85,6 +83,7 @@ void Shard::FinishClose(Actions* actions) {
     clocks_.Advance(id, open_round_ + 1);
     open_pushes_.erase(open_pushes_.lower_bound({id, 0}), open_pushes_.upper_bound({id, open_round_}));
   }
+  departed_.CloseRound(open_round_, contributors);
   // A push that was held but not named is dropped, and counted.
   for (const auto& [rank, contribution] : closing_->contributions) {
     const bool contributed = contributors.count(rank) > 0;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # run.sh [BAZEL ARGUMENTS AND TARGETS]: installs what is missing, builds, and runs every test that needs no GPU.
 #
-#   tests/run.sh                                     all tests (opt), then those tagged "sanitize" under asan with ubsan
-#                                                    and under tsan, then clang's lock check where clang is installed
+#   tests/run.sh                                     all tests (opt), then those tagged "sanitize" under asan with ubsan,
+#                                                    those tagged "threads" under tsan, then clang's lock check where clang is installed
 #   tests/run.sh --config=asan //tests/kernels/...   only these, like this (options that take a value: --name=value)
 #
 # Tests tagged "manual" or "gpu" are left out. The last line is `N passed, N failed`, in test cases; a crash or a target
@@ -43,7 +43,7 @@ if [ $# -gt 0 ]; then
 else
   stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu --build_tests_only //...
   stage asan-ubsan bazel test --config=asan-ubsan --test_tag_filters=sanitize,-manual,-gpu --build_tests_only //...
-  stage tsan bazel test --config=tsan --test_tag_filters=sanitize,-manual,-gpu --build_tests_only //...
+  stage tsan bazel test --config=tsan --test_tag_filters=threads,-manual,-gpu --build_tests_only //...
   if command -v clang-14 >/dev/null; then
     stage thread-safety bazel build --config=thread-safety //{common,kernels,server,worker,cli}/...
   else

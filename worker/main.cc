@@ -25,6 +25,7 @@
 #include "kernels/device.h"
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
+#include "worker/client/error_feedback.h"
 #include "worker/data/load.h"
 #include "worker/models/registry.h"
 #include "worker/signals.h"
@@ -49,6 +50,13 @@ Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data)
   return engine;
 }
 
+// Of residuals, of encoded gradients in flight, and of the weights that deltas are added to.
+std::uint64_t EncodingBytes(const WorkerOptions& options, std::uint64_t elements) {
+  if (options.evaluator) return 0;
+  return ErrorFeedback::EstimateBytes(elements, options.push_encoding, options.pipeline_depth + 1) +
+         (options.pull_encoding == v1::INT8 ? elements * sizeof(float) : 0);
+}
+
 absl::StatusOr<std::unique_ptr<Model>> ModelFor(const WorkerOptions& options, const Dataset& data) {
   ModelSpec spec;
   spec.name = options.model;
@@ -67,7 +75,9 @@ class Connection {
         clock_(MakeSystemClock()),
         transport_(MakeGrpcTransport()),
         caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
-                HashString(options.name)) {}
+                HashString(options.name)) {
+    if (options.local_sockets) caller_.UseLocalSockets(HostId());
+  }
   ~Connection() {
     caller_.Stop();
     transport_.reset();
@@ -89,10 +99,11 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, ModelFor(options, data));
   const Manifest& manifest = model->manifest();
   const Engine::Options engine_options = EngineOptions(options, data);
-  const std::uint64_t estimate = Engine::EstimateBytes(manifest.elements(), engine_options);
+  const std::uint64_t estimate =
+      Engine::EstimateBytes(manifest.elements(), engine_options) + EncodingBytes(options, manifest.elements());
   spdlog::info(
-      "{} {}: {} records of {} features, model {} with {} parameters; weights, gradients and inputs take {}, "
-      "this machine has {}",
+      "{} {}: {} records of {} features, model {} with {} parameters; weights, gradients, encodings and inputs take "
+      "{}, this machine has {}",
       options.evaluator ? "evaluator" : "trainer", options.name, data.num_records(), data.features_per_record(),
       manifest.model(), manifest.elements(), FormatBytes(estimate), FormatBytes(TotalMemoryBytes()));
   if (estimate > TotalMemoryBytes()) {
@@ -116,6 +127,8 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   trainer.samples_per_step = static_cast<std::uint64_t>(options.batch) * static_cast<std::uint64_t>(options.accumulate);
   trainer.max_steps = options.max_steps;
   trainer.pace = options.pace;
+  trainer.push_encoding = options.push_encoding;
+  trainer.pull_encoding = options.pull_encoding;
   trainer.device = backend->description();
   if (!options.init_from.empty()) {
     ASSIGN_OR_RETURN(trainer.init_weights, LoadWeights(RealFileSystem(), options.init_from, manifest));

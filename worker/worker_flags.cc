@@ -30,6 +30,15 @@ ABSL_FLAG(std::int32_t, threads, 1, "compute threads of the cpu device, 1 to 102
 ABSL_FLAG(std::int32_t, pipeline_depth, 1,
           "steps by which communication may lag behind computing, 0 to 14; 0: pull, compute, push, wait. Staleness "
           "bound 0 needs 0");
+ABSL_FLAG(std::string, push_encoding, "f32",
+          "how gradients travel: f32, bf16 (half the bytes), int8 (a quarter) or top_k:FRACTION (of the values the "
+          "greatest, e.g. top_k:0.01; the rest is kept and added to the next gradient, as int8's rounding is)");
+ABSL_FLAG(double, momentum_correction, 0,
+          "with --push_encoding=top_k: momentum of the gradients that are kept back (deep gradient compression), 0 "
+          "(off) to below 1; the cluster's optimizer must have none of its own");
+ABSL_FLAG(std::string, pull_encoding, "f32",
+          "how weights travel to a trainer: f32, bf16 (half the bytes) or delta (about a quarter: what has changed "
+          "since the last pull; not in rounds)");
 ABSL_FLAG(std::string, init_from, "",
           "safetensors file with the weights that training starts from (default: drawn from the cluster's seed)");
 ABSL_FLAG(absl::Duration, pace, absl::ZeroDuration(), "the least time of a step, for studies: 0s and above");
@@ -43,6 +52,8 @@ ABSL_FLAG(absl::Duration, start_timeout, absl::Seconds(60),
           "how long the coordinator may be out of reach at the start; above 0s");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10),
           "how long a `ps` may be out of reach later, and how long to wait for the others to join; above 0s");
+ABSL_FLAG(bool, local_sockets, true,
+          "reach a `ps` on this machine over its unix socket; false: over TCP, as every other `ps`");
 ABSL_FLAG(double, eval_every_epochs, 1,
           "evaluate when the cluster has trained on this many epochs more; 0: not by epochs");
 ABSL_FLAG(double, eval_every_seconds, 0, "evaluate when this many seconds have passed; 0: not by time");
@@ -84,6 +95,23 @@ bool In(T value, T low, T high) {
   return value >= low && value <= high;
 }
 
+absl::Status ReadEncodings(WorkerOptions* options) {
+  const std::string push = absl::GetFlag(FLAGS_push_encoding);
+  const absl::StatusOr<PushEncoding> push_encoding = ParsePushEncoding(push);
+  RETURN_IF_ERROR(Check(push_encoding.ok(), "push_encoding", push,
+                        "f32, bf16, int8 or top_k:FRACTION with a fraction above 0, at most 1"));
+  options->push_encoding = *push_encoding;
+  const double momentum = options->push_encoding.momentum = absl::GetFlag(FLAGS_momentum_correction);
+  RETURN_IF_ERROR(Check(momentum >= 0 && momentum < 1, "momentum_correction", momentum, "0 (off) to below 1"));
+  RETURN_IF_ERROR(Check(momentum == 0 || options->push_encoding.encoding == v1::TOP_K, "momentum_correction", momentum,
+                        "0, unless --push_encoding=top_k:FRACTION"));
+  const std::string pull = absl::GetFlag(FLAGS_pull_encoding);
+  const absl::StatusOr<v1::Encoding> pull_encoding = ParsePullEncoding(pull);
+  RETURN_IF_ERROR(Check(pull_encoding.ok(), "pull_encoding", pull, "f32, bf16 or delta"));
+  options->pull_encoding = *pull_encoding;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
@@ -121,6 +149,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   RETURN_IF_ERROR(Check(In(options.threads, 1, 1024), "threads", options.threads, "1 to 1024"));
   options.pipeline_depth = absl::GetFlag(FLAGS_pipeline_depth);
   RETURN_IF_ERROR(Check(In(options.pipeline_depth, 0, 14), "pipeline_depth", options.pipeline_depth, "0 to 14"));
+  RETURN_IF_ERROR(ReadEncodings(&options));
   options.init_from = absl::GetFlag(FLAGS_init_from);
   options.pace.pace = absl::GetFlag(FLAGS_pace);
   RETURN_IF_ERROR(CheckDuration(In(options.pace.pace, absl::ZeroDuration(), absl::Hours(1)), "pace", options.pace.pace,
@@ -140,6 +169,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
   RETURN_IF_ERROR(
       CheckDuration(options.give_up_after > absl::ZeroDuration(), "give_up_after", options.give_up_after, "above 0s"));
+  options.local_sockets = absl::GetFlag(FLAGS_local_sockets);
   options.eval_every_epochs = absl::GetFlag(FLAGS_eval_every_epochs);
   RETURN_IF_ERROR(Check(In(options.eval_every_epochs, 0.0, 1e9), "eval_every_epochs", options.eval_every_epochs,
                         "0 (not by epochs) to 1e9"));

@@ -12,6 +12,7 @@
 #include "absl/flags/declare.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "worker/client/encodings.h"
 #include "worker/trainer/pacer.h"
 
 ABSL_DECLARE_FLAG(std::string, coordinator);
@@ -34,10 +35,13 @@ struct WorkerOptions {
   std::string device;
   int threads = 1;
   int pipeline_depth = 1;
+  PushEncoding push_encoding;
+  v1::Encoding pull_encoding = v1::F32;
   std::string init_from;
   Pacer::Options pace;  // without its seed
   absl::Duration start_timeout;
   absl::Duration give_up_after;
+  bool local_sockets = true;
   double eval_every_epochs = 1;
   absl::Duration eval_every_seconds;
   std::string best_weights;

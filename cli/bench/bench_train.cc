@@ -99,8 +99,9 @@ absl::StatusOr<std::vector<BenchRow>> BenchTrain(const BenchTrainOptions& option
     ratios.push_back(cluster_rate / plain_rate);
   }
   return std::vector<BenchRow>{
-      {"train.plain_loop", Median(plain), "samples/s", "", 0, 0},
-      {"train.one_worker_one_ps", Median(cluster), "samples/s", "train.plain_loop", Median(ratios), 0.95}};
+      {"train.plain_loop", Median(plain), "samples/s", "", 0, 0, false, "the model's arithmetic in one process"},
+      {"train.one_worker_one_ps", Median(cluster), "samples/s", "train.plain_loop", Median(ratios), 0.95, false,
+       "the same in a worker, which pulls from and pushes to one `ps`"}};
 }
 
 }  // namespace leeway

@@ -25,7 +25,8 @@ std::size_t EncodedBytes(v1::Encoding encoding, std::size_t count, std::size_t k
 // the `kept` greatest magnitudes, of equal ones those with the lower index.
 //
 // With `residual` [count] (it may be `values` itself) it also stores there what the encoding left out:
-// residual[i] = values[i] - decoded[i], rounded once to float32. Requires finite values.
+// residual[i] = values[i] - decoded[i]. Requires finite values, and then what it writes decodes to finite values, the
+// residual is finite, and exact: decoded[i] + residual[i] == values[i], without any rounding.
 char* EncodeBlock(v1::Encoding encoding, const float* values, std::size_t count, std::size_t kept, char* out,
                   float* residual = nullptr);
 
@@ -38,5 +39,8 @@ absl::StatusOr<std::size_t> DecodeBlock(v1::Encoding encoding, const Buffer& pay
 // As DecodeBlock, but adds the values to `out`.
 absl::StatusOr<std::size_t> DecodeAddBlock(v1::Encoding encoding, const Buffer& payload, std::size_t at,
                                            std::size_t count, float* out);
+
+// The checks of DecodeBlock alone; returns where the next block begins.
+absl::StatusOr<std::size_t> CheckBlock(v1::Encoding encoding, const Buffer& payload, std::size_t at, std::size_t count);
 
 }  // namespace leeway

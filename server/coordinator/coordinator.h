@@ -69,6 +69,7 @@ class Coordinator {
 
   struct ShardInfo {
     std::string address;
+    v1::LocalEndpoint local_endpoint;
     std::uint64_t generation = 0;  // 0: has not come
     Instant seen;
     std::uint64_t acknowledged = 0;  // sequence
@@ -124,6 +125,9 @@ class Coordinator {
   absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   v1::JoinReply JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
+  // The address book, into a JoinReply or HeartbeatReply.
+  template <typename Reply>
+  void AddAddresses(Reply* reply) const LEEWAY_REQUIRES(mu_);
   void Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback done);
   void Leave(const v1::LeaveRequest& request, ReplyCallback done);
   void Watch(const v1::WatchRequest& request, ReplyCallback done);

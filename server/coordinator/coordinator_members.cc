@@ -196,6 +196,14 @@ bool Coordinator::AttemptJoin(Held& held, Actions* actions) {
   return answer(JoinReplyFor(*membership_.Find(joined->worker_id), request));
 }
 
+template <typename Reply>
+void Coordinator::AddAddresses(Reply* reply) const {
+  for (const ShardInfo& shard : shards_) {
+    reply->add_shard_addresses(shard.address);
+    *reply->add_local_endpoints() = shard.local_endpoint;
+  }
+}
+
 v1::JoinReply Coordinator::JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const {
   v1::JoinReply reply;
   reply.set_state(state_);
@@ -205,7 +213,7 @@ v1::JoinReply Coordinator::JoinReplyFor(const v1::Member& member, const v1::Join
   reply.set_membership_epoch(membership_.epoch());
   reply.set_entry_clock(member.entry_clock());
   *reply.mutable_policy() = options_.policy;
-  for (const ShardInfo& shard : shards_) reply.add_shard_addresses(shard.address);
+  AddAddresses(&reply);
   reply.set_address_book_version(address_book_version_);
   reply.set_num_shards(options_.num_shards);
   reply.set_block_elements(placement_->block_elements());
@@ -235,9 +243,7 @@ void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback d
     reply.set_state(state_);
     reply.set_samples(samples_);
     reply.set_address_book_version(address_book_version_);
-    if (request.address_book_version() != address_book_version_) {
-      for (const ShardInfo& shard : shards_) reply.add_shard_addresses(shard.address);
-    }
+    if (request.address_book_version() != address_book_version_) AddAddresses(&reply);
   }
   if (!status.ok()) return done(status, {});
   ReplyWith(done, reply);
@@ -317,6 +323,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       }
       if (shard.address != request.address() || shard.generation != request.generation()) {
         shard.address = request.address();
+        shard.local_endpoint = request.local_endpoint();
         ++address_book_version_;
         changed_ = true;
       }

@@ -141,6 +141,22 @@ TEST_CASE("flags of single workers are checked without being given to all") {
   CHECK(RunOptionsFromFlags()->worker_flags == options->worker_flags);
 }
 
+TEST_CASE("encodings are handed to the workers; what the coordinator would refuse is refused before anything starts") {
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=synthetic:100"}, {}, nullptr).ok());
+  REQUIRE(
+      SetFlags({"--push_encoding=top_k:0.01", "--momentum_correction=0.9", "--pull_encoding=delta"}, {}, nullptr).ok());
+  const auto options = RunOptionsFromFlags();
+  REQUIRE(options.ok());
+  for (const char* word : {"--push_encoding=top_k:0.01", "--momentum_correction=0.9", "--pull_encoding=delta"}) {
+    CHECK(std::count(options->worker_flags.begin(), options->worker_flags.end(), word) == 1);
+  }
+  REQUIRE(SetFlags({"--optimizer=momentum"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--momentum_correction=0.9: allowed: 0 with"));
+  REQUIRE(SetFlags({"--optimizer=sgd", "--aggregation=round", "--staleness_bound=0"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--pull_encoding=delta: allowed: f32 or bf16"));
+}
+
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
   REQUIRE(SetFlags({"--name=x", "--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr)

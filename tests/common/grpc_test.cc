@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -92,8 +93,9 @@ Result Call(Transport& transport, const std::string& address, const std::string&
 }
 
 struct Server {
-  explicit Server(Handler* handler) : server(*GrpcServer::Start({}, handler)) {}
+  explicit Server(Handler* handler) : server(*GrpcServer::Start({"127.0.0.1:0", local}, handler)) {}
   std::string address() const { return absl::StrCat("127.0.0.1:", server->port()); }
+  const std::string local = absl::StrCat("unix-abstract:leeway-test-", std::random_device()());
   std::unique_ptr<GrpcServer> server;
 };
 
@@ -224,10 +226,35 @@ TEST_CASE("gRPC: Shutdown waits for the handler's answers, and they arrive") {
   CHECK(absl::IsUnavailable(Call(*transport, server.address(), "ParameterServer/Push", {}).status));
 }
 
+TEST_CASE("gRPC: the same methods answer on the unix socket, and it ends with the server") {
+  Handler handler;
+  Server server(&handler);
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  REQUIRE(ProbeLocalSocket(server.local).ok());
+  v1::PushPullRequest request;
+  request.mutable_push()->set_clock(42);
+  std::string bytes(3 << 20, 'x');
+  const Result result =
+      Call(*transport, server.local, "ParameterServer/PushPull", EncodeMessage(request, Buffer::FromString(bytes)));
+  REQUIRE(result.status.ok());
+  Decoded<v1::PushPullReply> reply;
+  REQUIRE(DecodeMessage(result.reply, &reply.message, &reply.payload).ok());
+  CHECK(reply.message.push().version() == 42);
+  CHECK((reply.payload.ToString() == bytes));
+  const absl::Status taken = GrpcServer::Start({"127.0.0.1:0", server.local}, &handler).status();
+  CHECK(Says(taken, Code::kUnavailable, {server.local.c_str()}));
+  server.server->Shutdown();
+  CHECK(Says(ProbeLocalSocket(server.local), Code::kUnavailable, {"Connection refused"}));
+  CHECK(Says(Call(*transport, server.local, "ParameterServer/PushPull", {}).status, Code::kUnavailable,
+             {server.local.c_str()}));
+}
+
 TEST_CASE("gRPC: health is served") {
   Handler handler;
   Server server(&handler);
-  const auto channel = grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials());
+  const bool over_unix = GENERATE(false, true);
+  const auto channel =
+      grpc::CreateChannel(over_unix ? server.local : server.address(), grpc::InsecureChannelCredentials());
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel);
   const auto health = [&stub] {
     Mutex mu;
@@ -261,7 +288,9 @@ TEST_CASE("gRPC: health is served") {
 TEST_CASE("gRPC: reflection lists both services") {
   Handler handler;
   Server server(&handler);
-  grpc::GenericStub stub(grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
+  const bool over_unix = GENERATE(false, true);
+  grpc::GenericStub stub(
+      grpc::CreateChannel(over_unix ? server.local : server.address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
   const auto next = [&queue] {

@@ -9,6 +9,7 @@
 #include "kernels/optimizers/make_optimizer.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
+#include "tests/support/encode_run.h"
 #include "tests/support/random.h"
 
 namespace leeway {
@@ -188,7 +189,7 @@ TEST_CASE("BlockStore: 1, 2 and 4 shards give the bits of a plain vector, from s
       const double rate = 0.01 * (step + 1);
       cluster.ForEachChunk([&](BlockStore& store, const ChunkRun& run) {
         const Floats part = cluster.PartOf(gradient, run);
-        store.Apply(run, step % 2 == 0 ? Whole(part) : Split(splits, part), rate);
+        store.Apply(run, v1::F32, step % 2 == 0 ? Whole(part) : Split(splits, part), rate);
       });
       plain.Step(&weights, gradient, rate);
       CHECK(SameBits(cluster.Read(false), weights));
@@ -216,13 +217,44 @@ TEST_CASE("BlockStore: a sum is taken in the order of its terms, bit for bit") {
     }
     Random splits(shards);
     cluster.ForEachChunk([&](BlockStore& store, const ChunkRun& run) {
-      std::vector<Buffer> buffers;
-      for (const Floats& gradient : gradients) buffers.push_back(Split(splits, cluster.PartOf(gradient, run)));
       std::vector<BlockStore::Term> terms;
-      for (std::size_t i = 0; i < shares.size(); ++i) terms.push_back({shares[i], &buffers[i]});
+      for (std::size_t i = 0; i < shares.size(); ++i) {
+        terms.push_back({shares[i], v1::F32, Split(splits, cluster.PartOf(gradients[i], run))});
+      }
       store.ApplySum(run, terms, 0.125);
     });
     CHECK(cluster.Read(true) == expected);
+  }
+}
+
+TEST_CASE("BlockStore: a gradient in any encoding gives the bits of what it decodes to") {
+  const Manifest manifest = TwoTensors();
+  for (const v1::Encoding encoding : {v1::BF16, v1::INT8, v1::TOP_K}) {
+    Random random(TestSeed() + encoding);
+    Cluster plain(manifest, 2, AdamWithDecay()), encoded(manifest, 2, AdamWithDecay());
+    const auto pieces = [&](const Buffer& payload) {
+      Floats bytes((payload.size() + 3) / 4);  // Split cuts floats
+      payload.CopyTo(0, payload.size(), bytes.data());
+      return Split(random, bytes).Sub(0, payload.size());
+    };
+    for (int step = 0; step < 3; ++step) {
+      const Floats gradient = RandomFloats(random, manifest.elements());
+      encoded.ForEachChunk([&](BlockStore& store, const ChunkRun& run) {
+        const Buffer payload =
+            EncodeRun(encoded.placement(), run, encoding, encoded.PartOf(gradient, run), 0.01 * (step + 1));
+        const Floats floats = DecodeRun(encoded.placement(), run, encoding, payload);
+        const std::size_t shard = run.first_block % 2;
+        REQUIRE(&store == &encoded.store(shard));
+        if (step == 1) {
+          store.ApplySum(run, {{0.25f, encoding, pieces(payload)}, {0.75f, v1::F32, Whole(floats)}}, 0.1);
+          plain.store(shard).ApplySum(run, {{0.25f, v1::F32, Whole(floats)}, {0.75f, v1::F32, Whole(floats)}}, 0.1);
+        } else {
+          store.Apply(run, encoding, pieces(payload), 0.1);
+          plain.store(shard).Apply(run, v1::F32, Whole(floats), 0.1);
+        }
+      });
+      CHECK(SameBits(encoded.Read(true), plain.Read(true)));
+    }
   }
 }
 
@@ -236,7 +268,7 @@ TEST_CASE("BlockStore: the group of biases has a rate of its own and no decay") 
   Cluster cluster(manifest, 1, policy);
   cluster.ForEachChunk([&](BlockStore& store, const ChunkRun& run) {
     store.Write(run, Whole(Floats(5100, 1.0f)));
-    store.Apply(run, Whole(Floats(5100, 2.0f)), 0.5);
+    store.Apply(run, v1::F32, Whole(Floats(5100, 2.0f)), 0.5);
   });
   const Floats weights = cluster.Read(true);
   CHECK(weights[4999] == 1.0f - 0.5f * (2.0f + 0.5f * 1.0f));
@@ -261,7 +293,7 @@ TEST_CASE("BlockStore: a live read shows later updates, a copy does not, and bot
   const ChunkRun run = placement.Chunk(0, 0);
   const Buffer live = store->ReadLive(run);
   const Buffer copy = store->ReadCopy(run);
-  store->Apply(run, Whole(Floats(103, 1.0f)), 1.0);
+  store->Apply(run, v1::F32, Whole(Floats(103, 1.0f)), 1.0);
   store.reset();
   CHECK(ToFloats(live) == Floats(103, -1.0f));
   CHECK(ToFloats(copy) == Floats(103, 0.0f));

@@ -88,6 +88,7 @@ class Driver {
       started += model_.Open(it->first) && it->second.Started() ? 1 : 0;
     }
     REQUIRE(window_.Started() == started);
+    CheckLook(step, static_cast<std::uint32_t>(random_.Below(5)));
   }
 
   std::size_t applications() const { return fresh_.size(); }
@@ -95,6 +96,23 @@ class Driver {
   std::size_t taken_behind() const { return taken_behind_; }
 
  private:
+  void CheckLook(std::uint64_t step, std::uint32_t chunk) const {
+    const Seen seen = window_.Look(step, chunk);
+    Model::Chunk expected;
+    const auto it = model_.steps.find(step);
+    if (!model_.Open(step)) {
+      expected = {Seen::kDone, model_.OldVerdict(step)};
+    } else if (it != model_.steps.end()) {
+      if (it->second.chunks.empty() && it->second.settled) {
+        expected = {Seen::kDone, *it->second.settled};
+      } else if (chunk < it->second.chunks.size()) {
+        expected = it->second.chunks[chunk];
+      }
+    }
+    REQUIRE(seen.state == expected.state);
+    REQUIRE(seen.verdict == expected.verdict);
+  }
+
   void Begin(std::uint64_t step) {
     const auto count = static_cast<std::uint32_t>(1 + Mix64(step) % 4 + (random_.Chance(0.02) ? 1 : 0));
     const auto chunk = static_cast<std::uint32_t>(random_.Below(count + (random_.Chance(0.05) ? 1 : 0)));

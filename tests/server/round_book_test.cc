@@ -46,8 +46,8 @@ TEST_CASE("RoundBook: agrees with maps of strings") {
       } else {
         given.samples = 10 + rank;
         given.chunks[chunk] = std::string(1 + random.Below(30), static_cast<char>('a' + rank));
-        REQUIRE(book.Add(round, rank, given.samples, chunk, count, Buffer::FromString(given.chunks[chunk])) ==
-                given.Whole());
+        REQUIRE(book.Add(round, rank, given.samples, chunk, count,
+                         {v1::BF16, Buffer::FromString(given.chunks[chunk])}) == given.Whole());
       }
     }
     if (random.Chance(0.03)) {
@@ -57,7 +57,7 @@ TEST_CASE("RoundBook: agrees with maps of strings") {
         const Given& expected = model[open][who];
         REQUIRE(contribution.whole() == expected.Whole());
         REQUIRE(contribution.usable() == (expected.Whole() && !expected.refused && !expected.null));
-        for (const auto& [i, bytes] : expected.chunks) REQUIRE(contribution.chunks[i].ToString() == bytes);
+        for (const auto& [i, bytes] : expected.chunks) REQUIRE(contribution.chunks[i].payload.ToString() == bytes);
       }
       ++open;
       model.erase(model.begin(), model.lower_bound(open));
@@ -85,9 +85,9 @@ TEST_CASE("RoundBook: agrees with maps of strings") {
 
 TEST_CASE("RoundBook: taking a round drops the earlier ones") {
   RoundBook book;
-  book.Add(1, 0, 1, 0, 1, Buffer::FromString("abc"));
-  book.Add(2, 0, 1, 0, 1, Buffer::FromString("de"));
-  book.Add(3, 0, 1, 0, 1, Buffer::FromString("f"));
+  book.Add(1, 0, 1, 0, 1, {v1::F32, Buffer::FromString("abc")});
+  book.Add(2, 0, 1, 0, 1, {v1::INT8, Buffer::FromString("de")});
+  book.Add(3, 0, 1, 0, 1, {v1::F32, Buffer::FromString("f")});
   CHECK(book.Take(2).size() == 1);
   CHECK(book.held_bytes() == 1);
   CHECK_FALSE(book.IsWhole(1, 0));

@@ -139,7 +139,7 @@ TEST_CASE("Shard: a push that does not fit is refused with both values") {
   refused(push, right, Code::kInvalidArgument, {"chunk 1 of 1"});
   push = f.PushOf(0, 0);
   push.set_encoding(static_cast<v1::Encoding>(9));
-  refused(push, right, Code::kInvalidArgument, {"encoding 9", "0 (f32)"});
+  refused(push, right, Code::kInvalidArgument, {"encoding 9", "3 (TOP_K)"});
   refused(f.PushOf(0, 16), right, Code::kOutOfRange, {"step 16", "clock here is 0", "16"});
   push = f.PushOf(0, 0);
   push.set_null_verdict(v1::HELD);

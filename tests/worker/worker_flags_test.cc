@@ -27,6 +27,9 @@ absl::StatusOr<WorkerOptions> With(std::vector<std::string> arguments) {
                                   "--eval_every_seconds=0",
                                   "--num_shards=0",
                                   "--max_steps=0",
+                                  "--push_encoding=f32",
+                                  "--momentum_correction=0",
+                                  "--pull_encoding=f32",
                                   "--role=train",
                                   "--model=cnn",
                                   "--device=auto",
@@ -48,6 +51,19 @@ TEST_CASE("Good values arrive") {
   CHECK(options->pace.slow_steps.factor == 5);
   CHECK(options->eval_every_seconds == absl::Milliseconds(2500));
   CHECK(options->max_steps == 9);
+}
+
+TEST_CASE("Encodings arrive") {
+  const auto plain = With({});
+  REQUIRE(plain.ok());
+  CHECK(plain->push_encoding.encoding == v1::F32);
+  CHECK(plain->pull_encoding == v1::F32);
+  const auto options = With({"--push_encoding=top_k:0.01", "--momentum_correction=0.9", "--pull_encoding=delta"});
+  REQUIRE(options.ok());
+  CHECK(options->push_encoding.encoding == v1::TOP_K);
+  CHECK(options->push_encoding.fraction == 0.01);
+  CHECK(options->push_encoding.momentum == 0.9);
+  CHECK(options->pull_encoding == v1::INT8);
 }
 
 TEST_CASE("A worker without a name gets one of its host and process") {
@@ -93,6 +109,13 @@ TEST_CASE("Every bad value is one line with the flag, the value and what is allo
       "--num_shards=5000",
       "--max_steps=-1",
       "--eval_every_seconds=inf",
+      "--push_encoding=int4",
+      "--push_encoding=top_k:0",
+      "--momentum_correction=0.9",  // without top_k
+      "--momentum_correction=-0.1",
+      "--momentum_correction=1",
+      "--momentum_correction=nan",
+      "--pull_encoding=int8",
   };
   for (const std::string& argument : bad) {
     INFO(argument);

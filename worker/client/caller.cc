@@ -16,10 +16,30 @@ Caller::Caller(Transport& transport, Clock& clock, Executor& executor, std::stri
       give_up_after_(give_up_after),
       outages_(1) {}
 
-void Caller::SetShardAddresses(std::vector<std::string> addresses) {
+void Caller::UseLocalSockets(std::string host) {
   MutexLock lock(mu_);
-  shard_addresses_ = std::move(addresses);
-  outages_.resize(shard_addresses_.size() + 1);
+  host_ = std::move(host);
+}
+
+void Caller::SetShardAddresses(const std::vector<std::string>& addresses, const std::vector<v1::LocalEndpoint>& local) {
+  std::string host;
+  {
+    MutexLock lock(mu_);
+    host = host_;
+  }
+  std::vector<ShardAddress> shards = ChooseAddresses(addresses, local, host);
+  MutexLock lock(mu_);
+  shards_ = std::move(shards);
+  outages_.resize(shards_.size() + 1);
+}
+
+void Caller::LeaveLocalSocket(Target target, const std::string& dialed, const absl::Status& status) {
+  if (target == kCoordinator || !absl::IsUnavailable(status)) return;
+  MutexLock lock(mu_);
+  const auto index = static_cast<std::size_t>(target);
+  if (index >= shards_.size() || shards_[index].local.empty() || shards_[index].local != dialed) return;
+  shards_[index].local.clear();
+  spdlog::info("{} is called over TCP from now on: {}", DescribeLocked(target), status);
 }
 
 void Caller::SetGiveUpAfter(absl::Duration limit) {
@@ -27,15 +47,21 @@ void Caller::SetGiveUpAfter(absl::Duration limit) {
   give_up_after_ = limit;
 }
 
-std::string Caller::AddressOf(Target target) {
+std::string Caller::DialedAddress(Target target) {
   if (target == kCoordinator) return coordinator_address_;
   const auto index = static_cast<std::size_t>(target);
-  return index < shard_addresses_.size() ? shard_addresses_[index] : "(no address)";
+  return index < shards_.size() ? shards_[index].dialed() : "(no address)";
+}
+
+std::string Caller::NamedAddress(Target target) {
+  if (target == kCoordinator) return coordinator_address_;
+  const auto index = static_cast<std::size_t>(target);
+  return index < shards_.size() ? shards_[index].tcp : "(no address)";
 }
 
 std::string Caller::DescribeLocked(Target target) {
   const std::string who = target == kCoordinator ? "the coordinator" : absl::StrCat("shard ", target);
-  return absl::StrCat(who, " at ", AddressOf(target));
+  return absl::StrCat(who, " at ", NamedAddress(target));
 }
 
 std::string Caller::Describe(Target target) {
@@ -60,12 +86,14 @@ void Caller::Attempt(std::shared_ptr<Attempts> call) {
     executor_.Post([call] { call->done(absl::CancelledError("the worker is shutting down"), {}); });
     return;
   }
-  transport_.Call(AddressOf(call->target), call->method, call->request, kAttempt,
-                  [this, call](absl::Status status, Buffer reply) {
-                    executor_.Post([this, call, status = std::move(status), reply = std::move(reply)]() mutable {
-                      Finish(call, std::move(status), std::move(reply));
-                    });
-                  });
+  const std::string dialed = DialedAddress(call->target);
+  transport_.Call(
+      dialed, call->method, call->request, kAttempt, [this, call, dialed](absl::Status status, Buffer reply) {
+        executor_.Post([this, call, dialed, status = std::move(status), reply = std::move(reply)]() mutable {
+          LeaveLocalSocket(call->target, dialed, status);
+          Finish(call, std::move(status), std::move(reply));
+        });
+      });
 }
 
 void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply) {

@@ -24,7 +24,9 @@
 #include "common/retry.h"
 #include "common/rpc.h"
 #include "common/transport.h"
+#include "proto/coordinator.pb.h"
 #include "worker/client/outage.h"
+#include "worker/client/shard_address.h"
 
 namespace leeway {
 
@@ -42,7 +44,11 @@ class Caller {
   Caller(Transport& transport, Clock& clock, Executor& executor, std::string coordinator_address,
          absl::Duration give_up_after, std::uint64_t seed);
 
-  void SetShardAddresses(std::vector<std::string> addresses);
+  // From now on shards of this machine are called over their unix sockets. `host`: HostId() of this process.
+  void UseLocalSockets(std::string host);
+  // The address book: `local` in the order of `addresses`, or empty. A unix socket over which a call ends as
+  // UNAVAILABLE is given up for TCP until the next book.
+  void SetShardAddresses(const std::vector<std::string>& addresses, const std::vector<v1::LocalEndpoint>& local = {});
   void SetGiveUpAfter(absl::Duration limit);
 
   // `done` gets the reply, or the first error that is not worth another attempt: UNAVAILABLE naming who, where
@@ -83,7 +89,10 @@ class Caller {
 
   void Attempt(std::shared_ptr<Attempts> call);
   void Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply);
-  std::string AddressOf(Target target) LEEWAY_REQUIRES(mu_);
+  // Where `target` is called, and which address names it in messages.
+  std::string DialedAddress(Target target) LEEWAY_REQUIRES(mu_);
+  std::string NamedAddress(Target target) LEEWAY_REQUIRES(mu_);
+  void LeaveLocalSocket(Target target, const std::string& dialed, const absl::Status& status);
   std::string DescribeLocked(Target target) LEEWAY_REQUIRES(mu_);
 
   Transport& transport_;
@@ -96,7 +105,8 @@ class Caller {
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
   std::uint64_t seed_ LEEWAY_GUARDED_BY(mu_);
   absl::Duration give_up_after_ LEEWAY_GUARDED_BY(mu_);
-  std::vector<std::string> shard_addresses_ LEEWAY_GUARDED_BY(mu_);
+  std::string host_ LEEWAY_GUARDED_BY(mu_);  // "": no local sockets
+  std::vector<ShardAddress> shards_ LEEWAY_GUARDED_BY(mu_);
   std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);  // [0]: the coordinator; [i + 1]: shard i
 };
 

@@ -1,6 +1,8 @@
 #include "worker/client/chunk_memory.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "kernels/encodings/encoding.h"
 
 namespace leeway {
 
@@ -19,28 +21,33 @@ Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::share
                         placement.RunElements(run) * sizeof(float));
   }
   Buffer payload;
-  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
-    const std::uint64_t block = run.first_block + std::uint64_t{i} * placement.num_shards();
-    payload.Append(Buffer::Slice{reinterpret_cast<const char*>(vector + placement.BlockBegin(block)),
-                                 placement.BlockSize(block) * sizeof(float), owner});
-  }
+  ForEachBlock(placement, run, [&](std::uint64_t begin, std::size_t count) {
+    payload.Append(Buffer::Slice{reinterpret_cast<const char*>(vector + begin), count * sizeof(float), owner});
+  });
   return payload;
 }
 
-absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, const Buffer& payload, float* vector) {
-  const std::uint64_t expected = placement.RunElements(run) * sizeof(float);
-  if (payload.size() != expected) {
-    return absl::InternalError(absl::StrCat("the answer for blocks ", run.first_block, " (", run.num_blocks,
-                                            " of them) has ", payload.size(), " bytes; expected are ", expected));
-  }
-  std::size_t offset = 0;
-  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
-    const std::uint64_t block = run.first_block + std::uint64_t{i} * placement.num_shards();
-    const std::size_t bytes = placement.BlockSize(block) * sizeof(float);
-    payload.CopyTo(offset, bytes, vector + placement.BlockBegin(block));
-    offset += bytes;
-  }
-  return absl::OkStatus();
+absl::Status CheckRunSize(const Placement& placement, const ChunkRun& run, v1::Encoding encoding,
+                          const Buffer& payload) {
+  std::size_t expected = 0;
+  ForEachBlock(placement, run, [&](std::uint64_t, std::size_t count) { expected += EncodedBytes(encoding, count); });
+  if (payload.size() == expected) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("the answer for blocks ", run.first_block, " (", run.num_blocks,
+                                          " of them) has ", payload.size(), " bytes; expected are ", expected));
+}
+
+absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, v1::Encoding encoding, const Buffer& payload,
+                       float* vector) {
+  RETURN_IF_ERROR(CheckRunSize(placement, run, encoding, payload));
+  std::size_t at = 0;
+  absl::Status status;
+  ForEachBlock(placement, run, [&](std::uint64_t begin, std::size_t count) {
+    if (!status.ok()) return;
+    const absl::StatusOr<std::size_t> end = DecodeBlock(encoding, payload, at, count, vector + begin);
+    status = end.status();
+    if (end.ok()) at = *end;
+  });
+  return status;
 }
 
 }  // namespace leeway

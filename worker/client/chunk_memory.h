@@ -20,7 +20,22 @@ v1::BlockRun RunToProto(const ChunkRun& run);
 Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
                const float* vector);
 
-// Writes `payload` to where the run's blocks lie in `vector`. INTERNAL: it has another size than the run.
-absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, const Buffer& payload, float* vector);
+// Decodes `payload` (F32 or BF16) to where the run's blocks lie in `vector`. INTERNAL: it has another size than the
+// run.
+absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, v1::Encoding encoding, const Buffer& payload,
+                       float* vector);
+
+// INTERNAL, naming both sizes, unless `payload` is as long as the run's blocks in `encoding` (not TOP_K) are.
+absl::Status CheckRunSize(const Placement& placement, const ChunkRun& run, v1::Encoding encoding,
+                          const Buffer& payload);
+
+// Calls fn(first element, elements) for each block of the run, in order.
+template <typename Fn>
+void ForEachBlock(const Placement& placement, const ChunkRun& run, Fn fn) {
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+    const std::uint64_t block = run.first_block + std::uint64_t{i} * placement.num_shards();
+    fn(placement.BlockBegin(block), static_cast<std::size_t>(placement.BlockSize(block)));
+  }
+}
 
 }  // namespace leeway

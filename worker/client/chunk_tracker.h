@@ -9,15 +9,9 @@
 #include <vector>
 
 #include "common/placement.h"
+#include "worker/client/chunk_id.h"
 
 namespace leeway {
-
-// Chunk `chunk` of shard `shard`, as Placement::Chunk has it.
-struct ChunkId {
-  std::uint32_t shard = 0;
-  std::uint32_t chunk = 0;
-  friend bool operator==(const ChunkId&, const ChunkId&) = default;
-};
 
 class ChunkTracker {
  public:

@@ -50,7 +50,8 @@ void CoordinatorClient::Heartbeat() {
   Send<v1::HeartbeatReply>("Heartbeat", request, [this](absl::Status status, v1::HeartbeatReply reply) {
     if (status.ok()) {
       if (!reply.shard_addresses().empty()) {
-        caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()});
+        caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
+                                  {reply.local_endpoints().begin(), reply.local_endpoints().end()});
       }
       view_->Update(reply);
       if (reply.policy_number() > view_->policy().number()) FetchPolicy();

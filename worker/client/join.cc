@@ -56,7 +56,9 @@ absl::StatusOr<v1::JoinReply> JoinCluster(Caller& caller, const v1::JoinRequest&
     if (!exchange->status.ok()) return exchange->status;
     if (!exchange->reply.has_not_yet()) {
       // (Without addresses where the run is over.)
-      caller.SetShardAddresses({exchange->reply.shard_addresses().begin(), exchange->reply.shard_addresses().end()});
+      const v1::JoinReply& reply = exchange->reply;
+      caller.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
+                               {reply.local_endpoints().begin(), reply.local_endpoints().end()});
       return exchange->reply;
     }
     const absl::Duration waited = caller.Now() - start;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 #include "worker/client/chunk_memory.h"
 
 namespace leeway {
@@ -68,11 +69,15 @@ void Pull::Send(ChunkId id) {
   request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(Caller::kGateWait)));
   request.set_copy(request_.copy);
   request.set_min_version(request_.min_version);
+  request.set_encoding(request_.encoding);
+  const std::uint64_t base = request_.seen == nullptr ? 0 : request_.seen->Base(id);
+  request.set_base(base);
   const Instant sent = caller_.Now();
-  caller_.Call<v1::PullReply>(static_cast<Target>(id.shard), "ParameterServer/Pull", request, {},
-                              [self = shared_from_this(), id, sent](absl::Status status, Decoded<v1::PullReply> reply) {
-                                self->Answered(id, sent, std::move(status), std::move(reply));
-                              });
+  caller_.Call<v1::PullReply>(
+      static_cast<Target>(id.shard), "ParameterServer/Pull", request, {},
+      [self = shared_from_this(), id, sent, base](absl::Status status, Decoded<v1::PullReply> reply) {
+        self->Answered(id, sent, base, std::move(status), std::move(reply));
+      });
 }
 
 void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
@@ -93,8 +98,23 @@ void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
   }
 }
 
-void Pull::Answered(ChunkId id, Instant sent, absl::Status status, Decoded<v1::PullReply> reply) {
+// Decodes an answer to where the chunk lies in the vector; false: it has to be asked for again.
+absl::StatusOr<bool> Pull::Take(ChunkId id, std::uint64_t base, const Decoded<v1::PullReply>& reply) {
   const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
+  const v1::PullReply& header = reply.message;
+  const v1::Encoding expected = request_.encoding == v1::INT8 && !header.delta() ? v1::F32 : request_.encoding;
+  if (header.encoding() != expected || header.run().first_block() != run.first_block ||
+      header.run().num_blocks() != run.num_blocks) {
+    return absl::InternalError(absl::StrCat(
+        caller_.Describe(static_cast<Target>(id.shard)), " answered a pull of blocks ", run.first_block, " (",
+        run.num_blocks, ") in encoding ", request_.encoding, " with {", header.ShortDebugString(), "}"));
+  }
+  if (request_.seen != nullptr) return request_.seen->Take(id, base, header, reply.payload, vector_);
+  RETURN_IF_ERROR(UnpackRun(placement_, run, request_.encoding, reply.payload, vector_));
+  return true;
+}
+
+void Pull::Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status status, Decoded<v1::PullReply> reply) {
   const v1::PullReply& header = reply.message;
   if (absl::IsFailedPrecondition(status)) view_->MarkExpired(status);
   {
@@ -117,28 +137,24 @@ void Pull::Answered(ChunkId id, Instant sent, absl::Status status, Decoded<v1::P
     });
     return;
   }
-  if (header.encoding() != v1::F32 || header.run().first_block() != run.first_block ||
-      header.run().num_blocks() != run.num_blocks) {
-    status = absl::InternalError(absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)),
-                                              " answered a pull of blocks ", run.first_block, " (", run.num_blocks,
-                                              ") with {", header.ShortDebugString(), "}"));
-  } else {
-    status = UnpackRun(placement_, run, reply.payload, vector_);
-  }
+  const absl::StatusOr<bool> taken = Take(id, base, reply);
   {
     MutexLock lock(mu_);
     --copying_;
     copied_.NotifyAll();
     if (ended_) return;
-    --unanswered_;
-    ShardRead& read = result_.reads[id.shard];
-    read.version = std::min<std::uint64_t>(read.version, header.version());
-    read.generation = header.generation();
-    result_.ticket_watermark = std::min<std::uint64_t>(result_.ticket_watermark, header.ticket_watermark());
-    result_.min_version = std::min<std::uint64_t>(result_.min_version, header.version());
-    result_.max_version = std::max<std::uint64_t>(result_.max_version, header.version());
+    if (taken.ok() && *taken) {
+      --unanswered_;
+      ShardRead& read = result_.reads[id.shard];
+      read.version = std::min<std::uint64_t>(read.version, header.version());
+      read.generation = header.generation();
+      result_.ticket_watermark = std::min<std::uint64_t>(result_.ticket_watermark, header.ticket_watermark());
+      result_.min_version = std::min<std::uint64_t>(result_.min_version, header.version());
+      result_.max_version = std::max<std::uint64_t>(result_.max_version, header.version());
+    }
   }
-  Next(std::move(status));
+  if (taken.ok() && !*taken) return Send(id);
+  Next(taken.status());
 }
 
 void Pull::Next(absl::Status status) {

@@ -1,4 +1,5 @@
-// Pull: one read of the whole model vector, all shards and chunks at once, a bounded number in flight.
+// Pull: one read of the whole model vector, all shards and chunks at once, a bounded number in flight. As float32, as
+// bf16, or as differences to what the worker has seen last.
 //
 // Thread safety: any thread. `done` runs on the caller's executor, once, with no lock held.
 // Ownership: shared, because calls under way keep it. The vector must stay until `done` has run or Abandon() has
@@ -13,13 +14,15 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/placement.h"
 #include "worker/client/caller.h"
-#include "worker/client/chunk_tracker.h"
+#include "worker/client/chunk_id.h"
 #include "worker/client/cluster_view.h"
+#include "worker/client/seen_weights.h"
 
 namespace leeway {
 
@@ -52,6 +55,8 @@ class Pull : public std::enable_shared_from_this<Pull> {
     std::uint64_t own_clock = 0;
     bool copy = false;
     std::uint64_t min_version = 0;
+    v1::Encoding encoding = v1::F32;    // F32, BF16; INT8: differences
+    std::shared_ptr<SeenWeights> seen;  // INT8: what the differences are to
   };
 
   Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, const Request& request,
@@ -67,7 +72,8 @@ class Pull : public std::enable_shared_from_this<Pull> {
 
  private:
   void Send(ChunkId id);
-  void Answered(ChunkId id, Instant sent, absl::Status status, Decoded<v1::PullReply> reply);
+  void Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status status, Decoded<v1::PullReply> reply);
+  absl::StatusOr<bool> Take(ChunkId id, std::uint64_t base, const Decoded<v1::PullReply>& reply);
   void NoteGate(Instant sent, const v1::PullReply& reply) LEEWAY_REQUIRES(mu_);
   void Next(absl::Status status);
 

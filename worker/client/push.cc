@@ -1,6 +1,7 @@
 #include "worker/client/push.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -18,32 +19,85 @@ bool IsRefusal(const absl::Status& status) {
          (absl::IsInvalidArgument(status) && absl::StrContains(status.message(), "non-finite"));
 }
 
+// Whether a chunk's bytes, by the last answer to it, may be in the weights. A chunk that is held for its round is
+// settled with its push; a server that asks to come again (the push failed meanwhile) has done nothing.
+bool MayBeApplied(const absl::Status& status, const v1::PushReply& reply) {
+  if (status.ok()) return reply.verdict() == v1::APPLIED;
+  return !IsRefusal(status) && !absl::IsFailedPrecondition(status);
+}
+
 }  // namespace
 
 Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, Request request, int holds,
-           std::shared_ptr<const void> owner, const float* gradient, std::function<void(PushResult)> done)
+           std::shared_ptr<const void> owner, const float* gradient, std::shared_ptr<Encoder> encoder,
+           std::function<void(PushResult)> done)
     : caller_(caller),
       view_(std::move(view)),
       placement_(placement),
       request_(std::move(request)),
       owner_(std::move(owner)),
       gradient_(gradient),
+      encoder_(std::move(encoder)),
       done_(std::move(done)),
       holds_(holds) {
   for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) {
     to_answer_ += placement_.ShardChunks(shard);
     // A shard without blocks gets its one, empty chunk too: its clock must move.
-    if (placement_.ShardBlocks(shard) == 0) ready_.push_back({shard, 0});
+    if (placement_.ShardBlocks(shard) == 0) {
+      ready_.push_back({shard, 0});
+    } else if (encoder_ != nullptr) {
+      to_encode_ += placement_.ShardChunks(shard);
+    }
   }
 }
 
 void Push::Ready(ChunkId chunk) {
   {
     MutexLock lock(mu_);
-    if (null_verdict_ != v1::VERDICT_NONE) return;
-    ready_.push_back(chunk);
+    if (encoder_ != nullptr) {
+      if (no_more_chunks_) return;
+      ++encoding_;
+    } else {
+      if (null_verdict_ != v1::VERDICT_NONE) return;
+      ready_.push_back(chunk);
+    }
+  }
+  if (encoder_ == nullptr) return SendSome();
+  encoder_->strands.Post(encoder_->feedback.chunks()[chunk],
+                         [self = shared_from_this(), chunk] { self->Encode(chunk); });
+}
+
+void Push::Encode(ChunkId id) {
+  bool send = false;
+  {
+    MutexLock lock(mu_);
+    send = null_verdict_ == v1::VERDICT_NONE && failure_.ok();
+  }
+  std::optional<Buffer> bytes;
+  if (send) {
+    bytes = encoder_->feedback.Encode(id, gradient_);
+  } else {
+    encoder_->feedback.Absorb(id, gradient_);
+  }
+  {
+    MutexLock lock(mu_);
+    --encoding_;
+    --to_encode_;
+    if (bytes) encoded_.emplace(id, *std::move(bytes));
+    // (It may have become a null push meanwhile.)
+    if (send && null_verdict_ == v1::VERDICT_NONE) ready_.push_back(id);
   }
   SendSome();
+  EndIfOver();
+}
+
+void Push::NoMoreChunks() {
+  {
+    MutexLock lock(mu_);
+    no_more_chunks_ = true;
+    to_encode_ = encoding_;
+  }
+  caller_.executor().Post([self = shared_from_this()] { self->EndIfOver(); });
 }
 
 void Push::SetTicket(const v1::Ticket& ticket) {
@@ -69,22 +123,11 @@ void Push::MakeNull(v1::Verdict verdict, std::string refusal) {
 }
 
 void Push::Abandon() {
-  bool finished = false;
   {
     MutexLock lock(mu_);
-    if (ended_) return;
     if (failure_.ok()) failure_ = absl::CancelledError("the push was abandoned");
-    finished = ended_ = in_flight_ == 0;
   }
-  if (!finished) return;
-  caller_.executor().Post([self = shared_from_this()] {
-    PushResult result;
-    {
-      MutexLock lock(self->mu_);
-      result = self->Result();
-    }
-    self->done_(std::move(result));
-  });
+  caller_.executor().Post([self = shared_from_this()] { self->EndIfOver(); });
 }
 
 void Push::SendSome() {
@@ -131,7 +174,13 @@ void Push::Send(ChunkId id) {
       request.set_null_verdict(v1::APPLIED);
     } else {
       *request.mutable_run() = RunToProto(run);
-      payload = WrapRun(placement_, run, owner_, gradient_);
+      MutexLock lock(mu_);
+      if (const auto encoded = encoded_.find(id); encoded != encoded_.end()) {
+        request.set_encoding(encoder_->feedback.encoding());
+        payload = encoded->second;
+      } else {
+        payload = WrapRun(placement_, run, owner_, gradient_);
+      }
     }
   }
   caller_.Call<v1::PushReply>(static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
@@ -156,8 +205,6 @@ void Push::Count(const absl::Status& status, const v1::PushReply& reply) {
 void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply) {
   if (absl::IsFailedPrecondition(status)) view_->MarkExpired(status);
   bool again = false;
-  bool finished = false;
-  PushResult result;
   {
     MutexLock lock(mu_);
     again = status.ok() && reply.has_not_yet() && failure_.ok();
@@ -167,25 +214,41 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
         status = absl::InternalError(
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
       }
+      if (MayBeApplied(status, reply)) encoded_.erase(id);
       if (status.ok() || IsRefusal(status)) {
         if (!reply.has_not_yet()) Count(status, reply);
       } else if (failure_.ok()) {
         failure_ = std::move(status);
       }
-      finished = !ended_ && in_flight_ == 0 && (to_answer_ == 0 || !failure_.ok());
-      if (finished) {
-        ended_ = true;
-        result = Result();
-      }
     }
   }
   if (again) {
     caller_.After(kAskAgain, [self = shared_from_this(), id] { self->Send(id); });
-  } else if (finished) {
-    done_(std::move(result));
   } else {
     SendSome();
+    EndIfOver();
   }
+}
+
+bool Push::IsOver() const {
+  return !ended_ && in_flight_ == 0 && to_encode_ == 0 && (to_answer_ == 0 || !failure_.ok());
+}
+
+void Push::EndIfOver() {
+  PushResult result;
+  std::map<ChunkId, Buffer> returned;
+  {
+    MutexLock lock(mu_);
+    if (!IsOver()) return;
+    ended_ = true;
+    result = Result();
+    // Of a whole push what is left here is held for its round. Else nothing of this counts.
+    const bool whole = failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0;
+    if (!whole) returned = std::move(encoded_);
+    encoded_.clear();
+  }
+  for (const auto& [id, bytes] : returned) encoder_->feedback.Return(id, bytes);
+  done_(std::move(result));
 }
 
 PushResult Push::Result() {

@@ -4,7 +4,16 @@
 // holds are left (a ticket that is not there yet, a paced step that is not over) nothing leaves. MakeNull()
 // turns it into a null push, which moves the worker's clock and nothing else.
 //
-// Thread safety: any thread. `done` runs on the caller's executor, once, with no lock held and no call under way.
+// Encoded pushes: a chunk is encoded on the caller's executor as soon as it is ready, also while holds are left. Its
+// bytes are kept, and sent again unchanged, until it has its verdict. What was not applied returns to the error
+// feedback: refused and dropped chunks; every held chunk of a push that is not whole (its round does not count it);
+// chunks that never left; those that an expired incarnation sent, unless the server says that they were applied. The
+// gradient of a null push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker
+// with it, leaves a chunk's fate unknown. A chunk that cannot be encoded (a value is not finite) goes as float32: the
+// server refuses it, and counts it.
+//
+// Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
+// with no lock held, no call under way and the error feedback settled.
 // Ownership: shared, because calls under way keep it; `owner` keeps the gradient. The gradient's ready elements
 // must not change until `done`.
 #pragma once
@@ -12,6 +21,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,9 +31,11 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/placement.h"
+#include "common/strands.h"
 #include "worker/client/caller.h"
-#include "worker/client/chunk_tracker.h"
+#include "worker/client/chunk_id.h"
 #include "worker/client/cluster_view.h"
+#include "worker/client/error_feedback.h"
 #include "worker/client/pull.h"
 
 namespace leeway {
@@ -48,25 +60,41 @@ class Push : public std::enable_shared_from_this<Push> {
     std::vector<ShardRead> reads;  // per shard
   };
 
+  // What a worker encodes its gradients with; all its pushes share it, whatever their incarnation.
+  struct Encoder {
+    Encoder(const Placement& placement, const PushEncoding& encoding, Executor& executor)
+        : feedback(placement, encoding), strands(executor, feedback.chunks().size()) {}
+    ErrorFeedback feedback;
+    Strands strands;  // by chunk number: the pushes of one chunk are encoded in order
+  };
+
   // `holds`: how many Release() must come before the first chunk leaves. `gradient` may be null for null pushes.
+  // `encoder`: null sends float32, from where the gradient lies.
   Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, Request request, int holds,
-       std::shared_ptr<const void> owner, const float* gradient, std::function<void(PushResult)> done);
+       std::shared_ptr<const void> owner, const float* gradient, std::shared_ptr<Encoder> encoder,
+       std::function<void(PushResult)> done);
 
   void Ready(ChunkId chunk);
+  // Chunks that are not ready yet will not be: there is no gradient, or it is not wanted (it is not finite).
+  void NoMoreChunks();
   void SetTicket(const v1::Ticket& ticket);  // before the Release() that lets chunks go
   void Release();
   // Sends no gradient but a null push with `verdict` (REFUSED, or APPLIED: nothing to apply). Before the last
   // Release().
   // `refusal`: why it is refused, for the result.
   void MakeNull(v1::Verdict verdict, std::string refusal = "");
-  // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended.
+  // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
+  // every chunk, or NoMoreChunks() was called).
   void Abandon();
 
  private:
+  void Encode(ChunkId id);
   void SendSome();
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
   void Count(const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
+  bool IsOver() const LEEWAY_REQUIRES(mu_);
+  void EndIfOver();
   PushResult Result() LEEWAY_REQUIRES(mu_);
 
   Caller& caller_;
@@ -75,6 +103,7 @@ class Push : public std::enable_shared_from_this<Push> {
   const Request request_;
   const std::shared_ptr<const void> owner_;
   const float* const gradient_;
+  const std::shared_ptr<Encoder> encoder_;
   const std::function<void(PushResult)> done_;
 
   Mutex mu_;
@@ -84,6 +113,10 @@ class Push : public std::enable_shared_from_this<Push> {
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
+  std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that the encoder has not had yet
+  std::size_t encoding_ LEEWAY_GUARDED_BY(mu_) = 0;   // of them, those that are ready
+  bool no_more_chunks_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::map<ChunkId, Buffer> encoded_ LEEWAY_GUARDED_BY(mu_);  // chunks that are not known to be applied
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t applied_ LEEWAY_GUARDED_BY(mu_) = 0;

@@ -1,5 +1,6 @@
 #include "worker/trainer/trainer.h"
 
+#include <optional>
 #include <utility>
 
 #include "common/log.h"
@@ -8,6 +9,20 @@
 #include "worker/trainer/training_session.h"
 
 namespace leeway {
+namespace {
+
+// What the encodings remember belongs to one run of the cluster, and outlives an incarnation: the next one sends what
+// the last one kept back.
+void MakeEncodings(const TrainerOptions& options, const Placement& placement, TrainingSession::Worker* worker) {
+  worker->encoder.reset();
+  worker->seen.reset();
+  if (options.push_encoding.encoding != v1::F32) {
+    worker->encoder = std::make_shared<Push::Encoder>(placement, options.push_encoding, worker->caller.executor());
+  }
+  if (options.pull_encoding == v1::INT8) worker->seen = std::make_shared<SeenWeights>(placement);
+}
+
+}  // namespace
 
 absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest, const Dataset& data,
                         const TrainerOptions& options, Cancellation& cancellation) {
@@ -21,7 +36,11 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
                                  options.max_steps,
                                  &steps_done,
                                  options.init_weights,
-                                 options.device};
+                                 options.device,
+                                 options.pull_encoding,
+                                 nullptr,
+                                 nullptr};
+  std::optional<std::uint64_t> run;
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
     v1::JoinRequest request = JoinRequestFor(options.identity, v1::TRAINER, manifest, incarnation);
@@ -30,6 +49,9 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     request.set_samples_per_step(static_cast<std::uint32_t>(options.samples_per_step));
     request.set_pipeline_depth(static_cast<std::uint32_t>(options.depth));
     request.set_init_fingerprint(options.init_fingerprint);
+    request.set_push_encoding(options.push_encoding.encoding);
+    request.set_momentum_correction(options.push_encoding.momentum > 0);
+    request.set_pull_encoding(options.pull_encoding);
     absl::StatusOr<v1::JoinReply> join = JoinCluster(caller, request, options.identity.give_up_after, cancellation);
     if (absl::IsCancelled(join.status()) && cancellation.cancelled()) return absl::OkStatus();
     if (IsOver(join.status())) {
@@ -43,6 +65,12 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
+    if (run != join->run_id()) {
+      run = join->run_id();
+      MakeEncodings(options, placement, &worker);
+    } else if (worker.seen != nullptr) {
+      worker.seen->Forget();
+    }
     WorkSource::Options shares;
     shares.policy = join->policy();
     shares.rank = join->rank();

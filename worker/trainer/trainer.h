@@ -13,6 +13,7 @@
 #include "common/manifest.h"
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
+#include "worker/client/encodings.h"
 #include "worker/client/identity.h"
 #include "worker/data/dataset.h"
 #include "worker/trainer/engine.h"
@@ -26,6 +27,8 @@ struct TrainerOptions {
   std::uint64_t samples_per_step = 0;
   std::uint64_t max_steps = 0;
   Pacer::Options pace;
+  PushEncoding push_encoding;
+  v1::Encoding pull_encoding = v1::F32;                    // INT8: deltas
   std::string device;                                      // for people
   std::shared_ptr<const std::vector<float>> init_weights;  // null: none
   std::uint64_t init_fingerprint = 0;

@@ -131,6 +131,8 @@ void TrainingSession::SendPulls() {
     Pull::Request request;
     request.clock = order->clock;
     request.own_clock = order->own_clock;
+    request.encoding = worker_.pull_encoding;
+    request.seen = worker_.seen;
     auto pull = std::make_shared<Pull>(
         worker_.caller, view_, placement_, request, worker_.engine.weights(order->weights_slot),
         [this, mailbox = mailbox_, id = order->id](PullResult result) {
@@ -188,6 +190,7 @@ void TrainingSession::DoStep() {
   const std::shared_ptr<Push> push = in_flight.push = NewPush(step, read, (ticket ? 1 : 0) + (hold ? 1 : 0));
   if (ticket) OpenTicket(step, read.ticket_watermark, push);
   if (records.empty()) {
+    push->NoMoreChunks();
     push->MakeNull(v1::APPLIED);
   } else {
     worker_.engine.PostToSender([tracker = tracker_] { tracker->Reset(); });
@@ -201,7 +204,10 @@ void TrainingSession::DoStep() {
     request.on_final = [tracker = tracker_, push](std::uint64_t first, std::uint64_t count) {
       for (const ChunkId chunk : tracker->MarkFinal(first, count)) push->Ready(chunk);
     };
-    request.on_refused = [push](const std::string& why) { push->MakeNull(v1::REFUSED, why); };
+    request.on_refused = [push](const std::string& why) {
+      push->NoMoreChunks();
+      push->MakeNull(v1::REFUSED, why);
+    };
     const Instant start = worker_.caller.Now();
     const absl::StatusOr<Engine::StepOutcome> outcome = worker_.engine.Step(request);
     const absl::Duration lasted = worker_.caller.Now() - start;
@@ -212,6 +218,7 @@ void TrainingSession::DoStep() {
       Pace(step.clock, lasted);
     } else {
       Fail(outcome.status());
+      push->NoMoreChunks();
       push->Abandon();
     }
   }
@@ -227,7 +234,8 @@ std::shared_ptr<Push> TrainingSession::NewPush(const StepPipeline::Compute& step
   // The gradient's memory is the engine's, which outlives every call: there is no owner to keep alive.
   return std::make_shared<Push>(
       worker_.caller, view_, placement_, std::move(request), holds, nullptr,
-      worker_.engine.gradient(step.gradient_slot), [this, mailbox = mailbox_, clock = step.clock](PushResult result) {
+      worker_.engine.gradient(step.gradient_slot), worker_.encoder,
+      [this, mailbox = mailbox_, clock = step.clock](PushResult result) {
         mailbox->Post([this, clock, result = std::move(result)]() mutable { OnPush(clock, std::move(result)); });
       });
 }

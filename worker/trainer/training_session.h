@@ -29,6 +29,7 @@
 #include "worker/client/coordinator_client.h"
 #include "worker/client/pull.h"
 #include "worker/client/push.h"
+#include "worker/client/seen_weights.h"
 #include "worker/data/dataset.h"
 #include "worker/trainer/engine.h"
 #include "worker/trainer/ledger.h"
@@ -53,6 +54,9 @@ class TrainingSession {
     std::uint64_t* steps_done = nullptr;                     // over all incarnations
     std::shared_ptr<const std::vector<float>> init_weights;  // for put_weights; null: there are none
     std::string device;
+    v1::Encoding pull_encoding = v1::F32;
+    std::shared_ptr<Push::Encoder> encoder;  // null: float32
+    std::shared_ptr<SeenWeights> seen;       // of deltas; null: none
   };
 
   enum class End {

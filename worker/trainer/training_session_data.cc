@@ -99,6 +99,7 @@ void TrainingSession::Report(bool now) {
 void TrainingSession::Drain() {
   for (auto& [id, pull] : pulls_) pull.pull->Abandon();
   pulls_.clear();
+  worker_.engine.FlushSender();  // every chunk that was computed has reached its push
   const auto settled = [this] { return pushes_.empty() && commits_ == 0; };
   const Instant start = worker_.caller.Now();
   while (!Broken() && !mailbox_->RunUntil([&] { return settled() || Broken(); }, kReportEvery)) {
@@ -109,7 +110,6 @@ void TrainingSession::Drain() {
   while (!mailbox_->RunUntil([this] { return pushes_.empty(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled()) break;  // the process ends, and with it the transport
   }
-  worker_.engine.FlushSender();
 }
 
 void TrainingSession::Leave(const std::string& reason, bool finished) {

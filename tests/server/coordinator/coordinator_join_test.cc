@@ -34,12 +34,30 @@ TEST_CASE("Coordinator: the start waits for every ps and every worker, and says 
   CHECK(b->message.rank() == 1);
   CHECK(a->message.run_id() == CoordinatorFixture::kRun);
   CHECK(a->message.shard_addresses(1) == "shard1:1");
+  REQUIRE(a->message.local_endpoints_size() == 2);
+  CHECK(a->message.local_endpoints(1).host() == "host");
+  CHECK(a->message.local_endpoints(1).address() == "unix-abstract:7001");
   CHECK(a->message.num_records() == 100);
   CHECK(a->message.lease_millis() == 10000);
   CHECK_FALSE(a->message.put_weights());
   CHECK(a->message.membership_epoch() == f.snapshot().membership_epoch());
   CHECK(f.coordinator.state() == v1::TRAINING);
   CHECK(f.snapshot().mean_samples() == 10);
+}
+
+TEST_CASE("Coordinator: a heartbeat brings the address book to who knows an older one") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.Start(1);
+  v1::HeartbeatRequest heartbeat;
+  *heartbeat.mutable_stamp() = f.StampOf(0);
+  const v1::HeartbeatReply reply = f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->message;
+  REQUIRE(reply.shard_addresses_size() == 2);
+  CHECK(reply.shard_addresses(1) == "shard1:1");
+  REQUIRE(reply.local_endpoints_size() == 2);
+  CHECK(reply.local_endpoints(1).address() == "unix-abstract:7001");
+  heartbeat.set_address_book_version(reply.address_book_version());
+  const v1::HeartbeatReply again = f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->message;
+  CHECK(again.shard_addresses_size() + again.local_endpoints_size() == 0);
 }
 
 TEST_CASE("Coordinator: each mismatch in the handshake names both values") {

@@ -1,8 +1,10 @@
 #include "worker/client/caller.h"
 
 #include <future>
+#include <vector>
 
 #include "tests/catch.h"
+#include "tests/support/local_listener.h"
 #include "tests/worker/client/runtime.h"
 
 namespace leeway {
@@ -15,10 +17,12 @@ class ScriptedTransport : public Transport {
   void Call(const std::string& address, const std::string&, Buffer request, absl::Duration,
             ReplyCallback done) override {
     last_address = address;
+    addresses.push_back(address);
     done(answer_(calls++), std::move(request));
   }
   std::atomic<int> calls = 0;
   std::string last_address;
+  std::vector<std::string> addresses;  // one call at a time
 
  private:
   std::function<absl::Status(int)> answer_;
@@ -68,6 +72,31 @@ TEST_CASE("After the limit it gives up, and says on whom, where and why") {
   const std::string message(status.message());
   CHECK(message.find("the coordinator at coordinator:1") != std::string::npos);
   CHECK(message.find("connection refused") != std::string::npos);
+}
+
+TEST_CASE("A unix socket that fails is given up for TCP until the next address book") {
+  const LocalListener server;
+  REQUIRE(server.ok());
+  ScriptedTransport transport([](int n) -> absl::Status {
+    if (n == 0) return absl::DeadlineExceededError("slow");  // as slow over TCP: the same process answers
+    if (n == 1) return absl::UnavailableError("connection reset");
+    return absl::OkStatus();
+  });
+  Runtime runtime(transport);
+  v1::LocalEndpoint endpoint;
+  endpoint.set_host("here");
+  endpoint.set_address(server.address());
+  runtime.caller.UseLocalSockets("here");
+  runtime.caller.SetShardAddresses({"a:1"}, {endpoint});
+  CHECK(runtime.caller.Describe(0) == "shard 0 at a:1");
+  CHECK(CallAndWait(runtime.caller, 0).ok());
+  CHECK(CallAndWait(runtime.caller, 0).ok());
+  CHECK(transport.addresses == std::vector<std::string>{server.address(), server.address(), "a:1", "a:1"});
+  runtime.caller.SetShardAddresses({"a:1"}, {endpoint});
+  CHECK(CallAndWait(runtime.caller, 0).ok());
+  CHECK(transport.addresses.back() == server.address());
+  CHECK(CallAndWait(runtime.caller, kCoordinator).ok());
+  CHECK(transport.addresses.back() == FakeCluster::kCoordinatorAddress);
 }
 
 TEST_CASE("After Stop, calls are cancelled and the transport is left alone") {

@@ -33,7 +33,7 @@ TEST_CASE("Every chunk of a vector, wrapped and unpacked, gives the vector again
             pieces.Append(
                 Buffer::FromString(payload.Sub(at, std::min<std::size_t>(1000, payload.size() - at)).ToString()));
           }
-          REQUIRE(UnpackRun(placement, run, pieces, to.data()).ok());
+          REQUIRE(UnpackRun(placement, run, v1::F32, pieces, to.data()).ok());
         }
       }
       REQUIRE(from == to);
@@ -86,7 +86,8 @@ TEST_CASE("Chunks behind 2^32 elements lie where they should") {
 TEST_CASE("A payload of the wrong size is an error that names both sizes") {
   const Placement placement = Placement::Make(10000, 2).value();
   std::vector<float> to(10000);
-  const absl::Status status = UnpackRun(placement, placement.Chunk(0, 0), Buffer::FromString("abcd"), to.data());
+  const absl::Status status =
+      UnpackRun(placement, placement.Chunk(0, 0), v1::F32, Buffer::FromString("abcd"), to.data());
   CHECK(absl::IsInternal(status));
   CHECK(std::string(status.message()).find("4 bytes") != std::string::npos);
 }

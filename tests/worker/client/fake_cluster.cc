@@ -1,11 +1,14 @@
 #include "tests/worker/client/fake_cluster.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/encodings/encoding.h"
+#include "worker/client/chunk_memory.h"
 
 namespace leeway {
 namespace {
@@ -25,7 +28,10 @@ std::pair<absl::Status, Buffer> Ok(const google::protobuf::Message& message, con
 }  // namespace
 
 FakeCluster::FakeCluster(std::uint64_t elements, std::uint32_t num_shards, v1::Policy policy, std::uint64_t num_records)
-    : weights(elements), placement_(Placement::Make(elements, num_shards).value()), num_records_(num_records) {
+    : weights(elements),
+      applied(elements),
+      placement_(Placement::Make(elements, num_shards).value()),
+      num_records_(num_records) {
   if (policy.num_workers() == 0) policy.set_num_workers(1);
   policy.set_number(1);
   join.set_run_id(77);
@@ -50,6 +56,7 @@ void FakeCluster::Call(const std::string& address, const std::string& method, Bu
     ++calls[method];
     absl::Status status = script.fail ? script.fail(address, method) : absl::OkStatus();
     answer = status.ok() ? Handle(address, method, request) : Answer(std::move(status), {});
+    if (script.lose && script.lose(method)) answer = {absl::UnavailableError("the answer was lost"), {}};
   }
   done(std::move(answer.first), std::move(answer.second));
 }
@@ -117,41 +124,97 @@ FakeCluster::Answer FakeCluster::Pull(const Buffer& bytes) {
     return Ok(reply);
   }
   *reply.mutable_run() = request.run();
-  std::string payload;
-  for (std::uint32_t i = 0; i < request.run().num_blocks(); ++i) {
-    const std::uint64_t block = request.run().first_block() + std::uint64_t{i} * placement_.num_shards();
-    payload.append(reinterpret_cast<const char*>(weights.data() + placement_.BlockBegin(block)),
-                   placement_.BlockSize(block) * sizeof(float));
+  const Buffer payload = PullPayload(request, &reply);
+  return Ok(reply, payload);
+}
+
+Buffer FakeCluster::PullPayload(const v1::PullRequest& request, v1::PullReply* reply) {
+  const ChunkRun run{request.run().first_block(), request.run().num_blocks()};
+  Delta* known = nullptr;
+  if (request.encoding() == v1::INT8) {
+    known = &deltas_[{request.stamp().incarnation(), run.first_block}];
+    reply->set_delta(known->sequence > 0 && known->sequence == request.base());
+    reply->set_sequence(++known->sequence);
+    known->seen.resize(placement_.RunElements(run));
+    if (reply->delta()) ++deltas_given;
   }
-  return Ok(reply, Buffer::FromString(std::move(payload)));
+  reply->set_encoding(known != nullptr && !reply->delta() ? v1::F32 : request.encoding());
+  std::string payload(4 * placement_.RunElements(run) + 4 * run.num_blocks, '\0');
+  char* end = payload.data();
+  std::size_t done = 0;
+  ForEachBlock(placement_, run, [&](std::uint64_t begin, std::size_t count) {
+    std::vector<float> values(&weights[begin], &weights[begin] + count);
+    for (std::size_t i = 0; i < count && reply->delta(); ++i) values[i] -= known->seen[done + i];
+    const char* const block = end;
+    end = EncodeBlock(reply->encoding(), values.data(), count, 0, end);
+    if (known != nullptr) {
+      const Buffer bytes = Buffer::Wrap(nullptr, block, static_cast<std::size_t>(end - block));
+      const auto decode = reply->delta() ? DecodeAddBlock : DecodeBlock;
+      if (!decode(reply->encoding(), bytes, 0, count, &known->seen[done]).ok()) known->sequence = 0;
+    }
+    done += count;
+  });
+  payload.resize(static_cast<std::size_t>(end - payload.data()));
+  return Buffer::FromString(std::move(payload));
+}
+
+void FakeCluster::Apply(const v1::BlockRun& run, const std::vector<float>& gradient) {
+  std::size_t at = 0;
+  ForEachBlock(placement_, {run.first_block(), run.num_blocks()}, [&](std::uint64_t begin, std::size_t count) {
+    for (std::size_t i = begin; i < begin + count; ++i, ++at) {
+      weights[i] -= rate * gradient[at];
+      applied[i] += gradient[at];
+    }
+  });
+}
+
+void FakeCluster::CloseRound(std::uint64_t round, bool counted) {
+  const auto [first, last] = held_.equal_range(round);
+  for (auto it = first; counted && it != last; ++it) Apply(it->second.first, it->second.second);
+  held_.erase(first, last);
 }
 
 FakeCluster::Answer FakeCluster::Push(std::uint32_t shard, const Buffer& bytes) {
   Buffer payload;
   const auto request = Parse<v1::PushRequest>(bytes, &payload);
   pushes.push_back(request);
-  if (absl::Status status = CheckStamp(request.stamp()); !status.ok()) return {status, {}};
+  push_bytes += bytes.size();
   v1::PushReply reply;
+  Verdicts& verdicts = chunks_[{request.stamp().incarnation(), request.clock()}];
+  const auto known = verdicts.find({shard, request.chunk()});
+  if (known != verdicts.end()) {  // also when its incarnation is no member any more
+    reply.set_verdict(known->second);
+    reply.set_duplicate(true);
+    reply.set_open_round(request.clock() + 10);
+    return Ok(reply);
+  }
+  if (absl::Status status = CheckStamp(request.stamp()); !status.ok()) return {status, {}};
   const v1::Verdict scripted = script.verdict ? script.verdict(request) : v1::VERDICT_NONE;
   const bool null = request.null_verdict() != v1::VERDICT_NONE;
-  reply.set_verdict(scripted != v1::VERDICT_NONE ? scripted : null ? request.null_verdict() : v1::APPLIED);
-  auto& seen = chunks_[request.clock()];
-  reply.set_duplicate(!seen.insert({shard, request.chunk()}).second);
-  if (reply.duplicate()) return Ok(reply);
-  std::size_t offset = 0;
-  for (std::uint32_t i = 0; i < request.run().num_blocks(); ++i) {
-    const std::uint64_t block = request.run().first_block() + std::uint64_t{i} * placement_.num_shards();
-    std::vector<float> gradient(placement_.BlockSize(block));
-    payload.CopyTo(offset, gradient.size() * sizeof(float), gradient.data());
-    offset += gradient.size() * sizeof(float);
-    for (std::size_t e = 0; e < gradient.size(); ++e) {
-      if (!std::isfinite(gradient[e])) return {absl::InvalidArgumentError("non-finite value"), {}};
-      if (reply.verdict() == v1::APPLIED) weights[placement_.BlockBegin(block) + e] -= rate * gradient[e];
-    }
-  }
+  std::vector<float> gradient(placement_.RunElements({request.run().first_block(), request.run().num_blocks()}));
+  absl::Status status;
+  std::size_t at = 0, done = 0;
+  ForEachBlock(placement_, {request.run().first_block(), request.run().num_blocks()},
+               [&](std::uint64_t, std::size_t count) {
+                 const auto end = DecodeBlock(request.encoding(), payload, at, count, &gradient[done]);
+                 if (!end.ok()) status.Update(end.status());
+                 at = end.value_or(at);
+                 done += count;
+               });
+  if (!status.ok() || at != payload.size()) return {absl::InvalidArgumentError("a malformed payload"), {}};
+  const bool finite = std::all_of(gradient.begin(), gradient.end(), [](float g) { return std::isfinite(g); });
+  const v1::Verdict verdict = !finite                        ? v1::REFUSED
+                              : scripted != v1::VERDICT_NONE ? scripted
+                              : null                         ? request.null_verdict()
+                                                             : v1::APPLIED;
+  verdicts[{shard, request.chunk()}] = verdict;
+  if (!finite) return {absl::InvalidArgumentError("non-finite value"), {}};
+  if (verdict == v1::APPLIED) Apply(request.run(), gradient);
+  if (verdict == v1::HELD) held_.emplace(request.clock(), std::pair(request.run(), std::move(gradient)));
   std::size_t expected = 0;
   for (std::uint32_t s = 0; s < placement_.num_shards(); ++s) expected += null ? 1 : placement_.ShardChunks(s);
-  if (seen.size() == expected) ++version;
+  if (verdicts.size() == expected) ++version;
+  reply.set_verdict(verdict);
   reply.set_version(version);
   reply.set_open_round(request.clock() + 10);
   return Ok(reply);

@@ -1,6 +1,6 @@
 // FakeCluster: a coordinator and shards in one object behind an in-process Transport, with the behaviour of
-// docs/protocol.md reduced to what a worker can see: weights that SGD moves, clocks, leases of data, verdicts. Tests
-// read what it recorded and script what should go wrong.
+// docs/protocol.md reduced to what a worker can see: weights that SGD moves, clocks, leases of data, verdicts,
+// encodings. Tests read what it recorded and script what should go wrong.
 //
 // Thread safety: any thread. Replies are given in line; a held pull is answered by whatever opens its gate.
 #pragma once
@@ -31,6 +31,8 @@ class FakeCluster : public Transport {
   struct Script {
     // Called for every request, before all else; an error is the answer. Must not block.
     std::function<absl::Status(const std::string& address, const std::string& method)> fail;
+    // True: the request is carried out, but its answer is lost.
+    std::function<bool(const std::string& method)> lose;
     // The verdict of a chunk; VERDICT_NONE: as it comes (APPLIED).
     std::function<v1::Verdict(const v1::PushRequest&)> verdict;
     std::function<absl::StatusOr<v1::Ticket>(const v1::OpenPushRequest&)> ticket;
@@ -41,6 +43,9 @@ class FakeCluster : public Transport {
 
   void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
             ReplyCallback done) override;
+
+  // The end of a round: what was held for it is applied, or forgotten.
+  void CloseRound(std::uint64_t round, bool counted) LEEWAY_REQUIRES(mu);
 
   Mutex mu;
   Script script LEEWAY_GUARDED_BY(mu);
@@ -60,13 +65,18 @@ class FakeCluster : public Transport {
   std::vector<v1::CommitDataRequest> commits LEEWAY_GUARDED_BY(mu);
   std::vector<v1::ReportProgressRequest> reports LEEWAY_GUARDED_BY(mu);
   std::vector<v1::LeaveRequest> leaves LEEWAY_GUARDED_BY(mu);
-  std::uint64_t committed LEEWAY_GUARDED_BY(mu) = 0;  // records
+  std::uint64_t committed LEEWAY_GUARDED_BY(mu) = 0;     // records
+  std::vector<double> applied LEEWAY_GUARDED_BY(mu);     // the sum of the gradients that were applied
+  std::uint64_t push_bytes LEEWAY_GUARDED_BY(mu) = 0;    // of whole Push requests, as they came
+  std::uint64_t deltas_given LEEWAY_GUARDED_BY(mu) = 0;  // pulls answered with a difference
 
  private:
   using Answer = std::pair<absl::Status, Buffer>;
   Answer Handle(const std::string& address, const std::string& method, const Buffer& request) LEEWAY_REQUIRES(mu);
   Answer Pull(const Buffer& request) LEEWAY_REQUIRES(mu);
+  Buffer PullPayload(const v1::PullRequest& request, v1::PullReply* reply) LEEWAY_REQUIRES(mu);
   Answer Push(std::uint32_t shard, const Buffer& request) LEEWAY_REQUIRES(mu);
+  void Apply(const v1::BlockRun& run, const std::vector<float>& gradient) LEEWAY_REQUIRES(mu);
   Answer Acquire(const Buffer& request) LEEWAY_REQUIRES(mu);
   Answer Commit(const Buffer& request) LEEWAY_REQUIRES(mu);
   absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu);
@@ -74,7 +84,16 @@ class FakeCluster : public Transport {
   const Placement placement_;
   const std::uint64_t num_records_;
   std::uint64_t next_lease_ LEEWAY_GUARDED_BY(mu) = 1;
-  std::map<std::uint64_t, std::set<std::pair<std::uint32_t, std::uint32_t>>> chunks_ LEEWAY_GUARDED_BY(mu);
+  // The verdicts on the chunks (shard, chunk) of the pushes (incarnation, clock).
+  using Verdicts = std::map<std::pair<std::uint32_t, std::uint32_t>, v1::Verdict>;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Verdicts> chunks_ LEEWAY_GUARDED_BY(mu);
+  std::multimap<std::uint64_t, std::pair<v1::BlockRun, std::vector<float>>> held_ LEEWAY_GUARDED_BY(mu);  // by round
+  struct Delta {
+    std::uint64_t sequence = 0;
+    std::vector<float> seen;
+  };
+  // What an incarnation has of the chunk that begins with a block.
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Delta> deltas_ LEEWAY_GUARDED_BY(mu);
 };
 
 }  // namespace leeway

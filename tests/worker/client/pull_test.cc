@@ -1,10 +1,13 @@
 #include "worker/client/pull.h"
 
 #include <algorithm>
+#include <cmath>
 #include <future>
 #include <numeric>
 
 #include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/support/random.h"
 #include "tests/worker/client/runtime.h"
 
 namespace leeway {
@@ -25,8 +28,11 @@ struct Cluster {
     MutexLock lock(fake.mu);
     return fake.join;
   }
-  std::shared_ptr<Pull> Start(std::vector<float>* out, std::promise<PullResult>* result) {
+  std::shared_ptr<Pull> Start(std::vector<float>* out, std::promise<PullResult>* result,
+                              v1::Encoding encoding = v1::F32, std::shared_ptr<SeenWeights> seen = nullptr) {
     Pull::Request request;
+    request.encoding = encoding;
+    request.seen = std::move(seen);
     request.clock = 4;
     request.own_clock = 3;
     auto pull = std::make_shared<Pull>(runtime.caller, view, placement, request, out->data(),
@@ -134,6 +140,94 @@ TEST_CASE("A pull of an expired incarnation fails, and the view says so") {
   cluster.Start(&out, &result);
   CHECK(absl::IsFailedPrecondition(result.get_future().get().status));
   CHECK(absl::IsFailedPrecondition(cluster.view->expired()));
+}
+
+TEST_CASE("A bf16 pull brings every value to within half a place of its 8 bits") {
+  for (const std::uint32_t shards : {1u, 3u}) {
+    Cluster cluster(shards);
+    std::vector<float> out(kElements, -1.0f);
+    std::promise<PullResult> result;
+    cluster.Start(&out, &result, v1::BF16);
+    REQUIRE(result.get_future().get().status.ok());
+    MutexLock lock(cluster.fake.mu);
+    for (const v1::PullRequest& request : cluster.fake.pulls) REQUIRE(request.encoding() == v1::BF16);
+    int rounded = 0, wrong = 0;
+    for (std::size_t i = 0; i < kElements; ++i) {
+      const float error = std::abs(out[i] - cluster.fake.weights[i]);
+      rounded += error > 0 ? 1 : 0;
+      wrong += error > cluster.fake.weights[i] / 256 ? 1 : 0;
+    }
+    CHECK(rounded > 0);
+    CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("Pulls of deltas follow weights that move, and a lost answer only costs a full one") {
+  constexpr int kSteps = 6;
+  Cluster cluster(3);
+  auto seen = std::make_shared<SeenWeights>(cluster.placement);
+  std::vector<float> out(kElements);
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.weights.assign(kElements, 0.0f);
+  }
+  Random random(TestSeed());
+  for (int step = 0; step < kSteps; ++step) {
+    {
+      MutexLock lock(cluster.fake.mu);
+      for (float& w : cluster.fake.weights) w += static_cast<float>(random.Unit() - 0.5);
+      cluster.fake.script.lose = [losses = step == 3 ? 1 : 0](const std::string&) mutable { return losses-- > 0; };
+    }
+    std::promise<PullResult> result;
+    cluster.Start(&out, &result, v1::INT8, seen);
+    REQUIRE(result.get_future().get().status.ok());
+    MutexLock lock(cluster.fake.mu);
+    float worst = 0;
+    for (std::size_t i = 0; i < kElements; ++i) worst = std::max(worst, std::abs(out[i] - cluster.fake.weights[i]));
+    CHECK(worst <= 0.51f / 254);  // half a place of the greatest difference: 0.5 and what the last one left out
+  }
+  MutexLock lock(cluster.fake.mu);
+  const std::uint64_t chunks = (cluster.fake.pulls.size() - 1) / kSteps;  // one was asked for twice
+  CHECK(cluster.fake.deltas_given == chunks * (kSteps - 1));              // the lost one was a delta too
+}
+
+TEST_CASE("Pulls that overlap name the same base, and each gets weights that are no older than it asked for") {
+  Cluster cluster(2);
+  auto seen = std::make_shared<SeenWeights>(cluster.placement);
+  std::vector<std::vector<float>> out(3, std::vector<float>(kElements));
+  for (int step = 0; step < 3; ++step) {
+    std::vector<float> before;
+    {
+      MutexLock lock(cluster.fake.mu);
+      for (float& w : cluster.fake.weights) w += 64.0f;  // exact, also as int8: all differences are equal
+      before = cluster.fake.weights;
+    }
+    std::vector<std::promise<PullResult>> results(3);
+    for (std::size_t i = 0; i < 3; ++i) cluster.Start(&out[i], &results[i], v1::INT8, seen);
+    for (std::size_t i = 0; i < 3; ++i) {
+      REQUIRE(results[i].get_future().get().status.ok());
+      CHECK(out[i] == before);
+    }
+  }
+}
+
+TEST_CASE("A new incarnation starts with full values") {
+  Cluster cluster(2);
+  auto seen = std::make_shared<SeenWeights>(cluster.placement);
+  std::vector<float> out(kElements);
+  for (const std::uint64_t incarnation : {42, 43}) {
+    cluster.view = std::make_shared<ClusterView>(cluster.Join(), incarnation, [] {});
+    seen->Forget();
+    for (int pull = 0; pull < 2; ++pull) {
+      std::promise<PullResult> result;
+      cluster.Start(&out, &result, v1::INT8, seen);
+      REQUIRE(result.get_future().get().status.ok());
+    }
+    MutexLock lock(cluster.fake.mu);
+    CHECK(out == cluster.fake.weights);
+  }
+  MutexLock lock(cluster.fake.mu);
+  CHECK(cluster.fake.deltas_given == cluster.fake.pulls.size() / 2);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "tests/catch.h"
 #include "tests/worker/client/runtime.h"
+#include "worker/client/chunk_tracker.h"
 
 namespace leeway {
 namespace {
@@ -29,7 +30,7 @@ struct Cluster {
     request.clock = 6;
     request.samples = 32;
     request.reads.assign(placement.num_shards(), {11, 9});
-    return std::make_shared<Push>(runtime.caller, view, placement, request, holds, nullptr, gradient.data(),
+    return std::make_shared<Push>(runtime.caller, view, placement, request, holds, nullptr, gradient.data(), nullptr,
                                   [this](PushResult r) { result.set_value(std::move(r)); });
   }
   void AllReady(Push& push) {

@@ -273,6 +273,59 @@ TEST_CASE("Accumulation: one push of many micro-batches, weighed by all their sa
   CHECK(bench.fake.pushes[0].samples() == 40);
 }
 
+TEST_CASE("Encodings: the worker says them when it joins, uses them, and learns as it does without") {
+  for (const double momentum : {0.0, 0.5}) {
+    Bench bench(Leased(4), 1);
+    bench.options.push_encoding = {v1::TOP_K, 0.3, momentum};
+    bench.options.pull_encoding = v1::INT8;
+    REQUIRE(bench.Run().ok());
+    MutexLock lock(bench.fake.mu);
+    REQUIRE(bench.fake.joins.size() == 1);
+    CHECK(bench.fake.joins[0].push_encoding() == v1::TOP_K);
+    CHECK(bench.fake.joins[0].pull_encoding() == v1::INT8);
+    CHECK(bench.fake.joins[0].momentum_correction() == (momentum > 0));
+    for (const v1::PushRequest& push : bench.fake.pushes) {
+      REQUIRE((push.encoding() == v1::TOP_K || push.null_verdict() == v1::APPLIED));
+    }
+    for (const v1::PullRequest& pull : bench.fake.pulls) REQUIRE(pull.encoding() == v1::INT8);
+    CHECK(bench.fake.deltas_given > bench.fake.pulls.size() / 2);
+    CHECK(bench.fake.committed == 2 * kRecords);
+    const v1::Progress& last = bench.fake.reports.back().progress();
+    CHECK(last.correct() > last.samples() * 6 / 10);
+  }
+}
+
+// A worker's first push is of an incarnation that the cluster has forgotten; its second one, of the same records at the
+// same weights, is applied: one value of it, which comes back.
+double AppliedAfterRejoining(bool another_run) {
+  Bench bench(Leased(4), 0);
+  bench.options.push_encoding = {v1::TOP_K, 0.01, 0};
+  bench.options.max_steps = 2;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.fail = [&](const std::string&, const std::string& method) {
+      if (method == "ParameterServer/Push" && bench.fake.expired.empty()) {
+        bench.fake.expired.insert(bench.fake.joins[0].incarnation());
+        bench.fake.ranges.front().set_begin(0);
+        if (another_run) bench.fake.join.set_run_id(78);
+      }
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.joins.size() == 2);
+  double applied = 0;
+  for (const double value : bench.fake.applied) applied += std::abs(value);
+  return applied;
+}
+
+TEST_CASE("Encodings: what an incarnation held back, the next one sends, but not to another run") {
+  const double alone = AppliedAfterRejoining(true);
+  CHECK(alone > 0);
+  CHECK(AppliedAfterRejoining(false) == Approx(2 * alone));
+}
+
 TEST_CASE("A cluster that is lost ends the worker with UNAVAILABLE") {
   Bench bench(Leased(4), 1);
   bench.options.identity.give_up_after = absl::Milliseconds(300);

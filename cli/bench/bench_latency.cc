@@ -1,0 +1,78 @@
+#include "cli/bench/bench_latency.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "cli/bench/echo_load.h"
+#include "cli/bench/peer.h"
+#include "cli/bench/plain_grpc.h"
+#include "common/grpc_transport.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::size_t kBytes = 64;
+constexpr int kOutstanding = 64;
+constexpr absl::Duration kTimeout = absl::Seconds(20);  // as a worker's calls have
+
+// One end's figures, a value per round.
+struct Series {
+  std::vector<double> p50, p99, calls;
+};
+
+absl::Status MeasureOnce(const EchoCall& call, absl::Duration time, Series* series) {
+  ASSIGN_OR_RETURN(const EchoFigures one, RunEchoLoad(call, 1, time));
+  ASSIGN_OR_RETURN(const EchoFigures many, RunEchoLoad(call, kOutstanding, time));
+  if (series == nullptr) return absl::OkStatus();  // warming up
+  series->p50.push_back(one.Percentile(0.5) * 1e6);
+  series->p99.push_back(one.Percentile(0.99) * 1e6);
+  series->calls.push_back(many.calls_per_second);
+  return absl::OkStatus();
+}
+
+void AddRows(const std::string& name, const std::string& unit, const std::vector<double>& bare,
+             const std::vector<double>& leeway, double goal, bool goal_is_most, const std::string& what,
+             std::vector<BenchRow>* rows) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(leeway[i] / bare[i]);
+  const std::string baseline = "latency.grpc." + name;
+  rows->push_back({baseline, Median(bare), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
+  rows->push_back({"latency." + name, Median(leeway), unit, baseline, Median(ratios), goal, goal_is_most,
+                   "Leeway's Transport, GrpcServer and a handler: " + what});
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<BenchRow>> BenchLatency(const std::string& directory, const Turns& turns) {
+  ASSIGN_OR_RETURN(const Peer bare_peer, StartPeer(kEchoPeer, 0, directory, turns.wait));
+  ASSIGN_OR_RETURN(const Peer leeway_peer, StartPeer(kLeewayEchoPeer, 0, directory, turns.wait));
+  const std::unique_ptr<EchoClient> client = MakeEchoClient(bare_peer.addresses[0]);
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  const std::string bytes(kBytes, 'x');
+  const Buffer request = Buffer::FromString(bytes);
+  const EchoCall bare = [&](std::function<void(bool)> done) { client->Call(bytes, std::move(done)); };
+  const EchoCall leeway = [&](std::function<void(bool)> done) {
+    transport->Call(leeway_peer.addresses[0], "ParameterServer/Push", request, kTimeout,
+                    [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
+                      done(status.ok() && reply.size() == kBytes);
+                    });
+  };
+  Series bare_series, leeway_series;
+  for (int round = 0; round <= turns.rounds; ++round) {
+    const bool measured = round > 0;
+    if (!turns.wait(absl::ZeroDuration())) return absl::CancelledError("interrupted");
+    RETURN_IF_ERROR(MeasureOnce(bare, turns.time, measured ? &bare_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway, turns.time, measured ? &leeway_series : nullptr));
+  }
+  std::vector<BenchRow> rows;
+  const std::string one = "64 bytes there and back, one call outstanding";
+  AddRows("p50", "us", bare_series.p50, leeway_series.p50, 1.2, true, one, &rows);
+  AddRows("p99", "us", bare_series.p99, leeway_series.p99, 0, true, one, &rows);
+  AddRows("calls", "calls/s", bare_series.calls, leeway_series.calls, 0.9, false,
+          absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding"), &rows);
+  return rows;
+}
+
+}  // namespace leeway

@@ -1,0 +1,43 @@
+// DepartedWindows: the push windows of incarnations that are members no more, so that a worker whose answer was lost
+// can learn what became of its push after its lease has run out: what was applied must not be given back to its
+// error-feedback residual, what was not must be.
+//
+// Thread safety: none; a plain object, guarded by its owner.
+// Invariant: the newest kKept departures are kept; nothing that is asked marks a chunk as come.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <set>
+
+#include "server/push_window.h"
+
+namespace leeway {
+
+class DepartedWindows {
+ public:
+  // A worker asks within seconds of losing its lease, so this many may lose theirs at once, with a switch or a host of
+  // theirs, and all get their answers. A window holds up to 16 steps, 8 bytes for each of their chunks.
+  static constexpr std::size_t kKept = 64;
+
+  // `rank` names it to CloseRound.
+  void Add(std::uint64_t incarnation, std::uint32_t rank, PushWindow window);
+
+  // Null: not known (any more). Valid until the next Add.
+  PushWindow* Find(std::uint64_t incarnation);
+  const PushWindow* Find(std::uint64_t incarnation) const;
+
+  // `round` has closed, with these ranks' pushes in it: what those who departed while it was open had given to it has
+  // its verdict.
+  void CloseRound(std::uint64_t round, const std::set<std::uint32_t>& contributors);
+
+ private:
+  struct Departed {
+    std::uint64_t incarnation = 0;
+    std::uint32_t rank = 0;
+    PushWindow window;
+  };
+  std::deque<Departed> departed_;  // the newest at the back
+};
+
+}  // namespace leeway

@@ -1,0 +1,22 @@
+// Room for one block's floats, per thread: where payloads are decoded to, and rounds are summed.
+//
+// Thread safety: each thread has its own. Ownership: the thread's. What lies there is overwritten by the next use of
+// the same place, so nobody keeps a pointer across a call to who uses it too: this is for leaves of the call tree.
+#pragma once
+
+#include <vector>
+
+#include "common/placement.h"
+
+namespace leeway {
+
+enum class ScratchPlace { kGradient, kSum };
+
+inline float* BlockScratch(ScratchPlace place) {
+  thread_local std::vector<float> scratch[2];
+  std::vector<float>& floats = scratch[static_cast<std::size_t>(place)];
+  if (floats.empty()) floats.resize(Placement::kMaxBlock);
+  return floats.data();
+}
+
+}  // namespace leeway

@@ -1,0 +1,306 @@
+// Encoded pushes, end to end over a cluster that refuses, drops, loses answers and forgets incarnations.
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <future>
+#include <limits>
+#include <map>
+
+#include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/support/random.h"
+#include "tests/worker/client/runtime.h"
+#include "worker/client/chunk_memory.h"
+#include "worker/client/chunk_tracker.h"
+#include "worker/client/push.h"
+
+namespace leeway {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+struct Cluster {
+  Cluster(std::uint64_t elements, std::uint32_t shards, const PushEncoding& encoding)
+      : fake(elements, shards, v1::Policy(), 0),
+        placement(Placement::Make(elements, shards).value()),
+        encoder(encoding.encoding == v1::F32 ? nullptr
+                                             : std::make_shared<Push::Encoder>(placement, encoding, *runtime.executor)),
+        given(elements) {
+    ChunkTracker tracker(placement);
+    ids = tracker.MarkFinal(0, elements);
+    runtime.caller.SetShardAddresses({fake.join.shard_addresses().begin(), fake.join.shard_addresses().end()});
+    Rejoin();
+  }
+
+  void Rejoin() {
+    MutexLock lock(fake.mu);
+    view = std::make_shared<ClusterView>(fake.join, ++incarnation, [] {});
+  }
+
+  struct InFlight {
+    std::uint64_t clock = 0;
+    std::vector<float> gradient;
+    std::promise<PushResult> result;
+    std::shared_ptr<Push> push;
+    PushResult Wait() { return result.get_future().get(); }
+  };
+  std::shared_ptr<InFlight> New(std::vector<float> gradient, int holds = 0) {
+    auto in_flight = std::make_shared<InFlight>();
+    in_flight->clock = clock++;
+    in_flight->gradient = std::move(gradient);
+    Push::Request request;
+    request.clock = in_flight->clock;
+    request.samples = 32;
+    in_flight->push =
+        std::make_shared<Push>(runtime.caller, view, placement, request, holds, nullptr, in_flight->gradient.data(),
+                               encoder, [p = in_flight.get()](PushResult r) { p->result.set_value(std::move(r)); });
+    return in_flight;
+  }
+  // Makes chunk `n` ready; its gradient counts as given.
+  void Ready(InFlight& in_flight, std::size_t n, bool counts = true) {
+    ForEachBlock(placement, placement.Chunk(ids[n].shard, ids[n].chunk), [&](std::uint64_t begin, std::size_t count) {
+      for (std::size_t i = begin; counts && i < begin + count; ++i) given[i] += in_flight.gradient[i];
+    });
+    in_flight.push->Ready(ids[n]);
+  }
+  void AllReady(InFlight& in_flight) {
+    for (std::size_t n = 0; n < ids.size(); ++n) Ready(in_flight, n);
+  }
+  // sum(applied) + residual - sum(gradients), at its worst element.
+  double Error() {
+    MutexLock lock(fake.mu);
+    double worst = 0;
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      worst = std::max(worst, std::abs(fake.applied[i] + double{encoder->feedback.residual()[i]} - given[i]));
+    }
+    return worst;
+  }
+
+  FakeCluster fake;
+  Runtime runtime{fake};
+  const Placement placement;
+  const std::shared_ptr<Push::Encoder> encoder;
+  std::vector<double> given;
+  std::vector<ChunkId> ids;
+  std::shared_ptr<ClusterView> view;
+  std::uint64_t incarnation = 40;
+  std::uint64_t clock = 0;
+};
+
+std::vector<float> WholeNumbers(std::uint64_t elements, Random& random) {
+  std::vector<float> gradient(elements);
+  for (float& g : gradient) g = static_cast<float>(random.Below(21)) - 10.0f;
+  return gradient;
+}
+
+// A step in which something may go wrong on the worker's side.
+std::shared_ptr<Cluster::InFlight> RandomStep(Cluster& cluster, Random& random) {
+  std::vector<float> gradient = WholeNumbers(cluster.placement.elements(), random);
+  const std::size_t chunks = cluster.ids.size();
+  const bool ticket = random.Chance(0.2);
+  const bool whole = random.Chance(0.1);
+  std::size_t broken = chunks;
+  if (!whole && random.Chance(0.05)) {
+    broken = random.Below(chunks);
+    const ChunkRun run = cluster.placement.Chunk(cluster.ids[broken].shard, cluster.ids[broken].chunk);
+    gradient[cluster.placement.BlockBegin(run.first_block)] = kNaN;
+  }
+  auto in_flight = cluster.New(std::move(gradient), (ticket ? 1 : 0) + (whole ? 1 : 0));
+  Push& push = *in_flight->push;
+  if (whole && random.Chance(0.3)) {  // not finite: nothing of this gradient is ready, or counts
+    push.NoMoreChunks();
+    push.MakeNull(v1::REFUSED, "non-finite gradient");
+    push.Release();
+    if (ticket) push.Release();
+    return in_flight;
+  }
+  const std::size_t first = ticket ? random.Below(chunks + 1) : chunks;
+  for (std::size_t n = 0; n < first; ++n) cluster.Ready(*in_flight, n, n != broken);
+  if (ticket) {  // the answer comes while backward goes on
+    if (random.Chance(0.5)) {
+      v1::Ticket given;
+      given.set_serial(in_flight->clock + 1);
+      push.SetTicket(given);
+    } else if (random.Chance(0.8)) {
+      push.MakeNull(v1::REFUSED, "its delay");
+    } else {
+      push.Abandon();
+    }
+    push.Release();
+  }
+  for (std::size_t n = first; n < chunks; ++n) cluster.Ready(*in_flight, n, n != broken);
+  if (whole) push.Release();
+  return in_flight;
+}
+
+void CheckIdentity(Cluster& cluster, Random& random, int steps, double tolerance) {
+  {
+    MutexLock lock(cluster.fake.mu);
+    FakeCluster& fake = cluster.fake;
+    fake.script.fail = [&](const std::string&, const std::string&) {
+      const bool lost = random.Chance(0.01);
+      if (random.Chance(0.001)) fake.expired.insert(fake.pushes.empty() ? 0 : fake.pushes.back().stamp().incarnation());
+      return lost ? absl::UnavailableError("the request was lost") : absl::OkStatus();
+    };
+    fake.script.lose = [&](const std::string&) { return random.Chance(0.01); };
+    fake.script.verdict = [&](const v1::PushRequest&) { return random.Chance(0.1) ? v1::REFUSED : v1::VERDICT_NONE; };
+  }
+  Random own(random.Bits());  // the other is the cluster's, under its lock
+  std::deque<std::shared_ptr<Cluster::InFlight>> under_way;
+  std::map<v1::Verdict, int> verdicts;
+  int expired = 0;
+  for (int step = 0; step < steps || !under_way.empty(); ++step) {
+    if (step < steps) under_way.push_back(RandomStep(cluster, own));
+    while (under_way.size() > (step < steps ? 2 : 0)) {
+      ++verdicts[under_way.front()->Wait().verdict];
+      under_way.pop_front();
+    }
+    if (!cluster.view->expired().ok()) {  // the next incarnation goes on with the same residual
+      for (const auto& in_flight : under_way) in_flight->Wait();
+      under_way.clear();
+      cluster.Rejoin();
+      ++expired;
+    }
+  }
+  CHECK(cluster.Error() <= tolerance);
+  // It has seen everything.
+  CHECK(expired > 0);
+  CHECK(verdicts[v1::APPLIED] > steps / 2);
+  CHECK(verdicts[v1::REFUSED] > steps / 50);
+  MutexLock lock(cluster.fake.mu);
+  cluster.fake.script = {};
+}
+
+TEST_CASE("top_k: sum(applied) + residual is the sum of the gradients, exactly, whatever goes wrong") {
+  Random random(TestSeed());
+  Cluster cluster(30000, 5, {v1::TOP_K, 0.01, 0});
+  CheckIdentity(cluster, random, 2000, 0);
+}
+
+TEST_CASE("int8: the same, to rounding") {
+  Random random(TestSeed());
+  Cluster cluster(20000, 4, {v1::INT8, 0, 0});
+  CheckIdentity(cluster, random, 1000, 0.05);  // a lost or doubled chunk is off by whole numbers
+}
+
+TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push does not count") {
+  Random random(TestSeed());
+  Cluster cluster(30000, 5, {v1::TOP_K, 0.05, 0});
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.script.verdict = [&](const v1::PushRequest&) { return random.Chance(0.05) ? v1::DROPPED : v1::HELD; };
+    cluster.fake.script.lose = [&](const std::string&) { return random.Chance(0.01); };
+  }
+  Random own(random.Bits());
+  int dropped = 0, counted = 0, partial = 0;
+  for (int step = 0; step < 400; ++step) {
+    std::vector<float> gradient = WholeNumbers(30000, own);
+    const bool broken = own.Chance(0.1);
+    if (broken) gradient[0] = kNaN;  // of the first block
+    auto in_flight = cluster.New(std::move(gradient));
+    for (std::size_t n = 0; n < cluster.ids.size(); ++n) {
+      cluster.Ready(*in_flight, n, !(broken && cluster.ids[n] == ChunkId{0, 0}));
+    }
+    const PushResult result = in_flight->Wait();
+    const bool counts = result.verdict == v1::APPLIED && !result.partial;
+    (result.verdict == v1::DROPPED ? dropped : counts ? counted : partial) += 1;
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.CloseRound(in_flight->clock, counts);
+  }
+  CHECK(cluster.Error() == 0);
+  CHECK(dropped > 20);
+  CHECK(counted > 100);
+  CHECK(partial > 5);
+}
+
+TEST_CASE("A chunk is sent again unchanged, although its residual has moved on") {
+  Cluster cluster(5000, 1, {v1::TOP_K, 0.01, 0});
+  std::promise<void> first_lost;
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.script.fail = [&, lost = 0](const std::string&, const std::string&) mutable {
+      if (++lost > 1) return absl::OkStatus();
+      first_lost.set_value();
+      return absl::UnavailableError("the request was lost");
+    };
+  }
+  auto first = cluster.New(std::vector<float>(5000, 3.0f));
+  cluster.AllReady(*first);
+  first_lost.get_future().wait();
+  auto second = cluster.New(std::vector<float>(5000, -5.0f));
+  cluster.AllReady(*second);
+  CHECK(first->Wait().verdict == v1::APPLIED);
+  CHECK(second->Wait().verdict == v1::APPLIED);
+  CHECK(cluster.Error() == 0);
+}
+
+TEST_CASE("A push is not done before its whole gradient was taken, even when it was refused long before") {
+  Cluster cluster(30000, 3, {v1::TOP_K, 0.01, 0});
+  auto in_flight = cluster.New(std::vector<float>(30000, 1.0f), 1);
+  cluster.Ready(*in_flight, 0);
+  in_flight->push->MakeNull(v1::REFUSED, "its delay");
+  in_flight->push->Release();
+  std::future<PushResult> result = in_flight->result.get_future();
+  CHECK(result.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout);
+  cluster.Ready(*in_flight, 1);
+  cluster.Ready(*in_flight, 2);
+  CHECK(result.get().verdict == v1::REFUSED);
+  CHECK(cluster.encoder->feedback.residual() == std::vector<float>(30000, 1.0f));
+  MutexLock lock(cluster.fake.mu);
+  CHECK(cluster.fake.pushes.size() == 3);
+  for (const v1::PushRequest& push : cluster.fake.pushes) CHECK(push.null_verdict() == v1::REFUSED);
+}
+
+TEST_CASE("An abandoned push returns what it had not sent") {
+  Cluster cluster(30000, 3, {v1::TOP_K, 0.5, 0});
+  auto in_flight = cluster.New(std::vector<float>(30000, 1.0f), 1);  // a ticket that never comes
+  cluster.Ready(*in_flight, 1);
+  in_flight->push->NoMoreChunks();
+  in_flight->push->Ready(cluster.ids[2]);  // too late
+  in_flight->push->Abandon();
+  CHECK(absl::IsCancelled(in_flight->Wait().status));
+  CHECK(cluster.Error() == 0);
+  MutexLock lock(cluster.fake.mu);
+  CHECK(cluster.fake.pushes.empty());
+}
+
+TEST_CASE("A chunk that cannot be encoded goes as float32, and the server refuses it") {
+  for (const v1::Encoding encoding : {v1::BF16, v1::INT8, v1::TOP_K}) {
+    Cluster cluster(30000, 3, {encoding, 0.01, 0});
+    std::vector<float> gradient(30000, 1.0f);
+    gradient[0] = kNaN;
+    auto in_flight = cluster.New(gradient);
+    cluster.AllReady(*in_flight);
+    const PushResult result = in_flight->Wait();
+    CHECK(result.verdict == v1::APPLIED);
+    CHECK(result.partial);
+    CHECK(result.refusal == "non-finite value");
+    MutexLock lock(cluster.fake.mu);
+    REQUIRE(cluster.fake.pushes.size() == 3);
+    for (const v1::PushRequest& push : cluster.fake.pushes) {
+      CHECK(push.encoding() == (push.run().first_block() == 0 ? v1::F32 : encoding));
+    }
+  }
+}
+
+// The bytes of one push's requests, headers and all.
+double PushBytes(const PushEncoding& encoding) {
+  Random random(7);
+  Cluster cluster(Placement::kChunkElements * 5 / 2, 2, encoding);
+  auto in_flight = cluster.New(WholeNumbers(cluster.placement.elements(), random));
+  cluster.AllReady(*in_flight);
+  REQUIRE(in_flight->Wait().verdict == v1::APPLIED);
+  MutexLock lock(cluster.fake.mu);
+  return static_cast<double>(cluster.fake.push_bytes);
+}
+
+TEST_CASE("On the wire bf16 takes half of float32's bytes, int8 a quarter, top_k:0.01 less than a fortieth") {
+  const double f32 = PushBytes({});
+  CHECK(f32 > 4.0 * 2.5 * Placement::kChunkElements);
+  CHECK(f32 / PushBytes({v1::BF16, 0, 0}) == Approx(2).epsilon(0.001));
+  CHECK(f32 / PushBytes({v1::INT8, 0, 0}) == Approx(4).epsilon(0.001));
+  CHECK(f32 / PushBytes({v1::TOP_K, 0.01, 0}) >= 40);
+}
+
+}  // namespace
+}  // namespace leeway
