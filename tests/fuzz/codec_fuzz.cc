@@ -1,16 +1,16 @@
 // Fuzz target: DecodeMessage on a buffer that is split anywhere, against protobuf's own parser on the same bytes.
 //
-// Input: a byte that picks the message, a byte with the number of cuts, a byte for each cut (how far behind the one
-// before), then the message's bytes. So the corpus is easy to write by hand: corpus/codec/.
+// Input: a byte that picks the message, the cuts (FuzzInput::Pieces), the message's bytes.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/codec.h"
 #include "proto/coordinator.pb.h"
 #include "proto/parameter_server.pb.h"
-#include "tests/fuzz/fuzz_check.h"
+#include "tests/fuzz/fuzz_input.h"
 
 namespace leeway {
 namespace {
@@ -27,16 +27,6 @@ const Message& Prototype(std::uint8_t which) {
       &v1::JoinRequest::default_instance(), &v1::WatchReply::default_instance(),
       &v1::GetStatusReply::default_instance()};
   return *(*all)[which % all->size()];
-}
-
-// The rest of the input, each piece in memory of its own, so that a read past its end is seen.
-Buffer Pieces(FuzzInput& input) {
-  std::vector<std::size_t> cuts(input.Byte());
-  for (std::size_t& cut : cuts) cut = input.Byte();
-  Buffer out;
-  for (const std::size_t cut : cuts) out.Append(Buffer::FromString(input.Bytes(cut)));
-  out.Append(Buffer::FromString(input.Rest()));
-  return out;
 }
 
 const google::protobuf::FieldDescriptor* PayloadOf(const Message& message) {
@@ -86,7 +76,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace leeway;
   FuzzInput input(data, size);
   const Message& prototype = Prototype(input.Byte());
-  const Buffer bytes = Pieces(input);
+  const Buffer bytes = input.Pieces();
   const std::unique_ptr<Message> header(prototype.New());
   Buffer payload;
   const absl::Status decoded = DecodeMessage(bytes, header.get(), &payload);

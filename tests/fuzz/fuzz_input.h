@@ -10,6 +10,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <vector>
+
+#include "common/buffer.h"
 
 // Holds in every build; NDEBUG does not matter.
 #define FUZZ_CHECK(condition)                                                      \
@@ -42,7 +45,16 @@ class FuzzInput {
     return bytes;
   }
 
-  std::string Rest() { return Bytes(size_); }
+  // The rest, cut into slices: a byte with the number of cuts, a byte for each (how far behind the one before), then
+  // the contents. Each slice has memory of its own, so that a read past its end is seen.
+  Buffer Pieces() {
+    std::vector<std::size_t> cuts(Byte());
+    for (std::size_t& cut : cuts) cut = Byte();
+    Buffer pieces;
+    for (const std::size_t cut : cuts) pieces.Append(Buffer::FromString(Bytes(cut)));
+    pieces.Append(Buffer::FromString(Bytes(size_)));
+    return pieces;
+  }
 
  private:
   const std::uint8_t* data_;
