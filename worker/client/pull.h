@@ -42,6 +42,7 @@ struct PullResult {
   Instant gate_open;                      // gated: when the last held chunk was let through
   std::vector<std::uint32_t> waited_for;  // worker ids, ascending
   absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
+  Instant ended;                          // when the last answer came
 };
 
 class Pull : public std::enable_shared_from_this<Pull> {

@@ -67,6 +67,32 @@ TEST_CASE("A pull fills the whole vector, whatever the number of shards") {
   }
 }
 
+// A manifest lists its tensors in the order in which forward uses them (models_test.cc: gradients become final in the
+// opposite one), so what is needed first comes first, from all shards at once.
+TEST_CASE("A pull asks for the model vector from its beginning to its end, over all shards") {
+  for (const std::uint32_t shards : {1u, 2u, 3u}) {
+    Cluster cluster(shards);
+    std::vector<float> out(kElements);
+    std::promise<PullResult> result;
+    cluster.Start(&out, &result);
+    REQUIRE(result.get_future().get().status.ok());
+    std::vector<std::uint64_t> expected;
+    for (std::uint32_t chunk = 0; chunk < cluster.placement.ShardChunks(0); ++chunk) {
+      for (std::uint32_t shard = 0; shard < shards; ++shard) {
+        const ChunkRun run = cluster.placement.Chunk(shard, chunk);
+        if (run.num_blocks > 0) expected.push_back(run.first_block);
+      }
+    }
+    REQUIRE(expected.size() > shards);
+    REQUIRE(expected.size() <= Pull::kWindow);  // so that one thread asks for all of them
+    CHECK(std::is_sorted(expected.begin(), expected.end()));
+    std::vector<std::uint64_t> asked;
+    MutexLock lock(cluster.fake.mu);
+    for (const v1::PullRequest& request : cluster.fake.pulls) asked.push_back(request.run().first_block());
+    CHECK(asked == expected);
+  }
+}
+
 TEST_CASE("A pull that is held asks again until the gate opens, and knows whom it waited for") {
   Cluster cluster(2);
   std::atomic<int> shut = 7;
