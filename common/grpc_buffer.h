@@ -9,6 +9,11 @@
 
 namespace leeway {
 
+// The largest HTTP/2 frame that both ends take. With gRPC's 16 KiB, messages under way at once arrive in turns, frame
+// by frame, and are all complete late; with frames as long as a piece of a pull they arrive one after another, each in
+// few slices, and are copied while they are still in the cache.
+inline constexpr int kGrpcFrameBytes = 1 << 20;
+
 grpc::ByteBuffer ToGrpc(const Buffer& buffer);
 Buffer FromGrpc(const grpc::ByteBuffer& bytes);
 

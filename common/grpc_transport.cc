@@ -4,9 +4,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include <map>
+#include <random>
 #include <set>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
 #include "common/grpc_status.h"
 #include "common/mutex.h"
@@ -18,13 +22,18 @@ using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
+  // Over a unix socket a server tells connections apart by this (common/grpc_payload_service.cc).
+  arguments.SetUserAgentPrefix(absl::StrCat("leeway-", absl::Hex(std::random_device()(), absl::kZeroPad8)));
   arguments.SetMaxReceiveMessageSize(-1);  // chunks are bounded by the placement, not by 4 MiB
   arguments.SetMaxSendMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
   // A restarted `ps` is found within 2 s, not after gRPC's 120 s back-off or its 30 s of stale DNS.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
+  // Without it, channels with the same arguments share one connection.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // Shards and workers talk directly; a proxy from the environment would be a surprise.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
@@ -32,6 +41,8 @@ grpc::ChannelArguments Arguments() {
 
 class GrpcTransport final : public Transport {
  public:
+  explicit GrpcTransport(const GrpcTransportOptions& options) : options_(options) {}
+
   ~GrpcTransport() override {
     MutexLock lock(mu_);
     stopping_ = true;
@@ -48,7 +59,7 @@ class GrpcTransport final : public Transport {
     {
       MutexLock lock(mu_);
       if (!stopping_) {
-        stub = StubFor(address);
+        stub = StubFor(address, absl::StartsWith(method, "ParameterServer/"));
         cancellable_.insert(&call->context);
         ++under_way_;
       }
@@ -79,8 +90,9 @@ class GrpcTransport final : public Transport {
     grpc::ByteBuffer reply;
   };
   struct Server {
-    std::shared_ptr<grpc::Channel> channel;
-    std::unique_ptr<RawStub> stub;
+    std::unique_ptr<RawStub> control;
+    std::vector<std::unique_ptr<RawStub>> data;
+    std::size_t next = 0;  // into data
   };
 
   // A connection's failure does not say to whom it was; people need to know.
@@ -91,15 +103,26 @@ class GrpcTransport final : public Transport {
     return out;
   }
 
-  RawStub* StubFor(const std::string& address) LEEWAY_REQUIRES(mu_) {
-    Server& server = servers_[address];
-    if (server.stub == nullptr) {
-      server.channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments());
-      server.stub = std::make_unique<RawStub>(server.channel);
-    }
-    return server.stub.get();
+  static std::unique_ptr<RawStub> Connect(const std::string& address) {
+    return std::make_unique<RawStub>(
+        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments()));
   }
 
+  RawStub* StubFor(const std::string& address, bool data) LEEWAY_REQUIRES(mu_) {
+    Server& server = servers_[address];
+    if (!data) {
+      if (server.control == nullptr) server.control = Connect(address);
+      return server.control.get();
+    }
+    if (server.data.size() < static_cast<std::size_t>(options_.data_connections)) {
+      server.data.push_back(Connect(address));
+      return server.data.back().get();
+    }
+    server.next = (server.next + 1) % server.data.size();
+    return server.data[server.next].get();
+  }
+
+  const GrpcTransportOptions options_;
   Mutex mu_;
   CondVar idle_;
   bool stopping_ LEEWAY_GUARDED_BY(mu_) = false;
@@ -110,6 +133,8 @@ class GrpcTransport final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> MakeGrpcTransport() { return std::make_unique<GrpcTransport>(); }
+std::unique_ptr<Transport> MakeGrpcTransport(const GrpcTransportOptions& options) {
+  return std::make_unique<GrpcTransport>(options);
+}
 
 }  // namespace leeway

@@ -9,7 +9,7 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
-#include "common/allocator.h"
+#include "common/tune_process.h"
 #include "common/end_process.h"
 #include "common/files.h"
 #include "common/flags.h"
@@ -129,6 +129,6 @@ int Main(int argc, char** argv) {
 }  // namespace leeway
 
 int main(int argc, char** argv) {
-  leeway::KeepFreedMemory();
+  leeway::TuneProcess();
   leeway::EndProcess(leeway::Main(argc, argv));
 }

@@ -78,7 +78,7 @@ absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint
 
 PushWindow::Seen PushWindow::Look(std::uint64_t step, std::uint32_t chunk) const {
   if (!Open(step)) return {Seen::kDone, OldVerdict(step)};
-  if (step >= clock_ + open_.size()) return {};
+  if (step >= highest()) return {};
   const OpenStep& open = step < clock_ ? behind_.at(step) : open_[step - clock_];
   if (open.settled && open.chunks.empty()) return {Seen::kDone, open.settled_verdict};
   if (chunk >= open.chunks.size()) return {};

@@ -29,6 +29,8 @@ class PushWindow {
   explicit PushWindow(std::uint64_t clock = 0) : clock_(clock) {}
 
   std::uint64_t clock() const { return clock_; }
+  // One above the newest step of which something has come; the clock if nothing has.
+  std::uint64_t highest() const { return clock_ + open_.size(); }
 
   struct Seen {
     enum State { kFresh, kApplying, kDone } state = kFresh;

@@ -121,6 +121,8 @@ class Shard {
   // shard_pull.cc
   bool AttemptPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
   void ReplyToPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  // How far the shard is: what weights that are read from now on contain.
+  void SetProgress(v1::PullReply* reply) const LEEWAY_REQUIRES(mu_);
   void PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::string& reason, Actions* actions)
       LEEWAY_REQUIRES(mu_);
   // What the executor reads weights for.

@@ -128,14 +128,18 @@ void Shard::PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::s
       [held = std::make_shared<Held>(std::move(held)), reply = std::move(reply)] { FinishPull(*held, reply, {}); });
 }
 
+void Shard::SetProgress(v1::PullReply* reply) const {
+  reply->set_version(version_);
+  reply->set_ticket_watermark(tickets_.value());
+  reply->set_min_clock(clocks_.Min());
+  reply->set_open_round(open_round_);
+}
+
 void Shard::ReplyToPull(Held& held, Actions* actions) {
   const v1::PullRequest& pull = held.pull;
   v1::PullReply reply;
-  reply.set_version(version_);
+  SetProgress(&reply);
   reply.set_generation(options_.generation);
-  reply.set_ticket_watermark(tickets_.value());
-  reply.set_min_clock(clocks_.Min());
-  reply.set_open_round(open_round_);
   *reply.mutable_run() = pull.run();
   reply.set_encoding(pull.encoding() == v1::BF16 ? v1::BF16 : v1::F32);
   if (!held.waited_for.empty()) {
@@ -172,6 +176,10 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
 }
 
 void Shard::SendCopy(CopyJob job) {
+  {
+    MutexLock lock(mu_);
+    SetProgress(&job.reply);  // pushes may have been applied since it was admitted
+  }
   const ChunkRun run{job.reply.run().first_block(), job.reply.run().num_blocks()};
   Buffer payload;
   if (job.copy != nullptr) {

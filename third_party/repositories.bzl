@@ -20,6 +20,7 @@ def system_repositories():
             "absl/status:statusor": "pkg:absl_statusor",
             "absl/strings:str_format": "pkg:absl_str_format",
             "absl/strings:strings": "pkg:absl_strings",
+            "absl/synchronization:synchronization": "pkg:absl_synchronization pkg:absl_time",
             "absl/time:time": "pkg:absl_time",
             "absl/types:span": "pkg:absl_span",
         },

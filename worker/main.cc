@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/allocator.h"
+#include "common/tune_process.h"
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
@@ -177,6 +177,6 @@ int Main(int argc, char** argv) {
 }  // namespace leeway
 
 int main(int argc, char** argv) {
-  leeway::KeepFreedMemory();
+  leeway::TuneProcess();
   leeway::EndProcess(leeway::Main(argc, argv));
 }

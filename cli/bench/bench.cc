@@ -114,7 +114,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const Bench& bench) {
   SignalWaiter signals;
   setting.turns.wait = [&signals](absl::Duration time) { return signals.Wait(time) == 0; };
   absl::StatusOr<std::vector<BenchRow>> rows = bench.run(setting);
-  if (rows.ok()) std::filesystem::remove_all(directory);  // else the logs say why
+  if (rows.ok() || absl::IsCancelled(rows.status())) std::filesystem::remove_all(directory);  // else the logs say why
   return rows;
 }
 

@@ -11,7 +11,7 @@
 #include "cli/bench/raw_socket.h"
 #include "cli/bench/shard_client.h"
 #include "cli/cluster.h"
-#include "common/allocator.h"
+#include "common/tune_process.h"
 #include "common/grpc_transport.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
@@ -277,7 +277,7 @@ class TransportBench {
 }  // namespace
 
 absl::StatusOr<std::vector<BenchRow>> BenchTransport(const BenchTransportOptions& options) {
-  KeepFreedMemory();  // as the worker does
+  TuneProcess();  // as the worker does
   return TransportBench(options).Run();
 }
 

@@ -11,7 +11,7 @@
 #include "cli/bench/peer_handlers.h"
 #include "cli/bench/plain_grpc.h"
 #include "cli/bench/raw_socket.h"
-#include "common/allocator.h"
+#include "common/tune_process.h"
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_server.h"
@@ -51,7 +51,7 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
     serving->handler = MakeProtobufDriver(address, elements);
     return ServeHandler(/*local=*/false, serving);
   }
-  KeepFreedMemory();
+  TuneProcess();
   if (kind == kRawPeer) {
     ASSIGN_OR_RETURN(const RawAddresses raw, ServeRaw(bytes));
     serving->addresses = {raw.tcp, raw.local};

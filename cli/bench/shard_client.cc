@@ -103,7 +103,7 @@ absl::StatusOr<std::unique_ptr<ShardClient>> ShardClient::Join(const std::string
 void ShardClient::StartPush(std::function<void(absl::Status)> done) {
   auto push = std::make_shared<leeway::Push>(
       caller_, view_, placement_, leeway::Push::Request{next_clock_++, kSamples, {{}}}, /*holds=*/0, gradient_,
-      gradient_->data(), [done = std::move(done)](const PushResult& result) {
+      gradient_->data(), /*encoder=*/nullptr, [done = std::move(done)](const PushResult& result) {
         if (!result.status.ok()) return done(result.status);
         if (result.verdict != v1::APPLIED || result.partial) {
           return done(absl::InternalError(absl::StrCat("a push was not applied: ", result.refusal)));

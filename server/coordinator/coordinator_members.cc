@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
+#include "server/coordinator/encoding_rules.h"
 #include "server/coordinator/reply.h"
 #include "server/push_window.h"
 
@@ -84,6 +85,7 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
     return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(), "; at most ",
                                                       PushWindow::kAhead - 2, " is allowed"));
   }
+  RETURN_IF_ERROR(CheckEncodings(request, options_.policy));
   if (!manifest_) return absl::OkStatus();
   if (request.model_fingerprint() != manifest_->fingerprint()) {
     return absl::FailedPreconditionError(absl::StrCat("join: model '", request.manifest().model(), "' has fingerprint ",

@@ -67,7 +67,7 @@ class Handler final : public RequestHandler {
 
  private:
   Mutex mu_;
-  std::vector<ReplyCallback> held_;
+  std::vector<ReplyCallback> held_ LEEWAY_GUARDED_BY(mu_);
 };
 
 struct Result {
@@ -99,11 +99,11 @@ struct Server {
   std::unique_ptr<GrpcServer> server;
 };
 
-TEST_CASE("gRPC: a message with a payload of 20 MB goes there and back") {
+TEST_CASE("gRPC: a message with a payload of 16 MiB goes there and back, a larger one is refused") {
   Handler handler;
   Server server(&handler);
   const std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  std::string bytes(20 << 20, '\0');
+  std::string bytes(16 << 20, '\0');
   for (std::size_t i = 0; i < bytes.size(); i += 4096) bytes[i] = static_cast<char>(i >> 12);
   v1::PushPullRequest request;
   request.mutable_push()->set_clock(42);
@@ -114,6 +114,11 @@ TEST_CASE("gRPC: a message with a payload of 20 MB goes there and back") {
   REQUIRE(DecodeMessage(result.reply, &reply.message, &reply.payload).ok());
   CHECK(reply.message.push().version() == 42);
   CHECK((reply.payload.ToString() == bytes));
+  for (const char* method : {"ParameterServer/PushPull", "Coordinator/Join"}) {
+    const Buffer large = Buffer::FromString(std::string(GrpcServer::kMaxMessageBytes + 1, 'x'));
+    CHECK(
+        Says(Call(*transport, server.address(), method, large).status, Code::kResourceExhausted, {"larger than max"}));
+  }
 }
 
 TEST_CASE("gRPC: a plain protobuf client speaks with the raw server, and reads its errors") {

@@ -48,6 +48,16 @@ TEST_CASE("Manifest: offsets, lookups, and there and back") {
   CHECK(Manifest::FromProto(manifest->ToProto())->fingerprint() == manifest->fingerprint());
 }
 
+TEST_CASE("Manifest: what is too large for a message is refused, with its size") {
+  v1::Manifest proto = Two();
+  proto.mutable_tensors(0)->set_name(std::string(Manifest::kMaxBytes - 200, 'n'));
+  CHECK(Manifest::FromProto(proto).ok());
+  proto.mutable_tensors(0)->set_name(std::string(Manifest::kMaxBytes, 'n'));
+  const absl::Status status = Manifest::FromProto(proto).status();
+  CHECK(absl::IsInvalidArgument(status));
+  CHECK(status.message().find("2 tensors take") != std::string::npos);
+}
+
 TEST_CASE("Manifest: offsets and initial values behind 2^32 elements") {
   constexpr std::uint64_t kSide = 70'000;
   v1::Manifest proto = Two();

@@ -242,7 +242,7 @@ TEST_CASE("BlockStore: a gradient in any encoding gives the bits of what it deco
       encoded.ForEachChunk([&](BlockStore& store, const ChunkRun& run) {
         const Buffer payload =
             EncodeRun(encoded.placement(), run, encoding, encoded.PartOf(gradient, run), 0.01 * (step + 1));
-        const Floats floats = DecodeRun(encoded.placement(), run, encoding, payload);
+        const Floats floats = *DecodeRun(encoded.placement(), run, encoding, payload);
         const std::size_t shard = run.first_block % 2;
         REQUIRE(&store == &encoded.store(shard));
         if (step == 1) {

@@ -39,7 +39,7 @@ struct Copy {
   std::uint64_t sequence = 0;
 
   void Take(const ShardFixture& f, std::uint32_t chunk, const v1::PullReply& reply, const Buffer& payload) {
-    const Floats values = DecodeRun(f.placement, f.Run(chunk), reply.encoding(), payload);
+    const Floats values = *DecodeRun(f.placement, f.Run(chunk), reply.encoding(), payload);
     REQUIRE(reply.encoding() == (reply.delta() ? v1::INT8 : v1::F32));
     if (!reply.delta()) floats.assign(values.size(), 0.0f);
     for (std::size_t i = 0; i < values.size(); ++i) floats[i] = reply.delta() ? floats[i] + values[i] : values[i];
@@ -58,7 +58,7 @@ TEST_CASE("Shard: a pull in BF16 is the weights rounded, in rounds too") {
     REQUIRE(pull->ok());
     CHECK(pull->message.encoding() == v1::BF16);
     CHECK(pull->payload.size() == 2 * kSmall);
-    CHECK(DecodeRun(f.placement, f.Run(), v1::BF16, pull->payload) == Floats(kSmall, 1 + 0x1p-7f));
+    CHECK(*DecodeRun(f.placement, f.Run(), v1::BF16, pull->payload) == Floats(kSmall, 1 + 0x1p-7f));
     CHECK(f.Stats().pull_bytes() == 2 * kSmall);
   }
 }
@@ -82,7 +82,7 @@ TEST_CASE("Shard: the second pull in INT8 is a difference, a stale base gets val
   CHECK(second->message.delta());
   CHECK(second->message.encoding() == v1::INT8);
   CHECK(second->message.sequence() != first->message.sequence());
-  CHECK(DecodeRun(f.placement, f.Run(), v1::INT8, second->payload) == Floats(kSmall, -127));
+  CHECK(*DecodeRun(f.placement, f.Run(), v1::INT8, second->payload) == Floats(kSmall, -127));
   // The answer was lost: the same request again.
   const auto repeated = f.Pull(PullIn(f, 0, v1::INT8, first->message.sequence()));
   f.executor.RunAll();
@@ -175,7 +175,7 @@ TEST_CASE("Shard: PushPull answers in INT8 as well") {
   REQUIRE(answer->ok());
   CHECK(answer->message.push().verdict() == v1::APPLIED);
   CHECK(answer->message.pull().delta());
-  CHECK(DecodeRun(f.placement, f.Run(), v1::INT8, answer->payload) == Floats(kSmall, -127));
+  CHECK(*DecodeRun(f.placement, f.Run(), v1::INT8, answer->payload) == Floats(kSmall, -127));
 }
 
 TEST_CASE("Shard: workers that follow the differences stay with the weights, whatever is lost or comes twice") {

@@ -42,7 +42,7 @@ TEST_CASE("Shard: a push in any encoding steps by what it decodes to") {
     Floats want(kSmall);
     for (std::uint64_t step = 0; step < 3; ++step) {
       const Buffer payload = EncodeRun(f.placement, f.Run(), encoding, RandomFloats(TestSeed() + step, kSmall), 0.05);
-      const Floats gradient = DecodeRun(f.placement, f.Run(), encoding, payload);
+      const Floats gradient = *DecodeRun(f.placement, f.Run(), encoding, payload);
       for (std::size_t i = 0; i < kSmall; ++i) want[i] -= gradient[i];
       const auto answer = f.Push(EncodedPush(f, 0, step, encoding), payload);
       CHECK(f.Stats().inflight_bytes() == payload.size());
@@ -95,7 +95,7 @@ TEST_CASE("Shard: a round of different encodings is the mean of what they decode
   std::vector<std::shared_ptr<Answer<v1::PushReply>>> answers;
   for (std::uint32_t id = 0; id < 4; ++id) {
     const Buffer payload = EncodeRun(f.placement, f.Run(), kEncodings[id], RandomFloats(TestSeed() + id, kSmall), 0.05);
-    const Floats gradient = DecodeRun(f.placement, f.Run(), kEncodings[id], payload);
+    const Floats gradient = *DecodeRun(f.placement, f.Run(), kEncodings[id], payload);
     for (std::size_t i = 0; i < kSmall; ++i) sum[i] += 0.25f * gradient[i];
     bytes += payload.size();
     answers.push_back(f.Push(EncodedPush(f, id, 0, kEncodings[id]), payload));

@@ -59,6 +59,8 @@ struct Totals {
   std::uint64_t lives = 0;
   std::uint64_t held = 0;
   std::uint64_t applied = 0;
+  std::uint64_t resolved = 0;
+  std::uint64_t deltas = 0;
 };
 
 Totals RunMany(int count, bool rounds) {
@@ -73,12 +75,16 @@ Totals RunMany(int count, bool rounds) {
     totals.lives += cluster.lives();
     totals.held += cluster.pulls_held();
     totals.applied += cluster.applied();
+    totals.resolved += cluster.resolved();
+    totals.deltas += cluster.deltas();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  std::printf("%d clusters, %llu events, %llu lives, %llu pulls held, %llu pushes applied: %.1f s\n", count,
-              static_cast<unsigned long long>(totals.events), static_cast<unsigned long long>(totals.lives),
-              static_cast<unsigned long long>(totals.held), static_cast<unsigned long long>(totals.applied),
-              took.count());
+  std::printf(
+      "%d clusters, %llu events, %llu lives, %llu pulls held, %llu differences, %llu pushes applied, %llu of them "
+      "learned of late: %.1f s\n",
+      count, static_cast<unsigned long long>(totals.events), static_cast<unsigned long long>(totals.lives),
+      static_cast<unsigned long long>(totals.held), static_cast<unsigned long long>(totals.deltas),
+      static_cast<unsigned long long>(totals.applied), static_cast<unsigned long long>(totals.resolved), took.count());
   return totals;
 }
 
@@ -87,6 +93,8 @@ TEST_CASE("simulation: `each` under loss, duplication, disorder, deaths, cuts an
   CHECK(totals.lives > 250);
   CHECK(totals.held > 100);
   CHECK(totals.applied > 1000);
+  CHECK(totals.deltas > 100);
+  CHECK(totals.resolved > 0);
 }
 
 TEST_CASE("simulation: rounds under the same") {

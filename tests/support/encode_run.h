@@ -28,17 +28,20 @@ inline Buffer EncodeRun(const Placement& placement, const ChunkRun& run, v1::Enc
   return Buffer::FromString(std::move(bytes));
 }
 
-// The floats that a payload of `run` holds. Requires a good one.
-inline std::vector<float> DecodeRun(const Placement& placement, const ChunkRun& run, v1::Encoding encoding,
-                                    const Buffer& payload) {
+// The floats that a payload of `run` holds, or what is wrong with it.
+inline absl::StatusOr<std::vector<float>> DecodeRun(const Placement& placement, const ChunkRun& run,
+                                                    v1::Encoding encoding, const Buffer& payload) {
   std::vector<float> values(placement.RunElements(run));
   float* block = values.data();
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     const std::size_t count = placement.BlockSize(run.first_block + std::uint64_t{i} * placement.num_shards());
-    at = DecodeBlock(encoding, payload, at, count, block).value();
+    const absl::StatusOr<std::size_t> next = DecodeBlock(encoding, payload, at, count, block);
+    if (!next.ok()) return next.status();
+    at = *next;
     block += count;
   }
+  if (at != payload.size()) return absl::InvalidArgumentError("the payload goes on after the run's last block");
   return values;
 }
 

@@ -46,7 +46,7 @@ SimCluster::SimCluster(const Options& options)
     workers_.push_back(std::make_unique<SimWorker>(
         worker, manifest_, &clock_, &random_, &network_, &lives_,
         [this](const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
-               const Buffer& payload) { CheckPull(life, shard, request, reply, payload); }));
+               const std::vector<float>& weights) { CheckPull(life, shard, request, reply, weights); }));
     clock_.RunAt(clock_.Now() + absl::Milliseconds(300) * random_.Exponential(1),
                  [worker = workers_.back().get()] { worker->Start(); });
   }
@@ -131,6 +131,18 @@ std::uint64_t SimCluster::pulls_held() {
   std::uint64_t held = 0;
   for (const auto& ps : ps_) held += ps->shard().Describe().stats().pulls_blocked();
   return held;
+}
+
+std::uint64_t SimCluster::resolved() const {
+  std::uint64_t resolved = 0;
+  for (const auto& life : lives_) resolved += life->resolved;
+  return resolved;
+}
+
+std::uint64_t SimCluster::deltas() const {
+  std::uint64_t deltas = 0;
+  for (const auto& life : lives_) deltas += life->deltas;
+  return deltas;
 }
 
 std::uint64_t SimCluster::Fingerprint() {

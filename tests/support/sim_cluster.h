@@ -54,6 +54,8 @@ class SimCluster {
   std::uint64_t lives() const { return lives_.size(); }
   std::uint64_t pulls_held();
   std::uint64_t applied() const { return applied_; }
+  std::uint64_t resolved() const;  // pushes whose verdict was learned after their life's end
+  std::uint64_t deltas() const;    // pulls that were answered with a difference
 
  private:
   static constexpr std::uint64_t kElements = 4096 + 600;  // two blocks: a third shard has none
@@ -65,7 +67,7 @@ class SimCluster {
   void OnReply(const std::string& address, const std::string& method, const Buffer& request, const absl::Status& status,
                const Buffer& reply);
   void CheckPull(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
-                 const Buffer& payload);
+                 const std::vector<float>& weights);
   void CheckEnd();
   void CheckEach(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
   void CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tests/support/encode_run.h"
 
 namespace leeway {
 namespace {
@@ -69,18 +70,41 @@ void SimWorker::Start() {
   open_round_ = 0;
   acquire_number_ = 0;
   range_.reset();
+  copies_.clear();
   Join();
 }
 
 void SimWorker::Kill() {
   if (life_ == nullptr) return;
   life_->over = true;
+  for (const auto& [shard, bytes] : sent_) {
+    if (life_->pushes[step_].verdicts.count(shard) == 0) Resolve(life_, step_, shard, bytes);
+  }
+  sent_.clear();
   life_ = nullptr;
 }
 
 void SimWorker::Rejoin() {
   Kill();
   Start();
+}
+
+void SimWorker::Resolve(SimLife* life, std::uint64_t step, std::uint32_t shard, const Buffer& bytes) {
+  const auto later = [this, life, step, shard, bytes] {
+    clock_->RunAt(clock_->Now() + kAgain, [this, life, step, shard, bytes] { Resolve(life, step, shard, bytes); });
+  };
+  transport_->Call(shards_[shard], "ParameterServer/Push", bytes, kTimeout,
+                   [life, step, shard, later](const absl::Status& status, const Buffer& reply) {
+                     v1::PushReply push;
+                     if (IsRetryable(status)) return later();
+                     if (absl::IsFailedPrecondition(status)) {  // it never came, and now never will
+                       life->pushes[step].verdicts[shard] = v1::REFUSED;
+                     } else if (status.ok() && DecodeMessage(reply, &push).ok()) {
+                       if (push.has_not_yet()) return later();
+                       life->pushes[step].verdicts[shard] = push.verdict();
+                       ++life->resolved;
+                     }
+                   });
 }
 
 v1::Stamp SimWorker::StampNow() const {
@@ -193,6 +217,9 @@ void SimWorker::PullFrom(std::uint32_t shard) {
   request.mutable_run()->set_first_block(run.first_block);
   request.mutable_run()->set_num_blocks(run.num_blocks);
   request.set_wait_millis(static_cast<std::uint32_t>(random_->Below(2000)));
+  const v1::Encoding encodings[] = {v1::F32, v1::BF16, v1::INT8};
+  request.set_encoding(encodings[random_->Below(policy_.aggregation() == v1::EACH ? 3 : 2)]);
+  request.set_base(copies_[shard].sequence);
   Ask<v1::PullReply>(shards_[shard], "ParameterServer/Pull", request, {},
                      [this, shard, request](const v1::PullReply& reply, const Buffer& payload) {
                        if (finished_) return;
@@ -201,11 +228,30 @@ void SimWorker::PullFrom(std::uint32_t shard) {
                          return Leave();
                        }
                        if (reply.has_not_yet()) return Later(absl::Milliseconds(1), [this, shard] { PullFrom(shard); });
-                       on_pull_(*life_, shard, request, reply, payload);
+                       if (!TakeWeights(shard, reply, payload)) return;
+                       on_pull_(*life_, shard, request, reply, copies_[shard].weights);
                        read_version_[shard] = reply.version();
                        read_serial_ = std::min(read_serial_, reply.ticket_watermark());
                        if (--waiting_for_ == 0) OnPulled();
                      });
+}
+
+bool SimWorker::TakeWeights(std::uint32_t shard, const v1::PullReply& reply, const Buffer& payload) {
+  const ChunkRun run = placement_->Chunk(shard, 0);
+  absl::StatusOr<std::vector<float>> values = DecodeRun(*placement_, run, reply.encoding(), payload);
+  if (!values.ok()) {
+    Fail("Pull", values.status());
+    return false;
+  }
+  Copy& copy = copies_[shard];
+  copy.sequence = reply.sequence();
+  if (!reply.delta()) {
+    copy.weights = *std::move(values);
+    return true;
+  }
+  ++life_->deltas;
+  for (std::size_t i = 0; i < values->size(); ++i) copy.weights[i] += (*values)[i];
+  return true;
 }
 
 void SimWorker::OnPulled() {
@@ -236,12 +282,11 @@ void SimWorker::Push(const v1::Ticket& ticket, bool null) {
   for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) PushTo(shard, ticket);
 }
 
-Buffer SimWorker::Gradient(std::uint32_t shard) {
+std::vector<float> SimWorker::Gradient(std::uint32_t shard) {
   const ChunkRun run = placement_->Chunk(shard, 0);
-  auto floats = std::make_shared<std::vector<float>>(placement_->RunElements(run));
-  for (std::uint32_t i = 0; i < run.num_blocks; ++i) (*floats)[i * placement_->block_elements() + life_->slot] = 1;
-  const float* data = floats->data();
-  return Buffer::Wrap(std::move(floats), data, placement_->RunElements(run) * sizeof(float));
+  std::vector<float> floats(placement_->RunElements(run));
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) floats[i * placement_->block_elements() + life_->slot] = 1;
+  return floats;
 }
 
 void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket) {
@@ -260,7 +305,9 @@ void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket) {
   } else {
     request.mutable_run()->set_first_block(run.first_block);
     request.mutable_run()->set_num_blocks(run.num_blocks);
-    payload = Gradient(shard);
+    request.set_encoding(static_cast<v1::Encoding>(random_->Below(4)));
+    payload = EncodeRun(*placement_, run, request.encoding(), Gradient(shard), 0.001);
+    sent_[shard] = EncodeMessage(request, payload);
   }
   Ask<v1::PushReply>(shards_[shard], "ParameterServer/Push", request, payload,
                      [this, shard, ticket](const v1::PushReply& reply, auto&) {
@@ -272,6 +319,7 @@ void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket) {
 }
 
 void SimWorker::Commit() {
+  sent_.clear();
   const SimLife::Push& push = life_->pushes[step_];
   bool dropped = false;
   for (const auto& [shard, verdict] : push.verdicts) dropped = dropped || verdict == v1::DROPPED;

@@ -1,7 +1,9 @@
 // SimWorker: a scripted worker of the simulated cluster. It speaks the protocol of docs/protocol.md as a real one does
 // (joins, leases data, pulls, opens tickets, pushes, commits, leaves, retries) with a gradient that can be counted: 1
 // at the element of its life's slot in every block, 0 elsewhere. At rate 1 the weight there is minus the number of its
-// pushes that were applied.
+// pushes that were applied. Every push and every pull is in some encoding; these numbers survive them all.
+//
+// What became of the push under way when a life ends, is asked for afterwards, as a worker does whose lease ran out.
 //
 // Thread safety: none. Ownership: what it is given outlives it.
 #pragma once
@@ -41,6 +43,8 @@ struct SimLife {
   bool joined = false;
   bool over = false;
   std::map<std::uint64_t, Push> pushes;  // by step
+  std::uint64_t resolved = 0;            // pushes whose verdict was learned after its end
+  std::uint64_t deltas = 0;              // pulls that were answered with a difference
 };
 
 class SimWorker {
@@ -55,9 +59,9 @@ class SimWorker {
   };
   // Every life that there has been. A slot is an index into it.
   using Lives = std::vector<std::unique_ptr<SimLife>>;
-  // Called with the weights of every pull.
+  // Called with the weights of every pull, as the worker has them.
   using OnPull = std::function<void(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request,
-                                    const v1::PullReply& reply, const Buffer& payload)>;
+                                    const v1::PullReply& reply, const std::vector<float>& weights)>;
 
   SimWorker(const Options& options, const Manifest& manifest, FakeClock* clock, Random* random, SimNetwork* network,
             Lives* lives, OnPull on_pull);
@@ -103,7 +107,10 @@ class SimWorker {
   void Commit();
   void Leave();
   v1::Stamp StampNow() const;
-  Buffer Gradient(std::uint32_t shard);
+  std::vector<float> Gradient(std::uint32_t shard);
+  bool TakeWeights(std::uint32_t shard, const v1::PullReply& reply, const Buffer& payload);
+  // Asks, for as long as it takes, what `shard` did with the push `bytes` of `step`.
+  void Resolve(SimLife* life, std::uint64_t step, std::uint32_t shard, const Buffer& bytes);
 
   const Options options_;
   const Manifest manifest_;
@@ -131,6 +138,12 @@ class SimWorker {
   std::uint32_t waiting_for_ = 0;  // replies of shards
   std::map<std::uint32_t, std::uint64_t> read_version_;
   std::uint64_t read_serial_ = 0;
+  struct Copy {
+    std::vector<float> weights;
+    std::uint64_t sequence = 0;
+  };
+  std::map<std::uint32_t, Copy> copies_;  // by shard: what it has
+  std::map<std::uint32_t, Buffer> sent_;  // by shard: the push under way
 };
 
 }  // namespace leeway

@@ -69,31 +69,40 @@ std::string Caller::Describe(Target target) {
   return DescribeLocked(target);
 }
 
-void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done) {
+void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
+                       Delivery delivery) {
   std::uint64_t seed;
   {
     MutexLock lock(mu_);
     seed = seed_ = Mix64(seed_);
   }
-  Attempt(std::make_shared<Attempts>(Attempts{target, method, std::move(request), std::move(done), Backoff(seed)}));
+  Attempt(std::make_shared<Attempts>(
+      Attempts{target, method, std::move(request), std::move(done), delivery, Backoff(seed)}));
 }
 
 void Caller::Attempt(std::shared_ptr<Attempts> call) {
-  // The lock is held while the call starts, so that nothing starts after Stop() has returned. The reply only
-  // posts, so a transport that answers in line does no harm.
-  MutexLock lock(mu_);
-  if (stopped_) {
-    executor_.Post([call] { call->done(absl::CancelledError("the worker is shutting down"), {}); });
-    return;
+  std::string dialed;
+  {
+    MutexLock lock(mu_);
+    if (stopped_) {
+      executor_.Post([call] { call->done(absl::CancelledError("the worker is shutting down"), {}); });
+      return;
+    }
+    dialed = DialedAddress(call->target);
+    ++starting_;
   }
-  const std::string dialed = DialedAddress(call->target);
+  // Without the lock: a transport may answer in line.
   transport_.Call(
       dialed, call->method, call->request, kAttempt, [this, call, dialed](absl::Status status, Buffer reply) {
+        if (call->delivery == Delivery::kInLine && status.ok()) return Finish(call, status, std::move(reply));
         executor_.Post([this, call, dialed, status = std::move(status), reply = std::move(reply)]() mutable {
           LeaveLocalSocket(call->target, dialed, status);
           Finish(call, std::move(status), std::move(reply));
         });
       });
+  MutexLock lock(mu_);
+  --starting_;
+  started_.NotifyAll();
 }
 
 void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply) {
@@ -139,6 +148,7 @@ void Caller::After(absl::Duration delay, std::function<void()> fn) {
 void Caller::Stop() {
   MutexLock lock(mu_);
   stopped_ = true;
+  while (starting_ > 0) started_.Wait(mu_);
 }
 
 }  // namespace leeway

@@ -1,8 +1,8 @@
 // Caller: one worker's calls to its cluster. It knows the address of every server, tries again what may
 // succeed, says every 10 s who cannot be reached and why, and gives up after a limit.
 //
-// Replies are delivered on the executor, never on a network thread, so that decoding and copying large
-// payloads blocks nobody else's replies.
+// Replies are delivered on the executor, so that decoding them blocks nobody else's replies; but weights, in pieces of
+// 1 MiB, on the network's thread, which has just read them into its core's cache (Delivery::kInLine).
 //
 // Thread safety: any thread. Ownership: transport, clock and executor outlive Stop(); after it the Caller
 // touches neither transport nor clock, and callbacks that it still holds may never be called.
@@ -53,17 +53,23 @@ class Caller {
 
   // `done` gets the reply, or the first error that is not worth another attempt: UNAVAILABLE naming who, where
   // and why when the server could not be reached for the limit; CANCELLED after Stop; else the server's.
-  void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done);
+  // Where `done` runs. kInLine: a server's OK runs on the transport's thread, so `done` is short; all else on the
+  // executor.
+  enum class Delivery { kOnExecutor, kInLine };
+  void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
+                 Delivery delivery = Delivery::kOnExecutor);
 
   template <typename Reply>
   void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
-            std::function<void(absl::Status, Decoded<Reply>)> done) {
-    CallBytes(target, method, EncodeMessage(request, payload),
-              [done = std::move(done)](absl::Status status, Buffer bytes) {
-                Decoded<Reply> reply;
-                if (status.ok()) status = DecodeMessage(bytes, &reply.message, &reply.payload);
-                done(std::move(status), std::move(reply));
-              });
+            std::function<void(absl::Status, Decoded<Reply>)> done, Delivery delivery = Delivery::kOnExecutor) {
+    CallBytes(
+        target, method, EncodeMessage(request, payload),
+        [done = std::move(done)](absl::Status status, Buffer bytes) {
+          Decoded<Reply> reply;
+          if (status.ok()) status = DecodeMessage(bytes, &reply.message, &reply.payload);
+          done(std::move(status), std::move(reply));
+        },
+        delivery);
   }
 
   // Runs `fn` on the executor after `delay`.
@@ -73,6 +79,7 @@ class Caller {
   Executor& executor() { return executor_; }
   std::uint64_t retries() const { return retries_; }
 
+  // Waits for calls that are just being started; not from a callback.
   void Stop();
 
   // "the coordinator at 10.0.0.1:7000", "shard 2 at ...".
@@ -84,6 +91,7 @@ class Caller {
     std::string method;
     Buffer request;
     ReplyCallback done;
+    Delivery delivery;
     Backoff backoff;
   };
 
@@ -102,7 +110,9 @@ class Caller {
   std::atomic<std::uint64_t> retries_ = 0;
 
   Mutex mu_;
+  CondVar started_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::size_t starting_ LEEWAY_GUARDED_BY(mu_) = 0;  // calls on their way into the transport
   std::uint64_t seed_ LEEWAY_GUARDED_BY(mu_);
   absl::Duration give_up_after_ LEEWAY_GUARDED_BY(mu_);
   std::string host_ LEEWAY_GUARDED_BY(mu_);  // "": no local sockets

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,11 +33,23 @@ Pull::Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
     for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) {
       if (chunk >= placement.ShardChunks(shard)) continue;
       ++found;
-      if (placement.Chunk(shard, chunk).num_blocks > 0) to_send_.push_back({shard, chunk});
+      AddChunk({shard, chunk});
     }
   }
   std::reverse(to_send_.begin(), to_send_.end());
   unanswered_ = to_send_.size();
+}
+
+void Pull::AddChunk(ChunkId id) {
+  const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
+  // Differences are kept by chunk, on both sides.
+  const auto most = static_cast<std::uint32_t>(
+      request_.seen != nullptr ? run.num_blocks
+                               : std::max<std::uint64_t>(kPieceElements / placement_.block_elements(), 1));
+  for (std::uint32_t at = 0; at < run.num_blocks; at += most) {
+    const std::uint64_t first = run.first_block + std::uint64_t{at} * placement_.num_shards();
+    to_send_.push_back({id, {first, std::min(most, run.num_blocks - at)}});
+  }
 }
 
 void Pull::Start() {
@@ -60,24 +71,25 @@ std::string Pull::WaitingFor() const {
   return waiting_for_;
 }
 
-void Pull::Send(ChunkId id) {
+void Pull::Send(const Piece& piece) {
   v1::PullRequest request;
   *request.mutable_stamp() = view_->stamp();
   request.set_clock(request_.clock);
   request.set_own_clock(request_.own_clock);
-  *request.mutable_run() = RunToProto(placement_.Chunk(id.shard, id.chunk));
+  *request.mutable_run() = RunToProto(piece.run);
   request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(Caller::kGateWait)));
   request.set_copy(request_.copy);
   request.set_min_version(request_.min_version);
   request.set_encoding(request_.encoding);
-  const std::uint64_t base = request_.seen == nullptr ? 0 : request_.seen->Base(id);
+  const std::uint64_t base = request_.seen == nullptr ? 0 : request_.seen->Base(piece.chunk);
   request.set_base(base);
   const Instant sent = caller_.Now();
   caller_.Call<v1::PullReply>(
-      static_cast<Target>(id.shard), "ParameterServer/Pull", request, {},
-      [self = shared_from_this(), id, sent, base](absl::Status status, Decoded<v1::PullReply> reply) {
-        self->Answered(id, sent, base, std::move(status), std::move(reply));
-      });
+      static_cast<Target>(piece.chunk.shard), "ParameterServer/Pull", request, {},
+      [self = shared_from_this(), piece, sent, base](absl::Status status, Decoded<v1::PullReply> reply) {
+        self->Answered(piece, sent, base, std::move(status), std::move(reply));
+      },
+      Caller::Delivery::kInLine);
 }
 
 void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
@@ -98,23 +110,24 @@ void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
   }
 }
 
-// Decodes an answer to where the chunk lies in the vector; false: it has to be asked for again.
-absl::StatusOr<bool> Pull::Take(ChunkId id, std::uint64_t base, const Decoded<v1::PullReply>& reply) {
-  const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
+// Decodes an answer to where the piece lies in the vector; false: it has to be asked for again.
+absl::StatusOr<bool> Pull::Take(const Piece& piece, std::uint64_t base, const Decoded<v1::PullReply>& reply) {
+  const ChunkRun& run = piece.run;
   const v1::PullReply& header = reply.message;
   const v1::Encoding expected = request_.encoding == v1::INT8 && !header.delta() ? v1::F32 : request_.encoding;
   if (header.encoding() != expected || header.run().first_block() != run.first_block ||
       header.run().num_blocks() != run.num_blocks) {
     return absl::InternalError(absl::StrCat(
-        caller_.Describe(static_cast<Target>(id.shard)), " answered a pull of blocks ", run.first_block, " (",
+        caller_.Describe(static_cast<Target>(piece.chunk.shard)), " answered a pull of blocks ", run.first_block, " (",
         run.num_blocks, ") in encoding ", request_.encoding, " with {", header.ShortDebugString(), "}"));
   }
-  if (request_.seen != nullptr) return request_.seen->Take(id, base, header, reply.payload, vector_);
+  if (request_.seen != nullptr) return request_.seen->Take(piece.chunk, base, header, reply.payload, vector_);
   RETURN_IF_ERROR(UnpackRun(placement_, run, request_.encoding, reply.payload, vector_));
   return true;
 }
 
-void Pull::Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status status, Decoded<v1::PullReply> reply) {
+void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
+                    Decoded<v1::PullReply> reply) {
   const v1::PullReply& header = reply.message;
   if (absl::IsFailedPrecondition(status)) view_->MarkExpired(status);
   {
@@ -128,16 +141,16 @@ void Pull::Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status s
     if (header.finishing()) view_->SetState(v1::FINISHING);
     // The stamp is renewed with every asking: a newer membership epoch may be what the shard waits for.
     const bool held = caller_.Now() - sent >= kShortHold;
-    caller_.After(held ? absl::ZeroDuration() : kShortHold, [self = shared_from_this(), id] {
+    caller_.After(held ? absl::ZeroDuration() : kShortHold, [self = shared_from_this(), piece] {
       {
         MutexLock lock(self->mu_);
         if (self->ended_) return;
       }
-      self->Send(id);
+      self->Send(piece);
     });
     return;
   }
-  const absl::StatusOr<bool> taken = Take(id, base, reply);
+  const absl::StatusOr<bool> taken = Take(piece, base, reply);
   {
     MutexLock lock(mu_);
     --copying_;
@@ -145,7 +158,7 @@ void Pull::Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status s
     if (ended_) return;
     if (taken.ok() && *taken) {
       --unanswered_;
-      ShardRead& read = result_.reads[id.shard];
+      ShardRead& read = result_.reads[piece.chunk.shard];
       read.version = std::min<std::uint64_t>(read.version, header.version());
       read.generation = header.generation();
       result_.ticket_watermark = std::min<std::uint64_t>(result_.ticket_watermark, header.ticket_watermark());
@@ -153,40 +166,44 @@ void Pull::Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status s
       result_.max_version = std::max<std::uint64_t>(result_.max_version, header.version());
     }
   }
-  if (taken.ok() && !*taken) return Send(id);
+  if (taken.ok() && !*taken) return Send(piece);
   Next(taken.status());
 }
 
 void Pull::Next(absl::Status status) {
-  std::optional<ChunkId> next;
-  PullResult result;
+  Piece next;
   {
     MutexLock lock(mu_);
     if (ended_) return;
-    if (status.ok() && unanswered_ > 0) {
-      if (to_send_.empty()) return;
-      next = to_send_.back();
-      to_send_.pop_back();
-    } else {
+    if (!status.ok() || unanswered_ == 0) {
       ended_ = true;
-      // After a failure another chunk may still be on its way into the vector.
-      while (copying_ > 0) copied_.Wait(mu_);
-      for (ShardRead& read : result_.reads) {
-        if (read.version == kUnknown) read = {};  // a shard without blocks
-      }
-      const Instant now = caller_.Now();
-      result_.ended = now;
-      result_.transfer = now - (result_.gated ? std::clamp(result_.gate_open, started_, now) : started_);
-      result_.waited_for.assign(waited_for_.begin(), waited_for_.end());
       result_.status = std::move(status);
-      result = std::move(result_);
+      caller_.executor().Post([self = shared_from_this()] { self->Finish(); });
+      return;
     }
+    if (to_send_.empty()) return;
+    next = to_send_.back();
+    to_send_.pop_back();
   }
-  if (next) {
-    Send(*next);
-  } else {
-    done_(std::move(result));
+  Send(next);
+}
+
+void Pull::Finish() {
+  PullResult result;
+  {
+    MutexLock lock(mu_);
+    // After a failure another piece may still be on its way into the vector.
+    while (copying_ > 0) copied_.Wait(mu_);
+    for (ShardRead& read : result_.reads) {
+      if (read.version == kUnknown) read = {};  // a shard without blocks
+    }
+    const Instant now = caller_.Now();
+    result_.ended = now;
+    result_.transfer = now - (result_.gated ? std::clamp(result_.gate_open, started_, now) : started_);
+    result_.waited_for.assign(waited_for_.begin(), waited_for_.end());
+    result = std::move(result_);
   }
+  done_(std::move(result));
 }
 
 }  // namespace leeway

@@ -1,9 +1,9 @@
-// Pull: one read of the whole model vector, all shards and chunks at once, a bounded number in flight. As float32, as
-// bf16, or as differences to what the worker has seen last.
+// Pull: one read of the whole model vector, from all shards at once, in pieces of which a bounded number is in flight.
+// As float32, as bf16, or as differences to what the worker has seen last (then chunk by chunk).
 //
 // Thread safety: any thread. `done` runs on the caller's executor, once, with no lock held.
 // Ownership: shared, because calls under way keep it. The vector must stay until `done` has run or Abandon() has
-// returned: after either, nothing writes to it any more.
+// returned: after either, nothing writes to it any more. (`done` may still run after Abandon() if the pull had ended.)
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,9 @@ struct PullResult {
 
 class Pull : public std::enable_shared_from_this<Pull> {
  public:
-  // Chunks in flight: enough to hide a round trip behind 4 MiB transfers, few enough to bound the memory.
+  // Floats of a piece: 1 MiB is copied to its place while it is still in the cache that it was received into.
+  static constexpr std::uint64_t kPieceElements = 256 * 1024;
+  // Pieces in flight: enough to hide a round trip behind their transfer, few enough to bound the memory.
   static constexpr std::size_t kWindow = 8;
 
   struct Request {
@@ -64,18 +66,26 @@ class Pull : public std::enable_shared_from_this<Pull> {
 
   void Start();
 
-  // Stops asking. When it returns, nothing writes to the vector any more; `done` runs only if it has begun already.
+  // Stops asking. When it returns, nothing writes to the vector any more; `done` runs only if the pull had ended.
   void Abandon();
 
   // What the held chunks wait for, for a person: "worker 3 at clock 17"; "" when nothing is held.
   std::string WaitingFor() const;
 
  private:
-  void Send(ChunkId id);
-  void Answered(ChunkId id, Instant sent, std::uint64_t base, absl::Status status, Decoded<v1::PullReply> reply);
-  absl::StatusOr<bool> Take(ChunkId id, std::uint64_t base, const Decoded<v1::PullReply>& reply);
+  struct Piece {
+    ChunkId chunk;
+    ChunkRun run;  // of the chunk's blocks
+  };
+
+  void AddChunk(ChunkId id);
+  void Send(const Piece& piece);
+  void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
+                Decoded<v1::PullReply> reply);
+  absl::StatusOr<bool> Take(const Piece& piece, std::uint64_t base, const Decoded<v1::PullReply>& reply);
   void NoteGate(Instant sent, const v1::PullReply& reply) LEEWAY_REQUIRES(mu_);
   void Next(absl::Status status);
+  void Finish() LEEWAY_EXCLUDES(mu_);
 
   Caller& caller_;
   const std::shared_ptr<ClusterView> view_;
@@ -86,8 +96,8 @@ class Pull : public std::enable_shared_from_this<Pull> {
 
   mutable Mutex mu_;
   CondVar copied_;
-  std::vector<ChunkId> to_send_ LEEWAY_GUARDED_BY(mu_);  // the last goes first
-  std::size_t unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;    // chunks without weights yet
+  std::vector<Piece> to_send_ LEEWAY_GUARDED_BY(mu_);  // the last goes first
+  std::size_t unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;  // pieces without weights yet
   std::size_t copying_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;  // abandoned, failed or complete
   std::string waiting_for_ LEEWAY_GUARDED_BY(mu_);

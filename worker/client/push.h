@@ -52,7 +52,8 @@ struct PushResult {
 
 class Push : public std::enable_shared_from_this<Push> {
  public:
-  static constexpr std::size_t kWindow = Pull::kWindow;
+  // Chunks in flight: enough to hide a round trip behind their transfer, few enough to bound the memory.
+  static constexpr std::size_t kWindow = 8;
 
   struct Request {
     std::uint64_t clock = 0;

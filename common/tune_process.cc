@@ -1,4 +1,4 @@
-#include "common/allocator.h"
+#include "common/tune_process.h"
 
 #include <cstdlib>  // defines __GLIBC__ where it is
 
@@ -6,14 +6,17 @@
 #include <malloc.h>
 #endif
 
+#include "absl/synchronization/mutex.h"
+
 namespace leeway {
 
-void KeepFreedMemory() {
+void TuneProcess() {
 #if defined(__GLIBC__)
   // Both limits are ints: just below 2 GiB, above every message. Setting them also ends glibc's own adjusting.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 0x7fffffff);
 #endif
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 
 }  // namespace leeway
