@@ -198,6 +198,7 @@ void Pull::Finish() {
       if (read.version == kUnknown) read = {};  // a shard without blocks
     }
     const Instant now = caller_.Now();
+    result_.ended = now;
     result_.transfer = now - (result_.gated ? std::clamp(result_.gate_open, started_, now) : started_);
     result_.waited_for.assign(waited_for_.begin(), waited_for_.end());
     result = std::move(result_);

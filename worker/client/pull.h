@@ -42,6 +42,7 @@ struct PullResult {
   Instant gate_open;                      // gated: when the last held chunk was let through
   std::vector<std::uint32_t> waited_for;  // worker ids, ascending
   absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
+  Instant ended;                          // when the last answer came
 };
 
 class Pull : public std::enable_shared_from_this<Pull> {
@@ -77,7 +78,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
     ChunkRun run;  // of the chunk's blocks
   };
 
-  void AddChunk(ChunkId id);
+  void AddChunk(ChunkId id) LEEWAY_REQUIRES(mu_);  // (in the constructor)
   void Send(const Piece& piece);
   void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
                 Decoded<v1::PullReply> reply);

@@ -254,7 +254,8 @@ void Push::EndIfOver() {
 PushResult Push::Result() {
   PushResult result;
   result.status = failure_;
-  if (started_) result.transfer = caller_.Now() - start_;
+  result.ended = caller_.Now();
+  if (started_) result.transfer = result.ended - start_;
   if (!failure_.ok()) return result;
   const bool null_refused = null_verdict_ == v1::REFUSED;
   result.verdict = dropped_ > 0 ? v1::DROPPED : (applied_ > 0 && !null_refused) ? v1::APPLIED : v1::REFUSED;

@@ -47,6 +47,7 @@ struct PushResult {
   std::uint64_t open_round = 0;            // DROPPED: where to go on
   std::string refusal;                     // why chunks were refused, the first reason
   absl::Duration transfer;                 // from the first chunk sent to the last verdict
+  Instant ended;                           // when the last verdict came
 };
 
 class Push : public std::enable_shared_from_this<Push> {
