@@ -33,6 +33,13 @@ std::pair<std::size_t, std::size_t> Buffer::Find(std::size_t offset) const {
   return {index, offset};
 }
 
+void Buffer::Keep(std::shared_ptr<const void> what) {
+  if (slices_.empty()) return;
+  std::shared_ptr<const void>& owner = slices_.front().owner;
+  using Both = std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>;
+  owner = std::make_shared<const Both>(std::move(owner), std::move(what));
+}
+
 Buffer Buffer::Sub(std::size_t offset, std::size_t size) const {
   Buffer out;
   if (size == 0) return out;

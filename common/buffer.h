@@ -34,6 +34,9 @@ class Buffer {
   void Append(Slice slice);
   void Append(const Buffer& other);
 
+  // Keeps `what` alive too, as long as the first byte. (An empty buffer keeps nothing.)
+  void Keep(std::shared_ptr<const void> what);
+
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   const std::vector<Slice>& slices() const { return slices_; }

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/machine.h"
+#include "common/retry.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -219,7 +220,7 @@ v1::WatchRequest Shard::Describe() {
   stats.set_version(version_);
   stats.set_samples(samples_);
   stats.set_held_bytes(rounds_.held_bytes() + deltas_.bytes());
-  stats.set_inflight_bytes(applying_bytes_);
+  stats.set_inflight_bytes(budget_.total() - rounds_.held_bytes());
   *stats.mutable_gap() = gap_.ToProto();
   *stats.mutable_delay() = delay_.ToProto();
   return request;
@@ -253,6 +254,30 @@ absl::Status Shard::CheckRun(const v1::BlockRun& run) const {
       "shard ", options_.index, " of ", options_.num_shards, " was asked for ", run.num_blocks(), " blocks from block ",
       run.first_block(), "; it owns ", store_->num_blocks(), " of the ", placement_->num_blocks(),
       " blocks, those with b mod ", options_.num_shards, " == ", options_.index));
+}
+
+bool Shard::IsMember(const v1::Stamp& stamp) const {
+  const auto it = members_.find(stamp.worker_id());
+  return it != members_.end() && it->second.proto.incarnation() == stamp.incarnation();
+}
+
+absl::StatusOr<ByteBudget::Charge> Shard::Charge(WorkerId worker, std::uint64_t bytes, bool anyway) {
+  if (anyway) return budget_.TakeAnyway(worker, bytes);
+  budget_.SetLimit(options_.max_held_bytes - std::min(deltas_.bytes(), options_.max_held_bytes), members_.size());
+  if (ByteBudget::Charge charge = budget_.Take(worker, bytes)) return charge;
+  return WithRetryAfter(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "shard ", options_.index, " holds ", budget_.held(worker), " bytes of worker ", worker, ", whose share is ",
+          budget_.share(), "; ", budget_.total() + deltas_.bytes(), " in all, limit ", options_.max_held_bytes)),
+      budget_.Delay(worker));
+}
+
+absl::Status Shard::ChargePayload(Held& held, const v1::Stamp& stamp, Buffer& payload, bool anyway) {
+  if (held.charged) return absl::OkStatus();
+  ASSIGN_OR_RETURN(ByteBudget::Charge charge, Charge(stamp.worker_id(), payload.size(), anyway));
+  payload.Keep(std::move(charge));
+  held.charged = true;
+  return absl::OkStatus();
 }
 
 // --- Waiting ---------------------------------------------------------------------------------------------

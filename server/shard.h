@@ -27,6 +27,7 @@
 #include "proto/coordinator.pb.h"
 #include "proto/parameter_server.pb.h"
 #include "server/block_store.h"
+#include "server/byte_budget.h"
 #include "server/clock_table.h"
 #include "server/delta_book.h"
 #include "server/departed_windows.h"
@@ -44,9 +45,10 @@ class Shard {
     std::uint32_t index = 0;
     std::uint32_t num_shards = 1;
     std::uint64_t generation = 1;  // random, of this process
-    // Gradients received and not yet applied (or, in rounds, not yet summed), and the copies that pulls of differences
-    // need. Above it pushes are told to come back: a shard's memory stays bounded however many workers push. Copies
-    // take half of it at most, so that pushes find room whoever pulls.
+    // Gradients received and not yet applied (or, in rounds, not yet summed), copies of weights that are not sent yet,
+    // and the copies that pulls of differences need. Each worker has an equal share (server/byte_budget.h), above which
+    // it is told to come back: a shard's memory stays bounded however many workers push. Copies for differences take
+    // half of it at most, so that pushes find room whoever pulls.
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
   };
   // The longest a request is held, whatever it asks for: below every client's deadline.
@@ -100,6 +102,7 @@ class Shard {
     Instant since;
     std::uint64_t timer = 0;
     std::set<WorkerId> waited_for;
+    bool charged = false;  // its payload counts
     bool expired = false;
   };
 
@@ -110,6 +113,12 @@ class Shard {
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::BlockRun& run) const LEEWAY_REQUIRES(mu_);
+  bool IsMember(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+  // `bytes` of this worker count from here on. RESOURCE_EXHAUSTED, with the delay after which to come again: it has no
+  // room for them. `anyway`: everybody may have to wait for them.
+  absl::StatusOr<ByteBudget::Charge> Charge(WorkerId worker, std::uint64_t bytes, bool anyway) LEEWAY_REQUIRES(mu_);
+  // The same for a payload, once; it counts until its last copy is gone.
+  absl::Status ChargePayload(Held& held, const v1::Stamp& stamp, Buffer& payload, bool anyway) LEEWAY_REQUIRES(mu_);
   void Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) LEEWAY_REQUIRES(mu_);
   bool Attempt(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
   void Pump(Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -131,6 +140,7 @@ class Shard {
     v1::PullReply reply;
     std::shared_ptr<BlockStore> store;
     std::shared_ptr<WorkerCopy> copy;  // INT8, when there is room for one
+    ByteBudget::Charge charge;
   };
   absl::Status CheckPullEncoding(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
   void SendCopy(CopyJob job) LEEWAY_EXCLUDES(mu_);
@@ -223,7 +233,7 @@ class Shard {
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;
   bool pumping_ LEEWAY_GUARDED_BY(mu_) = false;
   bool pump_again_ LEEWAY_GUARDED_BY(mu_) = false;
-  std::uint64_t applying_bytes_ LEEWAY_GUARDED_BY(mu_) = 0;
+  ByteBudget budget_;  // of the payloads of pushes and of PutWeights, and of the copies that pulls are answered with
   // Statistics.
   v1::ShardStats stats_ LEEWAY_GUARDED_BY(mu_);
   LinearHistogram gap_ LEEWAY_GUARDED_BY(mu_);

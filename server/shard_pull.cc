@@ -137,6 +137,26 @@ void Shard::SetProgress(v1::PullReply* reply) const {
 
 void Shard::ReplyToPull(Held& held, Actions* actions) {
   const v1::PullRequest& pull = held.pull;
+  const ChunkRun run{pull.run().first_block(), pull.run().num_blocks()};
+  DeltaBook::Opened opened;
+  if (pull.encoding() == v1::INT8 && run.num_blocks > 0) {
+    opened = deltas_.Open(pull.stamp().incarnation(), run, *placement_, options_.max_held_bytes / 2);
+  }
+  const bool copied = pull.copy() || pull.encoding() == v1::BF16 || opened.copy != nullptr;
+  ByteBudget::Charge charge;
+  if (copied && run.num_blocks > 0) {
+    const std::uint64_t size = pull.encoding() == v1::BF16 ? 2 : sizeof(float);
+    absl::StatusOr<ByteBudget::Charge> room =
+        Charge(pull.stamp().worker_id(), placement_->RunElements(run) * size, false);
+    if (!room.ok() && held.push_reply != nullptr) {  // the push's reply does not wait
+      return PullNotYet(held, {}, std::string(room.status().message()), actions);
+    }
+    if (!room.ok()) {
+      actions->push_back([done = std::move(held.done), status = room.status()] { done(status, {}); });
+      return;
+    }
+    charge = *std::move(room);
+  }
   v1::PullReply reply;
   SetProgress(&reply);
   reply.set_generation(options_.generation);
@@ -153,15 +173,9 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   }
   // Once per step and shard, not per chunk.
   if (pull.run().first_block() == options_.index && !pull.copy()) gap_.Add(clocks_.Gap());
-  const ChunkRun run{pull.run().first_block(), pull.run().num_blocks()};
-  DeltaBook::Opened opened;
-  if (pull.encoding() == v1::INT8 && run.num_blocks > 0) {
-    opened = deltas_.Open(pull.stamp().incarnation(), run, *placement_, options_.max_held_bytes / 2);
-    reply.set_sequence(opened.sequence);
-  }
-  const bool copied = pull.copy() || pull.encoding() == v1::BF16 || opened.copy != nullptr;
+  reply.set_sequence(opened.sequence);
   auto kept = std::make_shared<Held>(std::move(held));
-  if (!copied || run.num_blocks == 0) {
+  if (charge == nullptr) {
     Buffer payload = store_->ReadLive(run);
     stats_.set_pull_bytes(stats_.pull_bytes() + payload.size());
     actions->push_back(
@@ -170,7 +184,7 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   }
   // Between the copy's version and its bytes no round may be applied: StartClose waits for it.
   ++copies_under_way_;
-  actions->push_back([this, job = CopyJob{kept, std::move(reply), store_, opened.copy}] {
+  actions->push_back([this, job = CopyJob{kept, std::move(reply), store_, opened.copy, std::move(charge)}] {
     executor_->Post([this, job] { SendCopy(job); });
   });
 }
@@ -192,6 +206,7 @@ void Shard::SendCopy(CopyJob job) {
   } else {
     payload = job.store->ReadCopy(run, job.reply.encoding());
   }
+  payload.Keep(std::move(job.charge));
   Actions actions;
   {
     MutexLock lock(mu_);

@@ -12,9 +12,6 @@
 namespace leeway {
 namespace {
 
-// What a worker whose push met a full budget waits: about the time that one chunk takes to apply, tenfold.
-constexpr absl::Duration kBudgetRetry = absl::Milliseconds(20);
-
 bool NeedsTicket(const v1::Policy& policy) {
   return policy.aggregation() == v1::EACH && (policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY);
 }
@@ -84,7 +81,14 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
   if (!stamp.ok() && AnswerDeparted(held, actions)) return true;
   if (stamp.ok()) {
     if (*stamp == StampCheck::kAhead || !weights_ready_) {
-      if (!held.expired) return false;
+      // What waits counts, so a stranger's payload does not wait.
+      const bool waits = !held.expired && (IsNull(header) || IsMember(header.stamp()));
+      if (waits) status = ChargePayload(held, header.stamp(), held.push->payload, false);
+      if (waits && status.ok()) return false;
+      if (!status.ok()) {
+        actions->push_back([done = std::move(held.done), status] { done(status, {}); });
+        return true;
+      }
       v1::PushReply reply = PushReplyFor(header, v1::VERDICT_NONE, false);
       reply.mutable_not_yet()->set_reason(absl::StrCat(
           "shard ", options_.index, weights_ready_ ? " is behind in membership epochs" : " has no weights yet"));
@@ -134,14 +138,9 @@ double Shard::RateFor(const v1::PushRequest& push) const {
 
 void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
-  const std::uint64_t bytes = held.push->payload.size();
-  const std::uint64_t gradients = applying_bytes_ + rounds_.held_bytes();
-  if (gradients > 0 && gradients + deltas_.bytes() + bytes > options_.max_held_bytes) {
-    const absl::Status status =
-        WithRetryAfter(absl::ResourceExhaustedError(
-                           absl::StrCat("shard ", options_.index, " holds ", gradients, " bytes of gradients and ",
-                                        deltas_.bytes(), " of workers' copies; limit ", options_.max_held_bytes)),
-                       kBudgetRetry);
+  // The open round waits for it, and has room for one push of each rank (InstallModel).
+  const bool anyway = aggregation() == v1::ROUND && header.clock() <= open_round_ + (closing_ ? 1 : 0);
+  if (absl::Status status = ChargePayload(held, header.stamp(), held.push->payload, anyway); !status.ok()) {
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
   }
@@ -167,8 +166,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
         [done = std::move(held.done), reply = PushReplyFor(header, verdict, !late)] { Reply(done, reply); });
     return;
   }
-  applying_bytes_ += bytes;
-  stats_.set_push_bytes(stats_.push_bytes() + bytes);
+  stats_.set_push_bytes(stats_.push_bytes() + held.push->payload.size());
   open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
   ChunkJob job{std::move(held.push), std::move(held.done), store_, RateFor(header)};
   actions->push_back([this, job = std::move(job)] { executor_->Post([this, job] { RunChunk(job); }); });
@@ -223,10 +221,12 @@ void Shard::RunChunk(const ChunkJob& job) {
 void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) {
   const v1::PushRequest& header = job.push->message;
   const WorkerId worker = header.stamp().worker_id();
+  // Its memory, and its charge, end before the worker hears of it, unless a round keeps it.
+  Buffer payload = std::move(job.push->payload);
+  if (verdict != v1::HELD) payload = {};
   Actions actions;
   {
     MutexLock lock(mu_);
-    applying_bytes_ -= job.push->payload.size();
     std::vector<ReplyCallback> waiting;
     if (const auto it = duplicates_.find({header.stamp().incarnation(), header.clock(), header.chunk()});
         it != duplicates_.end()) {
@@ -251,7 +251,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
           whole = rounds_.AddRefused(header.clock(), member.proto.rank(), header.chunk(), header.chunk_count());
         } else {
           whole = rounds_.Add(header.clock(), member.proto.rank(), header.samples(), header.chunk(),
-                              header.chunk_count(), {header.encoding(), job.push->payload});
+                              header.chunk_count(), {header.encoding(), std::move(payload)});
         }
         if (whole && on_round_) actions.push_back(on_round_);
       }

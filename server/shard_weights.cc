@@ -28,12 +28,16 @@ bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
   const absl::StatusOr<StampCheck> stamp = CheckStamp(held.weights->message.stamp());
   absl::Status status = stamp.status();
   if (stamp.ok() && (*stamp == StampCheck::kAhead || store_ == nullptr)) {
-    if (!held.expired) return false;
-    status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " is behind in membership epochs"));
+    const bool waits = !held.expired && IsMember(held.weights->message.stamp());
+    if (waits) status = ChargePayload(held, held.weights->message.stamp(), held.weights->payload, false);
+    if (waits && status.ok()) return false;
+    if (status.ok())
+      status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " is behind in membership epochs"));
   }
   if (status.ok() && !weights_ready_) {
     status = CheckRun(run);
     if (status.ok()) status = CheckPayload(*placement_, run, v1::F32, held.weights->payload, "weights");
+    if (status.ok()) status = ChargePayload(held, held.weights->message.stamp(), held.weights->payload, false);
   }
   if (!status.ok() || weights_ready_) {
     actions->push_back([done = std::move(held.done), status] {

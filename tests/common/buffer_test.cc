@@ -50,6 +50,28 @@ TEST_CASE("Buffer: slices are shared, not copied, and keep their owner alive") {
   CHECK(watch.expired());
 }
 
+TEST_CASE("Buffer: what it was told to keep lives as long as its first byte, in every copy") {
+  auto owner = std::make_shared<std::string>("0123456789");
+  auto kept = std::make_shared<int>(1);
+  const std::weak_ptr<std::string> owner_watch = owner;
+  const std::weak_ptr<int> kept_watch = kept;
+  Buffer whole = Buffer::Wrap(owner, owner->data(), 10);
+  whole.Append(Buffer::FromString("more"));
+  owner.reset();
+  whole.Keep(std::move(kept));
+  CHECK(whole.ToString() == "0123456789more");
+  Buffer copy = whole;
+  Buffer tail = whole.Sub(10, 4);
+  whole = {};
+  CHECK_FALSE(kept_watch.expired());
+  CHECK_FALSE(owner_watch.expired());
+  copy = {};
+  CHECK(kept_watch.expired());
+  CHECK(owner_watch.expired());
+  CHECK(tail.ToString() == "more");
+  Buffer().Keep(std::make_shared<int>(2));
+}
+
 TEST_CASE("Buffer: floats come by reference where they can, else copied") {
   std::vector<float> floats = {1, 2, 3, 4};
   const char* bytes = reinterpret_cast<const char*>(floats.data());

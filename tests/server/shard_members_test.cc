@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "common/retry.h"
 #include "tests/catch.h"
 #include "tests/server/shard_fixture.h"
 #include "tests/support/status_check.h"
@@ -139,19 +138,6 @@ TEST_CASE("Shard: a parked worker holds nobody; what it had pushed stays pushed 
   // It goes on at the clock that is told here: below its own, its steps would count as repetitions.
   REQUIRE(f.shard.Describe().installed_size() == 1);
   CHECK(f.shard.Describe().installed(0).clock() == 6);
-}
-
-TEST_CASE("Shard: above its budget pushes are told to come back, and when") {
-  ShardFixture f(ExactPolicy(8), kSmall, {0, 1, 1, kSmall * 4 + 100});
-  f.Start(2);
-  const auto first = f.Push(f.PushOf(0, 0), Filled(kSmall, 1));
-  const auto second = f.Push(f.PushOf(1, 0), Filled(kSmall, 1));
-  CHECK(Says(second->status, Code::kResourceExhausted, {"40000 bytes", "40100"}));
-  CHECK(RetryAfter(second->status) == absl::Milliseconds(20));
-  f.executor.RunAll();
-  CHECK(first->ok());
-  CHECK(f.PushValue(1, 0)->ok());
-  CHECK(f.Weights() == Floats(kSmall, -2));
 }
 
 TEST_CASE("Shard: with a delay rule a push needs its ticket, and the watermark follows") {
