@@ -5,30 +5,45 @@
 namespace leeway {
 
 ReadTurns::Answer ReadTurns::Arrive(const std::string& connection, PayloadCall* call) {
-  const auto [it, idle] = waiting_.try_emplace(connection);
-  if (idle) return Answer::kRead;
-  if (it->second.size() >= kWaiting) return Answer::kRefuse;
-  it->second.push_back(call);
+  Connection& state = connections_[connection];
+  if (MayRead(state)) {  // then none of this connection waits
+    state.reading = true;
+    ++reading_;
+    return Answer::kRead;
+  }
+  if (state.waiting.size() >= kWaiting) return Answer::kRefuse;
+  state.waiting.push_back(call);
   return Answer::kWait;
 }
 
 PayloadCall* ReadTurns::Done(const std::string& connection) {
-  const auto it = waiting_.find(connection);
-  if (it->second.empty()) {
-    waiting_.erase(it);
-    return nullptr;
+  const auto done = connections_.find(connection);
+  done->second.reading = false;
+  --reading_;
+  if (done->second.waiting.empty()) connections_.erase(done);
+  // From the one after the last on, once around.
+  auto it = connections_.upper_bound(last_);
+  for (std::size_t i = 0; i < connections_.size(); ++i, ++it) {
+    if (it == connections_.end()) it = connections_.begin();
+    if (it->second.waiting.empty() || !MayRead(it->second)) continue;
+    PayloadCall* next = it->second.waiting.front();
+    it->second.waiting.pop_front();
+    it->second.reading = true;
+    ++reading_;
+    last_ = it->first;
+    return next;
   }
-  PayloadCall* next = it->second.front();
-  it->second.pop_front();
-  return next;
+  return nullptr;
 }
 
 bool ReadTurns::Forget(const std::string& connection, const PayloadCall* call) {
-  const auto it = waiting_.find(connection);
-  if (it == waiting_.end()) return false;
-  const auto found = std::find(it->second.begin(), it->second.end(), call);
-  if (found == it->second.end()) return false;
-  it->second.erase(found);
+  const auto it = connections_.find(connection);
+  if (it == connections_.end()) return false;
+  std::deque<PayloadCall*>& waiting = it->second.waiting;
+  const auto found = std::find(waiting.begin(), waiting.end(), call);
+  if (found == waiting.end()) return false;
+  waiting.erase(found);
+  if (waiting.empty() && !it->second.reading) connections_.erase(it);
   return true;
 }
 

@@ -1,11 +1,10 @@
-// ReadTurns: of each connection one call's message is read at a time; the others wait their turn. A message that is
-// being read is whole in memory soon; one that waits stays with its sender, but for the first 64 KiB
-// (common/grpc_server.cc). So this is what bounds the memory of messages that nobody has looked at yet. A worker has
-// several connections for its chunks, so that one or the other is always busy.
+// ReadTurns: which calls of a server have their messages read, and which wait their turn. A message that is being read
+// is whole in memory soon; one that waits stays with its sender, but for the first 64 KiB (common/grpc_server.cc). So
+// this is what bounds the memory of messages that nobody has looked at yet, however many clients there are.
 //
 // Thread safety: none; a plain object, guarded by its owner.
-// Invariants: of a connection one call reads whenever there are any, and at most kWaiting wait; they read in the order
-// in which they came.
+// Invariants: kReading calls read at most, of each connection one; nobody waits while its connection and a place are
+// free. Of a connection at most kWaiting wait; they read in the order in which they came. Connections take turns.
 #pragma once
 
 #include <cstddef>
@@ -19,24 +18,35 @@ class PayloadCall;  // told apart by address, never looked at
 
 class ReadTurns {
  public:
-  // Far more than a worker has under way (8 chunks per step of its pipeline, over its connections); what comes beyond
-  // is told to come again.
-  static constexpr std::size_t kWaiting = 64;
+  // 256 MiB of chunks. A client that stops in the middle of a message keeps its place until the call's deadline, so it
+  // takes many such clients at once to hold up the others.
+  static constexpr std::size_t kReading = 64;
+  // Of one connection, a third of what a worker has under way at most (8 chunks per step of its pipeline, over three
+  // connections), down to a depth of 10; what comes beyond is told to come again.
+  static constexpr std::size_t kWaiting = 32;
 
   enum class Answer { kRead, kWait, kRefuse };
   // A call has come. kRead: it reads now, and the caller must say Done. kWait: until Done names it, or Forget.
   Answer Arrive(const std::string& connection, PayloadCall* call);
 
-  // The call that read has read, or failed to. Returns the one that reads now, if any.
+  // The call of `connection` that read has read, or failed to. Returns the one that reads now, if any.
   PayloadCall* Done(const std::string& connection);
 
   // A call is gone. True when it waited: then it never reads. False when it reads: it still has to say Done.
   bool Forget(const std::string& connection, const PayloadCall* call);
 
-  std::size_t reading() const { return waiting_.size(); }  // calls, over all connections
+  std::size_t reading() const { return reading_; }  // calls
 
  private:
-  std::map<std::string, std::deque<PayloadCall*>> waiting_;  // of the connections with a call that reads
+  struct Connection {
+    bool reading = false;
+    std::deque<PayloadCall*> waiting;
+  };
+  bool MayRead(const Connection& connection) const { return !connection.reading && reading_ < kReading; }
+
+  std::map<std::string, Connection> connections_;  // with calls
+  std::size_t reading_ = 0;
+  std::string last_;  // the connection whose turn it was last
 };
 
 }  // namespace leeway

@@ -1,5 +1,6 @@
 #include "common/read_turns.h"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <random>
@@ -45,29 +46,67 @@ TEST_CASE("A call that is gone while it waited never reads") {
   CHECK(turns.reading() == 0);
 }
 
+std::string Name(std::size_t i) { return "connection " + std::to_string(i); }
+
+TEST_CASE("When all places are taken, connections take turns, whoever has more to send") {
+  ReadTurns turns;
+  std::deque<PayloadCall> calls;
+  std::map<const PayloadCall*, std::string> owner;
+  // The first comers have twenty calls each, the late ones two.
+  constexpr std::size_t kEarly = ReadTurns::kReading, kAll = kEarly + 30;
+  for (std::size_t i = 0; i < kAll; ++i) {
+    for (int n = 0; n < (i < kEarly ? 20 : 2); ++n) {
+      PayloadCall* call = &calls.emplace_back();
+      owner[call] = Name(i);
+      CHECK(turns.Arrive(Name(i), call) == (i < kEarly && n == 0 ? Answer::kRead : Answer::kWait));
+    }
+  }
+  CHECK(turns.reading() == ReadTurns::kReading);
+  std::deque<std::string> reading;
+  for (std::size_t i = 0; i < kEarly; ++i) reading.push_back(Name(i));
+  std::map<std::string, int> turns_of;
+  for (std::size_t i = 0; i < 2 * kAll; ++i) {
+    const PayloadCall* next = turns.Done(reading.front());
+    reading.pop_front();
+    REQUIRE(next != nullptr);
+    reading.push_back(owner[next]);
+    ++turns_of[owner[next]];
+  }
+  for (std::size_t i = 0; i < kAll; ++i) {
+    INFO(Name(i));
+    CHECK(turns_of[Name(i)] >= 1);
+    CHECK(turns_of[Name(i)] <= 3);
+  }
+}
+
 // What the header promises, by its plainest reading.
 struct Connection {
   PayloadCall* reading = nullptr;
   std::deque<PayloadCall*> waiting;
 };
 
-TEST_CASE("Whatever comes and goes, each connection reads its calls in order, one at a time") {
+TEST_CASE("Whatever comes and goes, the header's invariants hold") {
   std::mt19937_64 random(TestSeed());
   ReadTurns turns;
   std::map<std::string, Connection> model;
   std::deque<PayloadCall> calls;  // addresses stay
-  for (int step = 0; step < 20000; ++step) {
-    const std::string name(1, static_cast<char>('a' + random() % 3));
-    Connection& connection = model[name];
-    // Long stretches in which more come than go, and the reverse.
+  std::size_t reading = 0;
+  const auto may_read = [&](const Connection& connection) {
+    return connection.reading == nullptr && reading < ReadTurns::kReading;
+  };
+  for (int step = 0; step < 30000; ++step) {
+    // Few connections with much to send, or more than there are places; filling and emptying by turns.
+    const std::string name = Name(random() % (step / 5000 % 2 == 0 ? 4 : 2 * ReadTurns::kReading));
     const bool filling = step / 1000 % 2 == 0;
+    Connection& connection = model[name];
     const std::uint64_t what = random() % 10;
     if (what < (filling ? 6u : 3u)) {
       PayloadCall* call = &calls.emplace_back();
       const Answer answer = turns.Arrive(name, call);
-      if (connection.reading == nullptr) {
+      if (may_read(connection)) {
         REQUIRE(answer == Answer::kRead);
         connection.reading = call;
+        ++reading;
       } else if (connection.waiting.size() < ReadTurns::kWaiting) {
         REQUIRE(answer == Answer::kWait);
         connection.waiting.push_back(call);
@@ -76,9 +115,22 @@ TEST_CASE("Whatever comes and goes, each connection reads its calls in order, on
       }
     } else if (what < 9) {
       if (connection.reading == nullptr) continue;  // nobody could be done
-      connection.reading = connection.waiting.empty() ? nullptr : connection.waiting.front();
-      if (connection.reading != nullptr) connection.waiting.pop_front();
-      REQUIRE(turns.Done(name) == connection.reading);
+      connection.reading = nullptr;
+      --reading;
+      PayloadCall* next = turns.Done(name);
+      Connection* its = nullptr;
+      bool anybody = false;
+      for (auto& [key, each] : model) {
+        const bool eligible = !each.waiting.empty() && may_read(each);
+        anybody = anybody || eligible;
+        if (eligible && each.waiting.front() == next) its = &each;
+      }
+      REQUIRE((next != nullptr) == anybody);
+      if (next == nullptr) continue;
+      REQUIRE(its != nullptr);
+      its->reading = next;
+      its->waiting.pop_front();
+      ++reading;
     } else if (!connection.waiting.empty()) {
       const auto gone = connection.waiting.begin() + static_cast<long>(random() % connection.waiting.size());
       REQUIRE(turns.Forget(name, *gone));
@@ -86,8 +138,6 @@ TEST_CASE("Whatever comes and goes, each connection reads its calls in order, on
     } else if (connection.reading != nullptr) {
       REQUIRE_FALSE(turns.Forget(name, connection.reading));
     }
-    std::size_t reading = 0;
-    for (const auto& [key, each] : model) reading += each.reading != nullptr ? 1 : 0;
     REQUIRE(turns.reading() == reading);
   }
 }
