@@ -66,7 +66,6 @@ class PushWindow {
 
   // How many open steps have a chunk that is being applied or has been: what a death leaves of them is partial.
   std::size_t Started() const;
-  std::uint64_t highest() const { return clock_ + open_.size(); }
 
   // A first entry, or a closed round: goes on at `clock` if that is ahead; the steps below it are over, with `verdict`.
   void JumpTo(std::uint64_t clock, v1::Verdict verdict);
