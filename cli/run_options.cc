@@ -80,8 +80,8 @@ absl::Status CheckEncodings(const v1::Policy& policy, const WorkerOptions& worke
     return FlagError("pull_encoding", "delta", "f32 or bf16 with --aggregation=round");
   }
   const v1::OptimizerConfig::Kind kind = policy.optimizer().kind();
-  const bool momentum =
-      kind == v1::OptimizerConfig::MOMENTUM || kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
+  const bool momentum = (kind == v1::OptimizerConfig::MOMENTUM && policy.optimizer().momentum() > 0) ||
+                        kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
   if (momentum && worker.push_encoding.momentum > 0) {
     return FlagError("momentum_correction", absl::StrCat(worker.push_encoding.momentum),
                      "0 with an optimizer that has momentum of its own (momentum, adam, adamw)");

@@ -5,37 +5,30 @@
 namespace leeway {
 
 ReadTurns::Answer ReadTurns::Arrive(const std::string& connection, PayloadCall* call) {
-  Connection& state = connections_[connection];
-  if (state.reading < kReading) {
-    ++state.reading;
-    ++reading_;
-    return Answer::kRead;
-  }
-  if (state.waiting.size() >= kWaiting) return Answer::kRefuse;
-  state.waiting.push_back(call);
+  const auto [it, idle] = waiting_.try_emplace(connection);
+  if (idle) return Answer::kRead;
+  if (it->second.size() >= kWaiting) return Answer::kRefuse;
+  it->second.push_back(call);
   return Answer::kWait;
 }
 
 PayloadCall* ReadTurns::Done(const std::string& connection) {
-  const auto it = connections_.find(connection);
-  Connection& state = it->second;
-  if (!state.waiting.empty()) {
-    PayloadCall* next = state.waiting.front();
-    state.waiting.pop_front();
-    return next;  // in the place of the one that is done
+  const auto it = waiting_.find(connection);
+  if (it->second.empty()) {
+    waiting_.erase(it);
+    return nullptr;
   }
-  --reading_;
-  if (--state.reading == 0) connections_.erase(it);
-  return nullptr;
+  PayloadCall* next = it->second.front();
+  it->second.pop_front();
+  return next;
 }
 
 bool ReadTurns::Forget(const std::string& connection, const PayloadCall* call) {
-  const auto it = connections_.find(connection);
-  if (it == connections_.end()) return false;
-  std::deque<PayloadCall*>& waiting = it->second.waiting;
-  const auto found = std::find(waiting.begin(), waiting.end(), call);
-  if (found == waiting.end()) return false;
-  waiting.erase(found);
+  const auto it = waiting_.find(connection);
+  if (it == waiting_.end()) return false;
+  const auto found = std::find(it->second.begin(), it->second.end(), call);
+  if (found == it->second.end()) return false;
+  it->second.erase(found);
   return true;
 }
 

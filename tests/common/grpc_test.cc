@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <cstdint>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
@@ -10,7 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/grpc_server.h"
 #include "common/grpc_status.h"
 #include "common/grpc_transport.h"
@@ -144,6 +147,33 @@ TEST_CASE("gRPC: a plain protobuf client speaks with the raw server, and reads i
   const grpc::Status joined = coordinator->Join(&third, v1::JoinRequest(), &join_reply);
   CHECK(joined.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
   CHECK(joined.error_message() == "called Coordinator/Join");
+}
+
+// Connections that are established from this machine to `port` of it.
+int ConnectionsTo(int port) {
+  const std::string remote = absl::StrFormat(":%04X 01 ", port);  // 01: established
+  int count = 0;
+  for (const char* path : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream table(path);
+    for (std::string line; std::getline(table, line);) count += absl::StrContains(line, remote) ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_CASE("gRPC: weights and gradients have connections of their own, all other calls one") {
+  Handler handler;
+  Server server(&handler);
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport({.data_connections = 2});
+  const auto push_pull = [&] {
+    REQUIRE(Call(*transport, server.address(), "ParameterServer/PushPull", EncodeMessage(v1::PushPullRequest()))
+                .status.ok());
+  };
+  push_pull();
+  CHECK(ConnectionsTo(server.server->port()) == 1);
+  for (int i = 0; i < 5; ++i) push_pull();
+  CHECK(ConnectionsTo(server.server->port()) == 2);
+  for (int i = 0; i < 5; ++i) Call(*transport, server.address(), "Coordinator/Heartbeat", {});
+  CHECK(ConnectionsTo(server.server->port()) == 3);
 }
 
 TEST_CASE("gRPC: every method of the protocol is routed") {

@@ -78,7 +78,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
     ChunkRun run;  // of the chunk's blocks
   };
 
-  void AddChunk(ChunkId id);
+  void AddChunk(ChunkId id) LEEWAY_REQUIRES(mu_);  // (in the constructor)
   void Send(const Piece& piece);
   void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
                 Decoded<v1::PullReply> reply);

@@ -71,7 +71,7 @@ TEST_CASE("Chunks behind 2^32 elements lie where they should") {
     std::vector<float> values(placement.RunElements(run));
     std::iota(values.begin(), values.end(), 1.0f);
     const Buffer payload = Buffer::Wrap(nullptr, values.data(), values.size() * sizeof(float));
-    REQUIRE(UnpackRun(placement, run, payload, vector.data()).ok());
+    REQUIRE(UnpackRun(placement, run, v1::F32, payload, vector.data()).ok());
     CHECK(vector.data()[HugeVector::kElements - 1] == values.back());
     CHECK(vector.data()[placement.BlockBegin(run.first_block)] == 1);
     // Nothing has been written where a 32-bit index would have pointed.

@@ -76,19 +76,26 @@ TEST_CASE("A pull asks for the model vector from its beginning to its end, over 
     std::promise<PullResult> result;
     cluster.Start(&out, &result);
     REQUIRE(result.get_future().get().status.ok());
+    // Piece by piece, each at most 1 MiB; the fake answers in line, so one thread asks for all of them.
     std::vector<std::uint64_t> expected;
     for (std::uint32_t chunk = 0; chunk < cluster.placement.ShardChunks(0); ++chunk) {
       for (std::uint32_t shard = 0; shard < shards; ++shard) {
         const ChunkRun run = cluster.placement.Chunk(shard, chunk);
-        if (run.num_blocks > 0) expected.push_back(run.first_block);
+        for (std::uint32_t i = 0; i < run.num_blocks; ++i)
+          expected.push_back(run.first_block + std::uint64_t{i} * shards);
       }
     }
-    REQUIRE(expected.size() > shards);
-    REQUIRE(expected.size() <= Pull::kWindow);  // so that one thread asks for all of them
-    CHECK(std::is_sorted(expected.begin(), expected.end()));
+    REQUIRE(expected.size() > 2 * shards);
     std::vector<std::uint64_t> asked;
+    std::size_t most = 0;
     MutexLock lock(cluster.fake.mu);
-    for (const v1::PullRequest& request : cluster.fake.pulls) asked.push_back(request.run().first_block());
+    for (const v1::PullRequest& request : cluster.fake.pulls) {
+      const ChunkRun run{request.run().first_block(), request.run().num_blocks()};
+      CHECK(cluster.placement.RunElements(run) <= Pull::kPieceElements);
+      most = std::max<std::size_t>(most, run.num_blocks);
+      for (std::uint32_t i = 0; i < run.num_blocks; ++i) asked.push_back(run.first_block + std::uint64_t{i} * shards);
+    }
+    CHECK(most * cluster.placement.block_elements() == Pull::kPieceElements);
     CHECK(asked == expected);
   }
 }
