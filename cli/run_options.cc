@@ -112,15 +112,20 @@ absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
 
 // The flags of the process `name` as it will see them: with its special ones.
 absl::Status CheckSpecialFlags(const std::string& name, const std::vector<std::string>& words) {
-  absl::FlagSaver saver;
+  std::vector<std::pair<absl::CommandLineFlag*, std::string>> before;
+  std::string error;
   for (const std::string& word : words) {
     const std::size_t equals = word.find('=');
-    std::string error;
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(word.substr(2, equals - 2));
+    before.emplace_back(flag, flag->CurrentValue());
     // Not SetFlags, which would note them as given to every worker. That the flag takes the value has been checked.
-    absl::FindCommandLineFlag(word.substr(2, equals - 2))->ParseFrom(word.substr(equals + 1), &error);
+    flag->ParseFrom(word.substr(equals + 1), &error);
   }
-  ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
-  return CheckInputs(worker, name == kEvaluatorName);
+  const absl::StatusOr<WorkerOptions> worker = WorkerOptionsFromFlags(/*need_coordinator=*/false);
+  // Not by absl::FlagSaver, which tells stderr what it restores.
+  for (auto it = before.rbegin(); it != before.rend(); ++it) it->first->ParseFrom(it->second, &error);
+  RETURN_IF_ERROR(worker.status());
+  return CheckInputs(*worker, name == kEvaluatorName);
 }
 
 }  // namespace
