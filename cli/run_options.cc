@@ -112,20 +112,20 @@ absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
 
 // The flags of the process `name` as it will see them: with its special ones.
 absl::Status CheckSpecialFlags(const std::string& name, const std::vector<std::string>& words) {
-  std::vector<std::pair<absl::CommandLineFlag*, std::string>> before;
+  // Not SetFlags, which would note them as given to every worker; nor absl::FlagSaver, which says on stderr what it
+  // restores. That each flag takes its value has been checked.
+  std::vector<std::pair<absl::CommandLineFlag*, std::string>> saved;
   std::string error;
   for (const std::string& word : words) {
     const std::size_t equals = word.find('=');
     absl::CommandLineFlag* flag = absl::FindCommandLineFlag(word.substr(2, equals - 2));
-    before.emplace_back(flag, flag->CurrentValue());
-    // Not SetFlags, which would note them as given to every worker. That the flag takes the value has been checked.
+    saved.emplace_back(flag, flag->CurrentValue());
     flag->ParseFrom(word.substr(equals + 1), &error);
   }
-  const absl::StatusOr<WorkerOptions> worker = WorkerOptionsFromFlags(/*need_coordinator=*/false);
-  // Not by absl::FlagSaver, which tells stderr what it restores.
-  for (auto it = before.rbegin(); it != before.rend(); ++it) it->first->ParseFrom(it->second, &error);
-  RETURN_IF_ERROR(worker.status());
-  return CheckInputs(*worker, name == kEvaluatorName);
+  const absl::StatusOr<WorkerOptions> read = WorkerOptionsFromFlags(/*need_coordinator=*/false);
+  for (auto it = saved.rbegin(); it != saved.rend(); ++it) it->first->ParseFrom(it->second, &error);
+  ASSIGN_OR_RETURN(const WorkerOptions worker, read);
+  return CheckInputs(worker, name == kEvaluatorName);
 }
 
 }  // namespace

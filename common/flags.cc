@@ -217,11 +217,11 @@ void ExitWithError(const absl::Status& status) {
 absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
   absl::CommandLineFlag* found = Find(flag);
   if (found == nullptr) return UnknownFlag(absl::StrCat("--", flag), flag);
-  // Not absl::FlagSaver, which tells stderr what it restores.
-  const std::string before = found->CurrentValue();
-  const absl::Status status = Parse(found, absl::StrCat("--", flag), value);
+  // Not absl::FlagSaver, which says on stderr what it restores.
+  const std::string was = found->CurrentValue();
+  absl::Status status = Parse(found, absl::StrCat("--", flag), value);
   std::string error;
-  found->ParseFrom(before, &error);
+  found->ParseFrom(was, &error);
   return status;
 }
 
