@@ -205,7 +205,8 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
   ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
-  if (worker.data.empty()) return FlagError("data", "", absl::FindCommandLineFlag("data")->Help());
+  if (worker.data.empty())
+    return FlagError("data", "", "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
   if (policy.staleness_bound() == 0) {
     // Every push must be there before the next pull: nothing can be in flight.
     if (FlagGiven("pipeline_depth") && worker.pipeline_depth != 0) {
