@@ -80,8 +80,8 @@ absl::Status CheckEncodings(const v1::Policy& policy, const WorkerOptions& worke
     return FlagError("pull_encoding", "delta", "f32 or bf16 with --aggregation=round");
   }
   const v1::OptimizerConfig::Kind kind = policy.optimizer().kind();
-  const bool momentum =
-      kind == v1::OptimizerConfig::MOMENTUM || kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
+  const bool momentum = (kind == v1::OptimizerConfig::MOMENTUM && policy.optimizer().momentum() > 0) ||
+                        kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
   if (momentum && worker.push_encoding.momentum > 0) {
     return FlagError("momentum_correction", absl::StrCat(worker.push_encoding.momentum),
                      "0 with an optimizer that has momentum of its own (momentum, adam, adamw)");
@@ -112,14 +112,19 @@ absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
 
 // The flags of the process `name` as it will see them: with its special ones.
 absl::Status CheckSpecialFlags(const std::string& name, const std::vector<std::string>& words) {
-  absl::FlagSaver saver;
+  // Not SetFlags, which would note them as given to every worker; nor absl::FlagSaver, which says on stderr what it
+  // restores. That each flag takes its value has been checked.
+  std::vector<std::pair<absl::CommandLineFlag*, std::string>> saved;
+  std::string error;
   for (const std::string& word : words) {
     const std::size_t equals = word.find('=');
-    std::string error;
-    // Not SetFlags, which would note them as given to every worker. That the flag takes the value has been checked.
-    absl::FindCommandLineFlag(word.substr(2, equals - 2))->ParseFrom(word.substr(equals + 1), &error);
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(word.substr(2, equals - 2));
+    saved.emplace_back(flag, flag->CurrentValue());
+    flag->ParseFrom(word.substr(equals + 1), &error);
   }
-  ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
+  const absl::StatusOr<WorkerOptions> read = WorkerOptionsFromFlags(/*need_coordinator=*/false);
+  for (auto it = saved.rbegin(); it != saved.rend(); ++it) it->first->ParseFrom(it->second, &error);
+  ASSIGN_OR_RETURN(const WorkerOptions worker, read);
   return CheckInputs(worker, name == kEvaluatorName);
 }
 
@@ -200,7 +205,8 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
   ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
-  if (worker.data.empty()) return FlagError("data", "", absl::FindCommandLineFlag("data")->Help());
+  if (worker.data.empty())
+    return FlagError("data", "", "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
   if (policy.staleness_bound() == 0) {
     // Every push must be there before the next pull: nothing can be in flight.
     if (FlagGiven("pipeline_depth") && worker.pipeline_depth != 0) {

@@ -32,15 +32,21 @@ absl::Status MeasureOnce(const EchoCall& call, absl::Duration time, Series* seri
   return absl::OkStatus();
 }
 
-void AddRows(const std::string& name, const std::string& unit, const std::vector<double>& bare,
-             const std::vector<double>& leeway, double goal, bool goal_is_most, const std::string& what,
-             std::vector<BenchRow>* rows) {
+constexpr char kPush[] = "; as a push, of which the server reads one at a time from each connection";
+
+void AddBaseline(const std::string& name, const std::string& unit, const std::vector<double>& bare,
+                 const std::string& what, std::vector<BenchRow>* rows) {
+  rows->push_back(
+      {"latency.grpc." + name, Median(bare), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
+}
+
+void AddRow(const std::string& way, const std::string& name, const std::string& unit, const std::vector<double>& bare,
+            const std::vector<double>& leeway, double goal, bool goal_is_most, const std::string& what,
+            std::vector<BenchRow>* rows) {
   std::vector<double> ratios;
   for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(leeway[i] / bare[i]);
-  const std::string baseline = "latency.grpc." + name;
-  rows->push_back({baseline, Median(bare), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
-  rows->push_back({"latency." + name, Median(leeway), unit, baseline, Median(ratios), goal, goal_is_most,
-                   "Leeway's Transport, GrpcServer and a handler: " + what});
+  rows->push_back({"latency." + way + name, Median(leeway), unit, "latency.grpc." + name, Median(ratios), goal,
+                   goal_is_most, "Leeway's Transport, GrpcServer and a handler: " + what});
 }
 
 }  // namespace
@@ -53,25 +59,33 @@ absl::StatusOr<std::vector<BenchRow>> BenchLatency(const std::string& directory,
   const std::string bytes(kBytes, 'x');
   const Buffer request = Buffer::FromString(bytes);
   const EchoCall bare = [&](std::function<void(bool)> done) { client->Call(bytes, std::move(done)); };
-  const EchoCall leeway = [&](std::function<void(bool)> done) {
-    transport->Call(leeway_peer.addresses[0], "ParameterServer/Push", request, kTimeout,
-                    [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
-                      done(status.ok() && reply.size() == kBytes);
-                    });
+  const auto leeway = [&](const std::string& method) -> EchoCall {
+    return [&, method](std::function<void(bool)> done) {
+      transport->Call(leeway_peer.addresses[0], method, request, kTimeout,
+                      [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
+                        done(status.ok() && reply.size() == kBytes);
+                      });
+    };
   };
-  Series bare_series, leeway_series;
+  Series bare_series, pull_series, push_series;
   for (int round = 0; round <= turns.rounds; ++round) {
     const bool measured = round > 0;
     if (!turns.wait(absl::ZeroDuration())) return absl::CancelledError("interrupted");
     RETURN_IF_ERROR(MeasureOnce(bare, turns.time, measured ? &bare_series : nullptr));
-    RETURN_IF_ERROR(MeasureOnce(leeway, turns.time, measured ? &leeway_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Pull"), turns.time, measured ? &pull_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Push"), turns.time, measured ? &push_series : nullptr));
   }
   std::vector<BenchRow> rows;
   const std::string one = "64 bytes there and back, one call outstanding";
-  AddRows("p50", "us", bare_series.p50, leeway_series.p50, 1.2, true, one, &rows);
-  AddRows("p99", "us", bare_series.p99, leeway_series.p99, 0, true, one, &rows);
-  AddRows("calls", "calls/s", bare_series.calls, leeway_series.calls, 0.9, false,
-          absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding"), &rows);
+  const std::string many = absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding");
+  AddBaseline("p50", "us", bare_series.p50, one, &rows);
+  AddRow("", "p50", "us", bare_series.p50, pull_series.p50, 1.2, true, one, &rows);
+  AddRow("push.", "p50", "us", bare_series.p50, push_series.p50, 0, true, one + kPush, &rows);
+  AddBaseline("p99", "us", bare_series.p99, one, &rows);
+  AddRow("", "p99", "us", bare_series.p99, pull_series.p99, 0, true, one, &rows);
+  AddBaseline("calls", "calls/s", bare_series.calls, many, &rows);
+  AddRow("", "calls", "calls/s", bare_series.calls, pull_series.calls, 0.9, false, many, &rows);
+  AddRow("push.", "calls", "calls/s", bare_series.calls, push_series.calls, 0, false, many + kPush, &rows);
   return rows;
 }
 

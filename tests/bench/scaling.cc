@@ -16,7 +16,6 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/allocator.h"
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
@@ -25,6 +24,7 @@
 #include "common/manifest.h"
 #include "common/placement.h"
 #include "common/status_macros.h"
+#include "common/tune_process.h"
 #include "server/block_store.h"
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
@@ -179,6 +179,6 @@ int Main(int argc, char** argv) {
 }  // namespace leeway
 
 int main(int argc, char** argv) {
-  leeway::KeepFreedMemory();
+  leeway::TuneProcess();
   leeway::EndProcess(leeway::Main(argc, argv));
 }

@@ -154,7 +154,7 @@ class BadInput(TestCase):
         self.all_refused([WORKER], flags)
 
     def test_bad_data_ends_leeway_run(self):
-        run = self.run_leeway(self.idx_folder("data", {"train-labels-idx1-ubyte": b"short"}))
+        run = self.run_leeway(self.idx_folder("data", {"train-labels-idx1-ubyte": struct.pack(">2i", 2049, 4)}))
         self.assertEqual(run.wait(), 2, run.everything())
         self.assertIn("worker-0 ended with exit code 1 before training began", run.stderr())
         self.assertIn("train-labels-idx1-ubyte: is truncated", run.stderr())

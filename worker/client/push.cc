@@ -135,7 +135,7 @@ void Push::SendSome() {
   {
     MutexLock lock(mu_);
     if (holds_ > 0 || !failure_.ok()) return;
-    while (in_flight_ < kWindow && !ready_.empty()) {
+    while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty()) {
       now.push_back(ready_.front());
       ready_.pop_front();
       ++in_flight_;
