@@ -11,6 +11,7 @@
 #include "common/grpc_buffer.h"
 #include "common/grpc_payload_service.h"
 #include "common/grpc_status.h"
+#include "common/read_turns.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "proto/parameter_server.grpc.pb.h"
@@ -22,9 +23,6 @@ namespace {
 // pipeline, which a gate may hold, 8 pushes, and a dozen calls of the coordinator: at depth 14, the greatest, gated
 // pulls leave more than half of these to what opens gates.
 constexpr int kMaxStreams = 256;
-// What a stream may send before its message is read: HTTP/2's own default. With bandwidth probing gRPC 1.51 lets each
-// stream send 4 MiB from the start; docs/adr/0007-withheld-reads.md has the figures.
-constexpr int kStreamWindow = 64 * 1024 - 1;
 
 // How long Shutdown waits before it cancels calls that the handler has not answered.
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
@@ -107,8 +105,9 @@ class GrpcServer::Impl {
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+    // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads: ADR 0007.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(ReadTurns::kFirstBytes));
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(&parameter_server_);

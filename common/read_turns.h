@@ -1,5 +1,5 @@
 // ReadTurns: which calls of a server have their messages read, and which wait their turn. A message that is being read
-// is whole in memory soon; one that waits stays with its sender, but for the first 64 KiB (common/grpc_server.cc). So
+// is whole in memory soon; one that waits stays with its sender, but for its first 64 KiB. So
 // this is what bounds the memory of messages that nobody has looked at yet, however many clients there are.
 //
 // Thread safety: none; a plain object, guarded by its owner.
@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <string>
@@ -21,9 +22,17 @@ class ReadTurns {
   // 256 MiB of chunks. A client that stops in the middle of a message keeps its place until the call's deadline, so it
   // takes many such clients at once to hold up the others.
   static constexpr std::size_t kReading = 64;
-  // Of one connection, a third of what a worker has under way at most (8 chunks per step of its pipeline, over three
-  // connections), down to a depth of 10; what comes beyond is told to come again.
-  static constexpr std::size_t kWaiting = 32;
+  // Of one connection: a worker has 8 chunks under way per step of its pipeline, over three connections, so this is
+  // enough up to a depth of 7. What comes beyond is told to come again.
+  static constexpr std::size_t kWaiting = 24;
+  // What a call may send before its message is read: HTTP/2's own default, and the server's setting.
+  static constexpr std::size_t kFirstBytes = 64 * 1024 - 1;
+
+  // What unread messages of `message` bytes take at most, over this many connections that carry them. Of each
+  // connection that is the beginning of what waits, and 1 MiB for the transport's own buffers.
+  static constexpr std::uint64_t MostBytes(std::uint64_t connections, std::uint64_t message) {
+    return kReading * message + connections * (kWaiting * kFirstBytes + (1 << 20));
+  }
 
   enum class Answer { kRead, kWait, kRefuse };
   // A call has come. kRead: it reads now, and the caller must say Done. kWait: until Done names it, or Forget.

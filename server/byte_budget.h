@@ -4,8 +4,9 @@
 //
 // Thread safety: every method, from any thread; a charge ends with its memory, wherever that is.
 // Invariants: total() is the sum of the charges that are alive. A worker that holds nothing is always let in, and up to
-// kLeast; beyond that, up to its share, while the total is within the limit. So the total is never above
-// limit + workers * (kLeast or one message, whichever is more), but for what TakeAnyway let in.
+// kLeast; beyond that, up to its share, while the total is within the limit. So with messages of at most kLeast the
+// total is at most the limit, or workers * kLeast where that is more; what TakeAnyway let in, and what was let in for a
+// larger share before workers came, comes on top.
 #pragma once
 
 #include <cstddef>

@@ -10,6 +10,7 @@
 #include "common/machine.h"
 #include "common/retry.h"
 #include "common/status_macros.h"
+#include "server/memory_cap.h"
 
 namespace leeway {
 
@@ -124,8 +125,12 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
                    BlockStore::Make(manifest, placement, options_.index, snapshot.policy()));
   const std::uint64_t held =
       std::min(options_.max_held_bytes, std::max(round, 2 * gradient * snapshot.policy().num_workers()));
-  spdlog::info("shard {}: weights and optimizer slots take {}, gradients under way up to about {}; this machine has {}",
-               options_.index, FormatBytes(store->memory_bytes()), FormatBytes(held), FormatBytes(TotalMemoryBytes()));
+  const std::uint64_t cap = MemoryCap(store->memory_bytes(), options_.max_held_bytes, snapshot.policy().num_workers());
+  spdlog::info(
+      "shard {}: weights and optimizer slots take {}, gradients under way up to about {}; at most {} in all with {} "
+      "workers; this machine has {}",
+      options_.index, FormatBytes(store->memory_bytes()), FormatBytes(held), FormatBytes(cap),
+      snapshot.policy().num_workers(), FormatBytes(TotalMemoryBytes()));
   if (store->memory_bytes() + held > TotalMemoryBytes()) {
     spdlog::warn("shard {}: that is more than this machine has; more `ps`, or a smaller --max_held_bytes",
                  options_.index);

@@ -40,7 +40,7 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
  public:
   using Stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  Call(Stub& stub, const std::string& method) {
+  Call(Stub& stub, const std::string& method, std::size_t size) : bytes_(std::string(size, 'x')) {
     stub.PrepareBidiStreamingCall(&context_, "/leeway.v1." + method, grpc::StubOptions(), this);
     StartRead(&reply_);
     StartCall();
@@ -48,11 +48,20 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   void Send() { StartWriteLast(&message_, grpc::WriteOptions()); }
   void Cancel() { context_.TryCancel(); }
 
+  void OnWriteDone(bool ok) override {
+    MutexLock lock(mu_);
+    written_ = ok;
+  }
   void OnDone(const grpc::Status& status) override {
     MutexLock lock(mu_);
     status_ = FromGrpc(status);
     done_ = true;
     changed_.NotifyAll();
+  }
+  // The message has left for the server, whole.
+  bool written() {
+    MutexLock lock(mu_);
+    return written_;
   }
   bool done() {
     MutexLock lock(mu_);
@@ -66,12 +75,13 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
 
  private:
   grpc::ClientContext context_;
-  const grpc::Slice bytes_ = grpc::Slice(std::string("message"));
+  const grpc::Slice bytes_;
   grpc::ByteBuffer message_ = grpc::ByteBuffer(&bytes_, 1);
   grpc::ByteBuffer reply_;
   Mutex mu_;
   CondVar changed_;
   bool done_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool written_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status status_ LEEWAY_GUARDED_BY(mu_);
 };
 
@@ -80,7 +90,7 @@ class Client {
  public:
   Client(const std::string& address, const std::string& name) : stub_(Channel(address, name)) {}
 
-  Call& Start(const std::string& method) { return calls_.emplace_back(stub_, method); }
+  Call& Start(const std::string& method, std::size_t size = 10) { return calls_.emplace_back(stub_, method, size); }
   absl::Status Finish(const std::string& method) {
     Call& call = Start(method);
     call.Send();
@@ -139,6 +149,27 @@ TEST_CASE("Of a connection's messages one is read at a time; others wait for it,
   }
   CHECK(handler.handled == 3 + waiting.size() - 2);
   CHECK(client.Finish("ParameterServer/Push").ok());  // the turn has been given back
+}
+
+TEST_CASE("A message that waits for its turn stays with its sender") {
+  Handler handler;
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start({}, &handler);
+  Client client(absl::StrCat("127.0.0.1:", server->port()), "one");
+  Call& slow = client.Start("ParameterServer/Push");
+  while (server->reading() == 0) std::this_thread::yield();
+  Call& large = client.Start("ParameterServer/Push", 3 << 20);
+  large.Send();
+  // As much passes over the same connection meanwhile, of messages that are read at once.
+  for (int i = 0; i < 100; ++i) {
+    Call& other = client.Start("ParameterServer/Pull", 32 << 10);
+    other.Send();
+    CHECK(other.Wait().ok());
+  }
+  CHECK_FALSE(large.written());
+  slow.Send();
+  CHECK(slow.Wait().ok());
+  CHECK(large.Wait().ok());
+  CHECK(large.written());
 }
 
 TEST_CASE("A call that ends without its message gives its turn back") {

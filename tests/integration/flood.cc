@@ -1,8 +1,8 @@
-// flood COORDINATOR ELEMENTS FLOODERS UNDER_WAY PUSHES SECONDS: workers that push to a `ps` as fast as they can and do not do as
-// they are told: each keeps UNDER_WAY whole chunks under way over connections of its own, and sends a refused chunk again at
-// once, whatever delay it was told. Others ask for copies of the weights and do not read them. Beside them a worker
-// that behaves pulls and pushes, one after the other. Ends when every one of them has had PUSHES pushes accepted, or
-// after SECONDS. Prints one line of JSON. tests/integration/flood_test.py runs it.
+// flood COORDINATOR ELEMENTS FLOODERS UNDER_WAY PUSHES SECONDS: workers that push to a `ps` as fast as they can and do
+// not do as they are told: each keeps UNDER_WAY whole chunks under way over connections of its own, and sends a refused
+// chunk again at once, whatever delay it was told. Others ask for copies of the weights and do not read them. Beside
+// them a worker that behaves pulls and pushes, one after the other. Ends when every one of them has had PUSHES pushes
+// accepted, or after SECONDS. Prints one line of JSON. tests/integration/flood_test.py runs it.
 #include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
