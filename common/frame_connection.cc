@@ -18,6 +18,9 @@ namespace {
 // A frame up to this size is written by whom it comes from, as far as the socket takes it without waiting: the writing
 // thread need not be woken, and a few microseconds of copying block nobody.
 constexpr std::size_t kWriteAtOnce = 32 << 10;
+// What the socket may hold, where the system allows so much: with its 208 KiB the writer waits while the reader copies
+// a piece of a pull to its place.
+constexpr int kSocketBytes = 1 << 20;
 constexpr std::size_t kMaxPieces = 64;  // of one sendmsg; messages have two or three
 
 absl::Status SystemError(const std::string& what, int error) {
@@ -29,6 +32,7 @@ absl::Status SystemError(const std::string& what, int error) {
 FrameConnection::~FrameConnection() { close(socket_); }
 
 void FrameConnection::Start(Options options) {
+  setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof(kSocketBytes));
   options_ = std::move(options);
   reader_ = std::thread([this] { ReadLoop(); });
   writer_ = std::thread([this] { WriteLoop(); });
