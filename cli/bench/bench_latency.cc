@@ -7,7 +7,7 @@
 #include "cli/bench/echo_load.h"
 #include "cli/bench/peer.h"
 #include "cli/bench/plain_grpc.h"
-#include "common/grpc_transport.h"
+#include "common/any_transport.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -32,15 +32,29 @@ absl::Status MeasureOnce(const EchoCall& call, absl::Duration time, Series* seri
   return absl::OkStatus();
 }
 
-void AddRows(const std::string& name, const std::string& unit, const std::vector<double>& bare,
-             const std::vector<double>& leeway, double goal, bool goal_is_most, const std::string& what,
-             std::vector<BenchRow>* rows) {
+// A row for `end`, with its ratio to `bare` round by round.
+BenchRow RowOf(const std::string& name, const std::string& unit, const std::vector<double>& end,
+               const std::string& baseline, const std::vector<double>& bare, const std::string& what) {
   std::vector<double> ratios;
-  for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(leeway[i] / bare[i]);
+  for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(end[i] / bare[i]);
+  return {name, Median(end), unit, baseline, Median(ratios), 0, false, what};
+}
+
+// Of one figure: the bare program's, Leeway's over gRPC with its goal, and over local sockets.
+void AddRows(const std::string& name, const std::string& unit, std::vector<double> Series::*figure, const Series& bare,
+             const Series& leeway, const Series& local, double goal, bool goal_is_most, const std::string& what,
+             std::vector<BenchRow>* rows) {
   const std::string baseline = "latency.grpc." + name;
-  rows->push_back({baseline, Median(bare), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
-  rows->push_back({"latency." + name, Median(leeway), unit, baseline, Median(ratios), goal, goal_is_most,
-                   "Leeway's Transport, GrpcServer and a handler: " + what});
+  rows->push_back(
+      {baseline, Median(bare.*figure), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
+  BenchRow row = RowOf("latency." + name, unit, leeway.*figure, baseline, bare.*figure,
+                       "Leeway's Transport, GrpcServer and a handler: " + what);
+  row.goal = goal;
+  row.goal_is_most = goal_is_most;
+  rows->push_back(row);
+  rows->push_back(RowOf("latency.local." + name, unit, local.*figure, baseline, bare.*figure,
+                        "Leeway's Transport, LocalServer and a handler: " + what));
+  rows->back().goal_is_most = goal_is_most;
 }
 
 }  // namespace
@@ -49,29 +63,36 @@ absl::StatusOr<std::vector<BenchRow>> BenchLatency(const std::string& directory,
   ASSIGN_OR_RETURN(const Peer bare_peer, StartPeer(kEchoPeer, 0, directory, turns.wait));
   ASSIGN_OR_RETURN(const Peer leeway_peer, StartPeer(kLeewayEchoPeer, 0, directory, turns.wait));
   const std::unique_ptr<EchoClient> client = MakeEchoClient(bare_peer.addresses[0]);
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  const std::unique_ptr<Transport> transport = MakeTransport();
   const std::string bytes(kBytes, 'x');
   const Buffer request = Buffer::FromString(bytes);
   const EchoCall bare = [&](std::function<void(bool)> done) { client->Call(bytes, std::move(done)); };
-  const EchoCall leeway = [&](std::function<void(bool)> done) {
-    transport->Call(leeway_peer.addresses[0], "ParameterServer/Push", request, kTimeout,
-                    [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
-                      done(status.ok() && reply.size() == kBytes);
-                    });
+  const auto to = [&](const std::string& address) -> EchoCall {
+    return [&, address](std::function<void(bool)> done) {
+      transport->Call(address, "ParameterServer/Push", request, kTimeout,
+                      [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
+                        done(status.ok() && reply.size() == kBytes);
+                      });
+    };
   };
-  Series bare_series, leeway_series;
+  const EchoCall leeway = to(leeway_peer.addresses[0]), local = to(leeway_peer.addresses[1]);
+  Series bare_series, leeway_series, local_series;
   for (int round = 0; round <= turns.rounds; ++round) {
     const bool measured = round > 0;
     if (!turns.wait(absl::ZeroDuration())) return absl::CancelledError("interrupted");
     RETURN_IF_ERROR(MeasureOnce(bare, turns.time, measured ? &bare_series : nullptr));
     RETURN_IF_ERROR(MeasureOnce(leeway, turns.time, measured ? &leeway_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(local, turns.time, measured ? &local_series : nullptr));
   }
   std::vector<BenchRow> rows;
   const std::string one = "64 bytes there and back, one call outstanding";
-  AddRows("p50", "us", bare_series.p50, leeway_series.p50, 1.2, true, one, &rows);
-  AddRows("p99", "us", bare_series.p99, leeway_series.p99, 0, true, one, &rows);
-  AddRows("calls", "calls/s", bare_series.calls, leeway_series.calls, 0.9, false,
-          absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding"), &rows);
+  const auto add = [&](const std::string& name, const std::string& unit, std::vector<double> Series::*figure,
+                       double goal, bool goal_is_most, const std::string& what) {
+    AddRows(name, unit, figure, bare_series, leeway_series, local_series, goal, goal_is_most, what, &rows);
+  };
+  add("p50", "us", &Series::p50, 1.2, true, one);
+  add("p99", "us", &Series::p99, 0, true, one);
+  add("calls", "calls/s", &Series::calls, 0.9, false, absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding"));
   return rows;
 }
 

@@ -68,7 +68,7 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
   }
   if (kind == kLeewayEchoPeer) {
     serving->handler = std::make_unique<EchoHandler>();
-    return ServeHandler(/*local=*/false, serving);
+    return ServeHandler(/*local=*/true, serving);
   }
   if (kind != kLeewayPeer) return absl::InvalidArgumentError(absl::StrCat("leeway bench-peer: no kind ", kind));
   ASSIGN_OR_RETURN(serving->handler, PeerHandler::Make(elements));
