@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <system_error>
@@ -17,6 +19,7 @@
 #include "common/flags.h"
 #include "common/status_macros.h"
 #include "server/policy_flags.h"
+#include "worker/data/load.h"
 #include "worker/worker_flags.h"
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
@@ -77,8 +80,8 @@ absl::Status CheckEncodings(const v1::Policy& policy, const WorkerOptions& worke
     return FlagError("pull_encoding", "delta", "f32 or bf16 with --aggregation=round");
   }
   const v1::OptimizerConfig::Kind kind = policy.optimizer().kind();
-  const bool momentum =
-      kind == v1::OptimizerConfig::MOMENTUM || kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
+  const bool momentum = (kind == v1::OptimizerConfig::MOMENTUM && policy.optimizer().momentum() > 0) ||
+                        kind == v1::OptimizerConfig::ADAM || kind == v1::OptimizerConfig::ADAMW;
   if (momentum && worker.push_encoding.momentum > 0) {
     return FlagError("momentum_correction", absl::StrCat(worker.push_encoding.momentum),
                      "0 with an optimizer that has momentum of its own (momentum, adam, adamw)");
@@ -98,6 +101,31 @@ absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder)
     return FlagError("worker_flags", word, "flags of the worker that leeway run does not set itself");
   }
   return CheckFlagValue(name, word.substr(equals + 1));
+}
+
+// Whether the files that a worker's flags name are there.
+absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
+  RETURN_IF_ERROR(CheckDataset(worker.data, evaluator ? Split::kTest : Split::kTrain));
+  if (worker.init_from.empty() || access(worker.init_from.c_str(), R_OK) == 0) return absl::OkStatus();
+  return FlagError("init_from", worker.init_from, absl::StrCat("a file that can be read (", strerror(errno), ")"));
+}
+
+// The flags of the process `name` as it will see them: with its special ones.
+absl::Status CheckSpecialFlags(const std::string& name, const std::vector<std::string>& words) {
+  // Not SetFlags, which would note them as given to every worker; nor absl::FlagSaver, which says on stderr what it
+  // restores. That each flag takes its value has been checked.
+  std::vector<std::pair<absl::CommandLineFlag*, std::string>> saved;
+  std::string error;
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(word.substr(2, equals - 2));
+    saved.emplace_back(flag, flag->CurrentValue());
+    flag->ParseFrom(word.substr(equals + 1), &error);
+  }
+  const absl::StatusOr<WorkerOptions> read = WorkerOptionsFromFlags(/*need_coordinator=*/false);
+  for (auto it = saved.rbegin(); it != saved.rend(); ++it) it->first->ParseFrom(it->second, &error);
+  ASSIGN_OR_RETURN(const WorkerOptions worker, read);
+  return CheckInputs(worker, name == kEvaluatorName);
 }
 
 }  // namespace
@@ -211,6 +239,9 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     }
     options.special_flags[WorkerName(index)].push_back(absl::StrCat("--", kStraggleFactor, "=", factor));
   }
+  RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/false));
+  if (options.eval) RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/true));
+  for (const auto& [name, words] : options.special_flags) RETURN_IF_ERROR(CheckSpecialFlags(name, words));
   ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps_binary", absl::GetFlag(FLAGS_ps_binary), "../server/ps"));
   ASSIGN_OR_RETURN(options.worker_binary,
                    FindProgram("worker_binary", absl::GetFlag(FLAGS_worker_binary), "../worker/worker"));

@@ -1,6 +1,7 @@
 #include "common/codec.h"
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -31,15 +32,18 @@ class Cursor {
   std::size_t position() const { return position_; }
   bool AtEnd() const { return position_ == bytes_.size(); }
 
-  bool ReadVarint(std::uint64_t* value) {
-    *value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      if (AtEnd()) return false;
-      const auto byte = static_cast<unsigned char>(Next());
-      *value |= std::uint64_t{byte & 0x7fu} << shift;
-      if (byte < 0x80) return true;
-    }
-    return false;
+  // Tags and lengths as protobuf reads them, however oddly they are written: what one of us accepts the other one must
+  // not see differently. A tag has at most 5 bytes, of which 32 bits count; a length as many, below 2 GiB.
+  bool ReadTag(std::uint32_t* tag) {
+    std::uint64_t value = 0;
+    const bool good = ReadVarint(5, &value);
+    *tag = static_cast<std::uint32_t>(value);
+    return good;
+  }
+  bool ReadLength(std::uint64_t* length) { return ReadVarint(5, length) && *length <= kMaxLength; }
+  bool SkipVarint() {
+    std::uint64_t value = 0;
+    return ReadVarint(10, &value);
   }
 
   bool Skip(std::uint64_t count) {
@@ -52,6 +56,19 @@ class Cursor {
   }
 
  private:
+  static constexpr std::uint64_t kMaxLength = std::numeric_limits<std::int32_t>::max() - 16;
+
+  bool ReadVarint(int most_bytes, std::uint64_t* value) {
+    *value = 0;
+    for (int shift = 0; shift < 7 * most_bytes; shift += 7) {
+      if (AtEnd()) return false;
+      const auto byte = static_cast<unsigned char>(Next());
+      *value |= std::uint64_t{byte & 0x7fu} << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  }
+
   char Next() {
     const char byte = bytes_.slices()[slice_].data[at_];
     Skip(1);
@@ -70,16 +87,16 @@ absl::Status Malformed(const google::protobuf::Message& message, std::size_t pos
 }
 
 // Skips a field's value, whose tag has been read.
-bool SkipValue(std::uint64_t wire_type, Cursor* cursor, std::uint64_t* length) {
+bool SkipValue(std::uint32_t wire_type, Cursor* cursor, std::uint64_t* length) {
   switch (wire_type) {
     case kVarint:
-      return cursor->ReadVarint(length);
+      return cursor->SkipVarint();
     case kFixed64:
       return cursor->Skip(8);
     case kFixed32:
       return cursor->Skip(4);
     case kBytes:
-      return cursor->ReadVarint(length) && cursor->Skip(*length);
+      return cursor->ReadLength(length) && cursor->Skip(*length);
     default:
       return false;  // groups are not used
   }
@@ -110,9 +127,9 @@ absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* heade
   std::size_t fields_begin = 0;
   while (!cursor.AtEnd()) {
     const std::size_t begin = cursor.position();
-    std::uint64_t tag = 0;
+    std::uint32_t tag = 0;
     std::uint64_t length = 0;
-    if (!cursor.ReadVarint(&tag) || !SkipValue(tag & 7, &cursor, &length)) return Malformed(*header, begin, bytes);
+    if (!cursor.ReadTag(&tag) || !SkipValue(tag & 7, &cursor, &length)) return Malformed(*header, begin, bytes);
     if (tag == static_cast<unsigned char>(kPayloadTag)) {
       *payload = bytes.Sub(cursor.position() - length, length);
       fields.Append(bytes.Sub(fields_begin, begin - fields_begin));

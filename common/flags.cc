@@ -217,8 +217,12 @@ void ExitWithError(const absl::Status& status) {
 absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
   absl::CommandLineFlag* found = Find(flag);
   if (found == nullptr) return UnknownFlag(absl::StrCat("--", flag), flag);
-  absl::FlagSaver saver;
-  return Parse(found, absl::StrCat("--", flag), value);
+  // Not absl::FlagSaver, which says on stderr what it restores.
+  const std::string was = found->CurrentValue();
+  absl::Status status = Parse(found, absl::StrCat("--", flag), value);
+  std::string error;
+  found->ParseFrom(was, &error);
+  return status;
 }
 
 bool FlagGiven(absl::string_view flag) { return GivenFlags().count(std::string(flag)) > 0; }

@@ -16,8 +16,8 @@ struct FrameHeader {
   static constexpr std::uint32_t kMagic = 0x3159574c;  // "LWY1": the format and its version
   // A method's name; a reply's message, cut there.
   static constexpr std::size_t kMaxText = 4096;
-  // A chunk takes at most 8 MiB in any encoding, a manifest at most 16 MiB (common/codec.cc).
-  static constexpr std::uint32_t kMaxBody = 32 << 20;
+  // As over gRPC (GrpcServer::kMaxMessageBytes): a manifest and room around it; a chunk takes 8 MiB at most.
+  static constexpr std::uint32_t kMaxBody = (16 << 20) + (64 << 10);
 
   enum Kind : std::uint8_t { kRequest = 1, kReply = 2 };
 

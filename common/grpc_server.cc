@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
+#include "common/grpc_payload_service.h"
 #include "common/grpc_status.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"
@@ -16,6 +17,14 @@
 
 namespace leeway {
 namespace {
+
+// Streams of one connection, above which a client queues. A worker has at most 8 pulls under way per step of its
+// pipeline, which a gate may hold, 8 pushes, and a dozen calls of the coordinator: at depth 14, the greatest, gated
+// pulls leave more than half of these to what opens gates.
+constexpr int kMaxStreams = 256;
+// What a stream may send before its message is read: HTTP/2's own default. With bandwidth probing gRPC 1.51 lets each
+// stream send 4 MiB from the start; docs/adr/0007-withheld-reads.md has the figures.
+constexpr int kStreamWindow = 64 * 1024 - 1;
 
 // How long Shutdown waits before it cancels calls that the handler has not answered.
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
@@ -37,16 +46,14 @@ grpc::ServerUnaryReactor* Route(RequestHandler* handler, const char* method, grp
   }
 
 using P = v1::ParameterServer;
+// "Generic": PayloadService serves it.
 using ParameterServerBase = P::WithRawCallbackMethod_Pull<
-    P::WithRawCallbackMethod_Push<P::WithRawCallbackMethod_PushPull<P::WithRawCallbackMethod_PutWeights<P::Service>>>>;
+    P::WithGenericMethod_Push<P::WithGenericMethod_PushPull<P::WithGenericMethod_PutWeights<P::Service>>>>;
 
 class ParameterServerService final : public ParameterServerBase {
  public:
   explicit ParameterServerService(RequestHandler* handler) : handler_(handler) {}
   LEEWAY_ROUTE(ParameterServer, Pull)
-  LEEWAY_ROUTE(ParameterServer, Push)
-  LEEWAY_ROUTE(ParameterServer, PushPull)
-  LEEWAY_ROUTE(ParameterServer, PutWeights)
 
  private:
   RequestHandler* const handler_;
@@ -82,7 +89,7 @@ class CoordinatorService final : public CoordinatorBase {
 
 class GrpcServer::Impl {
  public:
-  explicit Impl(RequestHandler* handler) : parameter_server_(handler), coordinator_(handler) {}
+  explicit Impl(RequestHandler* handler) : parameter_server_(handler), coordinator_(handler), payloads_(handler) {}
 
   absl::Status Start(const std::string& listen) {
     static std::once_flag once;
@@ -97,10 +104,14 @@ class GrpcServer::Impl {
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
-    builder.SetMaxReceiveMessageSize(-1);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
+    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(&parameter_server_);
     builder.RegisterService(&coordinator_);
+    builder.RegisterCallbackGenericService(&payloads_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, ": gRPC refused the address"));
@@ -120,10 +131,12 @@ class GrpcServer::Impl {
   }
 
   int port() const { return port_; }
+  std::size_t reading() { return payloads_.reading(); }
 
  private:
   ParameterServerService parameter_server_;
   CoordinatorService coordinator_;
+  PayloadService payloads_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;  // last: it calls the services
 };
@@ -137,6 +150,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string&
 GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GrpcServer::~GrpcServer() { Shutdown(); }
 int GrpcServer::port() const { return impl_->port(); }
+std::size_t GrpcServer::reading() const { return impl_->reading(); }
 void GrpcServer::SetServing(bool serving) { impl_->SetServing(serving); }
 void GrpcServer::Shutdown() { impl_->Shutdown(); }
 

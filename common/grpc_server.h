@@ -1,5 +1,7 @@
 // GrpcServer: serves a RequestHandler under both services of the protocol, with grpc.health.v1 and server
-// reflection. Every method is a raw-buffer one, so payloads are never copied.
+// reflection. Every method is a raw-buffer one, so payloads are never copied. Requests with payloads are read one by
+// one (common/grpc_payload_service.h), so that their memory is bounded; a larger message than kMaxMessageBytes is
+// answered RESOURCE_EXHAUSTED, unread.
 //
 // Thread safety: Start and Shutdown from one thread. Ownership: `handler` outlives the server.
 #pragma once
@@ -15,6 +17,10 @@ namespace leeway {
 
 class GrpcServer {
  public:
+  // The largest request: a manifest (Manifest::kMaxBytes), and room for the message around it. A chunk is 4 MiB, in the
+  // worst encoding of it 8 MiB.
+  static constexpr int kMaxMessageBytes = (16 << 20) + (64 << 10);
+
   // `listen`: host:port; port 0 takes a free one. UNAVAILABLE: the address cannot be listened on; the message has the
   // system's reason.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen, RequestHandler* handler);
@@ -22,6 +28,9 @@ class GrpcServer {
   ~GrpcServer();  // Shutdown()
 
   int port() const;
+
+  // Requests with payloads that are being read.
+  std::size_t reading() const;
 
   // What grpc.health.v1 answers for the whole server.
   void SetServing(bool serving);

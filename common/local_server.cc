@@ -28,7 +28,7 @@ using SteadyClock = std::chrono::steady_clock;
 
 // How long Shutdown waits before it cuts off calls that the handler has not answered.
 constexpr std::chrono::seconds kShutdownGrace{5};
-// When a server has no file descriptor left, it looks again after this.
+// When nobody can be accepted, for want of file descriptors, it is tried again after this.
 constexpr std::chrono::milliseconds kAcceptAgain{100};
 constexpr absl::Duration kComeBack = absl::Milliseconds(100);
 
@@ -143,7 +143,11 @@ class LocalServer::Impl {
 
   void Shutdown() {
     if (!thread_.joinable()) return;
-    stopping_ = true;
+    {
+      MutexLock lock(mu_);
+      stopping_ = true;
+      stop_.NotifyAll();
+    }
     shutdown(listener_, SHUT_RDWR);  // wakes accept
     thread_.join();
     const auto deadline = SteadyClock::now() + kShutdownGrace;
@@ -154,14 +158,16 @@ class LocalServer::Impl {
 
  private:
   void AcceptLoop() {
-    while (!stopping_) {
+    for (;;) {
       const int socket = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (socket >= 0) {
-        Admit(socket);
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-        complaints_.Say(absl::ResourceExhaustedError(std::strerror(errno)));
-        std::this_thread::sleep_for(kAcceptAgain);
+      const int error = errno;
+      if (socket >= 0) Admit(socket);
+      MutexLock lock(mu_);
+      if (socket < 0 && !stopping_ && error != EINTR && error != ECONNABORTED) {
+        complaints_.Say(absl::ResourceExhaustedError(absl::StrCat("accept: ", std::strerror(error))));
+        stop_.WaitUntil(mu_, SteadyClock::now() + kAcceptAgain);
       }
+      if (stopping_) return;
     }
   }
 
@@ -192,7 +198,10 @@ class LocalServer::Impl {
   Complaints complaints_;
   const std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
   std::vector<std::shared_ptr<Session>> sessions_;  // of the accepting thread, then of Shutdown
-  std::atomic<bool> stopping_ = false;
+
+  Mutex mu_;
+  CondVar stop_;
+  bool stopping_ LEEWAY_GUARDED_BY(mu_) = false;
   std::thread thread_;  // last: it uses all of the above
 };
 

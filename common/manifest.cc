@@ -28,6 +28,10 @@ absl::Status CheckInitializer(const v1::TensorSpec& spec) {
 
 absl::StatusOr<Manifest> Manifest::FromProto(const v1::Manifest& proto) {
   if (proto.tensors().empty()) return absl::InvalidArgumentError("manifest: it names no tensors");
+  if (proto.ByteSizeLong() > kMaxBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("manifest: ", proto.tensors_size(), " tensors take ",
+                                                   proto.ByteSizeLong(), " bytes; at most ", kMaxBytes));
+  }
   Manifest manifest;
   manifest.model_ = proto.model();
   std::set<std::string> names;

@@ -27,8 +27,11 @@ struct Tensor {
 
 class Manifest {
  public:
+  // Serialized: some 200,000 tensors. It travels in one message, and again with every change of the membership.
+  static constexpr std::size_t kMaxBytes = 16 << 20;
+
   // INVALID_ARGUMENT: no tensors, a name that is empty or used twice, a dimension that is not positive,
-  // more than 2^40 elements, a non-finite or empty initializer range.
+  // more than 2^40 elements, a non-finite or empty initializer range, more than kMaxBytes.
   static absl::StatusOr<Manifest> FromProto(const v1::Manifest& proto);
   v1::Manifest ToProto() const;
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/buffer_reader.h"
 #include "common/status_macros.h"
 #include "kernels/add_scaled.h"
 #include "kernels/encodings/encoding.h"
@@ -143,33 +144,47 @@ void BlockStore::Write(const ChunkRun& run, const Buffer& payload) {
   }
 }
 
-void BlockStore::Step(Block& block, const float* gradient, double rate) {
+// `take(n)` gives the gradient of the block's next n elements.
+template <typename Take>
+void BlockStore::Step(Block& block, double rate, Take take) {
   ++block.steps;
   constexpr std::size_t kMostSlots = 4;
   float* slots[kMostSlots] = {};
   for (const Segment& segment : block.segments) {
-    for (std::size_t i = 0; i < slots_.size() && i < kMostSlots; ++i) {
-      slots[i] = slots_[i].get() + block.offset + segment.begin;
-    }
     StepArgs args;
-    args.weights = weights_.get() + block.offset + segment.begin;
-    args.gradient = gradient + segment.begin;
     args.slots = slots;
-    args.count = segment.count;
     args.rate = rate * segment.rate_factor;
     args.weight_decay = segment.weight_decay;
     args.step = block.steps;
-    optimizer_->Step(args);
+    for (std::size_t done = 0; done < segment.count; done += args.count) {
+      const std::uint64_t at = block.offset + segment.begin + done;
+      for (std::size_t i = 0; i < slots_.size() && i < kMostSlots; ++i) slots[i] = slots_[i].get() + at;
+      args.weights = weights_.get() + at;
+      args.count = std::min<std::size_t>(kScratchPiece, segment.count - done);
+      args.gradient = take(args.count);
+      optimizer_->Step(args);
+    }
   }
 }
 
+void BlockStore::StepDense(Block& block, const float* gradient, double rate) {
+  Step(block, rate, [&gradient](std::size_t n) { return std::exchange(gradient, gradient + n); });
+}
+
 void BlockStore::Apply(const ChunkRun& run, v1::Encoding encoding, const Buffer& gradient, double rate) {
+  float* scratch = BlockScratch(ScratchPlace::kGradient);
+  BufferReader reader(gradient);
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
     Block& block = At(run, i);
-    const float* floats = DecodedBlock(encoding, gradient, block.size, &at);
-    MutexLock lock(block.mu);
-    Step(block, floats, rate);
+    if (encoding == v1::F32) {
+      MutexLock lock(block.mu);
+      Step(block, rate, [&](std::size_t n) { return reader.TakeFloats(n, scratch); });
+    } else {
+      const float* floats = DecodedBlock(encoding, gradient, block.size, &at);
+      MutexLock lock(block.mu);
+      StepDense(block, floats, rate);
+    }
   }
 }
 
@@ -184,7 +199,7 @@ void BlockStore::ApplySum(const ChunkRun& run, absl::Span<const Term> terms, dou
       AddScaled(terms[k].weight, gradient, block.size, sum);
     }
     MutexLock lock(block.mu);
-    Step(block, sum, rate);
+    StepDense(block, sum, rate);
   }
 }
 

@@ -93,7 +93,9 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   BlockStore(const Placement& placement, std::uint32_t shard) : placement_(placement), shard_(shard) {}
   static Floats Allocate(std::uint64_t count);
   void CutIntoSegments(const Manifest& manifest, const v1::Policy& policy);
-  void Step(Block& block, const float* gradient, double rate) LEEWAY_REQUIRES(block.mu);
+  template <typename Take>
+  void Step(Block& block, double rate, Take take) LEEWAY_REQUIRES(block.mu);
+  void StepDense(Block& block, const float* gradient, double rate) LEEWAY_REQUIRES(block.mu);
   Block& At(const ChunkRun& run, std::size_t i) { return *blocks_[LocalIndex(run.first_block) + i]; }
 
   const Placement placement_;

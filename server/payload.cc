@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/buffer_reader.h"
 #include "kernels/encodings/encoding.h"
 #include "kernels/finite.h"
 #include "server/scratch.h"
@@ -12,12 +13,11 @@ namespace {
 
 // F32 is looked at in pieces, not blocks: the copies of split payloads stay in the cache.
 std::size_t FirstNonFiniteF32(const Buffer& payload) {
-  constexpr std::size_t kPiece = 16 * 1024;  // floats
   const std::size_t count = payload.size() / sizeof(float);
-  for (std::size_t at = 0; at < count; at += kPiece) {
-    const std::size_t n = std::min(kPiece, count - at);
-    const float* floats = payload.Floats(at * sizeof(float), n, BlockScratch(ScratchPlace::kGradient));
-    const std::size_t bad = FirstNonFinite(floats, n);
+  BufferReader reader(payload);
+  for (std::size_t at = 0; at < count; at += kScratchPiece) {
+    const std::size_t n = std::min(kScratchPiece, count - at);
+    const std::size_t bad = FirstNonFinite(reader.TakeFloats(n, BlockScratch(ScratchPlace::kGradient)), n);
     if (bad < n) return at + bad;
   }
   return count;

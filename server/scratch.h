@@ -4,11 +4,15 @@
 // the same place, so nobody keeps a pointer across a call to who uses it too: this is for leaves of the call tree.
 #pragma once
 
+#include <cstddef>
 #include <vector>
 
 #include "common/placement.h"
 
 namespace leeway {
+
+// Floats of a payload that are looked at, or applied, in one go: a copy of so many stays in the innermost cache.
+inline constexpr std::size_t kScratchPiece = 4096;
 
 enum class ScratchPlace { kGradient, kSum };
 

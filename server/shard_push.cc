@@ -258,14 +258,14 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
       member.window.Finish(header.clock(), header.chunk(), verdict);
       if (aggregation() == v1::EACH) AdvanceClock(worker, member, &actions);
     }
-    const auto answer = [&](ReplyCallback done, bool duplicate) {
-      actions.push_back([done = std::move(done), reply = PushReplyFor(header, verdict, duplicate), status] {
+    const auto answer = [&actions, &status](ReplyCallback done, const v1::PushReply& reply) {
+      actions.push_back([done = std::move(done), reply, status] {
         if (status.ok()) return Reply(done, reply);
         done(status, {});
       });
     };
-    answer(job.done, false);
-    for (ReplyCallback& done : waiting) answer(std::move(done), true);
+    answer(job.done, PushReplyFor(header, verdict, false));
+    for (ReplyCallback& done : waiting) answer(std::move(done), PushReplyFor(header, verdict, true));
   }
   Run(actions);
 }

@@ -1,8 +1,9 @@
 #!/bin/bash
 # run.sh [BAZEL ARGUMENTS AND TARGETS]: installs what is missing, builds, and runs every test that needs no GPU.
 #
-#   tests/run.sh                                     all tests (opt), then those tagged "sanitize" under asan with ubsan,
-#                                                    those tagged "threads" under tsan, then clang's lock check where clang is installed
+#   tests/run.sh                                     all tests (opt), then those tagged "sanitize" under asan with
+#                                                    ubsan, those tagged "threads" under tsan, then clang's lock
+#                                                    check where clang is installed
 #   tests/run.sh --config=asan //tests/kernels/...   only these, like this (options that take a value: --name=value)
 #
 # Tests tagged "manual" or "gpu" are left out. The last line is `N passed, N failed`, in test cases; a crash or a target

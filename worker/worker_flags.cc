@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
 #include "common/status_macros.h"
+#include "kernels/device.h"
+#include "worker/models/model_name.h"
 
 ABSL_FLAG(std::string, coordinator, "", "host:port of the coordinator, which is shard 0's `ps`");
 ABSL_FLAG(std::string, name, "",
@@ -129,6 +131,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   RETURN_IF_ERROR(Check(role == "train" || role == "eval", "role", role, "train, eval"));
   options.evaluator = role == "eval";
   options.model = absl::GetFlag(FLAGS_model);
+  RETURN_IF_ERROR(ParseModelName(options.model).status());
   options.data = absl::GetFlag(FLAGS_data);
   if (need_coordinator) {
     RETURN_IF_ERROR(Check(!options.data.empty(), "data", options.data,
@@ -141,6 +144,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   RETURN_IF_ERROR(Check(std::int64_t{options.batch} * options.accumulate <= std::numeric_limits<std::int32_t>::max(),
                         "accumulate", options.accumulate, "less than 2^31 samples in a push"));
   options.device = absl::GetFlag(FLAGS_device);
+  RETURN_IF_ERROR(CheckDevice(options.device));
   options.threads = absl::GetFlag(FLAGS_threads);
   RETURN_IF_ERROR(Check(In(options.threads, 1, 1024), "threads", options.threads, "1 to 1024"));
   options.pipeline_depth = absl::GetFlag(FLAGS_pipeline_depth);

@@ -32,29 +32,22 @@ absl::Status MeasureOnce(const EchoCall& call, absl::Duration time, Series* seri
   return absl::OkStatus();
 }
 
-// A row for `end`, with its ratio to `bare` round by round.
-BenchRow RowOf(const std::string& name, const std::string& unit, const std::vector<double>& end,
-               const std::string& baseline, const std::vector<double>& bare, const std::string& what) {
-  std::vector<double> ratios;
-  for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(end[i] / bare[i]);
-  return {name, Median(end), unit, baseline, Median(ratios), 0, false, what};
+constexpr char kPush[] = "; as a push, of which the server reads one at a time from each connection";
+constexpr char kLocal[] = "; over a local socket";
+
+void AddBaseline(const std::string& name, const std::string& unit, const std::vector<double>& bare,
+                 const std::string& what, std::vector<BenchRow>* rows) {
+  rows->push_back(
+      {"latency.grpc." + name, Median(bare), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
 }
 
-// Of one figure: the bare program's, Leeway's over gRPC with its goal, and over local sockets.
-void AddRows(const std::string& name, const std::string& unit, std::vector<double> Series::*figure, const Series& bare,
-             const Series& leeway, const Series& local, double goal, bool goal_is_most, const std::string& what,
-             std::vector<BenchRow>* rows) {
-  const std::string baseline = "latency.grpc." + name;
-  rows->push_back(
-      {baseline, Median(bare.*figure), unit, "", 0, 0, false, "gRPC's callback interface, raw bytes: " + what});
-  BenchRow row = RowOf("latency." + name, unit, leeway.*figure, baseline, bare.*figure,
-                       "Leeway's Transport, GrpcServer and a handler: " + what);
-  row.goal = goal;
-  row.goal_is_most = goal_is_most;
-  rows->push_back(row);
-  rows->push_back(RowOf("latency.local." + name, unit, local.*figure, baseline, bare.*figure,
-                        "Leeway's Transport, LocalServer and a handler: " + what));
-  rows->back().goal_is_most = goal_is_most;
+void AddRow(const std::string& way, const std::string& name, const std::string& unit, const std::vector<double>& bare,
+            const std::vector<double>& leeway, double goal, bool goal_is_most, const std::string& what,
+            std::vector<BenchRow>* rows) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(leeway[i] / bare[i]);
+  rows->push_back({"latency." + way + name, Median(leeway), unit, "latency.grpc." + name, Median(ratios), goal,
+                   goal_is_most, "Leeway's Transport, server and a handler: " + what});
 }
 
 }  // namespace
@@ -67,32 +60,39 @@ absl::StatusOr<std::vector<BenchRow>> BenchLatency(const std::string& directory,
   const std::string bytes(kBytes, 'x');
   const Buffer request = Buffer::FromString(bytes);
   const EchoCall bare = [&](std::function<void(bool)> done) { client->Call(bytes, std::move(done)); };
-  const auto to = [&](const std::string& address) -> EchoCall {
-    return [&, address](std::function<void(bool)> done) {
-      transport->Call(address, "ParameterServer/Push", request, kTimeout,
+  const auto leeway = [&](const std::string& method, const std::string& address) -> EchoCall {
+    return [&, method, address](std::function<void(bool)> done) {
+      transport->Call(address, method, request, kTimeout,
                       [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
                         done(status.ok() && reply.size() == kBytes);
                       });
     };
   };
-  const EchoCall leeway = to(leeway_peer.addresses[0]), local = to(leeway_peer.addresses[1]);
-  Series bare_series, leeway_series, local_series;
+  const std::string tcp = leeway_peer.addresses[0], unix_socket = leeway_peer.addresses[1];
+  Series bare_series, pull_series, push_series, local_series;
   for (int round = 0; round <= turns.rounds; ++round) {
     const bool measured = round > 0;
     if (!turns.wait(absl::ZeroDuration())) return absl::CancelledError("interrupted");
     RETURN_IF_ERROR(MeasureOnce(bare, turns.time, measured ? &bare_series : nullptr));
-    RETURN_IF_ERROR(MeasureOnce(leeway, turns.time, measured ? &leeway_series : nullptr));
-    RETURN_IF_ERROR(MeasureOnce(local, turns.time, measured ? &local_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Pull", tcp), turns.time, measured ? &pull_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Push", tcp), turns.time, measured ? &push_series : nullptr));
+    RETURN_IF_ERROR(
+        MeasureOnce(leeway("ParameterServer/Pull", unix_socket), turns.time, measured ? &local_series : nullptr));
   }
   std::vector<BenchRow> rows;
   const std::string one = "64 bytes there and back, one call outstanding";
-  const auto add = [&](const std::string& name, const std::string& unit, std::vector<double> Series::*figure,
-                       double goal, bool goal_is_most, const std::string& what) {
-    AddRows(name, unit, figure, bare_series, leeway_series, local_series, goal, goal_is_most, what, &rows);
-  };
-  add("p50", "us", &Series::p50, 1.2, true, one);
-  add("p99", "us", &Series::p99, 0, true, one);
-  add("calls", "calls/s", &Series::calls, 0.9, false, absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding"));
+  const std::string many = absl::StrCat("64 bytes, ", kOutstanding, " calls outstanding");
+  AddBaseline("p50", "us", bare_series.p50, one, &rows);
+  AddRow("", "p50", "us", bare_series.p50, pull_series.p50, 1.2, true, one, &rows);
+  AddRow("push.", "p50", "us", bare_series.p50, push_series.p50, 0, true, one + kPush, &rows);
+  AddRow("local.", "p50", "us", bare_series.p50, local_series.p50, 0, true, one + kLocal, &rows);
+  AddBaseline("p99", "us", bare_series.p99, one, &rows);
+  AddRow("", "p99", "us", bare_series.p99, pull_series.p99, 0, true, one, &rows);
+  AddRow("local.", "p99", "us", bare_series.p99, local_series.p99, 0, true, one + kLocal, &rows);
+  AddBaseline("calls", "calls/s", bare_series.calls, many, &rows);
+  AddRow("", "calls", "calls/s", bare_series.calls, pull_series.calls, 0.9, false, many, &rows);
+  AddRow("push.", "calls", "calls/s", bare_series.calls, push_series.calls, 0, false, many + kPush, &rows);
+  AddRow("local.", "calls", "calls/s", bare_series.calls, local_series.calls, 0, false, many + kLocal, &rows);
   return rows;
 }
 

@@ -51,25 +51,6 @@ std::map<std::uint32_t, std::string> Labels(const v1::GetStatusReply& status) {
   return labels;
 }
 
-WorkerFigures MakeWorker(const v1::WorkerStatus& status, const std::string& label) {
-  const v1::Progress& progress = status.progress();
-  const v1::PhaseSeconds& seconds = progress.seconds();
-  WorkerFigures worker;
-  worker.status = &status;
-  worker.label = label;
-  const double phases[kPhases] = {seconds.data(), seconds.pull(),    seconds.compute(),
-                                  seconds.push(), seconds.blocked(), seconds.paced()};
-  for (int i = 0; i < kPhases; ++i) {
-    worker.phases[i] = NotNegative(phases[i]);
-    worker.seconds += worker.phases[i];
-  }
-  const double steps = static_cast<double>(progress.steps());
-  worker.exposed_per_step = Per(NotNegative(progress.exposed_seconds()), steps);
-  worker.hidden_per_step = Per(NotNegative(progress.hidden_seconds()), steps);
-  worker.mean_loss = Per(progress.loss_sum(), static_cast<double>(progress.samples()));
-  return worker;
-}
-
 // Nested names are joined by dots.
 void AddRows(const std::string& prefix, const nlohmann::ordered_json& json,
              std::vector<std::pair<std::string, std::string>>& rows) {
@@ -83,6 +64,26 @@ void AddRows(const std::string& prefix, const nlohmann::ordered_json& json,
 }
 
 }  // namespace
+
+WorkerFigures MakeWorkerFigures(const v1::WorkerStatus& status, const std::string& label) {
+  const v1::Progress& progress = status.progress();
+  const v1::PhaseSeconds& seconds = progress.seconds();
+  WorkerFigures worker;
+  worker.status = &status;
+  worker.label = label;
+  const double phases[kPhases] = {seconds.data(), seconds.pull(),    seconds.compute(),
+                                  seconds.push(), seconds.blocked(), seconds.paced()};
+  for (int i = 0; i < kPhases; ++i) {
+    worker.phases[i] = NotNegative(phases[i]);
+    worker.seconds += worker.phases[i];
+  }
+  const double steps = static_cast<double>(progress.steps());
+  worker.seconds_per_step = Per(worker.seconds, steps);
+  worker.exposed_per_step = Per(NotNegative(progress.exposed_seconds()), steps);
+  worker.hidden_per_step = Per(NotNegative(progress.hidden_seconds()), steps);
+  worker.mean_loss = Per(progress.loss_sum(), static_cast<double>(progress.samples()));
+  return worker;
+}
 
 Figures MakeFigures(const v1::GetStatusReply& status) {
   Figures figures;
@@ -110,7 +111,7 @@ Figures MakeFigures(const v1::GetStatusReply& status) {
   const std::map<std::uint32_t, std::string> labels = Labels(status);
   for (const v1::WorkerStatus& worker : status.workers()) {
     if (worker.role() == v1::EVALUATOR) continue;
-    figures.trainers.push_back(MakeWorker(worker, labels.at(worker.worker_id())));
+    figures.trainers.push_back(MakeWorkerFigures(worker, labels.at(worker.worker_id())));
   }
   std::stable_sort(figures.trainers.begin(), figures.trainers.end(),
                    [](const auto& a, const auto& b) { return a.status->rank() < b.status->rank(); });

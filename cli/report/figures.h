@@ -31,9 +31,10 @@ struct WorkerFigures {
   std::string label;                         // its name, with its id where names repeat
   double phases[kPhases] = {};               // seconds
   double seconds = 0;                        // their sum
-  double exposed_per_step = 0;               // seconds of communication; NaN: no step
-  double hidden_per_step = 0;
-  double mean_loss = 0;  // over all its samples; NaN: none
+  double seconds_per_step = 0;               // NaN: no step
+  double exposed_per_step = 0;               // seconds of communication that the training thread waited for
+  double hidden_per_step = 0;                // and that it did not
+  double mean_loss = 0;                      // over all its samples; NaN: none
 };
 
 // NaN where there is no such number.
@@ -52,7 +53,8 @@ struct Figures {
   std::vector<WorkerFigures> trainers;  // by rank
 };
 
-// Points into `status`, which must outlive the result.
+// The results point into `status`, which must outlive them.
+WorkerFigures MakeWorkerFigures(const v1::WorkerStatus& status, const std::string& label);
 Figures MakeFigures(const v1::GetStatusReply& status);
 
 // Who waited for whom: seconds[i][j] is what waiters[i] waited for waited_for[j]. Only those with any seconds,

@@ -175,17 +175,22 @@ std::string Communication(const Figures& figures) {
   }
   if (longest == 0) return Section("Communication per step", "Nothing has been measured yet.", "");
   std::string bars = absl::StrCat("<p class=\"keys\">", Key("blocked", "exposed"), Key("compute", "hidden"), "</p>\n");
+  std::vector<std::vector<std::string>> rows = {{"worker", "step", "exposed", "hidden", "exposed / step"}};
   for (const WorkerFigures& worker : figures.trainers) {
     if (!std::isfinite(worker.exposed_per_step)) continue;
     const std::string exposed = FormatSeconds(worker.exposed_per_step), hidden = FormatSeconds(worker.hidden_per_step);
+    const std::string share = FormatPercent(worker.exposed_per_step, worker.seconds_per_step);
     bars += BarRow(worker.label,
                    RenderStackedBar({{worker.exposed_per_step, "blocked", "exposed: " + exposed},
                                      {worker.hidden_per_step, "compute", "hidden: " + hidden}},
                                     longest),
                    absl::StrCat(exposed, " + ", hidden));
+    rows.push_back({worker.label, FormatSeconds(worker.seconds_per_step), exposed, hidden, share});
   }
   return Section("Communication per step",
-                 "Exposed: the training thread waited for it. Hidden: it ran while the worker computed.", bars);
+                 "Exposed: the training thread waited for it, and did nothing else. Hidden: it was under way while the "
+                 "worker computed, or waited for others.",
+                 bars + Table(rows));
 }
 
 std::string Workers(const v1::GetStatusReply& status) {

@@ -34,6 +34,13 @@ ordered_json PushesJson(const Message& message) {
           {"partial", message.pushes_partial()}};
 }
 
+// Of a worker's step: `figures` are a trainer's.
+ordered_json CommunicationJson(const WorkerFigures& figures) {
+  return {{"exposed_ms", JsonNumber(1e3 * figures.exposed_per_step)},
+          {"hidden_ms", JsonNumber(1e3 * figures.hidden_per_step)},
+          {"exposed_share", JsonNumber(figures.exposed_per_step / figures.seconds_per_step)}};
+}
+
 ordered_json WorkerJson(const v1::WorkerStatus& worker) {
   const v1::Progress& progress = worker.progress();
   ordered_json blocked_on = ordered_json::array();
@@ -60,6 +67,7 @@ ordered_json WorkerJson(const v1::WorkerStatus& worker) {
   json["retries"] = progress.retries();
   json["exposed_seconds"] = JsonNumber(progress.exposed_seconds());
   json["hidden_seconds"] = JsonNumber(progress.hidden_seconds());
+  json["communication_per_step"] = CommunicationJson(MakeWorkerFigures(worker, worker.name()));
   return json;
 }
 
@@ -117,18 +125,33 @@ std::string Printable(const std::string& text) {
   return out;
 }
 
+// Columns that would hold nothing but zeros are left out.
 std::string WorkerRows(const Figures& figures) {
-  std::vector<std::vector<std::string>> rows = {
-      {"worker", "state", "steps", "samples", "applied", "refused", "dropped"}};
-  for (const char* phase : kPhaseNames) rows.front().push_back(phase);
+  const auto any = [&figures](const auto& value) {
+    return std::any_of(figures.trainers.begin(), figures.trainers.end(), value);
+  };
+  const bool refused = any([](const WorkerFigures& worker) { return worker.status->progress().pushes_refused() > 0; });
+  const bool dropped = any([](const WorkerFigures& worker) { return worker.status->progress().pushes_dropped() > 0; });
+  const bool paced = any([](const WorkerFigures& worker) { return worker.phases[kPhases - 1] > 0; });
+  const int phases = paced ? kPhases : kPhases - 1;
+
+  std::vector<std::vector<std::string>> rows = {{"worker", "state", "steps", "samples", "applied"}};
+  if (refused) rows.front().push_back("refused");
+  if (dropped) rows.front().push_back("dropped");
+  rows.front().insert(rows.front().end(), kPhaseNames, kPhaseNames + phases);
+  rows.front().insert(rows.front().end(), {"exposed", "hidden"});
   for (const WorkerFigures& worker : figures.trainers) {
     const v1::Progress& progress = worker.status->progress();
-    rows.push_back({Printable(worker.label), Printable(worker.status->state()), FormatCount(progress.steps()),
-                    FormatCount(progress.samples()), FormatCount(progress.pushes_applied()),
-                    FormatCount(progress.pushes_refused()), FormatCount(progress.pushes_dropped())});
-    for (double seconds : worker.phases) rows.back().push_back(FormatPercent(seconds, worker.seconds));
+    std::vector<std::string>& row = rows.emplace_back();
+    row = {Printable(worker.label), Printable(worker.status->state()), FormatCount(progress.steps()),
+           FormatCount(progress.samples()), FormatCount(progress.pushes_applied())};
+    if (refused) row.push_back(FormatCount(progress.pushes_refused()));
+    if (dropped) row.push_back(FormatCount(progress.pushes_dropped()));
+    for (int i = 0; i < phases; ++i) row.push_back(FormatPercent(worker.phases[i], worker.seconds));
+    row.push_back(FormatSeconds(worker.exposed_per_step));
+    row.push_back(FormatSeconds(worker.hidden_per_step));
   }
-  return Columned(rows);
+  return Columned(rows) + "exposed, hidden: communication per step that was waited for, and that was not\n";
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ namespace leeway {
 //                               samples_per_second (recent), loss (mean over its samples),
 //                               seconds{data, pull, compute, push, blocked, paced},
 //                               blocked_on[{id, seconds}], pushes{applied, refused, dropped, partial},
-//                               retries, exposed_seconds, hidden_seconds}
+//                               retries, exposed_seconds, hidden_seconds (communication that was waited for, and that
+//                               was not), communication_per_step{exposed_ms, hidden_ms, exposed_share (of its time)}}
 //   shards[]                    {index, address, connected, blocks, version,
 //                               pushes{applied, refused, dropped, partial}, chunks{nonfinite, duplicate},
 //                               push_bytes, pull_bytes, pulls_blocked, gap, delay}

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/buffer_reader.h"
 #include "kernels/encodings/bf16.h"
 #include "kernels/encodings/int8.h"
 #include "kernels/encodings/top_k.h"
@@ -17,55 +18,21 @@ constexpr std::size_t kWord = 4;      // bytes of a float32, a scale, a count, a
 constexpr std::size_t kPiece = 4096;  // values at a time: what has to be gathered stays in the cache
 using Scratch = std::array<char, kPiece * kWord>;
 
-// Reads a payload from a given byte on. Requires that the payload holds what is taken.
-class Reader {
- public:
-  Reader(const Buffer& payload, std::size_t at) : payload_(payload), at_(at), in_slice_(at) { SkipSlices(); }
-
-  // The next `size` bytes in one piece: where they lie if they do, else gathered in `scratch`.
-  const char* Take(std::size_t size, Scratch& scratch) {
-    const char* bytes = scratch.data();
-    if (size > 0) {
-      const Buffer::Slice& slice = payload_.slices()[index_];
-      if (slice.size - in_slice_ >= size) {
-        bytes = slice.data + in_slice_;
-      } else {
-        payload_.CopyTo(at_, size, scratch.data());
-      }
-    }
-    at_ += size;
-    in_slice_ += size;
-    SkipSlices();
-    return bytes;
-  }
-
-  template <typename T>
-  T Take() {
-    Scratch scratch;
-    T value;
-    std::memcpy(&value, Take(sizeof value, scratch), sizeof value);
-    return value;
-  }
-
- private:
-  void SkipSlices() {
-    const std::vector<Buffer::Slice>& slices = payload_.slices();
-    while (index_ < slices.size() && in_slice_ >= slices[index_].size) in_slice_ -= slices[index_++].size;
-  }
-
-  const Buffer& payload_;
-  std::size_t at_;         // byte of the payload
-  std::size_t index_ = 0;  // the slice it lies in, and where in that
-  std::size_t in_slice_;
-};
+template <typename T>
+T TakeElement(BufferReader& reader) {
+  T value;
+  T scratch;
+  std::memcpy(&value, reader.Take(sizeof value, &scratch), sizeof value);
+  return value;
+}
 
 // Calls `decode(bytes, n, first)` for pieces of a block of `count` values of `width` bytes each.
 template <typename Decode>
-void ForEachPiece(Reader& reader, std::size_t count, std::size_t width, const Decode& decode) {
+void ForEachPiece(BufferReader& reader, std::size_t count, std::size_t width, const Decode& decode) {
   Scratch scratch;
   for (std::size_t first = 0; first < count; first += kPiece) {
     const std::size_t n = std::min(kPiece, count - first);
-    decode(reader.Take(n * width, scratch), n, first);
+    decode(reader.Take(n * width, scratch.data()), n, first);
   }
 }
 
@@ -77,7 +44,7 @@ T LoadElement(const char* bytes, std::size_t i) {
 }
 
 // The indices of a TOP_K block, before anything is written.
-absl::Status CheckIndices(Reader reader, std::size_t kept, std::size_t count) {
+absl::Status CheckIndices(BufferReader reader, std::size_t kept, std::size_t count) {
   absl::Status status;
   std::uint64_t least = 0;  // that the next index may be
   ForEachPiece(reader, kept, kWord, [&](const char* bytes, std::size_t n, std::size_t first) {
@@ -107,7 +74,8 @@ absl::StatusOr<Head> ReadHead(v1::Encoding encoding, const Buffer& payload, std:
   }
   const std::size_t left = at < payload.size() ? payload.size() - at : 0;
   if (encoding == v1::TOP_K && left >= kWord) {
-    head.kept = Reader(payload, at).Take<std::uint32_t>();
+    BufferReader reader(payload, at);
+    head.kept = TakeElement<std::uint32_t>(reader);
     if (head.kept > count) {
       return absl::InvalidArgumentError(
           absl::StrCat("TOP_K: ", head.kept, " values of a block of ", count, ", at byte ", at));
@@ -143,28 +111,28 @@ absl::StatusOr<std::size_t> Decode(v1::Encoding encoding, const Buffer& payload,
                                    float* out) {
   absl::StatusOr<Head> head = ReadHead(encoding, payload, at, count);
   if (!head.ok()) return head.status();
-  Reader reader(payload, at);
+  BufferReader reader(payload, at);
   switch (encoding) {
     case v1::BF16:
       ForEachPiece(reader, count, 2,
                    [&](const char* bytes, std::size_t n, std::size_t first) { Action::Bf16(bytes, n, out + first); });
       break;
     case v1::INT8: {
-      const auto scale = reader.Take<float>();
+      const auto scale = TakeElement<float>(reader);
       ForEachPiece(reader, count, 1, [&](const char* bytes, std::size_t n, std::size_t first) {
         Action::Int8(bytes, n, scale, out + first);
       });
       break;
     }
     case v1::TOP_K: {
-      reader.Take<std::uint32_t>();
+      Scratch scratch;
+      reader.Take(kWord, scratch.data());
       absl::Status indices_ok = CheckIndices(reader, head->kept, count);
       if (!indices_ok.ok()) return indices_ok;
       Action::Prepare(out, count);
-      Reader values(payload, at + kWord + head->kept * kWord);
-      Scratch scratch;
+      BufferReader values(payload, at + kWord + head->kept * kWord);
       ForEachPiece(reader, head->kept, kWord, [&](const char* indices, std::size_t n, std::size_t) {
-        const char* bytes = values.Take(n * kWord, scratch);
+        const char* bytes = values.Take(n * kWord, scratch.data());
         for (std::size_t i = 0; i < n; ++i) {
           Action::One(LoadElement<float>(bytes, i), out[LoadElement<std::uint32_t>(indices, i)]);
         }
@@ -235,7 +203,7 @@ absl::StatusOr<std::size_t> CheckBlock(v1::Encoding encoding, const Buffer& payl
   absl::StatusOr<Head> head = ReadHead(encoding, payload, at, count);
   if (!head.ok()) return head.status();
   if (encoding == v1::TOP_K) {
-    absl::Status indices_ok = CheckIndices(Reader(payload, at + kWord), head->kept, count);
+    absl::Status indices_ok = CheckIndices(BufferReader(payload, at + kWord), head->kept, count);
     if (!indices_ok.ok()) return indices_ok;
   }
   return at + head->bytes;

@@ -34,14 +34,13 @@ absl::Status CheckEncodings(const v1::JoinRequest& request, const v1::Policy& po
   }
   if (request.pull_encoding() == v1::INT8 && policy.aggregation() == v1::ROUND) {
     return absl::FailedPreconditionError(
-        "join: pull_encoding is INT8 at the worker and --aggregation=round in this cluster; differences are for "
+        "join: --pull_encoding=delta (INT8) at the worker and --aggregation=round in this cluster; differences are for "
         "--aggregation=each");
   }
   const std::string momentum = MomentumOf(policy.optimizer());
   if (request.momentum_correction() && !momentum.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("join: momentum_correction is true at the worker and --optimizer=", momentum,
-                     " in this cluster; momentum belongs to one of them"));
+    return absl::FailedPreconditionError(absl::StrCat("join: --momentum_correction at the worker and --optimizer=",
+                                                      momentum, " in this cluster; momentum belongs to one of them"));
   }
   return absl::OkStatus();
 }

@@ -26,7 +26,7 @@ std::vector<std::string> RunFixture::Command(const std::vector<std::string>& fla
                                       absl::StrCat("--out=", directory_, "/out"),
                                       "--ps_binary=tests/cli/fake_ps",
                                       "--worker_binary=tests/cli/fake_worker.sh",
-                                      "--data=none",
+                                      "--data=synthetic:100",
                                       "--display_every=200ms",
                                       "--stop_grace=1s"};
   command.insert(command.end(), flags.begin(), flags.end());
@@ -48,6 +48,8 @@ std::string RunFixture::Output() const { return ReadWholeFile(directory_ + "/lee
 std::string RunFixture::File(const std::string& name) const {
   return ReadWholeFile(absl::StrCat(directory_, "/out/", name));
 }
+
+bool RunFixture::MadeDirectory() const { return std::filesystem::exists(directory_ + "/out"); }
 
 pid_t RunFixture::PidOf(const std::string& name) const {
   const std::string path = absl::StrCat(directory_, "/", name, ".pid");

@@ -29,6 +29,7 @@ class RunFixture {
 
   std::string Output() const;                       // stdout and stderr of leeway
   std::string File(const std::string& name) const;  // a file of the run's directory
+  bool MadeDirectory() const;                       // of the run
 
   // The process id that a stand-in ("ps-0", "worker-1") wrote, once there is one; else 0.
   pid_t PidOf(const std::string& name) const;

@@ -85,7 +85,7 @@ TEST_CASE("the command lines of a cluster") {
 
 TEST_CASE("the policy is checked before anything starts, and handed to the ps") {
   absl::FlagSaver saver;
-  const Words programs = {"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=d"};
+  const Words programs = {"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=synthetic:100"};
   REQUIRE(SetFlags(programs, {}, nullptr).ok());
   REQUIRE(SetFlags({"--num_workers=3", "--epochs=2", "--straggle=2:4", "--ps_flags=--lease=2s"}, {}, nullptr).ok());
   const auto options = RunOptionsFromFlags();
@@ -103,13 +103,47 @@ TEST_CASE("the policy is checked before anything starts, and handed to the ps") 
 TEST_CASE("worker flags are checked before anything starts") {
   absl::FlagSaver saver;
   CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--data=: allowed: "));
-  REQUIRE(SetFlags({"--data=d", "--batch=0"}, {}, nullptr).ok());
+  REQUIRE(SetFlags({"--data=synthetic:100", "--batch=0"}, {}, nullptr).ok());
   CHECK(RunOptionsFromFlags().status().message() == "--batch=0: allowed: 1 to 65536 samples");
+}
+
+TEST_CASE("what a worker would refuse is refused before anything starts") {
+  const std::pair<Words, std::string> cases[] = {
+      {{"--model=resnet"}, "--model=resnet: allowed are softmax, mlp[:hidden,...], cnn"},
+      {{"--device=tpu"}, "--device=tpu: allowed are auto, cpu and cuda:N"},
+      {{"--data=parquet:x"}, "data 'parquet:x': the kind 'parquet' is unknown"},
+      {{"--data=/no/such"}, "/no/such: is no directory"},
+      {{"--data=csv:/dev/null"}, "/dev/null: "},
+      {{"--init_from=/no/such"}, "--init_from=/no/such: allowed: a file that can be read"},
+      {{"--worker_flags=0:--model=resnet"}, "--model=resnet: allowed are"},
+      {{"--worker_flags=eval:--data=/no/such"}, "/no/such: is no directory"},
+      {{"--worker_flags=0:--batch=0"}, "--batch=0: allowed: 1 to 65536 samples"},
+  };
+  for (const auto& [flags, expected] : cases) {
+    absl::FlagSaver saver;
+    REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr).ok());
+    REQUIRE(RunOptionsFromFlags().ok());
+    REQUIRE(SetFlags(flags, {}, nullptr).ok());
+    CHECK_THAT(std::string(RunOptionsFromFlags().status().message()), Catch::StartsWith(expected));
+  }
+}
+
+TEST_CASE("flags of single workers are checked without being given to all") {
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh",
+                    "--worker_flags=0:--model=softmax --accumulate=3"},
+                   {}, nullptr)
+              .ok());
+  const auto options = RunOptionsFromFlags();
+  REQUIRE(options.ok());
+  CHECK(options->special_flags.at("worker-0") == Words{"--model=softmax", "--accumulate=3"});
+  CHECK(std::count(options->worker_flags.begin(), options->worker_flags.end(), "--accumulate=3") == 0);
+  CHECK(RunOptionsFromFlags()->worker_flags == options->worker_flags);
 }
 
 TEST_CASE("encodings are handed to the workers; what the coordinator would refuse is refused before anything starts") {
   absl::FlagSaver saver;
-  REQUIRE(SetFlags({"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=d"}, {}, nullptr).ok());
+  REQUIRE(SetFlags({"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=synthetic:100"}, {}, nullptr).ok());
   REQUIRE(
       SetFlags({"--push_encoding=top_k:0.01", "--momentum_correction=0.9", "--pull_encoding=delta"}, {}, nullptr).ok());
   const auto options = RunOptionsFromFlags();
@@ -125,7 +159,8 @@ TEST_CASE("encodings are handed to the workers; what the coordinator would refus
 
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
-  REQUIRE(SetFlags({"--name=x", "--data=d", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr).ok());
+  REQUIRE(SetFlags({"--name=x", "--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr)
+              .ok());
   CHECK(RunOptionsFromFlags().status().message() == "--name=x: allowed: nothing: leeway run sets this flag itself");
 }
 

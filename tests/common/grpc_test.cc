@@ -2,12 +2,16 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/codec.h"
 #include "common/grpc_server.h"
 #include "common/grpc_status.h"
 #include "common/grpc_transport.h"
@@ -38,6 +42,17 @@ TEST_CASE("gRPC: what every transport promises") {
                   [] { return MakeGrpcTransport(); }, "127.0.0.1:1"});
 }
 
+TEST_CASE("gRPC: a message of more than 16 MiB is refused") {
+  ScriptedHandler handler;
+  Server server(&handler);
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  for (const char* method : {"ParameterServer/PushPull", "Coordinator/Join"}) {
+    const Buffer large = Buffer::FromString(std::string(GrpcServer::kMaxMessageBytes + 1, 'x'));
+    CHECK(Says(CallAndWait(*transport, server.address(), method, large).status, Code::kResourceExhausted,
+               {"larger than max"}));
+  }
+}
+
 TEST_CASE("gRPC: a plain protobuf client speaks with the raw server, and reads its errors") {
   ScriptedHandler handler;
   Server server(&handler);
@@ -61,6 +76,33 @@ TEST_CASE("gRPC: a plain protobuf client speaks with the raw server, and reads i
   const grpc::Status joined = coordinator->Join(&third, v1::JoinRequest(), &join_reply);
   CHECK(joined.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
   CHECK(joined.error_message() == "called Coordinator/Join");
+}
+
+// Connections that are established from this machine to `port` of it.
+int ConnectionsTo(int port) {
+  const std::string remote = absl::StrFormat(":%04X 01 ", port);  // 01: established
+  int count = 0;
+  for (const char* path : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream table(path);
+    for (std::string line; std::getline(table, line);) count += absl::StrContains(line, remote) ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_CASE("gRPC: weights and gradients have connections of their own, all other calls one") {
+  ScriptedHandler handler;
+  Server server(&handler);
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport({.data_connections = 2});
+  const auto push_pull = [&] {
+    REQUIRE(CallAndWait(*transport, server.address(), "ParameterServer/PushPull", EncodeMessage(v1::PushPullRequest()))
+                .status.ok());
+  };
+  push_pull();
+  CHECK(ConnectionsTo(server.server->port()) == 1);
+  for (int i = 0; i < 5; ++i) push_pull();
+  CHECK(ConnectionsTo(server.server->port()) == 2);
+  for (int i = 0; i < 5; ++i) CallAndWait(*transport, server.address(), "Coordinator/Heartbeat", {});
+  CHECK(ConnectionsTo(server.server->port()) == 3);
 }
 
 TEST_CASE("gRPC: every method of the protocol is routed") {

@@ -48,6 +48,38 @@ TEST_CASE("Manifest: offsets, lookups, and there and back") {
   CHECK(Manifest::FromProto(manifest->ToProto())->fingerprint() == manifest->fingerprint());
 }
 
+TEST_CASE("Manifest: what is too large for a message is refused, with its size") {
+  v1::Manifest proto = Two();
+  proto.mutable_tensors(0)->set_name(std::string(Manifest::kMaxBytes - 200, 'n'));
+  CHECK(Manifest::FromProto(proto).ok());
+  proto.mutable_tensors(0)->set_name(std::string(Manifest::kMaxBytes, 'n'));
+  const absl::Status status = Manifest::FromProto(proto).status();
+  CHECK(absl::IsInvalidArgument(status));
+  CHECK(status.message().find("2 tensors take") != std::string::npos);
+}
+
+TEST_CASE("Manifest: offsets and initial values behind 2^32 elements") {
+  constexpr std::uint64_t kSide = 70'000;
+  v1::Manifest proto = Two();
+  proto.mutable_tensors(0)->set_shape(0, kSide);
+  proto.mutable_tensors(0)->set_shape(1, kSide);
+  const Manifest manifest = *Manifest::FromProto(proto);
+  const Tensor& w = manifest.tensors()[0];
+  CHECK(manifest.elements() == kSide * kSide + 2000);
+  CHECK(w.count == kSide * kSide);
+  CHECK(manifest.tensors()[1].offset == kSide * kSide);
+  CHECK(manifest.TensorAt(kSide * kSide - 1) == 0);
+  CHECK(manifest.TensorAt(kSide * kSide) == 1);
+  CHECK(InitialValue(7, w, (std::uint64_t{1} << 32) + 5) != InitialValue(7, w, 5));
+  std::vector<float> seam(8);
+  FillInitialValues(7, manifest, kSide * kSide - 3, absl::MakeSpan(seam));
+  for (std::uint64_t i = 0; i < seam.size(); ++i) {
+    const float expected =
+        i < 3 ? InitialValue(7, w, kSide * kSide - 3 + i) : InitialValue(7, manifest.tensors()[1], i - 3);
+    CHECK(seam[i] == expected);
+  }
+}
+
 TEST_CASE("Manifest: the fingerprint feels every change") {
   const std::vector<Change> changes = {
       [](v1::Manifest*) {},

@@ -58,6 +58,44 @@ TEST_CASE("Placement: every element is in one block of one chunk of one shard, a
   }
 }
 
+TEST_CASE("Placement: elements, bytes and blocks beyond 32 bits") {
+  constexpr std::uint64_t kElements = (std::uint64_t{1} << 50) + 12345;  // more than 2^32 blocks
+  for (const std::uint32_t shards : {1u, 7u, 4096u}) {
+    CAPTURE(shards);
+    const Placement placement = Placement::Make(kElements, shards).value();
+    const std::uint64_t last = placement.num_blocks() - 1;
+    CHECK(placement.num_blocks() == (std::uint64_t{1} << 32) + 1);
+    CHECK(placement.BlockBegin(last) == std::uint64_t{1} << 50);
+    CHECK(placement.BlockSize(last) == 12345);
+    std::uint64_t chunks_end = 0;
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      const std::uint32_t chunks = placement.ShardChunks(shard);
+      // A chunk is four blocks of this size; the last one may be short, and ends with the shard.
+      const ChunkRun before = placement.Chunk(shard, chunks - 2);
+      const ChunkRun run = placement.Chunk(shard, chunks - 1);
+      REQUIRE(before.first_block == shard + std::uint64_t{chunks - 2} * 4 * shards);
+      REQUIRE(placement.RunElements(before) == Placement::kChunkElements);
+      REQUIRE(run.first_block == before.first_block + std::uint64_t{4} * shards);
+      const std::uint64_t end = run.first_block + std::uint64_t{run.num_blocks - 1} * shards;
+      REQUIRE(end <= last);
+      REQUIRE(end + shards > last);
+      REQUIRE(placement.RunElements(run) == (run.num_blocks - 1) * Placement::kMaxBlock + placement.BlockSize(end));
+      if (end == last) chunks_end = placement.RunElements(run);
+    }
+    CHECK(chunks_end % Placement::kMaxBlock == 12345);
+  }
+}
+
+TEST_CASE("Placement: a shard's elements beyond 32 bits") {
+  constexpr std::uint64_t kElements = (std::uint64_t{1} << 40) + 12345;
+  for (const std::uint32_t shards : {1u, 7u, 100u}) {
+    const Placement placement = Placement::Make(kElements, shards).value();
+    std::uint64_t sum = 0;
+    for (std::uint32_t shard = 0; shard < shards; ++shard) sum += placement.ShardElements(shard);
+    CHECK(sum == kElements);
+  }
+}
+
 TEST_CASE("Placement: impossible arguments name their value") {
   using Code = absl::StatusCode;
   CHECK(Says(Placement::Make(0, 1).status(), Code::kInvalidArgument, {"no elements"}));

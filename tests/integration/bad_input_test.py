@@ -95,8 +95,15 @@ class BadInput(TestCase):
                 ([*SMALL, "--rank=1"], ["--rank=1", "leeway run sets this flag itself"]),
                 ([*SMALL, f"--out={full}"], [f"--out={full}", "new or empty"]),
                 ([*SMALL, "now"], ["flags only", "now"]),
+                ([*SMALL, "--model=resnet"], ["--model=resnet", "softmax, mlp[:hidden,...], cnn"]),
+                ([*SMALL, "--device=tpu"], ["--device=tpu", "auto, cpu"]),
+                ([*SMALL, "--data=/no/such"], ["/no/such", "no directory"]),
+                ([*SMALL, "--init_from=/no/such"], ["--init_from=/no/such", "No such file"]),
+                ([*SMALL, "--worker_flags=0:--model=resnet"], ["--model=resnet"]),
             ],
         )
+        # Refused before anything has been started or made.
+        self.assertNotIn("runs", os.listdir(self.folder))
         self.assertEqual(os.listdir(full), ["precious"])
         self.refused(self.start("verb", LEEWAY, "walk"), "unknown verb walk")
 
@@ -147,10 +154,10 @@ class BadInput(TestCase):
         self.all_refused([WORKER], flags)
 
     def test_bad_data_ends_leeway_run(self):
-        run = self.run_leeway(self.idx_folder("data", {"train-labels-idx1-ubyte": None}))
+        run = self.run_leeway(self.idx_folder("data", {"train-labels-idx1-ubyte": struct.pack(">2i", 2049, 4)}))
         self.assertEqual(run.wait(), 2, run.everything())
         self.assertIn("worker-0 ended with exit code 1 before training began", run.stderr())
-        self.assertIn("train-labels-idx1-ubyte[.gz], which is not there", run.stderr())
+        self.assertIn("train-labels-idx1-ubyte: is truncated", run.stderr())
         self.wait_until_gone()
 
     def test_init_from(self):

@@ -33,7 +33,6 @@ class Encodings(TestCase):
             (["--push_encoding=int8"], 3.9, 4.01),
             (["--push_encoding=top_k:0.01"], 40, 51),
             (["--push_encoding=top_k:0.01", "--momentum_correction=0.5"], 40, 51),
-            (["--push_encoding=int8", "--max_delay=2"], 3.9, 4.01),  # what is refused is not sent, and comes later
         ):
             with self.subTest(flags=flags):
                 factor = self.smaller(self.finish(*flags), "push_bytes")
@@ -47,6 +46,13 @@ class Encodings(TestCase):
                 factor = self.smaller(self.finish(f"--pull_encoding={encoding}", "--eval_every_epochs=0"), "pull_bytes")
                 self.assertGreater(factor, least)
                 self.assertLess(factor, most)
+
+    def test_what_is_refused_is_not_sent(self):
+        run = self.run_leeway(*CLUSTER, "--push_encoding=int8", "--max_delay=2", "--straggle=1:3")
+        summary = run.finish()
+        self.assertGreater(summary["final_accuracy"], 0.6)
+        self.assertGreater(sum(worker["pushes"]["refused"] for worker in summary["workers"]), 0)
+        self.assertGreater(self.smaller(summary, "push_bytes"), 3.9)
 
     def test_each_worker_has_its_own(self):
         self.finish("--worker_flags=0:--push_encoding=int8 --pull_encoding=delta;1:--push_encoding=top_k:0.05")

@@ -188,8 +188,10 @@ TEST_CASE("A wrong push is refused with the right code") {
   CHECK(code(push) == grpc::StatusCode::INVALID_ARGUMENT);
   push.mutable_payload()->resize(good.payload().size() + 4);
   CHECK(code(push) == grpc::StatusCode::INVALID_ARGUMENT);
-  push.mutable_payload()->resize(64 << 20);
+  push.mutable_payload()->resize(16 << 20);
   CHECK(code(push) == grpc::StatusCode::INVALID_ARGUMENT);
+  push.mutable_payload()->resize(64 << 20);
+  CHECK(code(push) == grpc::StatusCode::RESOURCE_EXHAUSTED);  // unread
   push = good;
   push.mutable_run()->set_num_blocks(1u << 31);
   CHECK(code(push) == grpc::StatusCode::INVALID_ARGUMENT);

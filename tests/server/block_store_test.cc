@@ -306,6 +306,8 @@ TEST_CASE("BlockStore: a shard without blocks, memory, and an impossible optimiz
   CHECK(empty->num_blocks() == 0);
   CHECK(empty->ReadLive({}).empty());
   CHECK(BlockStore::MemoryBytes(placement, 0, 2) == 103 * 4 * 3);
+  constexpr std::uint64_t kHuge = std::uint64_t{5} << 32;
+  CHECK(BlockStore::MemoryBytes(*Placement::Make(kHuge, 1), 0, 2) == kHuge * 4 * 3);
   v1::Policy policy;
   policy.mutable_optimizer()->set_weight_decay(-1);
   CHECK(absl::IsInvalidArgument(BlockStore::Make(manifest, placement, 0, policy).status()));

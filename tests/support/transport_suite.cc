@@ -148,8 +148,8 @@ void CheckTransport(const Carrier& carrier) {
   const ServerUnderTest server = carrier.serve(&handler);
   std::unique_ptr<Transport> transport = carrier.transport();
 
-  SECTION("a message with a payload of 20 MB goes there and back") {
-    CHECK(PushPullThere(*transport, server.address, 42, Pattern(20 << 20, 0)) == absl::OkStatus());
+  SECTION("a message with a payload of 16 MiB goes there and back") {
+    CHECK(PushPullThere(*transport, server.address, 42, Pattern(16 << 20, 0)) == absl::OkStatus());
   }
   SECTION("many calls at once, from several threads") { CheckManyAtOnce(*transport, server.address); }
   SECTION("a method reaches the handler under its name, and errors come back with their code and message") {

@@ -31,6 +31,8 @@ absl::StatusOr<WorkerOptions> With(std::vector<std::string> arguments) {
                                   "--momentum_correction=0",
                                   "--pull_encoding=f32",
                                   "--role=train",
+                                  "--model=cnn",
+                                  "--device=auto",
                                   "--name="};
   all.insert(all.end(), arguments.begin(), arguments.end());
   const auto rest = SetFlags(all, {}, nullptr);
@@ -80,6 +82,9 @@ TEST_CASE("Every bad value is one line with the flag, the value and what is allo
       "--data=",
       "--rank=-2",
       "--role=both",
+      "--model=resnet",
+      "--model=mlp:0",
+      "--device=tpu",
       "--batch=0",
       "--batch=70000",
       "--accumulate=0",

@@ -56,10 +56,10 @@ absl::StatusOr<v1::JoinReply> JoinCluster(Caller& caller, const v1::JoinRequest&
     if (!exchange->status.ok()) return exchange->status;
     if (!exchange->reply.has_not_yet()) {
       // (Without addresses where the run is over.)
-      const v1::JoinReply& reply = exchange->reply;
+      const v1::JoinReply reply = exchange->reply;
       caller.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
                                {reply.local_endpoints().begin(), reply.local_endpoints().end()});
-      return exchange->reply;
+      return reply;
     }
     const absl::Duration waited = caller.Now() - start;
     const std::string& reason = exchange->reply.not_yet().reason();

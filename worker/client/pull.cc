@@ -27,29 +27,37 @@ Pull::Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       done_(std::move(done)) {
   result_.reads.assign(placement.num_shards(), {kUnknown, 0});
   result_.ticket_watermark = result_.min_version = kUnknown;
-  // Chunk by chunk over all shards, so that every shard is busy from the start.
-  for (std::uint32_t chunk = 0, found = 1; found > 0; ++chunk) {
-    found = 0;
-    for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) {
-      if (chunk >= placement.ShardChunks(shard)) continue;
-      ++found;
-      AddChunk({shard, chunk});
+  // Piece by piece over all shards, so that every shard is busy from the start.
+  std::vector<std::deque<Piece>> pieces;
+  for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) pieces.push_back(PiecesOf(shard));
+  for (bool found = true; found;) {
+    found = false;
+    for (std::deque<Piece>& of_shard : pieces) {
+      if (of_shard.empty()) continue;
+      to_send_.push_back(of_shard.front());
+      of_shard.pop_front();
+      found = true;
     }
   }
   std::reverse(to_send_.begin(), to_send_.end());
   unanswered_ = to_send_.size();
 }
 
-void Pull::AddChunk(ChunkId id) {
-  const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
-  // Differences are kept by chunk, on both sides.
-  const auto most = static_cast<std::uint32_t>(
-      request_.seen != nullptr ? run.num_blocks
-                               : std::max<std::uint64_t>(kPieceElements / placement_.block_elements(), 1));
-  for (std::uint32_t at = 0; at < run.num_blocks; at += most) {
-    const std::uint64_t first = run.first_block + std::uint64_t{at} * placement_.num_shards();
-    to_send_.push_back({id, {first, std::min(most, run.num_blocks - at)}});
+std::deque<Pull::Piece> Pull::PiecesOf(std::uint32_t shard) const {
+  std::deque<Piece> pieces;
+  for (std::uint32_t chunk = 0; chunk < placement_.ShardChunks(shard); ++chunk) {
+    const ChunkRun run = placement_.Chunk(shard, chunk);
+    // Differences are kept by chunk, on both sides.
+    const std::uint64_t blocks = request_.seen != nullptr
+                                     ? run.num_blocks
+                                     : std::max<std::uint64_t>(kPieceElements / placement_.block_elements(), 1);
+    const auto most = static_cast<std::uint32_t>(blocks);
+    for (std::uint32_t at = 0; at < run.num_blocks; at += most) {
+      const std::uint64_t first = run.first_block + std::uint64_t{at} * placement_.num_shards();
+      pieces.push_back({{shard, chunk}, {first, std::min(most, run.num_blocks - at)}});
+    }
   }
+  return pieces;
 }
 
 void Pull::Start() {
@@ -57,7 +65,7 @@ void Pull::Start() {
     MutexLock lock(mu_);
     started_ = caller_.Now();
   }
-  for (std::size_t i = 0; i < kWindow; ++i) Next(absl::OkStatus());
+  for (std::size_t i = 0; i < Window(placement_.num_shards()); ++i) Next(absl::OkStatus());
 }
 
 void Pull::Abandon() {
@@ -198,6 +206,7 @@ void Pull::Finish() {
       if (read.version == kUnknown) read = {};  // a shard without blocks
     }
     const Instant now = caller_.Now();
+    result_.ended = now;
     result_.transfer = now - (result_.gated ? std::clamp(result_.gate_open, started_, now) : started_);
     result_.waited_for.assign(waited_for_.begin(), waited_for_.end());
     result = std::move(result_);

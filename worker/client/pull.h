@@ -6,7 +6,9 @@
 // returned: after either, nothing writes to it any more. (`done` may still run after Abandon() if the pull had ended.)
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -42,14 +44,16 @@ struct PullResult {
   Instant gate_open;                      // gated: when the last held chunk was let through
   std::vector<std::uint32_t> waited_for;  // worker ids, ascending
   absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
+  Instant ended;                          // when the last answer came
 };
 
 class Pull : public std::enable_shared_from_this<Pull> {
  public:
   // Floats of a piece: 1 MiB is copied to its place while it is still in the cache that it was received into.
   static constexpr std::uint64_t kPieceElements = 256 * 1024;
-  // Pieces in flight: enough to hide a round trip behind their transfer, few enough to bound the memory.
-  static constexpr std::size_t kWindow = 8;
+  // Pieces in flight: enough to hide a round trip behind their transfer and to keep every shard busy, few enough to
+  // bound the memory.
+  static std::size_t Window(std::uint32_t num_shards) { return std::clamp<std::size_t>(4 * num_shards, 8, 64); }
 
   struct Request {
     std::uint64_t clock = 0;
@@ -77,7 +81,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
     ChunkRun run;  // of the chunk's blocks
   };
 
-  void AddChunk(ChunkId id);
+  std::deque<Piece> PiecesOf(std::uint32_t shard) const;
   void Send(const Piece& piece);
   void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
                 Decoded<v1::PullReply> reply);

@@ -135,7 +135,7 @@ void Push::SendSome() {
   {
     MutexLock lock(mu_);
     if (holds_ > 0 || !failure_.ok()) return;
-    while (in_flight_ < kWindow && !ready_.empty()) {
+    while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty()) {
       now.push_back(ready_.front());
       ready_.pop_front();
       ++in_flight_;
@@ -254,7 +254,8 @@ void Push::EndIfOver() {
 PushResult Push::Result() {
   PushResult result;
   result.status = failure_;
-  if (started_) result.transfer = caller_.Now() - start_;
+  result.ended = caller_.Now();
+  if (started_) result.transfer = result.ended - start_;
   if (!failure_.ok()) return result;
   const bool null_refused = null_verdict_ == v1::REFUSED;
   result.verdict = dropped_ > 0 ? v1::DROPPED : (applied_ > 0 && !null_refused) ? v1::APPLIED : v1::REFUSED;

@@ -18,6 +18,7 @@
 // must not change until `done`.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -47,12 +48,14 @@ struct PushResult {
   std::uint64_t open_round = 0;            // DROPPED: where to go on
   std::string refusal;                     // why chunks were refused, the first reason
   absl::Duration transfer;                 // from the first chunk sent to the last verdict
+  Instant ended;                           // when the last verdict came
 };
 
 class Push : public std::enable_shared_from_this<Push> {
  public:
-  // Chunks in flight: enough to hide a round trip behind their transfer, few enough to bound the memory.
-  static constexpr std::size_t kWindow = 8;
+  // Chunks in flight: enough to hide a round trip behind their transfer and to keep every shard busy, few enough to
+  // bound the memory.
+  static std::size_t Window(std::uint32_t num_shards) { return std::clamp<std::size_t>(2 * num_shards, 8, 64); }
 
   struct Request {
     std::uint64_t clock = 0;

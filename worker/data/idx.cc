@@ -138,6 +138,32 @@ std::string Find(const std::string& path) {
   return "";
 }
 
+// The files of a split, images before labels; before them, for a test split that is not `normalized` otherwise, the
+// training images.
+absl::StatusOr<std::vector<std::string>> FindSplit(const std::string& directory, Split split, bool normalized) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(directory, error)) {
+    return absl::NotFoundError(absl::StrCat(directory, ": is no directory; one with IDX files is expected"));
+  }
+  std::vector<const char*> names = {"train-images-idx3-ubyte"};
+  if (split == Split::kTrain) {
+    names.push_back("train-labels-idx1-ubyte");
+  } else {
+    names.push_back("t10k-images-idx3-ubyte");
+    names.push_back("t10k-labels-idx1-ubyte");
+    if (normalized) names.erase(names.begin());
+  }
+  std::vector<std::string> paths;
+  std::string missing;
+  for (const char* name : names) {
+    paths.push_back(Find(absl::StrCat(directory, "/", name)));
+    if (paths.back().empty()) absl::StrAppend(&missing, missing.empty() ? "" : ", ", name, "[.gz]");
+  }
+  if (missing.empty()) return paths;
+  return absl::NotFoundError(absl::StrCat(directory, ": a directory with IDX files must hold ", missing, ", which ",
+                                          missing.find(',') == std::string::npos ? "is" : "are", " not there"));
+}
+
 }  // namespace
 
 absl::StatusOr<Dataset> LoadIdxDataset(const std::string& images_path, const std::string& labels_path,
@@ -161,29 +187,13 @@ absl::StatusOr<Dataset> LoadIdxDataset(const std::string& images_path, const std
                             std::move(images.data), {labels.data.begin(), labels.data.end()}, normalization);
 }
 
+absl::Status CheckImageDirectory(const std::string& directory, Split split) {
+  return FindSplit(directory, split, /*normalized=*/false).status();
+}
+
 absl::StatusOr<Dataset> LoadImageDirectory(const std::string& directory, Split split, const IdxOptions& options) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(directory, error)) {
-    return absl::NotFoundError(absl::StrCat(directory, ": is no directory; one with IDX files is expected"));
-  }
-  std::vector<const char*> names = {"train-images-idx3-ubyte"};
-  if (split == Split::kTrain) {
-    names.push_back("train-labels-idx1-ubyte");
-  } else {
-    names.push_back("t10k-images-idx3-ubyte");
-    names.push_back("t10k-labels-idx1-ubyte");
-    if (options.normalization.has_value()) names.erase(names.begin());
-  }
-  std::vector<std::string> paths;
-  std::string missing;
-  for (const char* name : names) {
-    paths.push_back(Find(absl::StrCat(directory, "/", name)));
-    if (paths.back().empty()) absl::StrAppend(&missing, missing.empty() ? "" : ", ", name, "[.gz]");
-  }
-  if (!missing.empty()) {
-    return absl::NotFoundError(absl::StrCat(directory, ": a directory with IDX files must hold ", missing, ", which ",
-                                            missing.find(',') == std::string::npos ? "is" : "are", " not there"));
-  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                   FindSplit(directory, split, options.normalization.has_value()));
   if (paths.size() == 2) return LoadIdxDataset(paths[0], paths[1], options);
   ASSIGN_OR_RETURN(const IdxFile training, ReadIdx(paths[0], 3));
   IdxOptions test_options = options;

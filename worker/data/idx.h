@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/data/dataset.h"
 
@@ -28,6 +29,9 @@ struct IdxOptions {
 // corrupt data, or bytes behind it.
 absl::StatusOr<Dataset> LoadIdxDataset(const std::string& images_path, const std::string& labels_path,
                                        const IdxOptions& options = {});
+
+// Whether the files that LoadImageDirectory reads are there; nothing of them is read. Errors: its NOT_FOUND.
+absl::Status CheckImageDirectory(const std::string& directory, Split split);
 
 // The split of a directory with files named as MNIST's: train-images-idx3-ubyte, train-labels-idx1-ubyte,
 // t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each plain or with .gz (plain wins). The test split is

@@ -1,6 +1,8 @@
 #include "worker/data/load.h"
 
+#include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -8,6 +10,7 @@
 #include "common/status_macros.h"
 #include "worker/data/csv.h"
 #include "worker/data/idx.h"
+#include "worker/data/input_file.h"
 #include "worker/data/libsvm.h"
 #include "worker/data/synthetic.h"
 
@@ -17,53 +20,79 @@ namespace {
 constexpr std::uint64_t kSyntheticSeed = 20131119;
 constexpr std::uint64_t kSyntheticTestShare = 6;  // a test record for 6 training records, as in MNIST
 
-using TextReader = std::function<absl::StatusOr<Dataset>(const std::string&, const TextOptions&)>;
+// What a spec says: a kind, and what follows its colon.
+struct Source {
+  enum Kind { kImages, kCsv, kLibsvm, kSynthetic } kind = kImages;
+  std::string rest;
+};
 
-// `files` is TRAIN[,TEST].
-absl::StatusOr<Dataset> LoadText(const std::string& spec, const std::string& files, Split split,
-                                 const TextReader& read) {
+absl::StatusOr<Source> ParseSpec(const std::string& spec) {
+  constexpr char kAllowed[] =
+      "allowed are a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], synthetic:RECORDS";
+  if (spec.empty()) return absl::InvalidArgumentError(absl::StrCat("data '': ", kAllowed));
+  const std::size_t colon = spec.find(':');
+  const std::string kind = spec.substr(0, colon);
+  if (colon == std::string::npos || absl::StrContains(kind, "/")) return Source{Source::kImages, spec};
+  const std::string rest = spec.substr(colon + 1);
+  if (kind == "idx") return Source{Source::kImages, rest};
+  if (kind == "csv") return Source{Source::kCsv, rest};
+  if (kind == "libsvm") return Source{Source::kLibsvm, rest};
+  if (kind == "synthetic") return Source{Source::kSynthetic, rest};
+  return absl::InvalidArgumentError(absl::StrCat("data '", spec, "': the kind '", kind, "' is unknown; ", kAllowed));
+}
+
+// Of "TRAIN[,TEST]": the training file, and for a test split the test file too.
+absl::StatusOr<std::vector<std::string>> TextFiles(const std::string& spec, const std::string& files, Split split) {
   const std::size_t comma = files.find(',');
-  ASSIGN_OR_RETURN(Dataset training, read(files.substr(0, comma), {}));
-  if (split == Split::kTrain) return training;
+  const std::string train = files.substr(0, comma);
+  if (split == Split::kTrain) return std::vector<std::string>{train};
   if (comma == std::string::npos || comma + 1 == files.size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("data '", spec, "': no test file is named; say ", files.substr(0, comma), ",TESTFILE"));
+        absl::StrCat("data '", spec, "': no test file is named; say ", train, ",TESTFILE"));
   }
+  return std::vector<std::string>{train, files.substr(comma + 1)};
+}
+
+using TextReader = std::function<absl::StatusOr<Dataset>(const std::string&, const TextOptions&)>;
+
+absl::StatusOr<Dataset> LoadText(const std::vector<std::string>& files, const TextReader& read) {
+  ASSIGN_OR_RETURN(Dataset training, read(files[0], {}));
+  if (files.size() == 1) return training;
   TextOptions options;
   options.num_features = static_cast<std::uint32_t>(training.features_per_record());
   options.num_classes = training.num_classes();
-  return read(files.substr(comma + 1), options);
+  return read(files[1], options);
 }
 
-absl::StatusOr<Dataset> LoadSynthetic(const std::string& spec, const std::string& count, Split split) {
+absl::StatusOr<std::uint64_t> SyntheticRecords(const std::string& spec, const std::string& count, Split split) {
   std::uint64_t records = 0;
   if (!absl::SimpleAtoi(count, &records)) {
     return absl::InvalidArgumentError(absl::StrCat("data '", spec, "': '", count, "' is not a number of records"));
   }
-  if (split == Split::kTest && records > 0) records = (records - 1) / kSyntheticTestShare + 1;
-  return MakeSynthetic(records, kSyntheticSeed, split);
+  RETURN_IF_ERROR(CheckSyntheticRecords(records));
+  return split == Split::kTrain ? records : (records - 1) / kSyntheticTestShare + 1;
 }
 
 }  // namespace
 
+absl::Status CheckDataset(const std::string& spec, Split split) {
+  ASSIGN_OR_RETURN(const Source source, ParseSpec(spec));
+  if (source.kind == Source::kImages) return CheckImageDirectory(source.rest, split);
+  if (source.kind == Source::kSynthetic) return SyntheticRecords(spec, source.rest, split).status();
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, TextFiles(spec, source.rest, split));
+  for (const std::string& file : files) RETURN_IF_ERROR(InputFile::Open(file).status());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Dataset> LoadDataset(const std::string& spec, Split split) {
-  const std::size_t colon = spec.find(':');
-  const std::string kind = spec.substr(0, colon);
-  if (colon == std::string::npos || absl::StrContains(kind, "/")) {
-    if (spec.empty()) {
-      return absl::InvalidArgumentError(
-          "data '': allowed are a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], synthetic:RECORDS");
-    }
-    return LoadImageDirectory(spec, split);
+  ASSIGN_OR_RETURN(const Source source, ParseSpec(spec));
+  if (source.kind == Source::kImages) return LoadImageDirectory(source.rest, split);
+  if (source.kind == Source::kSynthetic) {
+    ASSIGN_OR_RETURN(const std::uint64_t records, SyntheticRecords(spec, source.rest, split));
+    return MakeSynthetic(records, kSyntheticSeed, split);
   }
-  const std::string rest = spec.substr(colon + 1);
-  if (kind == "idx") return LoadImageDirectory(rest, split);
-  if (kind == "csv") return LoadText(spec, rest, split, LoadCsv);
-  if (kind == "libsvm") return LoadText(spec, rest, split, LoadLibsvm);
-  if (kind == "synthetic") return LoadSynthetic(spec, rest, split);
-  return absl::InvalidArgumentError(absl::StrCat("data '", spec, "': the kind '", kind,
-                                                 "' is unknown; allowed are a directory, idx:DIR, csv:TRAIN[,TEST], "
-                                                 "libsvm:TRAIN[,TEST], synthetic:RECORDS"));
+  ASSIGN_OR_RETURN(const std::vector<std::string> files, TextFiles(spec, source.rest, split));
+  return LoadText(files, source.kind == Source::kCsv ? TextReader(LoadCsv) : TextReader(LoadLibsvm));
 }
 
 }  // namespace leeway

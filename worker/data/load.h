@@ -1,4 +1,4 @@
-// LoadDataset: the one place that understands what --data says.
+// LoadDataset, CheckDataset: the one place that understands what --data says.
 //
 //   DIR or idx:DIR           the four MNIST-like files, plain or .gz (idx.h)
 //   csv:TRAIN[,TEST]         numeric text, label first (csv.h)
@@ -12,10 +12,15 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/data/dataset.h"
 
 namespace leeway {
+
+// Whether LoadDataset could begin: the spec is one of the above, and the files that it names are there. Reads nothing
+// of them. Errors: as LoadDataset's.
+absl::Status CheckDataset(const std::string& spec, Split split);
 
 // The test split is in the training split's terms: normalised by its mean and deviation, with its features
 // and classes. Errors are those of the readers, and INVALID_ARGUMENT for a spec that is not one of the

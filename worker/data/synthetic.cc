@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "common/status_macros.h"
 
 namespace leeway {
 namespace {
@@ -58,11 +59,14 @@ void DrawRecord(const Picture& picture, std::uint64_t seed, std::uint8_t* out) {
 
 }  // namespace
 
+absl::Status CheckSyntheticRecords(std::uint64_t records) {
+  if (records >= 1 && records <= kMaxRecords) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("synthetic data: ", records, " records; allowed are 1 to ", kMaxRecords));
+}
+
 absl::StatusOr<Dataset> MakeSynthetic(std::uint64_t records, std::uint64_t seed, Split split) {
-  if (records == 0 || records > kMaxRecords) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("synthetic data: ", records, " records; allowed are 1 to ", kMaxRecords));
-  }
+  RETURN_IF_ERROR(CheckSyntheticRecords(records));
   std::array<Picture, kClasses> pictures;
   for (int i = 0; i < kClasses; ++i) pictures[i] = MakePicture(HashCombine(seed, i));
   const std::uint64_t split_seed = HashCombine(seed, split == Split::kTrain ? 1000 : 1001);

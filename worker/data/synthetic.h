@@ -9,10 +9,14 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/data/dataset.h"
 
 namespace leeway {
+
+// INVALID_ARGUMENT: not 1 to 10,000,000.
+absl::Status CheckSyntheticRecords(std::uint64_t records);
 
 // `records` (1 to 10,000,000) images; the same arguments give the same bytes on every machine. Both splits show the
 // same classes; their records differ. INVALID_ARGUMENT: another number of records.

@@ -2,13 +2,11 @@
 
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "common/status_macros.h"
 #include "worker/models/conv.h"
 #include "worker/models/linear.h"
+#include "worker/models/model_name.h"
 #include "worker/models/pool.h"
 #include "worker/models/sequential.h"
 
@@ -17,7 +15,6 @@ namespace {
 
 using ModelOr = absl::StatusOr<std::unique_ptr<Model>>;
 
-constexpr std::int64_t kMaxHidden = 1 << 20;
 constexpr std::int64_t kMaxDimension = 1 << 20;
 constexpr std::int64_t kMaxSample = 1 << 24;
 
@@ -27,22 +24,7 @@ ModelOr MakeSoftmax(const ModelSpec& spec, const Shape& input) {
   return builder.Build();
 }
 
-// "mlp" or "mlp:H1,H2,...".
-ModelOr MakeMlp(const ModelSpec& spec, const Shape& input) {
-  std::vector<std::int64_t> hidden = {1024, 1024};
-  const std::size_t colon = spec.name.find(':');
-  if (colon != std::string::npos) {
-    hidden.clear();
-    for (const std::string& word : std::vector<std::string>(absl::StrSplit(spec.name.substr(colon + 1), ','))) {
-      std::int64_t size = 0;
-      if (!absl::SimpleAtoi(word, &size) || size < 1 || size > kMaxHidden) {
-        return absl::InvalidArgumentError(absl::StrCat("--model=", spec.name, ": hidden size '", word,
-                                                       "'; allowed are numbers from 1 to ", kMaxHidden,
-                                                       ", as in mlp:512,256"));
-      }
-      hidden.push_back(size);
-    }
-  }
+ModelOr MakeMlp(const ModelSpec& spec, const Shape& input, const std::vector<std::int64_t>& hidden) {
   Sequential::Builder builder(spec.name, input);
   for (std::size_t i = 0; i < hidden.size(); ++i) {
     builder.Add(absl::StrCat("fc", i + 1), MakeLinear(builder.shape(), hidden[i], Activation::kRelu));
@@ -78,6 +60,7 @@ bool IsSample(const ModelSpec& spec) {
 }  // namespace
 
 ModelOr MakeModel(const ModelSpec& spec) {
+  ASSIGN_OR_RETURN(const ModelName name, ParseModelName(spec.name));
   if (!IsSample(spec)) {
     return absl::InvalidArgumentError(absl::StrCat("model ", spec.name, ": samples of ", spec.height, " x ", spec.width,
                                                    " x ", spec.channels, "; allowed are 1 to ", kMaxSample,
@@ -88,14 +71,15 @@ ModelOr MakeModel(const ModelSpec& spec) {
         absl::StrCat("model ", spec.name, ": ", spec.classes, " classes; allowed are 2 to ", kMaxDimension));
   }
   const Shape input{spec.height, spec.width, spec.channels};
-  const std::string family = spec.name.substr(0, spec.name.find(':'));
-  if (spec.name == "softmax") return MakeSoftmax(spec, input);
-  if (spec.name == "cnn") return MakeCnn(spec, input);
-  if (family == "mlp") return MakeMlp(spec, input);
-  return absl::InvalidArgumentError(
-      absl::StrCat("--model=", spec.name, ": allowed are ", absl::StrJoin(ModelNames(), ", ")));
+  switch (name.family) {
+    case ModelName::kSoftmax:
+      return MakeSoftmax(spec, input);
+    case ModelName::kMlp:
+      return MakeMlp(spec, input, name.hidden);
+    case ModelName::kCnn:
+      break;
+  }
+  return MakeCnn(spec, input);
 }
-
-std::vector<std::string> ModelNames() { return {"softmax", "mlp[:hidden,...]", "cnn"}; }
 
 }  // namespace leeway

@@ -1,10 +1,9 @@
-// The models by name: what `--model` accepts.
+// The models by name.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/models/model.h"
@@ -12,8 +11,7 @@
 namespace leeway {
 
 struct ModelSpec {
-  // As `--model` says it: "softmax", "mlp" (hidden layers 1024,1024), "mlp:512,256" (these hidden layers), "cnn".
-  std::string name;
+  std::string name;  // as `--model` says it (model_name.h)
   // One sample: height x width x channels floats, channels last; flat features are 1 x 1 x count.
   std::int64_t channels = 1;
   std::int64_t height = 1;
@@ -21,12 +19,8 @@ struct ModelSpec {
   std::int64_t classes = 0;
 };
 
-// INVALID_ARGUMENT: a name that is not known, hidden sizes that are not numbers in [1, 2^20], dimensions that are
-// not positive or above 2^24 values in all, classes outside [2, 2^20], an image too small for the model. The message
-// names what is allowed.
+// INVALID_ARGUMENT: a name that ParseModelName refuses, dimensions that are not positive or above 2^24 values in all,
+// classes outside [2, 2^20], an image too small for the model. The message names what is allowed.
 absl::StatusOr<std::unique_ptr<Model>> MakeModel(const ModelSpec& spec);
-
-// For help texts: {"softmax", "mlp[:hidden,...]", "cnn"}.
-std::vector<std::string> ModelNames();
 
 }  // namespace leeway

@@ -19,22 +19,40 @@ void Ledger::WaitedForPull(Instant from, Instant to, const PullResult& pull) {
   for (const std::uint32_t worker : pull.waited_for) {
     blocked_on_[worker] += blocked / static_cast<double>(pull.waited_for.size());
   }
-  totals_.set_exposed_seconds(totals_.exposed_seconds() + waited);
-  totals_.set_hidden_seconds(totals_.hidden_seconds() + std::max(0.0, Seconds(pull.transfer) - waited));
+  transfers_.push_back({pull.ended - pull.transfer, pull.ended});
+  Exposed(open, to);
 }
 
 void Ledger::WaitedForData(absl::Duration time) {
   totals_.mutable_seconds()->set_data(totals_.seconds().data() + Seconds(time));
 }
 
-void Ledger::WaitedForPush(absl::Duration time) {
-  totals_.mutable_seconds()->set_push(totals_.seconds().push() + Seconds(time));
-  totals_.set_exposed_seconds(totals_.exposed_seconds() + Seconds(time));
-  unhidden_push_ += Seconds(time);
+void Ledger::WaitedForPush(Instant from, Instant to) {
+  totals_.mutable_seconds()->set_push(totals_.seconds().push() + Seconds(to - from));
+  Exposed(from, to);
+}
+
+void Ledger::Exposed(Instant from, Instant to) {
+  totals_.set_exposed_seconds(totals_.exposed_seconds() + Seconds(to - from));
+  if (from < to) waits_.push_back({from, to});
+  if (waits_.size() > kWaits) waits_.pop_front();
+  CountHidden();
+}
+
+void Ledger::CountHidden() {
+  for (const Interval& transfer : transfers_) {
+    double hidden = Seconds(transfer.end - transfer.begin);
+    for (const Interval& wait : waits_) {
+      hidden -= Seconds(std::min(transfer.end, wait.end) - std::max(transfer.begin, wait.begin));
+    }
+    totals_.set_hidden_seconds(totals_.hidden_seconds() + std::max(0.0, hidden));
+  }
+  transfers_.clear();
 }
 
 void Ledger::Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum,
                       std::uint64_t correct, std::uint64_t epoch) {
+  CountHidden();
   WaitedForData(data);
   totals_.mutable_seconds()->set_compute(totals_.seconds().compute() + Seconds(compute));
   totals_.set_steps(totals_.steps() + 1);
@@ -53,9 +71,7 @@ void Ledger::PushEnded(const PushResult& push) {
   if (push.verdict == v1::DROPPED) totals_.set_pushes_dropped(totals_.pushes_dropped() + 1);
   if (push.verdict == v1::APPLIED && push.partial) totals_.set_pushes_partial(totals_.pushes_partial() + 1);
   if (push.verdict == v1::APPLIED && !push.partial) totals_.set_pushes_applied(totals_.pushes_applied() + 1);
-  const double hidden = std::max(0.0, Seconds(push.transfer) - unhidden_push_);
-  totals_.set_hidden_seconds(totals_.hidden_seconds() + hidden);
-  unhidden_push_ = 0;
+  transfers_.push_back({push.ended - push.transfer, push.ended});
 }
 
 v1::Progress Ledger::Totals(std::uint64_t retries) const {

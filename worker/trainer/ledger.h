@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "common/clock.h"
@@ -19,11 +21,11 @@ class Ledger {
  public:
   explicit Ledger(std::string device) { totals_.set_device(std::move(device)); }
 
-  // The training thread waited for `pull` in [from, to): at the gate until it opened, for the transfer after.
-  // Of the whole transfer, what it did not wait for was hidden.
+  // The training thread waited for `pull` in [from, to): at the gate until it opened, for the transfer after. What it
+  // waits for transfers is exposed communication; the rest of each transfer's time is hidden.
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);
   void WaitedForData(absl::Duration time);
-  void WaitedForPush(absl::Duration time);
+  void WaitedForPush(Instant from, Instant to);
   void Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum,
                 std::uint64_t correct, std::uint64_t epoch);
   void Paced(absl::Duration time);
@@ -32,9 +34,20 @@ class Ledger {
   v1::Progress Totals(std::uint64_t retries) const;
 
  private:
+  struct Interval {
+    Instant begin, end;
+  };
+  void Exposed(Instant from, Instant to);
+  void CountHidden();
+
   v1::Progress totals_;
   std::map<std::uint32_t, double> blocked_on_;
-  double unhidden_push_ = 0;  // waited for pushes since the last one ended
+  // Transfers whose waits may not all be known yet: a verdict comes before the wait for it is over.
+  std::vector<Interval> transfers_;
+  // The newest waits for transfers, disjoint and in order. A transfer that overlaps more than these is counted as
+  // hidden in the older ones; it does not happen with a pipeline of 15 steps.
+  static constexpr std::size_t kWaits = 64;
+  std::deque<Interval> waits_;
 };
 
 }  // namespace leeway

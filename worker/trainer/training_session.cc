@@ -161,7 +161,7 @@ bool TrainingSession::WaitForBuffers() {
     const bool push_first = !pipeline_.GradientFree() || commits_ >= kMaxCommits;
     if (push_first) {
       WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && commits_ < kMaxCommits); });
-      ledger_.WaitedForPush(worker_.caller.Now() - from);
+      ledger_.WaitedForPush(from, worker_.caller.Now());
     } else {
       if (!pull_wait) pull_wait = from;
       WaitFor([&] { return pipeline_.CanCompute() || pushes_.size() < pushes || source_.finished(pipeline_.clock()); });

@@ -32,7 +32,7 @@ bool TrainingSession::GetWork() {
         const Instant from = worker_.caller.Now();
         const std::size_t pushes = pushes_.size();
         WaitFor([&] { return pushes_.size() < pushes || pushes == 0; });
-        ledger_.WaitedForPush(worker_.caller.Now() - from);
+        ledger_.WaitedForPush(from, worker_.caller.Now());
         return false;  // a refusal may have dropped the weights
       }
       case WorkSource::Answer::kNeedsData: {
@@ -105,6 +105,7 @@ void TrainingSession::Drain() {
   while (!Broken() && !mailbox_->RunUntil([&] { return settled() || Broken(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled() && worker_.caller.Now() - start >= kPreemptionGrace) break;
   }
+  ledger_.WaitedForPush(start, worker_.caller.Now());
   for (auto& [clock, push] : pushes_) push.push->Abandon();
   while (!mailbox_->RunUntil([this] { return pushes_.empty(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled()) break;  // the process ends, and with it the transport

@@ -87,6 +87,7 @@ TEST_CASE("report.html: the sample has every part with its numbers") {
                            "Where the time went",
                            "Who was waited for",
                            "Communication per step",
+                           "<td>11.1 ms</td><td>39.3 ms</td><td>6.3 %</td>",
                            "127.0.0.1:40002",
                            "1.87 GiB",
                            "00c0de42",

@@ -66,6 +66,13 @@ TEST_CASE("summary.json: the sample's figures") {
   CHECK(summary["evaluations"].size() == 10);
   CHECK(summary["training"].size() == 400);
   CHECK(summary["versions"]["oneDNN"] == "2.7");
+  const json& communication = summary["workers"][0]["communication_per_step"];
+  CHECK(communication["exposed_ms"] == Approx(1e3 * 6.5 / 585));
+  CHECK(communication["hidden_ms"] == Approx(1e3 * 23 / 585));
+  const json& seconds = summary["workers"][0]["seconds"];
+  double total = 0;
+  for (const auto& [phase, spent] : seconds.items()) total += spent.get<double>();
+  CHECK(communication["exposed_share"] == Approx(6.5 / total));
 }
 
 // Scripts rely on these: add keys, change none.
@@ -110,9 +117,9 @@ TEST_CASE("summary.json: the keys") {
                                          "workers"};
   CHECK(Keys(full) == keys);
   CHECK(Keys(Parse({})) == keys);
-  CHECK(Keys(full["workers"][0]) == std::vector<std::string>{"blocked_on", "clock", "device", "exposed_seconds",
-                                                             "hidden_seconds", "id", "loss", "name", "pushes", "rank",
-                                                             "reason", "retries", "role", "samples",
+  CHECK(Keys(full["workers"][0]) == std::vector<std::string>{"blocked_on", "clock", "communication_per_step", "device",
+                                                             "exposed_seconds", "hidden_seconds", "id", "loss", "name",
+                                                             "pushes", "rank", "reason", "retries", "role", "samples",
                                                              "samples_per_second", "seconds", "state", "steps"});
   CHECK(Keys(full["workers"][0]["seconds"]) ==
         std::vector<std::string>{"blocked", "compute", "data", "paced", "pull", "push"});
@@ -164,11 +171,20 @@ TEST_CASE("Summary table: the sample, as it looks") {
   CHECK_THAT(table, Contains("samples      300,000  2669 per second\n"
                              "steps          2,324  20.7 accepted pushes per second\n"
                              "gap             1.45  mean; at most 4\n"));
-  CHECK_THAT(table,
-             Contains("worker    state  steps  samples  applied  refused  dropped   data   pull  compute   push  "
-                      "blocked  paced\n"
-                      "worker-0   left    585   74,880      581        4        0  "));
+  CHECK_THAT(table, Contains("worker    state  steps  samples  applied  refused   data   pull  compute   push  "
+                             "blocked  paced  exposed   hidden\n"
+                             "worker-0   left    585   74,880      581        4  "));
+  CHECK_THAT(table, Contains("  0.0 %  11.1 ms  39.3 ms\n") && Contains("\nexposed, hidden: communication per step"));
   CHECK_THAT(table, !Contains("evaluator"));
+  // Columns without anything to tell are not there; those that tell something are.
+  v1::GetStatusReply status = SampleStatus();
+  for (v1::WorkerStatus& worker : *status.mutable_workers()) {
+    worker.mutable_progress()->set_pushes_refused(0);
+    worker.mutable_progress()->mutable_seconds()->set_paced(0);
+  }
+  status.mutable_workers(0)->mutable_progress()->set_pushes_dropped(77);
+  const std::string other = RenderSummaryTable(status);
+  CHECK_THAT(other, !Contains("refused") && !Contains("paced") && Contains("dropped") && Contains(" 77 "));
 }
 
 TEST_CASE("Summary table: empty, and with names that would steer the terminal") {

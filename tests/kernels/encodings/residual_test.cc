@@ -27,8 +27,8 @@ TEST_CASE("The loops of error feedback give the bits of plain ones, at any size 
       const std::vector<float> gradient = Values(count + shift, random);
       std::vector<float> sum = Values(count + shift, random), velocity = Values(count + shift, random);
       std::vector<float> plain_sum = sum, plain_velocity = velocity;
-      AddValues(&gradient[0] + shift, count, &sum[0] + shift);
-      AddMomentum(&gradient[0] + shift, count, kMomentum, &velocity[0] + shift, &sum[0] + shift);
+      AddValues(gradient.data() + shift, count, sum.data() + shift);
+      AddMomentum(gradient.data() + shift, count, kMomentum, velocity.data() + shift, sum.data() + shift);
       for (std::size_t i = shift; i < count + shift; ++i) {
         plain_sum[i] += gradient[i];
         const float scaled = kMomentum * plain_velocity[i];

@@ -123,7 +123,7 @@ TEST_CASE("Coordinator: encodings that contradict the policy are refused at Join
   CoordinatorFixture f(RoundsPolicy(1, 5));
   v1::JoinRequest join = f.JoinOf("a", 1);
   join.set_pull_encoding(v1::INT8);
-  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"pull_encoding is INT8", "round"}));
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"--pull_encoding=delta", "round"}));
 }
 
 TEST_CASE("Coordinator: a first joiner with an impossible model is refused, and the next may bring another") {

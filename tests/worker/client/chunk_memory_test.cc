@@ -1,5 +1,7 @@
 #include "worker/client/chunk_memory.h"
 
+#include <sys/mman.h>
+
 #include <numeric>
 #include <vector>
 
@@ -36,6 +38,48 @@ TEST_CASE("Every chunk of a vector, wrapped and unpacked, gives the vector again
       }
       REQUIRE(from == to);
     }
+  }
+}
+
+// 20 GB of address space, of which only the pages that are touched take memory.
+class HugeVector {
+ public:
+  HugeVector() {
+    void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    data_ = static_cast<float*>(memory);
+  }
+  ~HugeVector() { munmap(data_, kBytes); }
+  HugeVector(const HugeVector&) = delete;
+  HugeVector& operator=(const HugeVector&) = delete;
+
+  static constexpr std::uint64_t kElements = 5'000'000'000;  // beyond 2^32
+  float* data() { return data_; }
+
+ private:
+  static constexpr std::size_t kBytes = kElements * sizeof(float);
+  float* data_ = nullptr;
+};
+
+TEST_CASE("Chunks behind 2^32 elements lie where they should") {
+  HugeVector vector;
+  for (const std::uint32_t shards : {1u, 3u}) {
+    const Placement placement = Placement::Make(HugeVector::kElements, shards).value();
+    const std::uint64_t last = placement.num_blocks() - 1;
+    const auto shard = static_cast<std::uint32_t>(last % shards);
+    const ChunkRun run = placement.Chunk(shard, placement.ShardChunks(shard) - 1);
+    std::vector<float> values(placement.RunElements(run));
+    std::iota(values.begin(), values.end(), 1.0f);
+    const Buffer payload = Buffer::Wrap(nullptr, values.data(), values.size() * sizeof(float));
+    REQUIRE(UnpackRun(placement, run, v1::F32, payload, vector.data()).ok());
+    CHECK(vector.data()[HugeVector::kElements - 1] == values.back());
+    CHECK(vector.data()[placement.BlockBegin(run.first_block)] == 1);
+    // Nothing has been written where a 32-bit index would have pointed.
+    CHECK(vector.data()[(HugeVector::kElements - 1) % (std::uint64_t{1} << 32)] == 0);
+    const Buffer wrapped = WrapRun(placement, run, nullptr, vector.data());
+    CHECK(wrapped.slices().back().data + wrapped.slices().back().size ==
+          reinterpret_cast<const char*>(vector.data() + HugeVector::kElements));
+    CHECK(wrapped.ToString() == payload.ToString());
   }
 }
 

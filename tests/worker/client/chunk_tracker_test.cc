@@ -76,5 +76,21 @@ TEST_CASE("Chunks of several MiB: the last layers' chunk leaves before the first
   CHECK(early.size() + late.size() == placement.ShardChunks(0) + placement.ShardChunks(1));
 }
 
+TEST_CASE("Chunks behind 2^32 elements are counted as the others") {
+  const Placement placement = Placement::Make(5'000'000'000, 3).value();
+  std::size_t chunks = 0;
+  for (std::uint32_t shard = 0; shard < 3; ++shard) chunks += placement.ShardChunks(shard);
+  ChunkTracker tracker(placement);
+  tracker.Reset();
+  constexpr std::uint64_t kHigh = 4'900'000'000;
+  const std::vector<ChunkId> high = tracker.MarkFinal(kHigh, placement.elements() - kHigh);
+  CHECK(high.size() == 96);  // of 4,770: about 100,000,000 of the elements
+  for (const ChunkId id : high) {
+    const ChunkRun run = placement.Chunk(id.shard, id.chunk);
+    if (placement.BlockBegin(run.first_block) < kHigh) FAIL("chunk " << id.chunk << " of shard " << id.shard);
+  }
+  CHECK(tracker.MarkFinal(0, kHigh).size() == chunks - high.size());
+}
+
 }  // namespace
 }  // namespace leeway

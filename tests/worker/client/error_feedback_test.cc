@@ -103,18 +103,18 @@ void RandomSteps(Ledger& ledger, Random& random, int steps, Draw draw) {
 
 TEST_CASE("top_k: what was applied plus the residual is the sum of the gradients, exactly, under refusals") {
   Random random(TestSeed());
-  for (const double fraction : {0.001, 0.01, 0.3, 1.0}) {
-    Ledger ledger(9001, 2, TopK(fraction));
+  for (const double fraction : {0.001, 0.1, 1.0}) {
+    Ledger ledger(4300, 2, TopK(fraction));
     // Whole numbers: no sum is rounded.
-    RandomSteps(ledger, random, 2500, [&] { return static_cast<float>(random.Below(101)) - 50.0f; });
+    RandomSteps(ledger, random, 2000, [&] { return static_cast<float>(random.Below(101)) - 50.0f; });
     CHECK(ledger.Error() == 0);
   }
 }
 
 TEST_CASE("int8: the same, to the rounding of the additions") {
   Random random(TestSeed());
-  constexpr int kSteps = 2500;
-  Ledger ledger(9001, 3, Int8());
+  constexpr int kSteps = 2000;
+  Ledger ledger(4300, 2, Int8());
   RandomSteps(ledger, random, kSteps, [&] { return static_cast<float>(random.Unit() - 0.3); });
   // Values stay below 2 * (1 + the returns of three steps); each step rounds a residual at most four times.
   CHECK(ledger.Error() < kSteps * 4 * 8 * std::ldexp(1.0, -24));
@@ -155,7 +155,7 @@ TEST_CASE("Momentum correction is deep gradient compression's, bit for bit") {
   Reference reference(5000);
   Floats gradient(5000);
   double sent_in_all = 0;
-  for (int step = 0; step < 300; ++step) {
+  for (int step = 0; step < 200; ++step) {
     for (float& g : gradient) g = static_cast<float>(random.Unit() - 0.5);
     Floats expected;
     ForEachBlock(ledger.placement, ledger.placement.Chunk(0, 0), [&](std::uint64_t begin, std::size_t count) {
@@ -263,7 +263,7 @@ TEST_CASE("Memory for the bytes is used again, and outlives the feedback") {
 TEST_CASE("Chunks are encoded, kept and returned side by side") {
   Ledger ledger(40000, 4, TopK(0.05));
   const Floats gradient(40000, 3.0f);
-  constexpr int kSteps = 300;
+  constexpr int kSteps = 60;
   std::vector<Doubles> applied(ledger.ids.size(), Doubles(40000));
   std::vector<std::thread> threads;
   for (std::size_t n = 0; n < ledger.ids.size(); ++n) {

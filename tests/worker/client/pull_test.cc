@@ -67,6 +67,37 @@ TEST_CASE("A pull fills the whole vector, whatever the number of shards") {
   }
 }
 
+// A manifest lists its tensors in the order in which forward uses them (models_test.cc: gradients become final in the
+// opposite one), so what is needed first comes first, from all shards at once.
+TEST_CASE("A pull asks for the model vector from its beginning to its end, over all shards") {
+  for (const std::uint32_t shards : {1u, 2u, 3u}) {
+    Cluster cluster(shards);
+    std::vector<float> out(kElements);
+    std::promise<PullResult> result;
+    cluster.Start(&out, &result);
+    REQUIRE(result.get_future().get().status.ok());
+    // Piece by piece, each at most 1 MiB. The fake answers in line, so one thread asks for all of them.
+    std::vector<std::uint64_t> expected(cluster.placement.num_blocks());
+    std::iota(expected.begin(), expected.end(), std::uint64_t{0});
+    std::vector<std::uint64_t> first;
+    REQUIRE(expected.size() > 2 * shards);
+    std::vector<std::uint64_t> asked;
+    std::size_t most = 0;
+    MutexLock lock(cluster.fake.mu);
+    for (const v1::PullRequest& request : cluster.fake.pulls) {
+      const ChunkRun run{request.run().first_block(), request.run().num_blocks()};
+      CHECK(cluster.placement.RunElements(run) <= Pull::kPieceElements);
+      most = std::max<std::size_t>(most, run.num_blocks);
+      first.push_back(run.first_block);
+      for (std::uint32_t i = 0; i < run.num_blocks; ++i) asked.push_back(run.first_block + std::uint64_t{i} * shards);
+    }
+    CHECK(most * cluster.placement.block_elements() == Pull::kPieceElements);
+    CHECK(std::is_sorted(first.begin(), first.end()));
+    std::sort(asked.begin(), asked.end());
+    CHECK(asked == expected);  // each block once
+  }
+}
+
 TEST_CASE("A pull that is held asks again until the gate opens, and knows whom it waited for") {
   Cluster cluster(2);
   std::atomic<int> shut = 7;

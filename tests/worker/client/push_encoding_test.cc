@@ -173,19 +173,19 @@ void CheckIdentity(Cluster& cluster, Random& random, int steps, double tolerance
 
 TEST_CASE("top_k: sum(applied) + residual is the sum of the gradients, exactly, whatever goes wrong") {
   Random random(TestSeed());
-  Cluster cluster(30000, 5, {v1::TOP_K, 0.01, 0});
+  Cluster cluster(17000, 5, {v1::TOP_K, 0.01, 0});
   CheckIdentity(cluster, random, 2000, 0);
 }
 
 TEST_CASE("int8: the same, to rounding") {
   Random random(TestSeed());
-  Cluster cluster(20000, 4, {v1::INT8, 0, 0});
+  Cluster cluster(13000, 4, {v1::INT8, 0, 0});
   CheckIdentity(cluster, random, 1000, 0.05);  // a lost or doubled chunk is off by whole numbers
 }
 
 TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push does not count") {
   Random random(TestSeed());
-  Cluster cluster(30000, 5, {v1::TOP_K, 0.05, 0});
+  Cluster cluster(17000, 5, {v1::TOP_K, 0.05, 0});
   {
     MutexLock lock(cluster.fake.mu);
     cluster.fake.script.verdict = [&](const v1::PushRequest&) { return random.Chance(0.05) ? v1::DROPPED : v1::HELD; };
@@ -194,7 +194,7 @@ TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push 
   Random own(random.Bits());
   int dropped = 0, counted = 0, partial = 0;
   for (int step = 0; step < 400; ++step) {
-    std::vector<float> gradient = WholeNumbers(30000, own);
+    std::vector<float> gradient = WholeNumbers(17000, own);
     const bool broken = own.Chance(0.1);
     if (broken) gradient[0] = kNaN;  // of the first block
     auto in_flight = cluster.New(std::move(gradient));

@@ -12,6 +12,8 @@ using Catch::Contains;
 std::string Error(const std::string& spec, Split split = Split::kTrain) {
   const auto data = LoadDataset(spec, split);
   REQUIRE_FALSE(data.ok());
+  // All that is wrong with these can be said before anything is read.
+  CHECK(CheckDataset(spec, split) == data.status());
   return std::string(data.status().message());
 }
 
@@ -27,6 +29,22 @@ TEST_CASE("LoadDataset: what is not understood says what is allowed") {
   CHECK_THAT(Error("synthetic:0"), Contains("0 records; allowed are 1 to"));
   CHECK_THAT(Error("synthetic:0", Split::kTest), Contains("0 records; allowed are 1 to"));
   CHECK_THAT(Error("synthetic:99999999999"), Contains("99999999999 records; allowed are 1 to"));
+}
+
+TEST_CASE("CheckDataset: looks for every file of the split, and reads none") {
+  const TempDirectory directory;
+  directory.Write("train-images-idx3-ubyte", "no images");
+  directory.Write("train-labels-idx1-ubyte.gz", "no labels");
+  CHECK(CheckDataset(directory.path(), Split::kTrain).ok());
+  CHECK_THAT(std::string(CheckDataset("idx:" + directory.path(), Split::kTest).message()),
+             Contains("t10k-images-idx3-ubyte[.gz], t10k-labels-idx1-ubyte[.gz], which are not there"));
+  const std::string file = directory.Write("file.csv", "no numbers");
+  CHECK(CheckDataset("csv:" + file, Split::kTrain).ok());
+  CHECK(CheckDataset("csv:" + file + "," + file, Split::kTest).ok());
+  CHECK(absl::IsInvalidArgument(CheckDataset("libsvm:" + file, Split::kTest)));
+  CHECK(absl::IsNotFound(CheckDataset("libsvm:" + file + "," + file + "2", Split::kTest)));
+  CHECK(CheckDataset("libsvm:" + file + "," + file + "2", Split::kTrain).ok());
+  CHECK(CheckDataset("synthetic:100", Split::kTest).ok());
 }
 
 TEST_CASE("LoadDataset: directories, with and without idx:") {
@@ -54,7 +72,8 @@ TEST_CASE("LoadDataset: a test file is read in the training file's terms") {
   CHECK_THAT(Error("libsvm:" + train + ",", Split::kTest), Contains("no test file is named"));
   const std::string csv = directory.Write("wide.csv", "0,1,2\n1,3,4\n");
   const std::string narrow = directory.Write("narrow.csv", "0,1\n");
-  CHECK_THAT(Error("csv:" + csv + "," + narrow, Split::kTest), Contains("narrow.csv: line 1: has 2 fields"));
+  CHECK_THAT(std::string(LoadDataset("csv:" + csv + "," + narrow, Split::kTest).status().message()),
+             Contains("narrow.csv: line 1: has 2 fields"));
 }
 
 TEST_CASE("Synthetic data: the same on every machine, other records per split and seed") {

@@ -1,0 +1,157 @@
+// How many messages with payloads the server reads at once, with a client whose messages do not come.
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/grpc_server.h"
+#include "common/grpc_status.h"
+#include "common/mutex.h"
+#include "common/read_turns.h"
+#include "common/retry.h"
+#include "tests/catch.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+// Counts, and answers.
+class Handler final : public RequestHandler {
+ public:
+  void Handle(const std::string&, Buffer, ReplyCallback done) override {
+    ++handled;
+    done(absl::OkStatus(), Buffer::FromString("reply"));
+  }
+  std::atomic<std::size_t> handled = 0;
+};
+
+// One call of a method from its start to its end. The message goes out when Send is called.
+class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  using Stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+  Call(Stub& stub, const std::string& method) {
+    stub.PrepareBidiStreamingCall(&context_, "/leeway.v1." + method, grpc::StubOptions(), this);
+    StartRead(&reply_);
+    StartCall();
+  }
+  void Send() { StartWriteLast(&message_, grpc::WriteOptions()); }
+  void Cancel() { context_.TryCancel(); }
+
+  void OnDone(const grpc::Status& status) override {
+    MutexLock lock(mu_);
+    status_ = FromGrpc(status);
+    done_ = true;
+    changed_.NotifyAll();
+  }
+  bool done() {
+    MutexLock lock(mu_);
+    return done_;
+  }
+  absl::Status Wait() {
+    MutexLock lock(mu_);
+    while (!done_) changed_.Wait(mu_);
+    return status_;
+  }
+
+ private:
+  grpc::ClientContext context_;
+  const grpc::Slice bytes_ = grpc::Slice(std::string("message"));
+  grpc::ByteBuffer message_ = grpc::ByteBuffer(&bytes_, 1);
+  grpc::ByteBuffer reply_;
+  Mutex mu_;
+  CondVar changed_;
+  bool done_ LEEWAY_GUARDED_BY(mu_) = false;
+  absl::Status status_ LEEWAY_GUARDED_BY(mu_);
+};
+
+// Calls over a connection of its own.
+class Client {
+ public:
+  Client(const std::string& address, const std::string& name) : stub_(Channel(address, name)) {}
+
+  Call& Start(const std::string& method) { return calls_.emplace_back(stub_, method); }
+  absl::Status Finish(const std::string& method) {
+    Call& call = Start(method);
+    call.Send();
+    return call.Wait();
+  }
+
+ private:
+  static std::shared_ptr<grpc::Channel> Channel(const std::string& address, const std::string& name) {
+    grpc::ChannelArguments arguments;
+    arguments.SetUserAgentPrefix(name);
+    return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  }
+
+  Call::Stub stub_;
+  std::deque<Call> calls_;
+};
+
+TEST_CASE("Of a connection's messages one is read at a time; others wait for it, or are told to come again") {
+  Handler handler;
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler);
+  const std::string address = absl::StrCat("127.0.0.1:", server->port());
+  Client client(address, "one");
+
+  // The first call's message does not come. The others' are there, but it is not their turn.
+  Call& slow = client.Start("ParameterServer/Push");
+  while (server->reading() == 0) std::this_thread::yield();
+  std::vector<Call*> waiting;
+  for (std::size_t i = 0; i < ReadTurns::kWaiting + 1; ++i) {
+    waiting.push_back(&client.Start(i % 2 == 0 ? "ParameterServer/PushPull" : "ParameterServer/PutWeights"));
+    waiting.back()->Send();
+  }
+  // One of them is too many; which one, the server's threads decide.
+  Call* refused = nullptr;
+  while (refused == nullptr) {
+    for (Call* call : waiting) {
+      if (call->done()) refused = call;
+    }
+    std::this_thread::yield();
+  }
+  CHECK(Says(refused->Wait(), Code::kResourceExhausted, {"calls of this connection wait"}));
+  CHECK(RetryAfter(refused->Wait()) > absl::ZeroDuration());
+  // Neither what carries no payload nor another connection is held up.
+  CHECK(client.Finish("ParameterServer/Pull").ok());
+  CHECK(Client(address, "another").Finish("ParameterServer/Push").ok());
+  CHECK(handler.handled == 2);
+
+  // Who gives up while it waits holds up nobody.
+  Call* impatient = waiting[0] == refused ? waiting[1] : waiting[0];
+  impatient->Cancel();
+  CHECK(absl::IsCancelled(impatient->Wait()));
+  slow.Send();
+  CHECK(slow.Wait().ok());
+  for (Call* call : waiting) {
+    if (call != refused && call != impatient) CHECK(call->Wait().ok());
+  }
+  CHECK(handler.handled == 3 + waiting.size() - 2);
+  CHECK(client.Finish("ParameterServer/Push").ok());  // the turn has been given back
+}
+
+TEST_CASE("A call that ends without its message gives its turn back") {
+  Handler handler;
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler);
+  Client client(absl::StrCat("127.0.0.1:", server->port()), "one");
+  for (int i = 0; i < 3; ++i) {
+    Call& call = client.Start("ParameterServer/Push");
+    call.Cancel();
+    CHECK(absl::IsCancelled(call.Wait()));
+  }
+  CHECK(client.Finish("ParameterServer/Push").ok());
+  CHECK(handler.handled == 1);
+  CHECK(Says(client.Finish("ParameterServer/NoSuch"), Code::kUnimplemented, {"ParameterServer/NoSuch"}));
+}
+
+}  // namespace
+}  // namespace leeway
