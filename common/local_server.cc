@@ -65,6 +65,8 @@ class Session : public std::enable_shared_from_this<Session> {
     options.on_end = [this](const absl::Status& status) {
       if (absl::IsInvalidArgument(status)) complaints_->Say(status);
       finished_ = true;
+      MutexLock lock(mu_);
+      answered_.NotifyAll();  // nobody waits for the answers
     };
     connection_.Start(std::move(options));
   }
