@@ -205,7 +205,8 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
   ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
-  if (worker.data.empty()) return FlagError("data", "", absl::FindCommandLineFlag("data")->Help());
+  if (worker.data.empty())
+    return FlagError("data", "", "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
   if (policy.staleness_bound() == 0) {
     // Every push must be there before the next pull: nothing can be in flight.
     if (FlagGiven("pipeline_depth") && worker.pipeline_depth != 0) {
@@ -253,6 +254,8 @@ std::vector<std::string> PsCommand(const RunOptions& options, int index, const s
       options.ps_binary, "--listen=127.0.0.1:0", absl::StrCat("--port_file=", PortFile(options, index)),
       absl::StrCat("--shard_index=", index), absl::StrCat("--num_shards=", options.num_ps)};
   if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
+  // Or a run of a moment would end before its evaluator has come.
+  if (index == 0 && options.eval) command.push_back("--num_evaluators=1");
   command.insert(command.end(), options.ps_flags.begin(), options.ps_flags.end());
   return command;
 }

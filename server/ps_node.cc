@@ -69,6 +69,7 @@ class PsNode::Impl final : public RequestHandler {
       coordinator.num_shards = options_.num_shards;
       coordinator.run_id = RandomId();
       coordinator.lease = options_.lease;
+      coordinator.num_evaluators = options_.num_evaluators;
       coordinator.abandon_timeout = options_.abandon_timeout;
       coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), &log_);
     }

@@ -6,10 +6,10 @@
     tests/bench/scaling.py --most=1e8 --optimizers=sgd     # up to 10^8 parameters
 
 One `ps`, one client, TCP loopback, float32. Pull: until all weights lie in the client's vector. Push: until the last
-verdict, the optimizer step included. Apply: the same steps on a BlockStore without a network, on one thread. RSS: of the
-`ps`, after the pushes; per parameter without what a `ps` with a tiny model takes. Medians. A row needs 8 bytes per
-parameter with SGD, 16 with Adam, in both processes together; rows that do not fit the memory that is free are left out,
-and said to be.
+verdict, the optimizer step included. Apply: the same steps on a BlockStore without a network, on one thread. RSS: of
+the `ps`, after the pushes; per parameter without what a `ps` with a tiny model takes. Medians. A row needs 8 bytes per
+parameter with SGD, 16 with Adam, in both processes together; rows that do not fit the memory that is free are left
+out, and said to be.
 """
 
 import argparse
@@ -115,7 +115,9 @@ def main():
     args = parser.parse_args()
     cluster = cluster_runs.Cluster(args.programs)
     rows = [
-        ["optimizer", "parameters", "pull ms", "ns each", "push ms", "ns each", "apply ms", "ns each", "RSS MB", "B each"]
+        ["optimizer", "parameters"]
+        + ["pull ms", "ns each", "push ms", "ns each", "apply ms", "ns each"]
+        + ["RSS MB", "B each"]
     ]
     for optimizer in args.optimizers.split(","):
         idle = measure(cluster, optimizer, 1000, 1)["rss"]
