@@ -138,10 +138,7 @@ class LocalServer::Impl {
   Impl(const std::string& address, int listener, RequestHandler* handler)
       : listener_(listener), handler_(handler), complaints_(address), thread_([this] { AcceptLoop(); }) {}
 
-  ~Impl() {
-    Shutdown();
-    close(listener_);
-  }
+  ~Impl() { Shutdown(); }
 
   void Shutdown() {
     if (!thread_.joinable()) return;
@@ -152,6 +149,7 @@ class LocalServer::Impl {
     }
     shutdown(listener_, SHUT_RDWR);  // wakes accept
     thread_.join();
+    close(listener_);  // now, or who was not accepted any more would wait for an answer
     const auto deadline = SteadyClock::now() + kShutdownGrace;
     for (const auto& session : sessions_) session->Drain();
     for (const auto& session : sessions_) session->Finish(deadline);

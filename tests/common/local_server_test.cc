@@ -192,12 +192,23 @@ TEST_CASE("Who does not read its answers is not read from; its answers wait with
   const auto server = *LocalServer::Start(address, &handler);
   Rude rude(address);
   for (std::size_t i = 0; i < kCalls; ++i) rude.Request(i, "m");
-  while (handler.calls <= LocalServer::kPauseAbove >> 20) std::this_thread::yield();
+  while (handler.calls < LocalServer::kPauseAbove >> 20) std::this_thread::yield();
   for (std::size_t i = 0; i < kCalls; ++i) {
     CHECK(handler.calls <= i + kAhead);
     CHECK(rude.ReadReply().header.body == 1 << 20);
   }
   CHECK(handler.calls == kCalls);
+}
+
+TEST_CASE("Who has connected but was not accepted is let go at the server's end") {
+  ScriptedHandler handler;
+  for (int i = 0; i < 100; ++i) {
+    const std::string address = NewAddress();
+    const auto server = *LocalServer::Start(address, &handler);
+    Rude late(address);
+    server->Shutdown();
+    CHECK(late.UntilClosed() == 0);
+  }
 }
 
 TEST_CASE("The server's end cuts off nobody who is answered, and does not wait for the dead") {
