@@ -69,7 +69,6 @@ absl::Status LocalCluster::Start(const std::function<bool(absl::Duration)>& wait
   for (int i = 1; i < options_.num_ps; ++i) {
     RETURN_IF_ERROR(Launch(PsName(i), ProcessRole::kPs, PsCommand(options_, i, coordinator_)));
   }
-  // The evaluator comes first, so that a run of a moment does not end without it.
   if (options_.eval) {
     RETURN_IF_ERROR(Launch(kEvaluatorName, ProcessRole::kEvaluator, EvaluatorCommand(options_, coordinator_)));
   }

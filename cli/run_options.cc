@@ -254,6 +254,8 @@ std::vector<std::string> PsCommand(const RunOptions& options, int index, const s
       options.ps_binary, "--listen=127.0.0.1:0", absl::StrCat("--port_file=", PortFile(options, index)),
       absl::StrCat("--shard_index=", index), absl::StrCat("--num_shards=", options.num_ps)};
   if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
+  // Or a run of a moment would end before its evaluator has come.
+  if (index == 0 && options.eval) command.push_back("--num_evaluators=1");
   command.insert(command.end(), options.ps_flags.begin(), options.ps_flags.end());
   return command;
 }

@@ -32,15 +32,13 @@ class SystemClock final : public Clock {
   }
 
   std::uint64_t RunAt(Instant when, std::function<void()> fn) override {
-    std::uint64_t id;
-    {
-      MutexLock lock(mu_);
-      id = next_id_++;
-      if (stopping_) return id;
-      timers_.emplace(std::pair(when, id), std::move(fn));
-      due_[id] = when;
-    }
-    wake_.NotifyAll();
+    MutexLock lock(mu_);
+    const std::uint64_t id = next_id_++;
+    if (stopping_) return id;
+    const auto timer = timers_.emplace(std::pair(when, id), std::move(fn)).first;
+    due_[id] = when;
+    // Otherwise the thread wakes early enough: a deadline that is never reached costs no switch of threads.
+    if (timer == timers_.begin()) wake_.NotifyAll();
     return id;
   }
 

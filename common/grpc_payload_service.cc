@@ -18,16 +18,6 @@ constexpr char kPackage[] = "/leeway.v1.";
 // What a client waits that has too many calls waiting already: some chunks' time on a fast network.
 constexpr absl::Duration kRefusedRetry = absl::Milliseconds(50);
 
-// Names the connection that a call came over. An abstract unix socket's connections all have the peer's name ""; there
-// the client names itself, by a user agent that Leeway's clients draw at random.
-std::string ConnectionOf(const grpc::GenericCallbackServerContext& context) {
-  std::string connection = context.peer();
-  if (!absl::StartsWith(connection, "unix")) return connection;
-  const auto agent = context.client_metadata().find("user-agent");
-  if (agent != context.client_metadata().end()) connection.append(agent->second.data(), agent->second.size());
-  return connection;
-}
-
 }  // namespace
 
 // One call: reads the request when it may, hands it to the handler, sends the reply. It ends by OnDone, which comes
@@ -42,7 +32,7 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
       Finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no method " + context->method()));
       return;
     }
-    connection_ = ConnectionOf(*context);
+    connection_ = context->peer();
     ReadTurns::Answer answer;
     {
       MutexLock lock(service_->mu_);

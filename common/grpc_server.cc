@@ -89,8 +89,7 @@ class GrpcServer::Impl {
  public:
   explicit Impl(RequestHandler* handler) : parameter_server_(handler), coordinator_(handler), payloads_(handler) {}
 
-  absl::Status Start(const Options& options) {
-    const std::string& listen = options.listen;
+  absl::Status Start(const std::string& listen) {
     static std::once_flag once;
     std::call_once(once, [] {
       grpc::EnableDefaultHealthCheckService(true);
@@ -100,12 +99,11 @@ class GrpcServer::Impl {
     if (absl::Status free = CheckListenAddress(listen); !free.ok()) return free;
     grpc::ServerBuilder builder;
     builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
-    if (!options.local.empty()) builder.AddListeningPort(options.local, grpc::InsecureServerCredentials());
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
-    // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads: ADR 0007.
+    // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads: docs/adr/0010-reads-in-turns.md.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(ReadTurns::kFirstBytes));
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -115,9 +113,7 @@ class GrpcServer::Impl {
     builder.RegisterCallbackGenericService(&payloads_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen,
-                                                 options.local.empty() ? "" : " and " + options.local,
-                                                 ": gRPC refused the address"));
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", listen, ": gRPC refused the address"));
     }
     return absl::OkStatus();
   }
@@ -144,9 +140,9 @@ class GrpcServer::Impl {
   std::unique_ptr<grpc::Server> server_;  // last: it calls the services
 };
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options, RequestHandler* handler) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen, RequestHandler* handler) {
   auto impl = std::make_unique<Impl>(handler);
-  if (absl::Status status = impl->Start(options); !status.ok()) return status;
+  if (absl::Status status = impl->Start(listen); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

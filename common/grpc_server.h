@@ -21,13 +21,9 @@ class GrpcServer {
   // worst encoding of it 8 MiB.
   static constexpr int kMaxMessageBytes = (16 << 20) + (64 << 10);
 
-  struct Options {
-    std::string listen = "127.0.0.1:0";  // host:port; port 0 takes a free one
-    std::string local = {};              // "unix-abstract:NAME" to serve on beside it; "": none
-  };
-
-  // UNAVAILABLE: the address cannot be listened on; the message has the system's reason.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options, RequestHandler* handler);
+  // `listen`: host:port; port 0 takes a free one. UNAVAILABLE: the address cannot be listened on; the message has the
+  // system's reason.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen, RequestHandler* handler);
 
   ~GrpcServer();  // Shutdown()
 

@@ -4,13 +4,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include <map>
-#include <random>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
 #include "common/grpc_status.h"
 #include "common/mutex.h"
@@ -22,8 +20,6 @@ using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
-  // Over a unix socket a server tells connections apart by this (common/grpc_payload_service.cc).
-  arguments.SetUserAgentPrefix(absl::StrCat("leeway-", absl::Hex(std::random_device()(), absl::kZeroPad8)));
   arguments.SetMaxReceiveMessageSize(-1);  // chunks are bounded by the placement, not by 4 MiB
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);

@@ -2,15 +2,12 @@
 
 #include <netdb.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 #include <memory>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
@@ -49,29 +46,6 @@ absl::Status CheckListenAddress(const std::string& address) {
   close(fd);
   if (ok) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("cannot listen on ", address, ": ", std::strerror(error)));
-}
-
-absl::Status ProbeLocalSocket(const std::string& address) {
-  constexpr char kScheme[] = "unix-abstract:";
-  constexpr std::size_t kPrefix = sizeof(kScheme) - 1;
-  sockaddr_un peer{};
-  peer.sun_family = AF_UNIX;
-  // An abstract name begins with a zero byte and is as long as the address says, without a zero at its end.
-  const std::size_t length = address.size() < kPrefix ? 0 : address.size() - kPrefix;
-  if (!absl::StartsWith(address, kScheme) || length == 0 || length + 1 > sizeof(peer.sun_path)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", address, "' is no unix-abstract:NAME of at most ", sizeof(peer.sun_path) - 1, " bytes"));
-  }
-  std::memcpy(peer.sun_path + 1, address.data() + kPrefix, length);
-  // Not blocking: a server whose queue is full is not accepting now.
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return absl::UnavailableError(absl::StrCat(address, ": ", std::strerror(errno)));
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
-  const bool ok = connect(fd, reinterpret_cast<const sockaddr*>(&peer), size) == 0;
-  const int error = errno;
-  close(fd);
-  if (ok) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat(address, ": ", std::strerror(error)));
 }
 
 }  // namespace leeway

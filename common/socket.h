@@ -18,8 +18,4 @@ absl::StatusOr<std::pair<std::string, int>> SplitAddress(const std::string& addr
 // already in use"), INVALID_ARGUMENT when it is no address.
 absl::Status CheckListenAddress(const std::string& address);
 
-// OK when a server accepts connections on the abstract unix socket `address` ("unix-abstract:NAME") now;
-// UNAVAILABLE with the system's reason when not, INVALID_ARGUMENT when it is no such address. Never waits.
-absl::Status ProbeLocalSocket(const std::string& address);
-
 }  // namespace leeway

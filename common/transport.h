@@ -1,5 +1,5 @@
 // Transport: the seam for the network. One unary call: a method name, bytes there, bytes back, a deadline.
-// The daemons run it over gRPC (common/grpc_transport.h); tests and the simulator in one process.
+// The daemons run it over gRPC and local sockets (common/any_transport.h); tests and the simulator in one process.
 //
 // Everything above it (handlers, clients, retries, membership) sees absl::Status and Buffer only, so no
 // gRPC type leaks and the same code runs under every transport.

@@ -28,6 +28,7 @@ ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0, for the other sha
 ABSL_FLAG(bool, local_sockets, true, "serve workers on this machine over a unix socket beside TCP");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
+ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
 ABSL_FLAG(absl::Duration, start_timeout, absl::Minutes(1), "how long to wait for the coordinator at start");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10), "end when the coordinator is not reached for this long");
 ABSL_FLAG(absl::Duration, abandon_timeout, absl::Minutes(1), "end the run when no worker is left for this long");
@@ -48,6 +49,7 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
   options.local_sockets = absl::GetFlag(FLAGS_local_sockets);
   options.lease = absl::GetFlag(FLAGS_lease);
+  options.num_evaluators = absl::GetFlag(FLAGS_num_evaluators);
   options.start_timeout = absl::GetFlag(FLAGS_start_timeout);
   options.give_up_after = absl::GetFlag(FLAGS_give_up_after);
   options.abandon_timeout = absl::GetFlag(FLAGS_abandon_timeout);

@@ -13,6 +13,8 @@
 #include "common/executor.h"
 #include "common/grpc_server.h"
 #include "common/grpc_transport.h"
+#include "common/local_server.h"
+#include "common/local_socket.h"
 #include "common/machine.h"
 #include "common/mutex.h"
 #include "common/socket.h"
@@ -43,6 +45,7 @@ class PsNode::Impl final : public RequestHandler {
     if (link_ != nullptr) link_->Stop();
     if (shard_ != nullptr) shard_->Shutdown("this ps ends");
     if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
+    local_server_.reset();
     server_.reset();
     clock_->Stop();
     transport_.reset();
@@ -66,15 +69,19 @@ class PsNode::Impl final : public RequestHandler {
       coordinator.num_shards = options_.num_shards;
       coordinator.run_id = RandomId();
       coordinator.lease = options_.lease;
+      coordinator.num_evaluators = options_.num_evaluators;
       coordinator.abandon_timeout = options_.abandon_timeout;
       coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), &log_);
     }
     v1::LocalEndpoint local;
     if (const std::string host = HostId(); options_.local_sockets && !host.empty()) {
       local.set_host(host);
-      local.set_address(absl::StrCat("unix-abstract:leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
+      local.set_address(absl::StrCat(kLocalScheme, "leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start({options_.listen, local.address()}, this));
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this));
+    if (!local.address().empty()) {
+      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this));
+    }
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
     const bool v6 = absl::StrContains(listen.first, ':');
     address_ = options_.advertise;
@@ -167,6 +174,7 @@ class PsNode::Impl final : public RequestHandler {
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<CoordinatorLink> link_;
   std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<LocalServer> local_server_;  // null: none
 
   Mutex mu_;
   CondVar changed_;

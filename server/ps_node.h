@@ -27,6 +27,7 @@ class PsNode {
     bool local_sockets = true;  // serve workers of this machine on an abstract unix socket too
     v1::Policy policy;          // of shard 0
     absl::Duration lease = absl::Seconds(10);
+    std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers
     absl::Duration start_timeout = absl::Minutes(1);
     absl::Duration give_up_after = absl::Minutes(10);
     absl::Duration abandon_timeout = absl::Minutes(1);

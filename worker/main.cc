@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/any_transport.h"
 #include "common/tune_process.h"
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
 #include "common/flags.h"
-#include "common/grpc_transport.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
@@ -73,7 +73,7 @@ class Connection {
   explicit Connection(const WorkerOptions& options)
       : executor_(MakeThreadPool(kReplyThreads)),
         clock_(MakeSystemClock()),
-        transport_(MakeGrpcTransport()),
+        transport_(MakeTransport()),
         caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
                 HashString(options.name)) {
     if (options.local_sockets) caller_.UseLocalSockets(HostId());

@@ -7,7 +7,7 @@
 #include "cli/bench/echo_load.h"
 #include "cli/bench/peer.h"
 #include "cli/bench/plain_grpc.h"
-#include "common/grpc_transport.h"
+#include "common/any_transport.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -33,6 +33,7 @@ absl::Status MeasureOnce(const EchoCall& call, absl::Duration time, Series* seri
 }
 
 constexpr char kPush[] = "; as a push, of which the server reads one at a time from each connection";
+constexpr char kLocal[] = "; over a local socket";
 
 void AddBaseline(const std::string& name, const std::string& unit, const std::vector<double>& bare,
                  const std::string& what, std::vector<BenchRow>* rows) {
@@ -46,7 +47,7 @@ void AddRow(const std::string& way, const std::string& name, const std::string& 
   std::vector<double> ratios;
   for (std::size_t i = 0; i < bare.size(); ++i) ratios.push_back(leeway[i] / bare[i]);
   rows->push_back({"latency." + way + name, Median(leeway), unit, "latency.grpc." + name, Median(ratios), goal,
-                   goal_is_most, "Leeway's Transport, GrpcServer and a handler: " + what});
+                   goal_is_most, "Leeway's Transport, server and a handler: " + what});
 }
 
 }  // namespace
@@ -55,25 +56,28 @@ absl::StatusOr<std::vector<BenchRow>> BenchLatency(const std::string& directory,
   ASSIGN_OR_RETURN(const Peer bare_peer, StartPeer(kEchoPeer, 0, directory, turns.wait));
   ASSIGN_OR_RETURN(const Peer leeway_peer, StartPeer(kLeewayEchoPeer, 0, directory, turns.wait));
   const std::unique_ptr<EchoClient> client = MakeEchoClient(bare_peer.addresses[0]);
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  const std::unique_ptr<Transport> transport = MakeTransport();
   const std::string bytes(kBytes, 'x');
   const Buffer request = Buffer::FromString(bytes);
   const EchoCall bare = [&](std::function<void(bool)> done) { client->Call(bytes, std::move(done)); };
-  const auto leeway = [&](const std::string& method) -> EchoCall {
-    return [&, method](std::function<void(bool)> done) {
-      transport->Call(leeway_peer.addresses[0], method, request, kTimeout,
+  const auto leeway = [&](const std::string& method, const std::string& address) -> EchoCall {
+    return [&, method, address](std::function<void(bool)> done) {
+      transport->Call(address, method, request, kTimeout,
                       [done = std::move(done)](const absl::Status& status, const Buffer& reply) {
                         done(status.ok() && reply.size() == kBytes);
                       });
     };
   };
-  Series bare_series, pull_series, push_series;
+  const std::string tcp = leeway_peer.addresses[0], unix_socket = leeway_peer.addresses[1];
+  Series bare_series, pull_series, push_series, local_series;
   for (int round = 0; round <= turns.rounds; ++round) {
     const bool measured = round > 0;
     if (!turns.wait(absl::ZeroDuration())) return absl::CancelledError("interrupted");
     RETURN_IF_ERROR(MeasureOnce(bare, turns.time, measured ? &bare_series : nullptr));
-    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Pull"), turns.time, measured ? &pull_series : nullptr));
-    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Push"), turns.time, measured ? &push_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Pull", tcp), turns.time, measured ? &pull_series : nullptr));
+    RETURN_IF_ERROR(MeasureOnce(leeway("ParameterServer/Push", tcp), turns.time, measured ? &push_series : nullptr));
+    RETURN_IF_ERROR(
+        MeasureOnce(leeway("ParameterServer/Pull", unix_socket), turns.time, measured ? &local_series : nullptr));
   }
   std::vector<BenchRow> rows;
   const std::string one = "64 bytes there and back, one call outstanding";
@@ -81,11 +85,14 @@ absl::StatusOr<std::vector<BenchRow>> BenchLatency(const std::string& directory,
   AddBaseline("p50", "us", bare_series.p50, one, &rows);
   AddRow("", "p50", "us", bare_series.p50, pull_series.p50, 1.2, true, one, &rows);
   AddRow("push.", "p50", "us", bare_series.p50, push_series.p50, 0, true, one + kPush, &rows);
+  AddRow("local.", "p50", "us", bare_series.p50, local_series.p50, 0, true, one + kLocal, &rows);
   AddBaseline("p99", "us", bare_series.p99, one, &rows);
   AddRow("", "p99", "us", bare_series.p99, pull_series.p99, 0, true, one, &rows);
+  AddRow("local.", "p99", "us", bare_series.p99, local_series.p99, 0, true, one + kLocal, &rows);
   AddBaseline("calls", "calls/s", bare_series.calls, many, &rows);
   AddRow("", "calls", "calls/s", bare_series.calls, pull_series.calls, 0.9, false, many, &rows);
   AddRow("push.", "calls", "calls/s", bare_series.calls, push_series.calls, 0, false, many + kPush, &rows);
+  AddRow("local.", "calls", "calls/s", bare_series.calls, local_series.calls, 0, false, many + kLocal, &rows);
   return rows;
 }
 

@@ -1,4 +1,4 @@
-// bench latency: 64 bytes there and back through Leeway's transport and server, against a bare gRPC callback echo.
+// bench latency: 64 bytes there and back through Leeway's transports and servers, against a bare gRPC callback echo.
 //
 // Thread safety: one thread.
 #pragma once

@@ -11,11 +11,13 @@
 #include "cli/bench/peer_handlers.h"
 #include "cli/bench/plain_grpc.h"
 #include "cli/bench/raw_socket.h"
-#include "common/tune_process.h"
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_server.h"
+#include "common/local_server.h"
+#include "common/local_socket.h"
 #include "common/status_macros.h"
+#include "common/tune_process.h"
 
 namespace leeway {
 namespace {
@@ -26,17 +28,19 @@ constexpr absl::Duration kStartTimeout = absl::Seconds(30);
 struct Serving {
   std::unique_ptr<RequestHandler> handler;
   std::unique_ptr<GrpcServer> server;
+  std::unique_ptr<LocalServer> local;
   std::unique_ptr<PlainServer> plain;
   std::vector<std::string> addresses;
 };
 
-// `local` too: over an abstract Unix socket as well.
+// `local`: over a local socket as well.
 absl::Status ServeHandler(bool local, Serving* serving) {
-  GrpcServer::Options options;
-  if (local) options.local = absl::StrCat("unix-abstract:leeway-bench-", getpid());
-  ASSIGN_OR_RETURN(serving->server, GrpcServer::Start(options, serving->handler.get()));
+  ASSIGN_OR_RETURN(serving->server, GrpcServer::Start("127.0.0.1:0", serving->handler.get()));
   serving->addresses = {absl::StrCat("127.0.0.1:", serving->server->port())};
-  if (local) serving->addresses.push_back(options.local);
+  if (local) {
+    serving->addresses.push_back(absl::StrCat(kLocalScheme, "leeway-bench-", getpid()));
+    ASSIGN_OR_RETURN(serving->local, LocalServer::Start(serving->addresses.back(), serving->handler.get()));
+  }
   return absl::OkStatus();
 }
 
@@ -64,7 +68,7 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
   }
   if (kind == kLeewayEchoPeer) {
     serving->handler = std::make_unique<EchoHandler>();
-    return ServeHandler(/*local=*/false, serving);
+    return ServeHandler(/*local=*/true, serving);
   }
   if (kind != kLeewayPeer) return absl::InvalidArgumentError(absl::StrCat("leeway bench-peer: no kind ", kind));
   ASSIGN_OR_RETURN(serving->handler, PeerHandler::Make(elements));

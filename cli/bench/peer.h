@@ -18,11 +18,11 @@ namespace leeway {
 
 // KIND: what it serves.
 inline constexpr char kRawPeer[] = "raw";                     // cli/bench/raw_socket.h; TCP and Unix address
-inline constexpr char kLeewayPeer[] = "leeway";               // Leeway's server with PeerHandler; TCP and Unix address
+inline constexpr char kLeewayPeer[] = "leeway";               // Leeway's server with PeerHandler; TCP and local address
 inline constexpr char kProtobufPeer[] = "protobuf";           // cli/bench/plain_grpc.h
 inline constexpr char kProtobufClient[] = "protobuf-client";  // pushes and pulls from ADDRESS when told to
 inline constexpr char kEchoPeer[] = "echo";                   // raw gRPC echo
-inline constexpr char kLeewayEchoPeer[] = "leeway-echo";
+inline constexpr char kLeewayEchoPeer[] = "leeway-echo";      // Leeway's servers; TCP and local address
 
 // The verb. `words`: KIND and what follows. Does not return unless something is wrong.
 int RunBenchPeer(const std::vector<std::string>& words, int argc, char** argv);

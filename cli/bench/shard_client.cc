@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/grpc_transport.h"
+#include "common/any_transport.h"
 #include "common/manifest.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
@@ -59,7 +59,7 @@ absl::StatusOr<Manifest> OneTensor(std::uint64_t elements) {
 ShardClient::ShardClient(const std::string& address, const Placement& placement)
     : executor_(MakeThreadPool(kReplyThreads)),
       clock_(MakeSystemClock()),
-      transport_(MakeGrpcTransport()),
+      transport_(MakeTransport()),
       caller_(*transport_, *clock_, *executor_, address, kPatience, /*seed=*/1),
       placement_(placement),
       gradient_(std::make_shared<std::vector<float>>(placement.elements(), kGradient)),

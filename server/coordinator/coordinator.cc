@@ -23,7 +23,7 @@ Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executo
       log_(log),
       membership_({options.num_shards, std::max(1u, options.policy.num_workers()),
                    options.policy.data_sharing() == v1::STATIC || options.policy.aggregation() == v1::ROUND,
-                   options.lease}),
+                   options.lease, options.num_evaluators}),
       rounds_(options.num_shards, options.policy.round_quorum()),
       stop_(options.policy.stop()),
       shards_(options.num_shards) {

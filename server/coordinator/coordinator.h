@@ -42,6 +42,7 @@ class Coordinator {
     std::uint32_t num_shards = 1;
     std::uint64_t run_id = 1;  // random, not 0
     absl::Duration lease = absl::Seconds(10);
+    std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers
     // With no worker left for this long, the run ends instead of waiting for ever.
     absl::Duration abandon_timeout = absl::Minutes(1);
   };

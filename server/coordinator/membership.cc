@@ -41,8 +41,12 @@ std::string Membership::StartWaitsFor() const {
   if (started_) return "";
   std::vector<std::string> names;
   for (const auto& [name, candidate] : waiting_room_) names.push_back(name);
+  const std::string evaluators =
+      observers() < config_.num_evaluators
+          ? absl::StrCat("; ", observers(), " of ", config_.num_evaluators, " evaluators have come")
+          : "";
   return absl::StrCat(names.size(), " of ", config_.num_workers, " workers have come", names.empty() ? "" : ": ",
-                      absl::StrJoin(names, ", "));
+                      absl::StrJoin(names, ", "), evaluators);
 }
 
 absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joiner& joiner) {
@@ -79,7 +83,9 @@ absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joine
     return JoinAnswer{false, 0, absl::StrCat("the shards install worker '", joiner.name, "'")};
   }
   waiting_room_[joiner.name] = {joiner, now};
-  if (waiting_room_.size() < config_.num_workers) return JoinAnswer{false, 0, StartWaitsFor()};
+  if (waiting_room_.size() < config_.num_workers || observers() < config_.num_evaluators) {
+    return JoinAnswer{false, 0, StartWaitsFor()};
+  }
   RETURN_IF_ERROR(AdmitAll(now));
   return JoinAnswer{false, 0, "the shards install the first workers"};
 }

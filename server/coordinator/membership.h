@@ -28,6 +28,7 @@ class Membership {
     std::uint32_t num_workers = 1;  // trainers that the start waits for
     bool fixed_ranks = false;       // exactly num_workers ranks (STATIC data, `round`)
     absl::Duration lease = absl::Seconds(10);
+    std::uint32_t num_evaluators = 0;  // that the start waits for too
   };
   static constexpr std::size_t kMaxMembers = 4096;  // bounds what a hostile joiner can make us hold
 

@@ -18,8 +18,9 @@ class Cluster:
     def path(self, program):
         return os.path.join(self.programs, program)
 
-    def run(self, flags, seconds):
-        """summary.json of one run that should train for about `seconds`. `flags` is a dict.
+    def run(self, flags, seconds, ps=None):
+        """summary.json of one run that should train for about `seconds`. `flags` is a dict; `ps` is another program to
+        start in place of the `ps`.
 
         Raises RuntimeError with the run's output when it fails, or takes much longer.
         """
@@ -27,7 +28,7 @@ class Cluster:
             summary = os.path.join(folder, "summary.json")
             flags = {
                 **flags,
-                "ps_binary": self.path("server/ps"),
+                "ps_binary": ps or self.path("server/ps"),
                 "worker_binary": self.path("worker/worker"),
                 "out": os.path.join(folder, "run"),
                 "summary_json": summary,

@@ -97,7 +97,7 @@ int Main(int argc, char** argv) {
   std::ofstream(absl::StrCat(Environment("FAKE_PIDS", "/tmp"), "/", name, ".pid")) << getpid() << "\n";
   FakeCoordinator coordinator(std::atof(Environment("FAKE_SECONDS", "1").c_str()),
                               std::atoi(Flag(argc, argv, "num_workers").c_str()));
-  auto server = GrpcServer::Start({}, &coordinator);
+  auto server = GrpcServer::Start("127.0.0.1:0", &coordinator);
   if (!server.ok()) return 1;
   const std::string port_file = Flag(argc, argv, "port_file");
   std::ofstream(port_file + ".new") << "127.0.0.1:" << (*server)->port() << "\n";

@@ -64,8 +64,8 @@ TEST_CASE("the command lines of a cluster") {
   options.ps_flags = {"--staleness_bound=3"};
   options.worker_flags = {"--model=cnn"};
   options.special_flags["worker-2"] = {"--batch=32"};
-  const Words ps0 = {"bin/ps",          "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port",
-                     "--shard_index=0", "--num_shards=2",       "--staleness_bound=3"};
+  const Words ps0 = {"bin/ps",         "--listen=127.0.0.1:0", "--port_file=runs/x/ps-0.port", "--shard_index=0",
+                     "--num_shards=2", "--num_evaluators=1",   "--staleness_bound=3"};
   CHECK(PsCommand(options, 0, "") == ps0);
   const Words ps1 = PsCommand(options, 1, "127.0.0.1:99");
   CHECK(std::count(ps1.begin(), ps1.end(), "--coordinator=127.0.0.1:99") == 1);

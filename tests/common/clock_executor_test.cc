@@ -47,6 +47,16 @@ TEST_CASE("Clock: timers fire in the order of their times, not before them") {
   CHECK_FALSE(early);
 }
 
+TEST_CASE("Clock: an earlier timer fires on time, though the clock already waits for a later one") {
+  const std::unique_ptr<Clock> clock = MakeSystemClock();
+  Counter counter;
+  clock->RunAt(clock->Now() + absl::Hours(1), [&] { counter.Add(0); });
+  for (int i = 1; i <= 20; ++i) {  // after the first the clock surely waits
+    clock->RunAt(clock->Now() + absl::Milliseconds(1), [&, i] { counter.Add(i); });
+    CHECK(counter.WaitFor(static_cast<std::size_t>(i)).back() == i);
+  }
+}
+
 TEST_CASE("Clock: a cancelled timer does not fire; Cancel says whether it was in time") {
   const std::unique_ptr<Clock> clock = MakeSystemClock();
   Counter counter;

@@ -2,130 +2,59 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
-#include <cstdint>
 #include <fstream>
 #include <memory>
-#include <random>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/codec.h"
 #include "common/grpc_server.h"
 #include "common/grpc_status.h"
 #include "common/grpc_transport.h"
 #include "common/mutex.h"
-#include "common/retry.h"
-#include "common/rpc.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "proto/parameter_server.grpc.pb.h"
 #include "tests/catch.h"
 #include "tests/support/status_check.h"
+#include "tests/support/transport_suite.h"
 
 namespace leeway {
 namespace {
 
 using Code = absl::StatusCode;
 
-// Answers pulls with its request's clock and payload, holds PutWeights until it is told, refuses pushes.
-class Handler final : public RequestHandler {
- public:
-  void Handle(const std::string& method, Buffer request, ReplyCallback done) override {
-    if (method == "ParameterServer/PushPull") {
-      Decoded<v1::PushPullRequest> decoded;
-      if (absl::Status status = DecodeMessage(request, &decoded.message, &decoded.payload); !status.ok()) {
-        return done(status, {});
-      }
-      v1::PushPullReply reply;
-      reply.mutable_push()->set_version(decoded.message.push().clock());
-      return done(absl::OkStatus(), EncodeMessage(reply, decoded.payload));
-    }
-    if (method == "ParameterServer/Push") {
-      return done(WithRetryAfter(absl::ResourceExhaustedError("full"), absl::Milliseconds(70)), {});
-    }
-    if (method == "ParameterServer/PutWeights") {
-      MutexLock lock(mu_);
-      held_.push_back(std::move(done));
-      return;
-    }
-    done(absl::FailedPreconditionError("called " + method), {});
-  }
-
-  std::size_t held() {
-    MutexLock lock(mu_);
-    return held_.size();
-  }
-  void Release(const absl::Status& status) {
-    std::vector<ReplyCallback> held;
-    {
-      MutexLock lock(mu_);
-      held = std::exchange(held_, {});
-    }
-    for (const ReplyCallback& done : held) done(status, EncodeMessage(v1::PutWeightsReply()));
-  }
-
- private:
-  Mutex mu_;
-  std::vector<ReplyCallback> held_ LEEWAY_GUARDED_BY(mu_);
+struct Server {
+  explicit Server(RequestHandler* handler) : server(*GrpcServer::Start("127.0.0.1:0", handler)) {}
+  std::string address() const { return absl::StrCat("127.0.0.1:", server->port()); }
+  const std::unique_ptr<GrpcServer> server;
 };
 
-struct Result {
-  absl::Status status;
-  Buffer reply;
-};
-
-Result Call(Transport& transport, const std::string& address, const std::string& method, const Buffer& request,
-            absl::Duration timeout = absl::Seconds(20)) {
-  Mutex mu;
-  CondVar changed;
-  bool done = false;
-  Result result;
-  transport.Call(address, method, request, timeout, [&](absl::Status status, Buffer reply) {
-    MutexLock lock(mu);
-    result = {std::move(status), std::move(reply)};
-    done = true;
-    changed.NotifyAll();
-  });
-  MutexLock lock(mu);
-  while (!done) changed.Wait(mu);
-  return result;
+TEST_CASE("gRPC: what every transport promises") {
+  CheckTransport({[](RequestHandler* handler) {
+                    const auto server = std::make_shared<Server>(handler);
+                    return ServerUnderTest{server->address(), [server] { server->server->Shutdown(); }};
+                  },
+                  [] { return MakeGrpcTransport(); }, "127.0.0.1:1"});
 }
 
-struct Server {
-  explicit Server(Handler* handler) : server(*GrpcServer::Start({"127.0.0.1:0", local}, handler)) {}
-  std::string address() const { return absl::StrCat("127.0.0.1:", server->port()); }
-  const std::string local = absl::StrCat("unix-abstract:leeway-test-", std::random_device()());
-  std::unique_ptr<GrpcServer> server;
-};
-
-TEST_CASE("gRPC: a message with a payload of 16 MiB goes there and back, a larger one is refused") {
-  Handler handler;
+TEST_CASE("gRPC: a message of more than 16 MiB is refused") {
+  ScriptedHandler handler;
   Server server(&handler);
   const std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  std::string bytes(16 << 20, '\0');
-  for (std::size_t i = 0; i < bytes.size(); i += 4096) bytes[i] = static_cast<char>(i >> 12);
-  v1::PushPullRequest request;
-  request.mutable_push()->set_clock(42);
-  const Result result =
-      Call(*transport, server.address(), "ParameterServer/PushPull", EncodeMessage(request, Buffer::FromString(bytes)));
-  REQUIRE(result.status.ok());
-  Decoded<v1::PushPullReply> reply;
-  REQUIRE(DecodeMessage(result.reply, &reply.message, &reply.payload).ok());
-  CHECK(reply.message.push().version() == 42);
-  CHECK((reply.payload.ToString() == bytes));
   for (const char* method : {"ParameterServer/PushPull", "Coordinator/Join"}) {
     const Buffer large = Buffer::FromString(std::string(GrpcServer::kMaxMessageBytes + 1, 'x'));
-    CHECK(
-        Says(Call(*transport, server.address(), method, large).status, Code::kResourceExhausted, {"larger than max"}));
+    CHECK(Says(CallAndWait(*transport, server.address(), method, large).status, Code::kResourceExhausted,
+               {"larger than max"}));
   }
 }
 
 TEST_CASE("gRPC: a plain protobuf client speaks with the raw server, and reads its errors") {
-  Handler handler;
+  ScriptedHandler handler;
   Server server(&handler);
   const auto channel = grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials());
   const auto shards = v1::ParameterServer::NewStub(channel);
@@ -161,23 +90,23 @@ int ConnectionsTo(int port) {
 }
 
 TEST_CASE("gRPC: weights and gradients have connections of their own, all other calls one") {
-  Handler handler;
+  ScriptedHandler handler;
   Server server(&handler);
   const std::unique_ptr<Transport> transport = MakeGrpcTransport({.data_connections = 2});
   const auto push_pull = [&] {
-    REQUIRE(Call(*transport, server.address(), "ParameterServer/PushPull", EncodeMessage(v1::PushPullRequest()))
+    REQUIRE(CallAndWait(*transport, server.address(), "ParameterServer/PushPull", EncodeMessage(v1::PushPullRequest()))
                 .status.ok());
   };
   push_pull();
   CHECK(ConnectionsTo(server.server->port()) == 1);
   for (int i = 0; i < 5; ++i) push_pull();
   CHECK(ConnectionsTo(server.server->port()) == 2);
-  for (int i = 0; i < 5; ++i) Call(*transport, server.address(), "Coordinator/Heartbeat", {});
+  for (int i = 0; i < 5; ++i) CallAndWait(*transport, server.address(), "Coordinator/Heartbeat", {});
   CHECK(ConnectionsTo(server.server->port()) == 3);
 }
 
 TEST_CASE("gRPC: every method of the protocol is routed") {
-  Handler handler;
+  ScriptedHandler handler;
   Server server(&handler);
   const std::unique_ptr<Transport> transport = MakeGrpcTransport();
   for (const char* service : {"ParameterServer", "Coordinator"}) {
@@ -187,109 +116,27 @@ TEST_CASE("gRPC: every method of the protocol is routed") {
     for (int i = 0; i < descriptor->method_count(); ++i) {
       const std::string method = absl::StrCat(service, "/", descriptor->method(i)->name());
       if (method == "ParameterServer/PutWeights") continue;  // it holds
-      const absl::Status status = Call(*transport, server.address(), method, {}).status;
+      const absl::Status status = CallAndWait(*transport, server.address(), method, {}).status;
       CAPTURE(method, status.message());
       CHECK_FALSE(absl::IsUnimplemented(status));
     }
   }
-  CHECK(absl::IsUnimplemented(Call(*transport, server.address(), "Coordinator/NoSuch", {}).status));
-}
-
-TEST_CASE("gRPC: the delay a server asks for reaches the client") {
-  Handler handler;
-  Server server(&handler);
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  const absl::Status status = Call(*transport, server.address(), "ParameterServer/Push", {}).status;
-  CHECK(Says(status, Code::kResourceExhausted, {"full"}));
-  CHECK(RetryAfter(status) == absl::Milliseconds(70));
-}
-
-TEST_CASE("gRPC: a deadline ends a call that is held; an unreachable server is named") {
-  Handler handler;
-  Server server(&handler);
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  const absl::Status late =
-      Call(*transport, server.address(), "ParameterServer/PutWeights", {}, absl::Milliseconds(200)).status;
-  CHECK(Says(late, Code::kDeadlineExceeded, {server.address().c_str()}));
-  handler.Release(absl::OkStatus());  // its answer finds nobody
-  const absl::Status nobody = Call(*transport, "127.0.0.1:1", "Coordinator/Join", {}).status;
-  CHECK(Says(nobody, Code::kUnavailable, {"127.0.0.1:1"}));
+  CHECK(absl::IsUnimplemented(CallAndWait(*transport, server.address(), "Coordinator/NoSuch", {}).status));
 }
 
 TEST_CASE("gRPC: a busy port is refused with the system's reason") {
-  Handler handler;
+  ScriptedHandler handler;
   Server server(&handler);
-  const absl::Status status = GrpcServer::Start({server.address()}, &handler).status();
+  const absl::Status status = GrpcServer::Start(server.address(), &handler).status();
   CHECK(Says(status, Code::kUnavailable, {server.address().c_str(), "Address already in use"}));
-  CHECK(Says(GrpcServer::Start({"nonsense"}, &handler).status(), Code::kInvalidArgument, {"nonsense", "host:port"}));
+  CHECK(Says(GrpcServer::Start("nonsense", &handler).status(), Code::kInvalidArgument, {"nonsense", "host:port"}));
   CHECK(Says(CheckListenAddress("127.0.0.1:99999"), Code::kInvalidArgument, {"99999"}));
 }
 
-TEST_CASE("gRPC: the transport's end cancels what is under way and waits for it") {
-  Handler handler;
-  Server server(&handler);
-  std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  Mutex mu;
-  std::vector<absl::Status> ends;
-  for (int i = 0; i < 3; ++i) {
-    transport->Call(server.address(), "ParameterServer/PutWeights", {}, absl::Seconds(30),
-                    [&](absl::Status status, Buffer) {
-                      MutexLock lock(mu);
-                      ends.push_back(std::move(status));
-                    });
-  }
-  while (handler.held() < 3) std::this_thread::yield();
-  transport.reset();
-  MutexLock lock(mu);
-  REQUIRE(ends.size() == 3);
-  for (const absl::Status& status : ends) CHECK(absl::IsCancelled(status));
-  handler.Release(absl::OkStatus());
-}
-
-TEST_CASE("gRPC: Shutdown waits for the handler's answers, and they arrive") {
-  Handler handler;
-  Server server(&handler);
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  Result result;
-  std::thread caller([&] { result = Call(*transport, server.address(), "ParameterServer/PutWeights", {}); });
-  while (handler.held() < 1) std::this_thread::yield();
-  std::thread stopper([&] { server.server->Shutdown(); });
-  handler.Release(absl::UnavailableError("shutting down"));
-  stopper.join();
-  caller.join();
-  CHECK(Says(result.status, Code::kUnavailable, {"shutting down"}));
-  CHECK(absl::IsUnavailable(Call(*transport, server.address(), "ParameterServer/Push", {}).status));
-}
-
-TEST_CASE("gRPC: the same methods answer on the unix socket, and it ends with the server") {
-  Handler handler;
-  Server server(&handler);
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  REQUIRE(ProbeLocalSocket(server.local).ok());
-  v1::PushPullRequest request;
-  request.mutable_push()->set_clock(42);
-  std::string bytes(3 << 20, 'x');
-  const Result result =
-      Call(*transport, server.local, "ParameterServer/PushPull", EncodeMessage(request, Buffer::FromString(bytes)));
-  REQUIRE(result.status.ok());
-  Decoded<v1::PushPullReply> reply;
-  REQUIRE(DecodeMessage(result.reply, &reply.message, &reply.payload).ok());
-  CHECK(reply.message.push().version() == 42);
-  CHECK((reply.payload.ToString() == bytes));
-  const absl::Status taken = GrpcServer::Start({"127.0.0.1:0", server.local}, &handler).status();
-  CHECK(Says(taken, Code::kUnavailable, {server.local.c_str()}));
-  server.server->Shutdown();
-  CHECK(Says(ProbeLocalSocket(server.local), Code::kUnavailable, {"Connection refused"}));
-  CHECK(Says(Call(*transport, server.local, "ParameterServer/PushPull", {}).status, Code::kUnavailable,
-             {server.local.c_str()}));
-}
-
 TEST_CASE("gRPC: health is served") {
-  Handler handler;
+  ScriptedHandler handler;
   Server server(&handler);
-  const bool over_unix = GENERATE(false, true);
-  const auto channel =
-      grpc::CreateChannel(over_unix ? server.local : server.address(), grpc::InsecureChannelCredentials());
+  const auto channel = grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials());
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel);
   const auto health = [&stub] {
     Mutex mu;
@@ -321,11 +168,9 @@ TEST_CASE("gRPC: health is served") {
 }
 
 TEST_CASE("gRPC: reflection lists both services") {
-  Handler handler;
+  ScriptedHandler handler;
   Server server(&handler);
-  const bool over_unix = GENERATE(false, true);
-  grpc::GenericStub stub(
-      grpc::CreateChannel(over_unix ? server.local : server.address(), grpc::InsecureChannelCredentials()));
+  grpc::GenericStub stub(grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
   const auto next = [&queue] {

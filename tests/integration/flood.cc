@@ -1,8 +1,8 @@
-// flood COORDINATOR ELEMENTS FLOODERS UNDER_WAY PUSHES SECONDS: workers that push to a `ps` as fast as they can and do
-// not do as they are told: each keeps UNDER_WAY whole chunks under way over connections of its own, and sends a refused
-// chunk again at once, whatever delay it was told. Others ask for copies of the weights and do not read them. Beside
-// them a worker that behaves pulls and pushes, one after the other. Ends when every one of them has had PUSHES pushes
-// accepted, or after SECONDS. Prints one line of JSON. tests/integration/flood_test.py runs it.
+// flood COORDINATOR ELEMENTS FLOODERS UNDER_WAY PUSHES SECONDS [local]: workers that push to a `ps` as fast as they can
+// and do not do as they are told: each keeps UNDER_WAY whole chunks under way over connections of its own, and sends a
+// refused chunk again at once, whatever delay it was told. Others ask for copies of the weights and do not read them.
+// Beside them a worker that behaves pulls and pushes, one after the other. Ends when every one of them has had PUSHES
+// pushes accepted, or after SECONDS. Prints one line of JSON. tests/integration/flood_test.py runs it.
 #include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
@@ -20,10 +20,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/bench/shard_client.h"
+#include "common/any_transport.h"
 #include "common/end_process.h"
 #include "common/executor.h"
 #include "common/grpc_buffer.h"
-#include "common/grpc_transport.h"
 #include "common/manifest.h"
 #include "common/mutex.h"
 #include "common/retry.h"
@@ -48,6 +48,7 @@ struct Flood {
   Placement placement;
   std::uint64_t pushes = 0;
   std::uint64_t under_way = 0;  // chunks of one flooder
+  bool local = false;           // over local sockets
   std::shared_ptr<std::vector<float>> gradient;
   std::unique_ptr<Clock> clock = MakeSystemClock();
   std::unique_ptr<Executor> executor = MakeThreadPool(2);
@@ -62,7 +63,9 @@ struct Flood {
   }
 };
 
-absl::StatusOr<v1::Stamp> Join(Flood& flood, Transport& transport, const std::string& name, v1::Role role) {
+// `address`, unless null, gets where to push to.
+absl::StatusOr<v1::Stamp> Join(Flood& flood, Transport& transport, const std::string& name, v1::Role role,
+                               std::string* address) {
   Caller caller(transport, *flood.clock, *flood.executor, flood.coordinator, absl::Minutes(1), 1);
   const std::uint64_t incarnation = NewIncarnation();
   Identity identity;
@@ -76,6 +79,7 @@ absl::StatusOr<v1::Stamp> Join(Flood& flood, Transport& transport, const std::st
   const absl::StatusOr<v1::JoinReply> join = JoinCluster(caller, request, absl::Minutes(1), never);
   caller.Stop();
   if (!join.ok()) return join.status();
+  if (address != nullptr) *address = flood.local ? join->local_endpoints(0).address() : flood.coordinator;
   v1::Stamp stamp;
   stamp.set_run_id(join->run_id());
   stamp.set_worker_id(join->worker_id());
@@ -88,11 +92,10 @@ absl::StatusOr<v1::Stamp> Join(Flood& flood, Transport& transport, const std::st
 // Pushes without regard for what it is told, until the flood is over.
 class Flooder {
  public:
-  explicit Flooder(Flood& flood) : flood_(flood), transport_(MakeGrpcTransport()) {}
-  ~Flooder() { transport_.reset(); }  // ends its calls first
+  explicit Flooder(Flood& flood) : flood_(flood), transport_(MakeTransport()) {}
 
   absl::Status Join(const std::string& name) {
-    absl::StatusOr<v1::Stamp> stamp = leeway::Join(flood_, *transport_, name, v1::TRAINER);
+    absl::StatusOr<v1::Stamp> stamp = leeway::Join(flood_, *transport_, name, v1::TRAINER, &address_);
     if (stamp.ok()) stamp_ = *std::move(stamp);
     return stamp.status();
   }
@@ -138,7 +141,7 @@ class Flooder {
     *request.mutable_run() = RunToProto(run);
     request.set_samples(1);
     const Buffer payload = WrapRun(flood_.placement, run, flood_.gradient, flood_.gradient->data());
-    transport_->Call(flood_.coordinator, "ParameterServer/Push", EncodeMessage(request, payload), kTimeout,
+    transport_->Call(address_, "ParameterServer/Push", EncodeMessage(request, payload), kTimeout,
                      [this, step, chunk](const absl::Status& status, const Buffer&) { Answered(step, chunk, status); });
   }
 
@@ -168,7 +171,8 @@ class Flooder {
   }
 
   Flood& flood_;
-  std::unique_ptr<Transport> transport_;
+  const std::unique_ptr<Transport> transport_;
+  std::string address_;
   v1::Stamp stamp_;
   Mutex mu_;
   std::deque<std::pair<std::uint64_t, std::uint32_t>> again_ LEEWAY_GUARDED_BY(mu_);  // refused
@@ -188,23 +192,11 @@ class UnreadPull final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::
     StartWriteLast(&request_, grpc::WriteOptions());
     StartCall();
   }
-  void Cancel() { context_.TryCancel(); }
-  void Wait() {
-    MutexLock lock(mu_);
-    while (!done_) changed_.Wait(mu_);
-  }
-  void OnDone(const grpc::Status&) override {
-    MutexLock lock(mu_);
-    done_ = true;
-    changed_.NotifyAll();
-  }
+  void OnDone(const grpc::Status&) override {}
 
  private:
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;
-  Mutex mu_;
-  CondVar changed_;
-  bool done_ LEEWAY_GUARDED_BY(mu_) = false;
 };
 
 class SlowReader {
@@ -215,12 +207,8 @@ class SlowReader {
     stub_ = std::make_unique<UnreadPull::Stub>(
         grpc::CreateCustomChannel(flood.coordinator, grpc::InsecureChannelCredentials(), arguments));
   }
-  ~SlowReader() {
-    for (UnreadPull& pull : pulls_) pull.Cancel();
-    for (UnreadPull& pull : pulls_) pull.Wait();
-  }
   absl::Status Start(const std::string& name) {
-    absl::StatusOr<v1::Stamp> stamp = Join(flood_, *transport_, name, v1::EVALUATOR);
+    absl::StatusOr<v1::Stamp> stamp = Join(flood_, *transport_, name, v1::EVALUATOR, nullptr);
     if (!stamp.ok()) return stamp.status();
     v1::PullRequest request;
     *request.mutable_stamp() = *stamp;
@@ -255,7 +243,7 @@ absl::Status Behave(Flood& flood, ShardClient& client, Behaved* result) {
 }
 
 int Main(int argc, char** argv) {
-  if (argc != 7) return 2;
+  if (argc != 7 && argc != 8) return 2;
   const auto number = [&](int i) { return static_cast<std::uint64_t>(std::atoll(argv[i])); };
   grpc_init();
   v1::Manifest model;  // ShardClient's
@@ -268,6 +256,7 @@ int Main(int argc, char** argv) {
   flood.placement = Placement::Make(number(2), 1).value();
   flood.under_way = number(4);
   flood.pushes = number(5);
+  flood.local = argc == 8;
   flood.gradient = std::make_shared<std::vector<float>>(number(2), 1e-6f);
 
   // Training begins when all trainers are there: they join side by side.
@@ -327,8 +316,7 @@ int Main(int argc, char** argv) {
       absl::ToDoubleSeconds(flood.clock->Now() - start), static_cast<unsigned long long>(least()),
       static_cast<unsigned long long>(most), static_cast<unsigned long long>(flood.refused.load()),
       static_cast<unsigned long long>(behaved.pushes), behaved.slowest_pull, flood.failure.c_str());
-  std::fflush(stdout);
-  return 0;
+  EndProcess(0);  // with everything still under way
 }
 
 }  // namespace

@@ -19,12 +19,18 @@ UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 
 
 class Flood(TestCase):
-    def test_memory_progress_and_service(self):
+    def test_over_tcp(self):
+        self.flood()
+
+    def test_over_local_sockets(self):
+        self.flood("local")
+
+    def flood(self, *carrier):
         port = os.path.join(self.folder, "port")
         flags = ["--listen=127.0.0.1:0", f"--port_file={port}", f"--num_workers={FLOODERS + 1}", "--staleness_bound=-1"]
         ps = self.start("ps", PS, *flags, "--lease=10m", f"--max_held_bytes={64 << 20}")
         self.wait_until(lambda: read(port).strip(), "the ps to serve", ps.everything)
-        arguments = [read(port).strip(), 2 << 20, FLOODERS, UNDER_WAY, PUSHES, 100]
+        arguments = [read(port).strip(), 2 << 20, FLOODERS, UNDER_WAY, PUSHES, 100, *carrier]
         flood = self.start("flood", FLOOD, *map(str, arguments))
         self.assertEqual(flood.wait(), 0, flood.everything())
         self.assertIsNone(ps.process.poll(), ps.everything())

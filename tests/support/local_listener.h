@@ -30,7 +30,8 @@ class LocalListener {
   LocalListener& operator=(const LocalListener&) = delete;
 
   bool ok() const { return ok_; }
-  std::string address() const { return "unix-abstract:" + name_; }
+  int fd() const { return fd_; }
+  std::string address() const { return "local:" + name_; }
 
  private:
   const std::string name_;

@@ -1,7 +1,7 @@
 #include "worker/client/shard_address.h"
 
 #include "common/log.h"
-#include "common/socket.h"
+#include "common/local_socket.h"
 
 namespace leeway {
 

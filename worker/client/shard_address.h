@@ -13,7 +13,7 @@ namespace leeway {
 
 struct ShardAddress {
   std::string tcp;    // host:port; also what messages name
-  std::string local;  // "unix-abstract:..."; "": not used
+  std::string local;  // "local:..."; "": not used
 
   const std::string& dialed() const { return local.empty() ? tcp : local; }
 };

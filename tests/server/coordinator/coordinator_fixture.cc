@@ -69,7 +69,7 @@ v1::WatchRequest CoordinatorFixture::WatchOf(std::uint32_t shard) {
   request.set_generation(7000 + shard);
   request.set_address(absl::StrCat("shard", shard, ":1"));
   request.mutable_local_endpoint()->set_host("host");
-  request.mutable_local_endpoint()->set_address(absl::StrCat("unix-abstract:", request.generation()));
+  request.mutable_local_endpoint()->set_address(absl::StrCat("local:", request.generation()));
   request.set_protocol_version(kProtocolVersion);
   request.set_weights_ready(true);
   const auto it = known.find(shard);

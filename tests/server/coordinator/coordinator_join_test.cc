@@ -36,7 +36,7 @@ TEST_CASE("Coordinator: the start waits for every ps and every worker, and says 
   CHECK(a->message.shard_addresses(1) == "shard1:1");
   REQUIRE(a->message.local_endpoints_size() == 2);
   CHECK(a->message.local_endpoints(1).host() == "host");
-  CHECK(a->message.local_endpoints(1).address() == "unix-abstract:7001");
+  CHECK(a->message.local_endpoints(1).address() == "local:7001");
   CHECK(a->message.num_records() == 100);
   CHECK(a->message.lease_millis() == 10000);
   CHECK_FALSE(a->message.put_weights());
@@ -54,7 +54,7 @@ TEST_CASE("Coordinator: a heartbeat brings the address book to who knows an olde
   REQUIRE(reply.shard_addresses_size() == 2);
   CHECK(reply.shard_addresses(1) == "shard1:1");
   REQUIRE(reply.local_endpoints_size() == 2);
-  CHECK(reply.local_endpoints(1).address() == "unix-abstract:7001");
+  CHECK(reply.local_endpoints(1).address() == "local:7001");
   heartbeat.set_address_book_version(reply.address_book_version());
   const v1::HeartbeatReply again = f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->message;
   CHECK(again.shard_addresses_size() + again.local_endpoints_size() == 0);

@@ -73,6 +73,22 @@ TEST_CASE("Membership: asked-for ranks are kept for who asked, the others get wh
   CHECK(Says(membership.Join(At(0), Joiner("b", 9, 1)).status(), Code::kFailedPrecondition, {"rank 1", "'a'"}));
 }
 
+TEST_CASE("Membership: the start waits for evaluators too where it is told to") {
+  Membership::Config config = Config(1, 1);
+  config.num_evaluators = 1;
+  Membership membership(config);
+  const auto early = membership.Join(At(0), Joiner("a", 1));
+  REQUIRE(early.ok());
+  CHECK(early->waiting == "1 of 1 workers have come: a; 0 of 1 evaluators have come");
+  CHECK(membership.members().empty());
+  Membership::Joiner evaluator = Joiner("eval", 2);
+  evaluator.role = v1::EVALUATOR;
+  CHECK(membership.Join(At(0), evaluator)->accepted);
+  CHECK_FALSE(membership.started());
+  CHECK(membership.Join(At(0), Joiner("a", 1))->waiting == "the shards install the first workers");
+  CHECK(membership.started());
+}
+
 TEST_CASE("Membership: joiners go live together, at the maximum of the acknowledged clocks") {
   Membership membership(Config(2, 2));
   REQUIRE(membership.Join(At(0), Joiner("a", 1)).ok());

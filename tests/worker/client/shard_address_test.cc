@@ -16,11 +16,11 @@ v1::LocalEndpoint Endpoint(const std::string& host, const std::string& address) 
 TEST_CASE("A unix socket is taken on the own host where somebody accepts") {
   const LocalListener server;
   REQUIRE(server.ok());
-  const auto chosen = ChooseAddresses(
-      {"a:1", "b:2", "c:3", "d:4", "e:5"},
-      {Endpoint("here", server.address()), Endpoint("there", server.address()),
-       Endpoint("here", "unix-abstract:nobody"), Endpoint("here", "dns:///elsewhere:1"), Endpoint("", "")},
-      "here");
+  const auto chosen =
+      ChooseAddresses({"a:1", "b:2", "c:3", "d:4", "e:5"},
+                      {Endpoint("here", server.address()), Endpoint("there", server.address()),
+                       Endpoint("here", "local:nobody"), Endpoint("here", "dns:///elsewhere:1"), Endpoint("", "")},
+                      "here");
   REQUIRE(chosen.size() == 5);
   CHECK(chosen[0].dialed() == server.address());
   CHECK(chosen[0].tcp == "a:1");

@@ -1,0 +1,39 @@
+// LocalServer: serves a RequestHandler over local sockets, to processes of the same user (or root) on this machine.
+//
+// Thread safety: Start and Shutdown from one thread. Ownership: `handler` outlives the server.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/transport.h"
+
+namespace leeway {
+
+class LocalServer {
+ public:
+  // Two threads each. A worker has two: enough for the workers of a large machine, and a bound for who floods. Others
+  // are closed at once; their workers call over TCP.
+  static constexpr std::size_t kMaxConnections = 256;
+  // Of one connection, that the handler has not answered. Above, calls are refused with RESOURCE_EXHAUSTED: they must
+  // not wait, for what is held may wait for them. A worker has a few dozen.
+  static constexpr std::size_t kMaxCalls = 1024;
+  // Of answers that wait to be written on one connection; above, no more requests are read from it. A window of pulls.
+  static constexpr std::size_t kPauseAbove = 8 << 20;
+
+  // `address`: "local:NAME". UNAVAILABLE: it is taken; INVALID_ARGUMENT: it is none.
+  static absl::StatusOr<std::unique_ptr<LocalServer>> Start(const std::string& address, RequestHandler* handler);
+
+  ~LocalServer();  // Shutdown()
+
+  // Refuses new calls and waits for those under way; the handler must have answered what it holds.
+  void Shutdown();
+
+ private:
+  class Impl;
+  explicit LocalServer(std::unique_ptr<Impl> impl);
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace leeway

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""A slow link: the share of a step that a worker spends in communication, by encoding, with and without overlap.
+
+    bazel build --config=opt //server:ps //worker //cli:leeway
+    tests/bench/shaped_link.py
+
+One `ps`, one worker, and between them a link of 100 Mbit/s each way and a round trip of 40 ms (slow_link.py). The MLP
+784-1024-1024-10 (7.4 MB of float32), steps paced to 500 ms, as a GPU might take. Prints a markdown table, medians of
+the runs. About 8 minutes.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import sys
+import tempfile
+
+import cluster_runs
+import slow_link
+
+STEPS = 12
+BASE = {
+    "num_ps": 1,
+    "num_workers": 1,
+    "model": "mlp:1024,1024",
+    "batch": 128,
+    "data": "synthetic:6000",
+    "steps": STEPS,
+    "learning_rate": 0.01,
+    "pace": "500ms",
+    "eval": "false",
+    "local_sockets": "false",
+    "display_every": "1m",
+}
+ENCODINGS = {  # name: (gradients, weights)
+    "f32": ("f32", "f32"),
+    "bf16": ("bf16", "bf16"),
+    "int8, weights as differences": ("int8", "delta"),
+    "top_k 1 %, weights f32": ("top_k:0.01", "f32"),
+    "top_k 1 %, weights as differences": ("top_k:0.01", "delta"),
+}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wrapper(folder, name, command):
+    path = os.path.join(folder, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"#!/bin/bash\n{command}\n")
+    os.chmod(path, 0o755)
+    return path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    programs = os.path.join(cluster_runs.ROOT, "bazel-bin")
+    parser.add_argument("--programs", default=programs, help="folder like bazel-bin")
+    parser.add_argument("--rate", type=float, default=100, help="Mbit/s, each way")
+    parser.add_argument("--delay", type=float, default=20, help="ms, one way")
+    parser.add_argument("--runs", type=int, default=3)
+    args = parser.parse_args()
+    cluster = cluster_runs.Cluster(args.programs)
+    heading = ["encoding", "pushed per step", "pulled"]
+    heading += [word for depth in (0, 1) for word in (f"depth {depth}: step", "communication")]
+    rows = [heading]
+    port = free_port()
+    link = slow_link.SlowLink(port, args.rate * 1e6 / 8, args.delay / 1e3)
+    link.start()
+    with tempfile.TemporaryDirectory(prefix="leeway-link-") as folder:
+        # Everybody reaches the `ps` through the link.
+        addresses = f"--listen=127.0.0.1:{port} --advertise=127.0.0.1:{link.port}"
+        ps = wrapper(folder, "ps", f'exec {cluster.path("server/ps")} "${{@:2}}" {addresses}')
+        for name, (push, pull) in ENCODINGS.items():
+            row = [name]
+            for depth in (0, 1):
+                runs = [run(cluster, ps, push, pull, depth) for _ in range(args.runs)]
+                if depth == 0:
+                    row += [f"{statistics.median(r[kind] for r in runs) / 1e6:.2f} MB" for kind in ("push", "pull")]
+                row.append(f"{1000 * statistics.median(r['step'] for r in runs):.0f} ms")
+                row.append(f"{100 * statistics.median(r['share'] for r in runs):.0f} %")
+                print(f"{name}, depth {depth}: {row[-2:]}", file=sys.stderr)
+            rows.append(row)
+    link.stop()
+    print(cluster_runs.markdown(rows))
+
+
+def run(cluster, ps, push, pull, depth):
+    flags = {**BASE, "push_encoding": push, "pull_encoding": pull, "pipeline_depth": depth}
+    summary = cluster.run(flags, 2 * STEPS, ps=ps)
+    trainer = cluster_runs.trainers(summary)[0]
+    shard = summary["shards"][0]
+    return {
+        "step": sum(trainer["seconds"].values()) / trainer["steps"],
+        "share": trainer["communication_per_step"]["exposed_share"],
+        "push": shard["push_bytes"] / trainer["steps"],
+        "pull": shard["pull_bytes"] / trainer["steps"],
+    }
+
+
+if __name__ == "__main__":
+    main()
