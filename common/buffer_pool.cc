@@ -1,5 +1,7 @@
 #include "common/buffer_pool.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -15,15 +17,25 @@ constexpr std::size_t kGranule = 16 << 10;
 
 constexpr std::size_t RoundUp(std::size_t size, std::size_t to) { return (size + to - 1) / to * to; }
 
-struct Free {
-  void operator()(char* memory) const { std::free(memory); }
+// Pooled memory comes from the system, page by page, and goes back there: what the pool does not keep is gone. From
+// malloc, whose freed memory stays (common/tune_process.h), a flood of 64 connections left holes of as much again.
+struct Unmap {
+  std::size_t capacity = 0;
+  void operator()(char* memory) const { munmap(memory, capacity); }
 };
-using Memory = std::unique_ptr<char, Free>;
+using Memory = std::unique_ptr<char, Unmap>;
 
 Memory Allocate(std::size_t capacity) {
-  Memory memory(static_cast<char*>(std::aligned_alloc(BufferPool::kAlignment, capacity)));
+  // Populated at once: a message fills it.
+  void* memory = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return Memory(static_cast<char*>(memory), Unmap{capacity});
+}
+
+std::shared_ptr<char> AllocateSmall(std::size_t size) {
+  auto* memory = static_cast<char*>(std::aligned_alloc(BufferPool::kAlignment, size));
   if (memory == nullptr) throw std::bad_alloc();
-  return memory;
+  return {memory, [](char* back) { std::free(back); }};
 }
 
 }  // namespace
@@ -31,25 +43,26 @@ Memory Allocate(std::size_t capacity) {
 class BufferPool::Idle {
  public:
   // Null: none fits.
-  std::pair<Memory, std::size_t> Take(std::size_t size) {
+  Memory Take(std::size_t size) {
     MutexLock lock(mu_);
     for (auto it = buffers_.rbegin(); it != buffers_.rend(); ++it) {
-      if (it->second < size || it->second > 2 * size) continue;
-      auto found = std::move(*it);
+      const std::size_t capacity = it->get_deleter().capacity;
+      if (capacity < size || capacity > 2 * size) continue;
+      Memory found = std::move(*it);
       buffers_.erase(std::next(it).base());
-      bytes_ -= found.second;
+      bytes_ -= capacity;
       return found;
     }
     return {};
   }
 
-  void Give(Memory memory, std::size_t capacity) {
-    std::vector<std::pair<Memory, std::size_t>> dropped;  // freed without the lock
+  void Give(Memory memory) {
+    std::vector<Memory> dropped;  // freed without the lock
     MutexLock lock(mu_);
-    bytes_ += capacity;
-    buffers_.emplace_back(std::move(memory), capacity);
+    bytes_ += memory.get_deleter().capacity;
+    buffers_.push_back(std::move(memory));
     while (bytes_ > kMaxIdleBytes || buffers_.size() > kMaxIdleBuffers) {  // the coldest go
-      bytes_ -= buffers_.front().second;
+      bytes_ -= buffers_.front().get_deleter().capacity;
       dropped.push_back(std::move(buffers_.front()));
       buffers_.erase(buffers_.begin());
     }
@@ -62,20 +75,18 @@ class BufferPool::Idle {
 
  private:
   Mutex mu_;
-  std::vector<std::pair<Memory, std::size_t>> buffers_ LEEWAY_GUARDED_BY(mu_);  // with capacities; the last came last
+  std::vector<Memory> buffers_ LEEWAY_GUARDED_BY(mu_);  // the last came last
   std::size_t bytes_ LEEWAY_GUARDED_BY(mu_) = 0;
 };
 
 BufferPool::BufferPool() : idle_(std::make_shared<Idle>()) {}
 
 std::shared_ptr<char> BufferPool::Take(std::size_t size) {
-  if (size < kLeastPooled) return {Allocate(RoundUp(size + 1, kAlignment)).release(), Free()};
-  auto [memory, capacity] = idle_->Take(size);
-  if (memory == nullptr) {
-    capacity = RoundUp(size, kGranule);
-    memory = Allocate(capacity);
-  }
-  return {memory.release(), [idle = idle_, capacity = capacity](char* back) { idle->Give(Memory(back), capacity); }};
+  if (size < kLeastPooled) return AllocateSmall(RoundUp(size + 1, kAlignment));
+  Memory memory = idle_->Take(size);
+  if (memory == nullptr) memory = Allocate(RoundUp(size, kGranule));
+  const Unmap unmap = memory.get_deleter();
+  return {memory.release(), [idle = idle_, unmap](char* back) { idle->Give(Memory(back, unmap)); }};
 }
 
 std::size_t BufferPool::idle_bytes() const { return idle_->bytes(); }

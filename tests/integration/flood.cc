@@ -201,7 +201,7 @@ class UnreadPull final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::
 
 class SlowReader {
  public:
-  SlowReader(Flood& flood, int number) : flood_(flood), transport_(MakeGrpcTransport()) {
+  SlowReader(Flood& flood, int number) : flood_(flood), transport_(MakeTransport()) {
     grpc::ChannelArguments arguments;
     arguments.SetUserAgentPrefix(absl::StrCat("slow-reader-", number));
     stub_ = std::make_unique<UnreadPull::Stub>(
