@@ -103,7 +103,7 @@ class GrpcServer::Impl {
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
-    // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads: docs/adr/0010-reads-in-turns.md.
+    // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads (docs/adr/0010).
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(ReadTurns::kFirstBytes));
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);

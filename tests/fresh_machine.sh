@@ -53,7 +53,7 @@ echo "fresh_machine: Debian $(cat "$root/etc/debian_version") from $mirror in $(
 # A process and mount namespace of its own: what the commands leave running or mounted ends with them.
 inside() {
   unshare --mount --pid --fork --kill-child bash -c '
-    mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/dev/shm" || exit 1
+    mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/dev/shm" && mount -t devpts devpts "$0/dev/pts" || exit 1
     exec chroot "$0" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb \
       ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
       bash -c "cd /opt/leeway && $1"' "$root" "$1"

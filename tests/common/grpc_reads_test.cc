@@ -151,7 +151,7 @@ TEST_CASE("Of a connection's messages one is read at a time; others wait for it,
 
 TEST_CASE("A message that waits for its turn stays with its sender") {
   Handler handler;
-  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start({}, &handler);
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler);
   Client client(absl::StrCat("127.0.0.1:", server->port()), "one");
   Call& slow = client.Start("ParameterServer/Push");
   while (server->reading() == 0) std::this_thread::yield();

@@ -37,7 +37,7 @@ class Death(TestCase):
 
     def test_a_killed_worker_rejoins_under_its_name_and_no_record_is_lost(self):
         # It is the only one, so nobody can train on what it had in hand.
-        run = self.run_leeway("--epochs=4", "--pace=10ms", "--restart_workers", "--lease_records=500", LEASE_FLAG)
+        run = self.run_leeway("--epochs=4", "--pace=20ms", "--restart_workers", "--lease_records=500", LEASE_FLAG)
         run.wait_until_training()
         os.kill(run.pid_of("worker-0"), signal.SIGKILL)
         run.wait_for("worker-0 will be started again")
@@ -50,7 +50,7 @@ class Death(TestCase):
 
     def test_with_static_data_a_killed_worker_goes_on_where_it_was(self):
         run = self.run_leeway(
-            "--num_workers=2", "--data_sharing=static", "--epochs=3", "--pace=20ms", "--restart_workers", LEASE_FLAG
+            "--num_workers=2", "--data_sharing=static", "--epochs=3", "--pace=50ms", "--restart_workers", LEASE_FLAG
         )
         run.wait_until_training()
         os.kill(run.pid_of("worker-1"), signal.SIGKILL)
@@ -60,7 +60,7 @@ class Death(TestCase):
 
     def test_a_round_closes_without_the_dead(self):
         run = self.run_leeway(
-            "--num_ps=2", "--num_workers=3", "--aggregation=round", "--epochs=4", "--pace=10ms", LEASE_FLAG
+            "--num_ps=2", "--num_workers=3", "--aggregation=round", "--epochs=4", "--pace=50ms", LEASE_FLAG
         )
         run.wait_until_training()
         os.kill(run.pid_of("worker-2"), signal.SIGKILL)
@@ -82,7 +82,7 @@ class Death(TestCase):
         self.assertEqual(worker_of(summary, "worker-1")["state"], "left")
 
     def test_a_worker_stopped_for_longer_than_its_lease_rejoins(self):
-        run = self.run_leeway("--num_workers=2", "--staleness_bound=1", "--epochs=3", "--pace=20ms", LEASE_FLAG)
+        run = self.run_leeway("--num_workers=2", "--staleness_bound=1", "--epochs=3", "--pace=50ms", LEASE_FLAG)
         run.wait_until_training()
         stopped = [run.pid_of("worker-0"), run.pid_of("worker-1")]
         for pid in stopped:

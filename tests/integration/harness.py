@@ -132,7 +132,7 @@ class Run(Child):
 
     def wait_until_training(self):
         """Until the first pushes have been counted."""
-        self.wait_for(r"epoch 0\.\d*[1-9]")
+        self.wait_for(r"epoch (?!0\.00)\d+\.\d+")
 
     def coordinator(self):
         self.case.wait_until(lambda: read(self.path("ps-0.port")).strip(), "ps-0's port", self.everything)
