@@ -95,7 +95,7 @@ TEST_CASE("Ctrl-C ends everything, also a worker that ignores SIGTERM") {
 TEST_CASE("SIGTERM likewise, with its own exit code, and a second one does not wait for the grace") {
   const RunFixture run(60, {"FAKE_STUBBORN=worker-0"});
   const auto process = run.Start({"--num_workers=2", "--stop_grace=10m"});
-  REQUIRE(run.PidOf("eval") != 0);
+  for (const char* name : {"ps-0", "worker-0", "worker-1", "eval"}) REQUIRE(run.PidOf(name) != 0);
   kill(process->pid(), SIGTERM);
   REQUIRE(Eventually([&] { return absl::StrContains(run.Output(), "once more ends everything at once"); }));
   kill(process->pid(), SIGTERM);
