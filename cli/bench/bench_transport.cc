@@ -11,10 +11,10 @@
 #include "cli/bench/raw_socket.h"
 #include "cli/bench/shard_client.h"
 #include "cli/cluster.h"
-#include "common/tune_process.h"
 #include "common/grpc_transport.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
+#include "common/tune_process.h"
 #include "kernels/optimizers/sgd.h"
 
 namespace leeway {

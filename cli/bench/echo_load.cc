@@ -24,7 +24,10 @@ class Load {
       MutexLock lock(mu_);
       while (running_ > 0) ended_.Wait(mu_);
     }
-    if (failed_) return absl::UnavailableError("an echo failed");
+    if (failed_) {
+      MutexLock lock(mu_);
+      return failure_;
+    }
     EchoFigures figures;
     double last = begin_;
     for (const Lane& lane : lanes_) {
@@ -45,12 +48,13 @@ class Load {
 
   void Start(Lane* lane) {
     lane->started = MonotonicSeconds();
-    call_([this, lane](bool ok) {
+    call_([this, lane](const absl::Status& status) {
       const double now = MonotonicSeconds();
       lane->seconds.push_back(now - lane->started);
-      if (!ok) failed_ = true;
+      if (!status.ok()) failed_ = true;
       if (now < end_ && !failed_) return Start(lane);
       MutexLock lock(mu_);
+      failure_.Update(status);
       --running_;
       ended_.NotifyAll();
     });
@@ -65,6 +69,7 @@ class Load {
   Mutex mu_;
   CondVar ended_;
   int running_ LEEWAY_GUARDED_BY(mu_);
+  absl::Status failure_ LEEWAY_GUARDED_BY(mu_);  // the first
 };
 
 }  // namespace

@@ -7,13 +7,15 @@
 #include <functional>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace leeway {
 
 // Makes one call; `done` comes once, from any thread, later.
-using EchoCall = std::function<void(std::function<void(bool ok)> done)>;
+using EchoDone = std::function<void(const absl::Status&)>;
+using EchoCall = std::function<void(EchoDone done)>;
 
 struct EchoFigures {
   std::vector<double> seconds;  // of every call, ascending
@@ -22,7 +24,7 @@ struct EchoFigures {
   double Percentile(double p) const;  // 0 <= p <= 1. Requires a call.
 };
 
-// UNAVAILABLE: a call failed.
+// The first call's error that was one.
 absl::StatusOr<EchoFigures> RunEchoLoad(const EchoCall& call, int outstanding, absl::Duration time);
 
 }  // namespace leeway

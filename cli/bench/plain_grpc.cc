@@ -118,7 +118,7 @@ class RawEchoClient final : public EchoClient {
  public:
   explicit RawEchoClient(const std::string& address) : stub_(MakeChannel(address)) {}
 
-  void Call(const std::string& bytes, std::function<void(bool)> done) override {
+  void Call(const std::string& bytes, std::function<void(const absl::Status&)> done) override {
     struct State {
       grpc::ClientContext context;
       grpc::ByteBuffer request, reply;
@@ -126,10 +126,12 @@ class RawEchoClient final : public EchoClient {
     auto state = std::make_shared<State>();
     const grpc::Slice slice(bytes);
     state->request = grpc::ByteBuffer(&slice, 1);
-    stub_.UnaryCall(&state->context, "/leeway.v1.ParameterServer/Push", grpc::StubOptions(), &state->request,
-                    &state->reply, [state, size = bytes.size(), done = std::move(done)](const grpc::Status& status) {
-                      done(status.ok() && state->reply.Length() == size);
-                    });
+    stub_.UnaryCall(
+        &state->context, "/leeway.v1.ParameterServer/Push", grpc::StubOptions(), &state->request, &state->reply,
+        [state, size = bytes.size(), done = std::move(done)](const grpc::Status& status) {
+          if (!status.ok() || state->reply.Length() == size) return done(ToStatus(status));
+          done(absl::InternalError(absl::StrCat("an echo of ", state->reply.Length(), " bytes, not ", size)));
+        });
   }
 
  private:

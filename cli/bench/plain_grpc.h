@@ -38,7 +38,7 @@ std::unique_ptr<ProtobufClient> MakeProtobufClient(const std::string& address, s
 class EchoClient {
  public:
   virtual ~EchoClient() = default;
-  virtual void Call(const std::string& bytes, std::function<void(bool ok)> done) = 0;
+  virtual void Call(const std::string& bytes, std::function<void(const absl::Status&)> done) = 0;
 };
 std::unique_ptr<EchoClient> MakeEchoClient(const std::string& address);
 

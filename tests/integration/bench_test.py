@@ -55,7 +55,6 @@ LATENCY = {
     "latency.local.calls": 0,
     "latency.grpc.calls": 0,
     "latency.calls": 0.9,
-    "latency.push.calls": 0,
 }
 APPLY = {"apply.axpy": 0, "apply.sgd": 0.9, "apply.adam": 0.8, "apply.adamw": 0.8}
 for optimizer in OPTIMIZERS:

@@ -55,11 +55,26 @@ struct Flood {
   std::atomic<bool> over = false;
   std::atomic<std::uint64_t> refused = 0;
   Mutex mu;
+  CondVar changed;
   std::string failure LEEWAY_GUARDED_BY(mu);
+  std::uint64_t unfinished LEEWAY_GUARDED_BY(mu) = 0;  // of all who push, those without their pushes yet
 
   void Fail(const std::string& what) {
     MutexLock lock(mu);
     if (failure.empty()) failure = what;
+    changed.NotifyAll();
+  }
+  void Finished() {
+    MutexLock lock(mu);
+    --unfinished;
+    changed.NotifyAll();
+  }
+  // Until all have finished, one has failed, or the time is over.
+  void Wait(std::chrono::seconds limit) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    MutexLock lock(mu);
+    while (unfinished > 0 && failure.empty() && changed.WaitUntil(mu, deadline)) {
+    }
   }
 };
 
@@ -148,12 +163,13 @@ class Flooder {
   void Answered(std::uint64_t step, std::uint32_t chunk, const absl::Status& status) {
     if (flood_.over) return;
     std::size_t more = 1;
+    bool enough = false;
     if (status.ok()) {
       MutexLock lock(mu_);
       ++accepted_[step - first_];
       while (!accepted_.empty() && accepted_.front() == flood_.placement.ShardChunks(0)) {
         accepted_.pop_front();
-        ++first_;
+        enough |= ++first_ == flood_.pushes;
       }
       more += std::exchange(idle_, 0);
     } else if (IsRetryable(status)) {  // or the machine is too busy to connect in time
@@ -164,6 +180,7 @@ class Flooder {
       flood_.Fail("a push ended with " + status.ToString());
       return;
     }
+    if (enough) flood_.Finished();
     // Not on the thread that brings answers: it would call itself for ever.
     flood_.executor->Post([this, more] {
       for (std::size_t i = 0; i < more; ++i) SendNext();
@@ -283,12 +300,15 @@ int Main(int argc, char** argv) {
   }
 
   Behaved behaved;
-  std::atomic<bool> behaved_over = client == nullptr;
+  {
+    MutexLock lock(flood.mu);
+    flood.unfinished = flooders.size() + 1;
+  }
   std::thread good([&] {
     if (client == nullptr) return;
     const absl::Status status = Behave(flood, *client, &behaved);
     if (!status.ok()) flood.Fail("the one that behaves: " + status.ToString());
-    behaved_over = true;
+    flood.Finished();
   });
   const Instant start = flood.clock->Now();
   const auto least = [&] {
@@ -296,15 +316,8 @@ int Main(int argc, char** argv) {
     for (const auto& flooder : flooders) fewest = std::min(fewest, flooder->pushes());
     return fewest;
   };
-  const auto failed = [&] {
-    MutexLock lock(flood.mu);
-    return !flood.failure.empty();
-  };
   for (const auto& flooder : flooders) flooder->Start();
-  while ((least() < flood.pushes || !behaved_over) && !failed() &&
-         flood.clock->Now() - start < absl::Seconds(static_cast<int>(number(6)))) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
+  flood.Wait(std::chrono::seconds(static_cast<int>(number(6))));
   flood.over = true;
   good.join();
   std::uint64_t most = 0;
