@@ -1,14 +1,13 @@
 // What one step of a model of --elements parameters takes, for scaling.py, which starts the `ps` and makes the table.
 //
-//   scaling --coordinator=HOST:PORT --elements=N --repeats=R    pulls and pushes with Leeway's own client
+//   scaling --coordinator=HOST:PORT --elements=N --repeats=R    pulls and pushes of a worker's own client
 //   scaling --apply --optimizer=sgd|adam --elements=N ...       a BlockStore alone: no network, one thread
 //
 // Prints one line of JSON: {"pull": [seconds...], "push": [...]} or {"apply": [...]}, of which the first, with its
-// fresh memory, is left out. Memory: 4 bytes per parameter here; the gradient is the weights that were pulled.
+// fresh memory, is left out. Memory: 8 bytes per parameter here, for weights and gradient.
 #include <grpc/grpc.h>
 
 #include <cstdio>
-#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,23 +15,15 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/bench/shard_client.h"
 #include "common/clock.h"
 #include "common/end_process.h"
-#include "common/executor.h"
 #include "common/flags.h"
-#include "common/grpc_transport.h"
 #include "common/manifest.h"
 #include "common/placement.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
 #include "server/block_store.h"
-#include "worker/client/caller.h"
-#include "worker/client/cancellation.h"
-#include "worker/client/cluster_view.h"
-#include "worker/client/identity.h"
-#include "worker/client/join.h"
-#include "worker/client/pull.h"
-#include "worker/client/push.h"
 
 ABSL_FLAG(std::string, coordinator, "", "host:port of the `ps`");
 ABSL_FLAG(std::uint64_t, elements, 100000, "parameters of the model");
@@ -70,8 +61,9 @@ class Stopwatch {
   const Instant start_;
 };
 
-absl::StatusOr<std::string> MeasureApply(const Manifest& manifest, int repeats) {
+absl::StatusOr<std::string> MeasureApply(std::uint64_t elements, int repeats) {
   const std::unique_ptr<Clock> clock = MakeSystemClock();
+  ASSIGN_OR_RETURN(const Manifest manifest, ManifestOf(elements));
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), 1));
   v1::Policy policy;
   const bool adam = absl::GetFlag(FLAGS_optimizer) == "adam";
@@ -99,62 +91,18 @@ absl::StatusOr<std::string> MeasureApply(const Manifest& manifest, int repeats) 
   return absl::StrCat("{", Json("apply", seconds), "}");
 }
 
-// What the client needs, ended in the right order.
-struct Connection {
-  Connection()
-      : caller(*transport, *clock, *executor, absl::GetFlag(FLAGS_coordinator), absl::Seconds(30), /*seed=*/1) {}
-  ~Connection() {
-    caller.Stop();
-    transport.reset();
-    clock.reset();
-    executor.reset();
-  }
-  std::unique_ptr<Executor> executor = MakeThreadPool(2);
-  std::unique_ptr<Clock> clock = MakeSystemClock();
-  std::unique_ptr<Transport> transport = MakeGrpcTransport();
-  Caller caller;
-};
-
-absl::StatusOr<std::string> MeasureCluster(const Manifest& manifest, int repeats) {
-  Connection connection;
-  Caller& caller = connection.caller;
-  Identity identity;
-  identity.name = "scaling";
-  v1::JoinRequest request = JoinRequestFor(identity, v1::TRAINER, manifest, NewIncarnation());
-  request.mutable_data()->set_num_records(1);
-  request.set_samples_per_step(1);
-  Cancellation cancellation;
-  ASSIGN_OR_RETURN(const v1::JoinReply join, JoinCluster(caller, request, absl::Minutes(1), cancellation));
-  ASSIGN_OR_RETURN(const Placement placement, PlacementOf(join, manifest.elements()));
-  const auto view = std::make_shared<ClusterView>(join, request.incarnation(), [] {});
-
-  const std::unique_ptr<float[]> vector(new float[manifest.elements()]);
+absl::StatusOr<std::string> MeasureCluster(std::uint64_t elements, int repeats) {
+  const std::unique_ptr<Clock> clock = MakeSystemClock();
+  ASSIGN_OR_RETURN(const std::unique_ptr<ShardClient> client,
+                   ShardClient::Join(absl::GetFlag(FLAGS_coordinator), "scaling", elements));
   std::vector<double> pulls, pushes;
   for (int step = 0; step <= repeats; ++step) {
-    const auto clock = static_cast<std::uint64_t>(step);
-    std::promise<PullResult> pulled;
-    Pull::Request pull;
-    pull.clock = pull.own_clock = clock;
-    const Stopwatch pull_watch(*connection.clock);
-    std::make_shared<Pull>(caller, view, placement, pull, vector.get(), [&pulled](PullResult result) {
-      pulled.set_value(std::move(result));
-    })->Start();
-    const PullResult read = pulled.get_future().get();
-    pulls.push_back(pull_watch.Seconds());
-    RETURN_IF_ERROR(read.status);
-
-    std::promise<PushResult> pushed;
-    const Stopwatch push_watch(*connection.clock);
-    const auto push =
-        std::make_shared<Push>(caller, view, placement, Push::Request{clock, 1, read.reads}, 0, nullptr, vector.get(),
-                               nullptr, [&pushed](PushResult result) { pushed.set_value(std::move(result)); });
-    for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) {
-      for (std::uint32_t chunk = 0; chunk < placement.ShardChunks(shard); ++chunk) push->Ready({shard, chunk});
-    }
-    const PushResult result = pushed.get_future().get();
-    pushes.push_back(push_watch.Seconds());
-    RETURN_IF_ERROR(result.status);
-    if (result.verdict != v1::APPLIED || result.partial) return absl::InternalError("a push was not applied whole");
+    const Stopwatch pull(*clock);
+    RETURN_IF_ERROR(client->Pull());
+    pulls.push_back(pull.Seconds());
+    const Stopwatch push(*clock);
+    RETURN_IF_ERROR(client->Push());
+    pushes.push_back(push.Seconds());
   }
   return absl::StrCat("{", Json("pull", pulls), ", ", Json("push", pushes), "}");
 }
@@ -162,8 +110,8 @@ absl::StatusOr<std::string> MeasureCluster(const Manifest& manifest, int repeats
 absl::StatusOr<std::string> Measure() {
   const int repeats = absl::GetFlag(FLAGS_repeats);
   if (repeats < 1) return FlagError("repeats", absl::StrCat(repeats), "1 and above");
-  ASSIGN_OR_RETURN(const Manifest manifest, ManifestOf(absl::GetFlag(FLAGS_elements)));
-  return absl::GetFlag(FLAGS_apply) ? MeasureApply(manifest, repeats) : MeasureCluster(manifest, repeats);
+  const std::uint64_t elements = absl::GetFlag(FLAGS_elements);
+  return absl::GetFlag(FLAGS_apply) ? MeasureApply(elements, repeats) : MeasureCluster(elements, repeats);
 }
 
 int Main(int argc, char** argv) {

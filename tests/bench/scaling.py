@@ -7,8 +7,8 @@
 
 One `ps`, one client, TCP loopback, float32. Pull: until all weights lie in the client's vector. Push: until the last
 verdict, the optimizer step included. Apply: the same steps on a BlockStore without a network, on one thread. RSS: of
-the `ps`, after the pushes; per parameter without what a `ps` with a tiny model takes. Medians. A row needs 8 bytes per
-parameter with SGD, 16 with Adam, in both processes together; rows that do not fit the memory that is free are left
+the `ps`, after the pushes; per parameter without what a `ps` with a tiny model takes. Medians. A row needs 12 bytes per
+parameter with SGD, 20 with Adam, in both processes together; rows that do not fit the memory that is free are left
 out, and said to be.
 """
 
@@ -126,7 +126,7 @@ def main():
                 continue
             elements = int(size)
             # In both processes, with the largest messages under way and what is measured beside it.
-            needed = (BYTES[optimizer] + 4) * elements * 1.05 + 1e9
+            needed = (BYTES[optimizer] + 8) * elements * 1.05 + 1e9
             if needed > available_bytes():
                 print(f"{optimizer}, {elements:,}: left out, needs {needed / 1e9:.1f} GB", file=sys.stderr)
                 continue
