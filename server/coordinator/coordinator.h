@@ -77,6 +77,7 @@ class Coordinator {
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
     v1::ShardStats stats;
+    std::set<std::uint64_t> replaced;  // generations before this one
   };
 
   struct Held {

@@ -2,12 +2,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/encoding_rules.h"
+#include "server/coordinator/group_rules.h"
 #include "server/coordinator/reply.h"
 #include "server/push_window.h"
 
@@ -119,6 +121,7 @@ absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
   RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement.block_elements()));
   RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
+  RETURN_IF_ERROR(CheckGroups(manifest, options_.policy));
   if (request.data().num_records() == 0) {
     return absl::InvalidArgumentError("join: the worker's training set has no records");
   }
@@ -299,12 +302,19 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
   if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
   const ShardInfo& known = shards_[request.shard_index()];
   if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
+  const std::string who = absl::StrCat("handshake: ps ", request.shard_index(), " at ", request.address(),
+                                       " has generation ", absl::Hex(request.generation()));
+  if (known.replaced.count(request.generation()) > 0) {
+    return absl::FailedPreconditionError(absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ",
+                                                      known.address, " has replaced"));
+  }
+  // It has brought back from its journal what it was: only one process at a time can have read that.
+  if (request.run_id() == options_.run_id && request.known_sequence() >= known.acknowledged) return absl::OkStatus();
   const bool alive = clock_->Now() - known.seen < options_.lease;
   if (alive || manifest_) {
     return absl::FailedPreconditionError(
-        absl::StrCat("handshake: ps ", request.shard_index(), " at ", request.address(), " has generation ",
-                     absl::Hex(request.generation()), ", but generation ", absl::Hex(known.generation), " at ",
-                     known.address, alive ? " serves this shard" : " held this shard's weights, and they are lost"));
+        absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ", known.address,
+                     alive ? " serves this shard" : " held this shard's weights, and they are lost"));
   }
   return absl::OkStatus();
 }
@@ -322,6 +332,10 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       if (shard.generation == 0) {
         Event(
             absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
+      }
+      if (shard.generation != 0 && shard.generation != request.generation()) {
+        shard.replaced.insert(shard.generation);
+        Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
       }
       if (shard.address != request.address() || shard.generation != request.generation()) {
         shard.address = request.address();

@@ -126,6 +126,18 @@ TEST_CASE("Coordinator: encodings that contradict the policy are refused at Join
   CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"--pull_encoding=delta", "round"}));
 }
 
+TEST_CASE("Coordinator: a group of the flags that the model does not have is refused at Join") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.add_groups()->set_group("bias");  // the default of --group_decay
+  policy.add_groups()->set_group("baises");
+  CoordinatorFixture f(policy);
+  v1::JoinRequest join = f.JoinOf("a", 1);
+  CHECK(Says(f.Join(join)->status, Code::kFailedPrecondition, {"--group_decay", "'baises'", "model 'zeros' has ''"}));
+  join.mutable_manifest()->mutable_tensors(0)->set_group("baises");
+  join.set_model_fingerprint(Manifest::FromProto(join.manifest())->fingerprint());
+  CHECK(f.Join(join)->status.ok());
+}
+
 TEST_CASE("Coordinator: a first joiner with an impossible model is refused, and the next may bring another") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.SyncShards();
