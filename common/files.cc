@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,6 +78,15 @@ class PosixFile final : public WritableFile {
   int fd_;
 };
 
+class PosixLock final : public FileLock {
+ public:
+  explicit PosixLock(int fd) : fd_(fd) {}
+  ~PosixLock() override { ::close(fd_); }
+
+ private:
+  const int fd_;
+};
+
 class PosixFileSystem final : public FileSystem {
  public:
   absl::StatusOr<std::string> Read(const std::string& path) override {
@@ -142,6 +152,19 @@ class PosixFileSystem final : public FileSystem {
   }
 
   bool Exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
+
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
+    const int fd = Open(path, O_RDWR | O_CREAT);
+    if (fd < 0) return ErrnoStatus("lock", path, errno);
+    int result;
+    do result = ::flock(fd, LOCK_EX | LOCK_NB);
+    while (result != 0 && errno == EINTR);
+    if (result == 0) return std::make_unique<PosixLock>(fd);
+    const int error = errno;
+    ::close(fd);
+    if (error == EWOULDBLOCK) return absl::UnavailableError(absl::StrCat("lock ", path, ": another process has it"));
+    return ErrnoStatus("lock", path, error);
+  }
 
   absl::Status SyncDirectory(const std::string& directory) override {
     const int fd = Open(directory, O_RDONLY | O_DIRECTORY);

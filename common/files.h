@@ -25,6 +25,12 @@ class WritableFile {
   virtual absl::Status Close() = 0;  // at most once; no call after it
 };
 
+// Held until it is destroyed, or the process ends in whatever way.
+class FileLock {
+ public:
+  virtual ~FileLock() = default;
+};
+
 // Errors: NOT_FOUND (no such path), PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full), else UNAVAILABLE;
 // each message carries the path and the system's reason.
 class FileSystem {
@@ -38,6 +44,8 @@ class FileSystem {
   virtual absl::Status MakeDirectories(const std::string& path) = 0;
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
   virtual bool Exists(const std::string& path) = 0;
+  // A lock that one holder has at a time, on file `path`, which is made if need be. UNAVAILABLE: another has it.
+  virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
   // Makes a rename or a creation inside `directory` survive the loss of power.
   virtual absl::Status SyncDirectory(const std::string& directory) = 0;
 };

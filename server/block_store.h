@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -67,6 +68,10 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   // One optimizer step on each block of `run` with sum(weight * gradient), added up in the terms' order.
   void ApplySum(const ChunkRun& run, absl::Span<const Term> terms, double rate);
 
+  // Held while an update of chunk `chunk` of this shard gets its place in the journal and is made: so the journal's
+  // order is the order of the updates.
+  Mutex& ChunkMutex(std::uint32_t chunk) { return chunk_mu_[chunk]; }
+
   // How many optimizer steps block `local` has made.
   std::uint64_t Steps(std::size_t local);
 
@@ -90,7 +95,8 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   };
   using Floats = std::unique_ptr<float[], Free>;
 
-  BlockStore(const Placement& placement, std::uint32_t shard) : placement_(placement), shard_(shard) {}
+  BlockStore(const Placement& placement, std::uint32_t shard)
+      : placement_(placement), shard_(shard), chunk_mu_(placement.ShardChunks(shard)) {}
   static Floats Allocate(std::uint64_t count);
   void CutIntoSegments(const Manifest& manifest, const v1::Policy& policy);
   template <typename Take>
@@ -100,6 +106,7 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
 
   const Placement placement_;
   const std::uint32_t shard_;
+  std::deque<Mutex> chunk_mu_;
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<std::unique_ptr<Block>> blocks_;
   Floats weights_;             // all blocks, one after another

@@ -58,12 +58,16 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   if (stopped()) return;
   if (!status.ok()) return OnFailure(status);
   last_contact_ = clock_->Now();
-  reached_ = true;
+  // What a journal brought back of the open round has not been reported by this process.
+  if (!std::exchange(reached_, true)) ReportRound();
   backoff_.Reset();
   if (finishing_) return End(absl::OkStatus());
   if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
   finishing_ = snapshot.state() == v1::FINISHED;
-  Watch();
+  // The next call says what is carried out here, so that must not be forgotten.
+  shard_->WhenWritten([this](const absl::Status& written) {
+    if (written.ok()) executor_->Post([this] { Watch(); });
+  });
 }
 
 void CoordinatorLink::OnFailure(const absl::Status& status) {

@@ -26,6 +26,9 @@ ABSL_FLAG(std::string, listen, "127.0.0.1:0", "host:port to serve on; port 0 tak
 ABSL_FLAG(std::string, advertise, "", "host:port where workers reach this `ps`; empty: --listen");
 ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0, for the other shards");
 ABSL_FLAG(bool, local_sockets, true, "serve workers on this machine over a unix socket beside TCP");
+ABSL_FLAG(std::string, checkpoint_dir, "", "folder for what must not be lost; empty: a `ps` that dies ends the run");
+ABSL_FLAG(std::string, journal, "",
+          "off; on: an acknowledged push survives the process; fsync: the machine too; empty: on if --checkpoint_dir");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
@@ -39,6 +42,16 @@ ABSL_FLAG(uint64_t, max_held_bytes, uint64_t{4} << 30,
 
 namespace leeway {
 namespace {
+
+absl::StatusOr<PsNode::Options::JournalMode> JournalModeFromFlags() {
+  using Mode = PsNode::Options::JournalMode;
+  const bool somewhere = !absl::GetFlag(FLAGS_checkpoint_dir).empty();
+  const std::string mode = absl::GetFlag(FLAGS_journal);
+  if (mode == "off" || (mode.empty() && !somewhere)) return Mode::kOff;
+  if (mode != "on" && mode != "fsync" && !mode.empty()) return FlagError("journal", mode, "off, on or fsync");
+  if (!somewhere) return FlagError("journal", mode, "off without --checkpoint_dir");
+  return mode == "fsync" ? Mode::kFsync : Mode::kOn;
+}
 
 absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   PsNode::Options options;
@@ -56,6 +69,10 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   options.linger = absl::GetFlag(FLAGS_linger);
   options.threads = absl::GetFlag(FLAGS_threads);
   options.max_held_bytes = absl::GetFlag(FLAGS_max_held_bytes);
+  options.checkpoint_dir = absl::GetFlag(FLAGS_checkpoint_dir);
+  const absl::StatusOr<PsNode::Options::JournalMode> journal = JournalModeFromFlags();
+  if (!journal.ok()) return journal.status();
+  options.journal = *journal;
   if (options.num_shards == 0 || options.num_shards > 4096) {
     return FlagError("num_shards", absl::StrCat(options.num_shards), "1 to 4096");
   }

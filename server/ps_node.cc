@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "common/clock.h"
 #include "common/executor.h"
+#include "common/files.h"
 #include "common/grpc_server.h"
 #include "common/grpc_transport.h"
 #include "common/local_server.h"
@@ -21,6 +22,7 @@
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator_link.h"
+#include "server/recover_shard.h"
 #include "server/shard.h"
 
 namespace leeway {
@@ -37,6 +39,7 @@ std::uint64_t RandomId() {
 
 class PsNode::Impl final : public RequestHandler {
  public:
+  using JournalMode = Options::JournalMode;
   explicit Impl(const Options& options) : options_(options), clock_(MakeSystemClock()) {}
 
   ~Impl() override {
@@ -45,11 +48,13 @@ class PsNode::Impl final : public RequestHandler {
     if (link_ != nullptr) link_->Stop();
     if (shard_ != nullptr) shard_->Shutdown("this ps ends");
     if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
+    if (files_.journal != nullptr) files_.journal->Stop();
     local_server_.reset();
     server_.reset();
     clock_->Stop();
     transport_.reset();
     control_.reset();
+    disk_.reset();
     apply_.reset();
   }
 
@@ -63,6 +68,11 @@ class PsNode::Impl final : public RequestHandler {
     shard.generation = RandomId();
     shard.max_held_bytes = options_.max_held_bytes;
     shard_ = std::make_unique<Shard>(shard, clock_.get(), apply_.get());
+    if (options_.journal != JournalMode::kOff) {
+      disk_ = MakeThreadPool(1);
+      ASSIGN_OR_RETURN(files_, RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard,
+                                            &RealFileSystem(), clock_.get(), disk_.get(), shard_.get()));
+    }
     if (options_.shard_index == 0) {
       Coordinator::Options coordinator;
       coordinator.policy = options_.policy;
@@ -169,7 +179,9 @@ class PsNode::Impl final : public RequestHandler {
   VolatileCoordinatorLog log_;
   std::unique_ptr<Executor> apply_;    // gradients
   std::unique_ptr<Executor> control_;  // one thread: the link, the coordinator's timers
+  std::unique_ptr<Executor> disk_;     // one thread: the journal
   std::unique_ptr<Transport> transport_;
+  ShardFiles files_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<CoordinatorLink> link_;

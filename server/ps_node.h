@@ -26,6 +26,9 @@ class PsNode {
     std::string coordinator;    // of shards other than 0
     bool local_sockets = true;  // serve workers of this machine on an abstract unix socket too
     v1::Policy policy;          // of shard 0
+    // The folder for what must not be lost, the cluster's or one of this `ps` alone; "": none.
+    std::string checkpoint_dir;
+    enum class JournalMode { kOff, kOn, kFsync } journal = JournalMode::kOff;  // others than kOff need checkpoint_dir
     absl::Duration lease = absl::Seconds(10);
     std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers
     absl::Duration start_timeout = absl::Minutes(1);

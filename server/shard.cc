@@ -19,6 +19,11 @@ Shard::Shard(const Options& options, Clock* clock, Executor* executor)
 
 Shard::~Shard() { Shutdown("destroyed"); }
 
+void Shard::Post(std::function<void()> work) {
+  if (replaying_) return work();
+  executor_->Post(std::move(work));
+}
+
 void Shard::Run(Actions& actions) {
   for (auto& action : actions) action();
 }
@@ -170,6 +175,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
   Actions actions;
   {
     MutexLock lock(mu_);
+    if (snapshot.sequence() > sequence_) JournalSnapshot(snapshot, new_model);
     run_id_ = snapshot.run_id();
     sequence_ = snapshot.sequence();
     membership_epoch_ = snapshot.membership_epoch();

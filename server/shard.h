@@ -32,6 +32,7 @@
 #include "server/delta_book.h"
 #include "server/departed_windows.h"
 #include "server/histogram.h"
+#include "server/journal.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
 #include "server/staleness_gate.h"
@@ -72,6 +73,15 @@ class Shard {
   v1::ReportRoundRequest DescribeRound();
   // Called (without the lock) when DescribeRound has something new. Set before the first request.
   void set_on_round(std::function<void()> on_round) { on_round_ = std::move(on_round); }
+
+  // Carries out what an earlier process of this shard has journaled. DATA_LOSS: a record that is none of this shard's.
+  absl::Status Replay(const v1::JournalRecord& record, const Buffer& payload);
+  // From here on every input is journaled, and answered when it is written. Call it after the last Replay and before
+  // the first request. `journal` outlives the shard.
+  void UseJournal(Journal* journal);
+  // Calls `done`, perhaps in line, when what this shard has carried out until now is as safe as its journal makes it,
+  // or with the reason why it will not be.
+  void WhenWritten(Journal::Done done);
 
   // Answers everything that is held with UNAVAILABLE, and every later request too.
   void Shutdown(const std::string& reason);
@@ -125,6 +135,8 @@ class Shard {
   void OnTimer(std::uint64_t id);
   static void Run(Actions& actions);
   static void Reply(const ReplyCallback& done, const google::protobuf::Message& message);
+  // On the executor; at once while the journal is replayed.
+  void Post(std::function<void()> work);
   v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
 
   // shard_pull.cc
@@ -159,7 +171,9 @@ class Shard {
   absl::Status CheckPush(const Decoded<v1::PushRequest>& push) const LEEWAY_REQUIRES(mu_);
   void AcceptPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckChunk(const v1::PushRequest& header) const LEEWAY_REQUIRES(mu_);
   void RunChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
+  std::vector<ReplyCallback> TakeDuplicates(const v1::PushRequest& header) LEEWAY_REQUIRES(mu_);
   void FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   bool CountWhole(WorkerId worker, MemberInfo& member) LEEWAY_REQUIRES(mu_);
   void AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -174,7 +188,19 @@ class Shard {
   // Answers a push of an incarnation that is no member any more if its chunk had come before; else false.
   bool AnswerDeparted(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
+  // shard_journal.cc: the journal's records; 0 without a journal.
+  std::uint64_t JournalSnapshot(const v1::WatchReply& snapshot, bool new_model);
+  std::uint64_t JournalChunk(const ChunkJob& job, v1::Verdict verdict);
+  std::uint64_t JournalNullPush(const v1::PushRequest& header);
+  std::uint64_t JournalWeights(const v1::PutWeightsRequest& header, const Buffer& payload);
+  // `work` goes on, on the executor, when `record` is written; at once without a journal. Else `done` gets the reason.
+  void AfterRecord(std::uint64_t record, const ReplyCallback& done, std::function<void()> work);
+  absl::Status ReplayChunk(const v1::JournaledChunk& chunk, const Buffer& payload);
+  absl::Status ReplayNullPush(const v1::PushRequest& header);
+  absl::Status ReplayWeights(const v1::PutWeightsRequest& header, const Buffer& payload);
+
   // shard_weights.cc
+  void InstallWeights(const v1::BlockRun& run, const Buffer& payload, Actions* actions) LEEWAY_REQUIRES(mu_);
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
   // shard_round.cc
@@ -187,6 +213,8 @@ class Shard {
   Clock* const clock_;
   Executor* const executor_;
   std::function<void()> on_round_;
+  Journal* journal_ = nullptr;  // null: none (yet)
+  bool replaying_ = false;      // by one thread, before there are others
 
   Mutex mu_;
   std::string shutdown_ LEEWAY_GUARDED_BY(mu_);  // not empty: the reason

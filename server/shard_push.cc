@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/retry.h"
+#include "common/status_macros.h"
 #include "kernels/schedule.h"
 #include "server/payload.h"
 #include "server/shard.h"
@@ -62,6 +63,11 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
     return absl::InvalidArgumentError(absl::StrCat("push in encoding ", header.encoding(),
                                                    "; this shard understands 0 (F32), 1 (BF16), 2 (INT8), 3 (TOP_K)"));
   }
+  RETURN_IF_ERROR(CheckChunk(header));
+  return CheckPayload(*placement_, header.run(), header.encoding(), push.payload, "gradient");
+}
+
+absl::Status Shard::CheckChunk(const v1::PushRequest& header) const {
   const std::uint32_t chunks = placement_->ShardChunks(options_.index);
   const ChunkRun run = placement_->Chunk(options_.index, header.chunk());
   if (header.chunk_count() != chunks || header.chunk() >= chunks || header.run().first_block() != run.first_block ||
@@ -71,7 +77,7 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
                      " blocks from block ", header.run().first_block(), "; shard ", options_.index, " has ", chunks,
                      " chunks, this one ", run.num_blocks, " blocks from block ", run.first_block));
   }
-  return CheckPayload(*placement_, header.run(), header.encoding(), push.payload, "gradient");
+  return absl::OkStatus();
 }
 
 bool Shard::AttemptPush(Held& held, Actions* actions) {
@@ -104,6 +110,7 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
       status = absl::OutOfRangeError(absl::StrCat("push for round ", header.clock(), "; shard ", options_.index,
                                                   " has round ", open_round_, " open"));
     }
+    if (status.ok() && journal_ != nullptr) status = journal_->Ready();
     if (status.ok()) {
       if (IsNull(header)) {
         AcceptNullPush(held, member, actions);
@@ -157,7 +164,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   }
   if (seen->state == PushWindow::Seen::kDone) {
     // Of a step that was jumped over this shard may not have known the ticket.
-    if (!member.window.Open(header.clock())) tickets_.Settle(header.ticket().serial());
+    if (!member.window.Open(header.clock()) && tickets_.Settle(header.ticket().serial())) JournalNullPush(header);
     const v1::Verdict verdict = VerdictOf(member.window, header.clock(), seen->verdict);
     const bool late = verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
@@ -169,7 +176,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   stats_.set_push_bytes(stats_.push_bytes() + held.push->payload.size());
   open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
   ChunkJob job{std::move(held.push), std::move(held.done), store_, RateFor(header)};
-  actions->push_back([this, job = std::move(job)] { executor_->Post([this, job] { RunChunk(job); }); });
+  actions->push_back([this, job = std::move(job)] { Post([this, job] { RunChunk(job); }); });
 }
 
 void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
@@ -179,6 +186,7 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
   }
+  const std::uint64_t record = JournalNullPush(header);
   v1::Verdict verdict = header.null_verdict();
   if (aggregation() == v1::ROUND) {
     const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
@@ -194,28 +202,53 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     tickets_.Settle(header.ticket().serial());
   }
   actions->push_back(
-      [done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] { Reply(done, reply); });
+      [this, record, done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] {
+        AfterRecord(record, done, [done, reply] { Reply(done, reply); });
+      });
 }
 
 void Shard::RunChunk(const ChunkJob& job) {
   const v1::PushRequest& header = job.push->message;
+  const ChunkRun run{header.run().first_block(), header.run().num_blocks()};
   const Buffer& payload = job.push->payload;
   const Placement& placement = job.store->placement();
-  const std::size_t bad = FirstNonFiniteIn(placement, header.run(), header.encoding(), payload);
-  if (bad < placement.RunElements({header.run().first_block(), header.run().num_blocks()})) {
-    return FinishChunk(job, v1::REFUSED,
-                       absl::InvalidArgumentError(absl::StrCat(
-                           "non-finite value at element ", bad, " of chunk ", header.chunk(), " in the push of step ",
-                           header.clock(), " by worker ", header.stamp().worker_id(), ": the chunk is refused")));
-  }
-  bool round = false;
-  {
+  v1::Verdict verdict = v1::APPLIED;
+  absl::Status status;
+  if (const std::size_t bad = FirstNonFiniteIn(placement, header.run(), header.encoding(), payload);
+      bad < placement.RunElements(run)) {
+    verdict = v1::REFUSED;
+    status = absl::InvalidArgumentError(absl::StrCat("non-finite value at element ", bad, " of chunk ", header.chunk(),
+                                                     " in the push of step ", header.clock(), " by worker ",
+                                                     header.stamp().worker_id(), ": the chunk is refused"));
+  } else {
     MutexLock lock(mu_);
-    round = aggregation() == v1::ROUND;
+    if (aggregation() == v1::ROUND) verdict = v1::HELD;
   }
-  if (round) return FinishChunk(job, v1::HELD, absl::OkStatus());
-  job.store->Apply({header.run().first_block(), header.run().num_blocks()}, header.encoding(), payload, job.rate);
-  FinishChunk(job, v1::APPLIED, absl::OkStatus());
+  std::uint64_t record = 0;
+  if (verdict == v1::APPLIED && journal_ != nullptr) {
+    MutexLock order(job.store->ChunkMutex(header.chunk()));
+    record = JournalChunk(job, verdict);
+    job.store->Apply(run, header.encoding(), payload, job.rate);
+  } else if (verdict == v1::APPLIED) {
+    job.store->Apply(run, header.encoding(), payload, job.rate);
+  } else {
+    record = JournalChunk(job, verdict);
+  }
+  const auto failed = [this, job](const absl::Status& reason, const Buffer&) {
+    std::vector<ReplyCallback> waiting;
+    {
+      MutexLock lock(mu_);
+      waiting = TakeDuplicates(job.push->message);
+    }
+    job.done(reason, {});
+    for (const ReplyCallback& done : waiting) done(reason, {});
+  };
+  AfterRecord(record, failed, [this, job, verdict, status] { FinishChunk(job, verdict, status); });
+}
+
+std::vector<ReplyCallback> Shard::TakeDuplicates(const v1::PushRequest& header) {
+  auto found = duplicates_.extract({header.stamp().incarnation(), header.clock(), header.chunk()});
+  return found.empty() ? std::vector<ReplyCallback>() : std::move(found.mapped());
 }
 
 void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::Status& status) {
@@ -227,12 +260,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
   Actions actions;
   {
     MutexLock lock(mu_);
-    std::vector<ReplyCallback> waiting;
-    if (const auto it = duplicates_.find({header.stamp().incarnation(), header.clock(), header.chunk()});
-        it != duplicates_.end()) {
-      waiting = std::move(it->second);
-      duplicates_.erase(it);
-    }
+    std::vector<ReplyCallback> waiting = TakeDuplicates(header);
     if (verdict == v1::REFUSED) stats_.set_chunks_nonfinite(stats_.chunks_nonfinite() + 1);
     const auto it = members_.find(worker);
     if (it == members_.end() || it->second.proto.incarnation() != header.stamp().incarnation()) {

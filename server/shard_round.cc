@@ -42,7 +42,7 @@ void Shard::StartClose(Actions* actions) {
   }
   closing_->chunks_left = chunks;
   for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
-    actions->push_back([this, chunk] { executor_->Post([this, chunk] { RunClose(chunk); }); });
+    actions->push_back([this, chunk] { Post([this, chunk] { RunClose(chunk); }); });
   }
 }
 

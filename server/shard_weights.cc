@@ -56,23 +56,32 @@ bool Shard::AttemptPutWeights(Held& held, Actions* actions) {
                                                             " of the blocks from block ", run.first_block())),
                     {});
       }
-      store->Write({run.first_block(), run.num_blocks()}, weights->payload);
       Actions after;
       v1::PutWeightsReply reply;
+      std::uint64_t record = 0;
       {
+        // Under the lock, so that a repetition does not overwrite what was trained meanwhile.
         MutexLock lock(mu_);
-        for (std::uint32_t i = 0; i < run.num_blocks(); ++i) {
-          missing_blocks_.erase(run.first_block() + std::uint64_t{i} * options_.num_shards);
+        if (!weights_ready_) {
+          record = JournalWeights(weights->message, weights->payload);
+          InstallWeights(run, weights->payload, &after);
         }
-        weights_ready_ = missing_blocks_.empty();
         reply.set_complete(weights_ready_);
-        if (weights_ready_) Pump(&after);
       }
-      Reply(done, reply);
+      AfterRecord(record, done, [done, reply] { Reply(done, reply); });
       Run(after);
     });
   });
   return true;
+}
+
+void Shard::InstallWeights(const v1::BlockRun& run, const Buffer& payload, Actions* actions) {
+  store_->Write({run.first_block(), run.num_blocks()}, payload);
+  for (std::uint32_t i = 0; i < run.num_blocks(); ++i) {
+    missing_blocks_.erase(run.first_block() + std::uint64_t{i} * options_.num_shards);
+  }
+  weights_ready_ = missing_blocks_.empty();
+  if (weights_ready_) Pump(actions);
 }
 
 }  // namespace leeway

@@ -11,14 +11,14 @@ namespace leeway {
 
 class TicketWatermark {
  public:
-  // Ticket `serial` is applied here, or will never be.
-  void Settle(std::uint64_t serial) {
-    if (serial <= value_) return;
-    settled_.insert(serial);
+  // Ticket `serial` is applied here, or will never be. False: that was known, or is no ticket (0).
+  bool Settle(std::uint64_t serial) {
+    if (serial <= value_ || !settled_.insert(serial).second) return false;
     while (!settled_.empty() && *settled_.begin() == value_ + 1) {
       ++value_;
       settled_.erase(settled_.begin());
     }
+    return true;
   }
 
   std::uint64_t value() const { return value_; }

@@ -77,6 +77,9 @@ class FailingFiles final : public FileSystem {
     return RealFileSystem().List(path);
   }
   bool Exists(const std::string& path) override { return RealFileSystem().Exists(path); }
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
+    return RealFileSystem().Lock(path);
+  }
   absl::Status SyncDirectory(const std::string& path) override {
     const absl::Status status = Next("sync directory");
     return status.ok() ? RealFileSystem().SyncDirectory(path) : status;
@@ -233,6 +236,17 @@ TEST_CASE("WriteAtomically: a name without a directory is in the current one") {
   std::filesystem::current_path(before);
   CHECK(status.ok());
   CHECK(ReadOrDie(dir / "here") == "x");
+}
+
+TEST_CASE("files: a lock has one holder") {
+  TempDirectory dir;
+  FileSystem& files = RealFileSystem();
+  absl::StatusOr<std::unique_ptr<FileLock>> lock = files.Lock(dir / "lock");
+  REQUIRE(lock.ok());
+  CheckError(files.Lock(dir / "lock").status(), absl::StatusCode::kUnavailable, dir / "lock", "another process has it");
+  lock->reset();
+  CHECK(files.Lock(dir / "lock").ok());
+  CheckError(files.Lock(dir / "no/lock").status(), absl::StatusCode::kNotFound, dir / "no/lock", "No such file");
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <limits>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -11,52 +10,10 @@
 #include "common/hash.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
+#include "tests/support/crash_files.h"
 
 namespace leeway {
 namespace {
-
-// Files in memory. Everything succeeds, except what `fail` says.
-class MemoryFiles final : public FileSystem {
- public:
-  absl::StatusOr<std::string> Read(const std::string& path) override {
-    const auto found = contents.find(path);
-    if (found == contents.end()) return absl::NotFoundError(path);
-    return found->second;
-  }
-  absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
-    if (fail) return absl::ResourceExhaustedError(absl::StrCat("create ", path, ": disk full"));
-    contents[path].clear();
-    return std::make_unique<File>(contents[path]);
-  }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    contents[to] = contents[from];
-    contents.erase(from);
-    return absl::OkStatus();
-  }
-  absl::Status Remove(const std::string& path) override {
-    contents.erase(path);
-    return absl::OkStatus();
-  }
-  absl::Status MakeDirectories(const std::string&) override { return absl::OkStatus(); }
-  absl::StatusOr<std::vector<std::string>> List(const std::string&) override { return std::vector<std::string>(); }
-  bool Exists(const std::string& path) override { return contents.count(path) > 0; }
-  absl::Status SyncDirectory(const std::string&) override { return absl::OkStatus(); }
-
-  std::map<std::string, std::string> contents;
-  bool fail = false;
-
- private:
-  struct File final : WritableFile {
-    explicit File(std::string& to) : to_(to) {}
-    absl::Status Append(const void* data, std::size_t size) override {
-      to_.append(static_cast<const char*>(data), size);
-      return absl::OkStatus();
-    }
-    absl::Status Sync() override { return absl::OkStatus(); }
-    absl::Status Close() override { return absl::OkStatus(); }
-    std::string& to_;
-  };
-};
 
 // A file with this header and `data_bytes` of data.
 std::string FileOf(const std::string& header, std::size_t data_bytes) {
@@ -78,10 +35,10 @@ std::string Refusal(std::string bytes) {
 std::string Refusal(const std::string& header, std::size_t data_bytes) { return Refusal(FileOf(header, data_bytes)); }
 
 std::string WrittenBytes(const std::vector<SafetensorsInput>& tensors, const SafetensorsMetadata& metadata = {}) {
-  MemoryFiles files;
-  REQUIRE(WriteSafetensors(files, "f", tensors, metadata).ok());
-  REQUIRE(files.contents.size() == 1);
-  return files.contents["f"];
+  CrashFiles files(1);
+  REQUIRE(WriteSafetensors(files, "out/f", tensors, metadata).ok());
+  REQUIRE(files.List("out")->size() == 1);
+  return files.Bytes("out/f");
 }
 
 std::vector<float> Values(const SafetensorsFile& file, const SafetensorsFile::Tensor& tensor) {
@@ -94,7 +51,7 @@ TEST_CASE("safetensors: what is written is read") {
   const std::vector<float> weights = {1, -2.5f, std::numeric_limits<float>::denorm_min(), 4, 5, 6};
   const std::vector<float> scalar = {std::numeric_limits<float>::infinity()};
   const std::string odd_name = "z \"quoted\" \xc3\xa9/\n";
-  MemoryFiles files;
+  CrashFiles files(1);
   REQUIRE(WriteSafetensors(files, "f", {{"weights", {2, 3}, weights}, {odd_name, {}, scalar}, {"empty", {0, 7}, {}}},
                            {{"format", "pt"}, {"step", "12"}})
               .ok());
@@ -161,12 +118,12 @@ TEST_CASE("safetensors: values at an odd offset") {
 }
 
 TEST_CASE("safetensors: the writer refuses what no reader could take") {
-  MemoryFiles files;
+  CrashFiles files(1);
   const std::vector<float> two = {1, 2};
   const auto refusal = [&](const std::vector<SafetensorsInput>& tensors, const SafetensorsMetadata& metadata = {}) {
     const absl::Status status = WriteSafetensors(files, "out/f", tensors, metadata);
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);
-    CHECK(files.contents.empty());
+    CHECK_FALSE(files.Exists("out"));
     return std::string(status.message());
   };
   CHECK(refusal({{"a", {2}, two}, {"a", {2}, two}}) == "out/f: tensor name 'a' is reserved or used twice");
@@ -176,12 +133,12 @@ TEST_CASE("safetensors: the writer refuses what no reader could take") {
   CHECK(absl::StrContains(refusal({{"\xff", {2}, two}}), "not UTF-8"));
   CHECK(absl::StrContains(refusal({}, {{"k", "\xc3"}}), "not UTF-8"));
 
-  files.fail = true;
+  files.FailAppends(absl::ResourceExhaustedError("disk full"));
   CHECK(WriteSafetensors(files, "f", {}).code() == absl::StatusCode::kResourceExhausted);
 }
 
 TEST_CASE("safetensors: Read hands on the file system's error") {
-  MemoryFiles files;
+  CrashFiles files(1);
   CHECK(SafetensorsFile::Read(files, "none").status().code() == absl::StatusCode::kNotFound);
 }
 

@@ -1,0 +1,169 @@
+#include "server/journal.h"
+
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/codec.h"
+#include "common/log.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+
+std::string JournalFileName(std::uint64_t number) { return absl::StrFormat("%08d.log", number); }
+
+Journal::Journal(const Options& options, FileSystem* files, Clock* clock, Executor* executor)
+    : options_(options),
+      files_(files),
+      clock_(clock),
+      executor_(executor),
+      next_file_(options.next_file),
+      next_sequence_(options.next_sequence),
+      written_(options.next_sequence - 1) {}
+
+absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, FileSystem* files, Clock* clock,
+                                                       Executor* executor) {
+  RETURN_IF_ERROR(files->MakeDirectories(options.directory));
+  std::unique_ptr<Journal> journal(new Journal(options, files, clock, executor));
+  RETURN_IF_ERROR(journal->BeginFile(options.next_sequence));
+  return journal;
+}
+
+absl::Status Journal::BeginFile(std::uint64_t first_sequence) {
+  writer_.reset();
+  const std::string path = absl::StrCat(options_.directory, "/", JournalFileName(next_file_));
+  ASSIGN_OR_RETURN(std::unique_ptr<RecordWriter> writer, RecordWriter::Create(*files_, path));
+  v1::JournalRecord record;
+  *record.mutable_header() = options_.header;
+  record.mutable_header()->set_format(kJournalFormat);
+  record.mutable_header()->set_first_sequence(first_sequence);
+  RETURN_IF_ERROR(writer->Append(EncodeMessage(record)));
+  RETURN_IF_ERROR(writer->Flush());
+  if (options_.fsync) RETURN_IF_ERROR(files_->SyncDirectory(options_.directory));
+  writer_ = std::move(writer);
+  ++next_file_;
+  return absl::OkStatus();
+}
+
+absl::Status Journal::Write(const std::deque<Queued>& records) {
+  for (const Queued& record : records) {
+    if (writer_ == nullptr || writer_->bytes() > options_.file_bytes) {
+      if (writer_ != nullptr) RETURN_IF_ERROR(options_.fsync ? writer_->Sync() : writer_->Flush());
+      RETURN_IF_ERROR(BeginFile(record.sequence));
+    }
+    RETURN_IF_ERROR(writer_->Append(record.body));
+  }
+  return options_.fsync ? writer_->Sync() : writer_->Flush();
+}
+
+std::uint64_t Journal::Append(v1::JournalRecord record, const Buffer& payload) {
+  MutexLock lock(mu_);
+  const std::uint64_t sequence = next_sequence_++;
+  record.set_sequence(sequence);
+  queue_.push_back({sequence, EncodeMessage(record, payload)});
+  queued_bytes_ += queue_.back().body.size();
+  if (!writing_) {
+    writing_ = true;
+    executor_->Post([this] { WriteQueued(); });
+  }
+  return sequence;
+}
+
+void Journal::WriteQueued() {
+  std::deque<Queued> records;
+  {
+    MutexLock lock(mu_);
+    records.swap(queue_);
+  }
+  const absl::Status status = Write(records);
+  std::vector<Done> done;
+  {
+    MutexLock lock(mu_);
+    if (status.ok()) {
+      if (!failure_.ok()) spdlog::info("journal {}: goes on", options_.directory);
+      for (const Queued& record : records) {
+        queued_bytes_ -= record.body.size();
+        bytes_ += record.body.size();
+      }
+      written_ = records.back().sequence;
+      const auto end = waiting_.upper_bound(written_);
+      for (auto it = waiting_.begin(); it != end; ++it) done.push_back(std::move(it->second));
+      waiting_.erase(waiting_.begin(), end);
+      writing_ = !queue_.empty();
+      if (writing_) executor_->Post([this] { WriteQueued(); });
+    } else {
+      if (failure_.ok()) spdlog::error("journal {}: pushes wait: {}", options_.directory, status);
+      queue_.insert(queue_.begin(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
+      writer_.reset();  // what it has written of these records is written again, to a new file
+      if (stopped_) {
+        done = TakeAllWaiting();
+      } else {
+        timer_ = clock_->RunAt(clock_->Now() + kTryAgain, [this] { executor_->Post([this] { WriteQueued(); }); });
+      }
+    }
+    failure_ = status;
+  }
+  records.clear();
+  for (const Done& callback : done) callback(status);
+}
+
+std::vector<Journal::Done> Journal::TakeAllWaiting() {
+  std::vector<Done> all;
+  for (auto& [sequence, done] : waiting_) all.push_back(std::move(done));
+  waiting_.clear();
+  return all;
+}
+
+void Journal::WhenWritten(std::uint64_t sequence, Done done) {
+  absl::Status status;
+  {
+    MutexLock lock(mu_);
+    if (stopped_ && !failure_.ok()) {
+      status = failure_;
+    } else if (sequence > written_) {
+      waiting_.emplace(sequence, std::move(done));
+      return;
+    }
+  }
+  done(status);
+}
+
+void Journal::Stop() {
+  std::vector<Done> given_up;
+  absl::Status failure;
+  {
+    MutexLock lock(mu_);
+    stopped_ = true;
+    failure = failure_;
+    if (!failure.ok()) {
+      clock_->Cancel(timer_);
+      given_up = TakeAllWaiting();
+    }
+  }
+  for (const Done& done : given_up) done(failure);
+}
+
+absl::Status Journal::Ready() {
+  MutexLock lock(mu_);
+  if (!failure_.ok()) {
+    return absl::UnavailableError(absl::StrCat("the journal cannot be written: ", failure_.message()));
+  }
+  if (queued_bytes_ > options_.max_queued_bytes) {
+    return absl::UnavailableError(absl::StrCat(queued_bytes_, " bytes wait to be written to the journal in ",
+                                               options_.directory, "; at most ", options_.max_queued_bytes, " do"));
+  }
+  return absl::OkStatus();
+}
+
+std::uint64_t Journal::last_sequence() {
+  MutexLock lock(mu_);
+  return next_sequence_ - 1;
+}
+
+std::uint64_t Journal::bytes() {
+  MutexLock lock(mu_);
+  return bytes_;
+}
+
+}  // namespace leeway

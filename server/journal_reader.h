@@ -1,0 +1,51 @@
+// JournalReader: the records of a shard's journal, from all its files, in order.
+//
+// Thread safety: none. Ownership: `files` outlives it; payloads that were read keep their file's bytes alive.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/files.h"
+#include "common/record_log.h"
+#include "common/rpc.h"
+#include "proto/journal.pb.h"
+
+namespace leeway {
+
+class JournalReader {
+ public:
+  // Of shard `shard_index` of `num_shards`, from the record behind number `after` on. A directory that is not there is an
+  // empty journal. The file system's errors.
+  static absl::StatusOr<JournalReader> Open(FileSystem& files, const std::string& directory, std::uint32_t shard_index,
+                                            std::uint32_t num_shards, std::uint64_t after);
+
+  // The next record and its payload; nothing at the end. DATA_LOSS, with the file's name: damage that a killed process
+  // does not leave, or a record that is missing; FAILED_PRECONDITION: another shard's file.
+  absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> Next();
+
+  std::uint64_t last_sequence() const { return last_sequence_; }  // that Next gave; at first `after`
+  std::uint64_t next_file() const { return next_file_; }          // above the numbers of all files
+  std::uint64_t torn() const { return torn_; }                    // files that ended within a record
+
+ private:
+  JournalReader(FileSystem* files, std::string directory) : files_(files), directory_(std::move(directory)) {}
+  absl::Status CheckHeader(const v1::JournalHeader& header) const;
+
+  FileSystem* files_;
+  std::string directory_;
+  std::uint32_t shard_index_ = 0;
+  std::uint32_t num_shards_ = 0;
+  std::uint64_t last_sequence_ = 0;
+  std::uint64_t next_file_ = 1;
+  std::uint64_t torn_ = 0;
+  std::deque<std::string> names_;  // of the files that are not open yet
+  std::string path_;
+  std::optional<RecordReader> reader_;
+};
+
+}  // namespace leeway

@@ -1,0 +1,200 @@
+// Journal and JournalReader: records come back in their order; what was called written is there, whatever happens.
+#include "server/journal.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/journal_reader.h"
+#include "tests/catch.h"
+#include "tests/support/crash_files.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/pumped_executor.h"
+#include "tests/support/random.h"
+
+namespace leeway {
+namespace {
+
+constexpr char kDirectory[] = "dir/journal";
+
+struct Process {
+  // Reads what there is, then writes on.
+  explicit Process(CrashFiles& files, bool fsync = false, std::uint64_t file_bytes = 64 << 20) {
+    JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
+    for (;;) {
+      const auto record = reader.Next();
+      INFO(record.status().ToString());
+      REQUIRE(record.ok());
+      if (!*record) break;
+      found.push_back((*record)->payload.ToString());
+      CHECK((*record)->message.sequence() == found.size());
+    }
+    Journal::Options options;
+    options.directory = kDirectory;
+    options.fsync = fsync;
+    options.header.set_num_shards(1);
+    options.next_sequence = reader.last_sequence() + 1;
+    options.next_file = reader.next_file();
+    options.file_bytes = file_bytes;
+    journal = *Journal::Open(options, &files, &clock, &executor);
+  }
+  ~Process() {
+    journal->Stop();
+    executor.RunAll();
+  }
+
+  // A record with this payload; `written` becomes what WhenWritten says.
+  void Append(const std::string& payload) {
+    v1::JournalRecord record;
+    record.mutable_null_push();
+    const std::uint64_t sequence = journal->Append(record, Buffer::FromString(payload));
+    journal->WhenWritten(sequence, [this, sequence](const absl::Status& status) { told[sequence] = status; });
+  }
+
+  FakeClock clock;
+  PumpedExecutor executor;
+  std::vector<std::string> found;
+  std::unique_ptr<Journal> journal;
+  std::map<std::uint64_t, absl::Status> told;
+};
+
+TEST_CASE("Journal: a callback comes when its record is written, not before, and once") {
+  CrashFiles files(1);
+  Process process(files);
+  process.Append("a");
+  process.Append("b");
+  CHECK(process.told.empty());
+  process.executor.RunAll();
+  CHECK(process.told.size() == 2);
+  bool in_line = false;
+  process.journal->WhenWritten(2, [&in_line](const absl::Status& status) { in_line = status.ok(); });
+  CHECK(in_line);
+  CHECK(process.journal->last_sequence() == 2);
+}
+
+TEST_CASE("Journal: a large one goes on in new files") {
+  CrashFiles files(1);
+  std::vector<std::string> sent;
+  {
+    Process process(files, false, 1000);
+    for (int i = 0; i < 40; ++i) {
+      sent.push_back(std::string(300, static_cast<char>('a' + i % 26)));
+      process.Append(sent.back());
+    }
+    process.executor.RunAll();
+  }
+  CHECK(files.List(kDirectory)->size() >= 8);
+  CHECK(Process(files).found == sent);
+}
+
+TEST_CASE("Journal: a full disk lets nothing count as written, and when there is room again all of it is") {
+  CrashFiles files(3);
+  Process process(files);
+  process.Append("before");
+  process.executor.RunAll();
+  files.FailAppends(absl::ResourceExhaustedError("write x.log: No space left on device"));
+  process.Append("first");
+  process.Append("second");
+  process.executor.RunAll();
+  CHECK(process.told.size() == 1);
+  CHECK(absl::IsUnavailable(process.journal->Ready()));
+  CHECK(absl::StrContains(process.journal->Ready().message(), "No space left"));
+  for (int i = 0; i < 20; ++i) {
+    process.clock.Advance(Journal::kTryAgain);
+    process.executor.RunAll();
+  }
+  CHECK(process.told.size() == 1);
+  CHECK(files.List(kDirectory)->size() <= 3);  // it does not leave a file for every attempt
+  files.FailAppends(absl::OkStatus());
+  process.clock.Advance(Journal::kTryAgain);
+  process.executor.RunAll();
+  CHECK(process.told.size() == 3);
+  CHECK(process.journal->Ready().ok());
+  CHECK(Process(files).found == std::vector<std::string>{"before", "first", "second"});
+}
+
+TEST_CASE("Journal: stopped while the disk is full, it says so to who waits") {
+  CrashFiles files(1);
+  Process process(files);
+  files.FailAppends(absl::ResourceExhaustedError("disk full"));
+  process.Append("a");
+  process.executor.RunAll();
+  process.journal->Stop();
+  REQUIRE(process.told.size() == 1);
+  CHECK(absl::IsResourceExhausted(process.told[1]));
+}
+
+TEST_CASE("Journal: too much that waits is refused") {
+  CrashFiles files(1);
+  Process process(files);
+  for (int i = 0; i < 5; ++i) process.Append(std::string(60 << 20, 'x'));
+  CHECK(absl::IsUnavailable(process.journal->Ready()));
+  process.executor.RunAll();
+  CHECK(process.journal->Ready().ok());
+}
+
+TEST_CASE("JournalReader: damage, missing records and other shards' files are named") {
+  CrashFiles files(1);
+  {
+    Process process(files, false, 100);
+    for (int i = 0; i < 9; ++i) process.Append(std::string(50, 'x'));
+    process.executor.RunAll();
+  }
+  const auto error = [&files](std::uint32_t shard, std::uint64_t after) {
+    JournalReader reader = *JournalReader::Open(files, kDirectory, shard, 1, after);
+    for (;;) {
+      const auto record = reader.Next();
+      if (!record.ok()) return record.status();
+      if (!*record) return absl::OkStatus();
+    }
+  };
+  CHECK(error(0, 0).ok());
+  CHECK(absl::StrContains(error(1, 0).message(), "is the journal of ps 0 of 1; this is ps 1 of 1"));
+  const std::string second = absl::StrCat(kDirectory, "/00000002.log");
+  const std::string kept = files.Bytes(second);
+  files.Bytes(second)[40] ^= 1;
+  CHECK(error(0, 0).code() == absl::StatusCode::kDataLoss);
+  CHECK(absl::StrContains(error(0, 0).message(), "00000002.log"));
+  REQUIRE(files.Remove(second).ok());
+  CHECK(error(0, 0).code() == absl::StatusCode::kDataLoss);
+  CHECK(absl::StrContains(error(0, 0).message(), "missing"));
+  CHECK(error(0, 8).ok());  // what a checkpoint contains may be gone
+}
+
+// Processes that are killed, or lose power, at any operation: what was called written is found, in order, and nothing
+// that was not appended.
+TEST_CASE("Journal: whatever it is killed at, what was called written is there") {
+  const std::uint64_t seed = GENERATE(range(0, 40));
+  for (const bool power : {false, true}) {
+    CAPTURE(seed, power);
+    Random random(1000 + seed);
+    CrashFiles files(seed);
+    std::vector<std::string> sent;  // by sequence number - 1
+    std::size_t written = 0;
+    for (int life = 0; life < 12; ++life) {
+      auto process = std::make_unique<Process>(files, power, random.Between(50, 400));
+      CHECK(process->found.size() >= written);
+      REQUIRE(process->found.size() <= sent.size());
+      sent.resize(process->found.size());
+      CHECK(process->found == sent);
+      files.CrashAt(files.operations() + random.Between(1, 20));
+      while (!files.crashed()) {
+        sent.push_back(std::string(random.Between(1, 200), static_cast<char>('a' + random.Below(26))));
+        process->Append(sent.back());
+        if (random.Chance(0.5)) process->executor.RunOne();
+      }
+      process->executor.RunAll();
+      for (const auto& [sequence, status] : process->told) {
+        if (status.ok()) written = std::max<std::size_t>(written, sequence);
+      }
+      process.reset();
+      files.Restart(power ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
+    }
+    CHECK(written > 0);
+  }
+}
+
+}  // namespace
+}  // namespace leeway

@@ -1,0 +1,296 @@
+// A shard with a journal is killed at any moment and comes back: every acknowledged push is in the weights once, every
+// push whose answer was lost is applied once when it is repeated, and nothing else is.
+#include "server/recover_shard.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "tests/catch.h"
+#include "tests/server/shard_fixture.h"
+#include "tests/support/crash_files.h"
+#include "tests/support/random.h"
+
+namespace leeway {
+namespace {
+
+constexpr char kFolder[] = "checkpoints";
+
+// One process of shard 0.
+struct Process {
+  Process(CrashFiles& files, const v1::Policy& policy, std::uint64_t elements, std::uint64_t generation,
+          const v1::WatchReply* snapshot = nullptr, bool fsync = false)
+      : fixture(policy, elements, Shard::Options{.generation = generation}) {
+    if (snapshot != nullptr) fixture.snapshot = *snapshot;
+    absl::StatusOr<ShardFiles> recovered =
+        RecoverShard(kFolder, fsync, fixture.options, &files, &fixture.clock, &disk, &fixture.shard);
+    INFO(recovered.status().ToString());
+    REQUIRE(recovered.ok());
+    storage = *std::move(recovered);
+  }
+  ~Process() {
+    fixture.shard.Shutdown("killed");
+    storage.journal->Stop();
+    RunAll();
+  }
+
+  void RunAll() {
+    while (fixture.executor.size() + disk.size() > 0) {
+      fixture.executor.RunAll();
+      disk.RunAll();
+    }
+  }
+
+  ShardFixture fixture;
+  PumpedExecutor disk;
+  ShardFiles storage;
+};
+
+TEST_CASE("A push is acknowledged when its record is written, and its repetition not before") {
+  CrashFiles files(1);
+  Process process(files, ExactPolicy(-1), kSmall, 1);
+  ShardFixture& f = process.fixture;
+  f.Start(1);
+  process.RunAll();
+  const auto first = f.Push(f.PushOf(0, 0), Filled(f.Elements(), 1));
+  f.executor.RunAll();
+  const auto again = f.Push(f.PushOf(0, 0), Filled(f.Elements(), 1));
+  f.executor.RunAll();
+  CHECK_FALSE(first->done());
+  CHECK_FALSE(again->done());
+  process.RunAll();
+  CHECK(first->ok());
+  REQUIRE(again->ok());
+  CHECK(again->message.duplicate());
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -1));
+}
+
+TEST_CASE("What a killed shard has acknowledged is there again: weights, clocks, marks, members, version") {
+  CrashFiles files(1);
+  v1::WatchReply snapshot;
+  {
+    Process process(files, ExactPolicy(-1), kLarge, 1);
+    ShardFixture& f = process.fixture;
+    f.Start(2);
+    f.PushValue(0, 0, 1);
+    f.PushValue(1, 0, 10);
+    f.PushValue(0, 1, 100);
+    f.Push(f.PushOf(1, 1, 0), Filled(f.Elements(0), 1000));  // the second chunk is on its way
+    process.RunAll();
+    snapshot = f.snapshot;
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  Process process(files, ExactPolicy(-1), kLarge, 2, &snapshot);
+  ShardFixture& f = process.fixture;
+  CHECK(process.storage.replayed == 1 + 7);
+  CHECK(f.Weights(0)[5] == -1111);
+  CHECK(f.Weights(1)[5] == -111);
+  CHECK(f.shard.Describe().known_sequence() == snapshot.sequence());
+  CHECK(f.Stats().version() == 3);
+  CHECK(f.Stats().samples() == 3);
+  const auto repeated = f.Push(f.PushOf(1, 1, 0), Filled(f.Elements(0), 1000));
+  const auto rest = f.Push(f.PushOf(1, 1, 1), Filled(f.Elements(1), 1000));
+  process.RunAll();
+  CHECK(repeated->message.duplicate());
+  CHECK(rest->message.verdict() == v1::APPLIED);
+  CHECK(rest->message.own_clock() == 2);
+  CHECK(rest->message.generation() == 2);
+  CHECK(f.Weights(0)[5] == -1111);
+  CHECK(f.Weights(1)[5] == -1111);
+}
+
+TEST_CASE("Refused chunks, null pushes and initial weights come back as well") {
+  CrashFiles files(1);
+  v1::WatchReply snapshot;
+  {
+    Process process(files, ExactPolicy(0), kSmall, 1);
+    ShardFixture& f = process.fixture;
+    f.snapshot.set_await_weights(true);
+    f.Start(2);
+    v1::PutWeightsRequest weights;
+    *weights.mutable_stamp() = f.StampOf(0);
+    weights.mutable_run()->set_first_block(0);
+    weights.mutable_run()->set_num_blocks(f.Run().num_blocks);
+    const auto put = f.PutWeights(weights, Filled(f.Elements(), 7));
+    process.RunAll();
+    CHECK(put->message.complete());
+    const auto refused = f.PushValue(0, 0, std::nanf(""));
+    process.RunAll();
+    CHECK(absl::IsInvalidArgument(refused->status));
+    const auto null = f.PushNull(1, 0, v1::DROPPED);
+    process.RunAll();
+    CHECK(null->ok());
+    snapshot = f.snapshot;
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  Process process(files, ExactPolicy(0), kSmall, 2, &snapshot);
+  ShardFixture& f = process.fixture;
+  const auto pull = f.Pull(f.PullOf(0, 1, 1));  // bound 0: both are at clock 1, or it would wait
+  process.RunAll();
+  REQUIRE(pull->ok());
+  CHECK_FALSE(pull->message.has_not_yet());
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), 7));
+}
+
+TEST_CASE("What a round holds comes back, and the round closes with it") {
+  CrashFiles files(1);
+  v1::WatchReply snapshot;
+  {
+    Process process(files, ExactPolicy(0, v1::ROUND), kLarge, 1);
+    ShardFixture& f = process.fixture;
+    f.Start(2);
+    f.PushValue(0, 0, 2);
+    process.RunAll();
+    v1::RoundClose& close = *f.snapshot.add_closes();
+    close.set_round(0);
+    close.add_ranks(0);
+    close.set_samples(1);
+    REQUIRE(f.Publish().ok());
+    f.PushValue(0, 1, 4);
+    f.PushValue(1, 1, 6);
+    process.RunAll();
+    snapshot = f.snapshot;
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  Process process(files, ExactPolicy(0, v1::ROUND), kLarge, 2, &snapshot);
+  ShardFixture& f = process.fixture;
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -2));
+  CHECK(f.shard.Describe().closed_round() == 1);
+  CHECK(f.shard.DescribeRound().complete_size() == 2);
+  f.snapshot.clear_closes();
+  v1::RoundClose& close = *f.snapshot.add_closes();
+  close.set_round(1);
+  close.add_ranks(0);
+  close.add_ranks(1);
+  close.set_samples(2);
+  REQUIRE(f.Publish().ok());
+  process.RunAll();
+  CHECK(f.Weights(1) == std::vector<float>(f.Elements(1), -7));
+}
+
+TEST_CASE("While the disk is full pushes are told to come back; later everything is there once") {
+  CrashFiles files(1);
+  Process process(files, ExactPolicy(-1), kSmall, 1);
+  ShardFixture& f = process.fixture;
+  f.Start(2);
+  process.RunAll();
+  files.FailAppends(absl::ResourceExhaustedError("write 00000001.log: No space left on device"));
+  const auto before = f.PushValue(0, 0, 1);
+  process.RunAll();
+  CHECK_FALSE(before->done());
+  const auto during = f.PushValue(1, 0, 2);
+  process.RunAll();
+  REQUIRE(during->calls == 1);
+  CHECK(absl::IsUnavailable(during->status));
+  CHECK(absl::StrContains(during->status.message(), "No space left"));
+  files.FailAppends(absl::OkStatus());
+  f.clock.Advance(Journal::kTryAgain);
+  process.RunAll();
+  CHECK(before->ok());
+  const auto after = f.PushValue(1, 0, 2);
+  process.RunAll();
+  CHECK(after->ok());
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -3));
+}
+
+TEST_CASE("A second process of a shard, and another shard's journal, are refused") {
+  CrashFiles files(1);
+  Process process(files, ExactPolicy(-1), kSmall, 1);
+  ShardFixture other(ExactPolicy(-1), kSmall, Shard::Options{.generation = 2});
+  PumpedExecutor disk;
+  CHECK(absl::IsUnavailable(
+      RecoverShard(kFolder, false, other.options, &files, &other.clock, &disk, &other.shard).status()));
+  files.Restart(CrashFiles::Loss::kProcess);
+  ShardFixture of_two(ExactPolicy(-1), kSmall, Shard::Options{.num_shards = 2});
+  const absl::Status refused =
+      RecoverShard(kFolder, false, of_two.options, &files, &of_two.clock, &disk, &of_two.shard).status();
+  CHECK(absl::IsFailedPrecondition(refused));
+  CHECK(absl::StrContains(refused.message(), "ps 0 of 1; this is ps 0 of 2"));
+}
+
+// Workers push integers, repeat what has no answer, come and go; the shard is killed, or loses power, at any operation
+// on its files. The weights are the sum of what was applied: all of what was acknowledged, once.
+TEST_CASE("Exactly once, whatever the shard is killed at") {
+  const std::uint64_t seed = GENERATE(range(0, 60));
+  for (const bool power : {false, true}) {
+    CAPTURE(seed, power);
+    Random random(5000 + seed);
+    CrashFiles files(seed);
+    constexpr std::uint32_t kWorkers = 3;
+    const std::uint64_t elements = seed % 20 == 0 ? kLarge : kSmall;  // two chunks, or one
+    using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint32_t>;  // worker, step, chunk
+    std::map<std::uint32_t, std::uint64_t> next;                          // step of each worker
+    std::set<Key> unanswered;
+    std::map<Key, float> values;
+    double expected[2] = {0, 0};  // by chunk
+    v1::WatchReply snapshot;
+    for (std::uint64_t life = 1; life <= 8; ++life) {
+      auto process = std::make_unique<Process>(files, ExactPolicy(-1), elements, life,
+                                               life == 1 ? nullptr : &snapshot, power);
+      const std::uint32_t chunks = process->fixture.placement.ShardChunks(0);
+      ShardFixture& f = process->fixture;
+      if (life == 1) f.Start(kWorkers);
+      REQUIRE(f.Publish().ok());  // what it may have lost of the last one
+      process->RunAll();
+      if (life < 8) files.CrashAt(files.operations() + random.Between(1, 60));
+      std::map<Key, std::shared_ptr<Answer<v1::PushReply>>> answers;
+      const auto send = [&](const Key& key) {
+        const auto& [worker, step, chunk] = key;
+        answers[key] = f.Push(f.PushOf(worker, step, chunk), Filled(f.Elements(chunk), values.at(key)));
+      };
+      for (const Key& key : unanswered) send(key);
+      for (int i = 0; i < 40 && !files.crashed(); ++i) {
+        const auto worker = static_cast<std::uint32_t>(random.Below(kWorkers));
+        const bool waits = std::any_of(unanswered.begin(), unanswered.end(),
+                                       [worker](const Key& key) { return std::get<0>(key) == worker; });
+        if (!waits) {
+          for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
+            const Key key{worker, next[worker], chunk};
+            values[key] = static_cast<float>(random.Between(1, 9));
+            unanswered.insert(key);
+            send(key);
+          }
+          ++next[worker];
+        } else if (random.Chance(0.3)) {
+          send(*unanswered.begin());  // a repetition
+        }
+        while (random.Chance(0.7) && (f.executor.RunOne() || process->disk.RunOne())) {
+        }
+        if (random.Chance(0.5)) process->disk.RunOne();
+        for (auto it = unanswered.begin(); it != unanswered.end();) {
+          const auto answer = answers.find(*it);
+          if (answer == answers.end() || !answer->second->done() || !answer->second->ok()) {
+            ++it;
+            continue;
+          }
+          CHECK(answer->second->message.verdict() == v1::APPLIED);
+          expected[std::get<2>(*it)] -= values.at(*it);
+          it = unanswered.erase(it);
+        }
+      }
+      if (life == 8) {
+        process->RunAll();
+        for (const Key& key : unanswered) {
+          CHECK(answers.at(key)->ok());
+          expected[std::get<2>(key)] -= values.at(key);
+        }
+        for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
+          const std::vector<float> weights = f.Weights(chunk);
+          CHECK(weights.front() == expected[chunk]);
+          CHECK(weights == std::vector<float>(weights.size(), weights.front()));
+        }
+      }
+      snapshot = f.snapshot;
+      process.reset();
+      files.Restart(power ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leeway

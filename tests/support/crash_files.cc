@@ -1,0 +1,147 @@
+#include "tests/support/crash_files.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+namespace {
+
+bool IsIn(const std::string& path, const std::string& directory) {
+  return absl::StartsWith(path, directory + "/") && path.find('/', directory.size() + 1) == path.npos;
+}
+
+}  // namespace
+
+class CrashFiles::File final : public WritableFile {
+ public:
+  File(CrashFiles* files, std::shared_ptr<Node> node) : files_(files), node_(std::move(node)), life_(files->life_) {}
+
+  absl::Status Append(const void* data, std::size_t size) override {
+    if (life_ != files_->life_) return absl::UnavailableError("append: this process is dead");
+    const bool was_crashed = files_->crashed();
+    absl::Status status = files_->Operate("append");
+    if (was_crashed) return status;
+    if (status.ok()) status = files_->append_failure_;
+    node_->bytes.append(static_cast<const char*>(data), status.ok() ? size : files_->random_.Below(size + 1));
+    return status;
+  }
+  absl::Status Sync() override {
+    if (life_ != files_->life_) return absl::UnavailableError("sync: this process is dead");
+    RETURN_IF_ERROR(files_->Operate("sync"));
+    node_->synced = node_->bytes;
+    return absl::OkStatus();
+  }
+  absl::Status Close() override { return files_->Operate("close"); }
+
+ private:
+  CrashFiles* const files_;
+  const std::shared_ptr<Node> node_;
+  const std::uint64_t life_;
+};
+
+class CrashFiles::Held final : public FileLock {
+ public:
+  Held(CrashFiles* files, std::string path) : files_(files), path_(std::move(path)), life_(files->life_) {}
+  ~Held() override {
+    if (life_ == files_->life_) files_->locks_.erase(path_);
+  }
+
+ private:
+  CrashFiles* const files_;
+  const std::string path_;
+  const std::uint64_t life_;
+};
+
+absl::Status CrashFiles::Operate(const std::string& what) {
+  ++operations_;
+  return crashed() ? absl::UnavailableError(what + ": the process has crashed") : absl::OkStatus();
+}
+
+void CrashFiles::Restart(Loss loss) {
+  crash_at_ = 0;
+  operations_ = 0;
+  append_failure_ = absl::OkStatus();
+  locks_.clear();
+  ++life_;
+  if (loss == Loss::kProcess) return;
+  files_ = durable_;
+  for (auto& [path, node] : files_) {
+    // Of what was not synced any beginning may have reached the disk.
+    const std::size_t lost = node->bytes.size() - std::min(node->bytes.size(), node->synced.size());
+    if (absl::StartsWith(node->bytes, node->synced)) {
+      node->bytes.resize(node->synced.size() + random_.Below(lost + 1));
+    } else {
+      node->bytes = node->synced;
+    }
+    node->synced = node->bytes;
+  }
+}
+
+absl::StatusOr<std::string> CrashFiles::Read(const std::string& path) {
+  RETURN_IF_ERROR(Operate("read"));
+  const auto it = files_.find(path);
+  if (it == files_.end()) return absl::NotFoundError(absl::StrCat("read ", path, ": no such file"));
+  return it->second->bytes;
+}
+
+absl::StatusOr<std::unique_ptr<WritableFile>> CrashFiles::Create(const std::string& path) {
+  RETURN_IF_ERROR(Operate("create"));
+  std::shared_ptr<Node>& node = files_[path];
+  if (node == nullptr) node = std::make_shared<Node>();
+  node->bytes.clear();
+  return std::make_unique<File>(this, node);
+}
+
+absl::Status CrashFiles::Rename(const std::string& from, const std::string& to) {
+  RETURN_IF_ERROR(Operate("rename"));
+  const auto it = files_.find(from);
+  if (it == files_.end()) return absl::NotFoundError(absl::StrCat("rename ", from, ": no such file"));
+  files_[to] = it->second;
+  files_.erase(from);
+  return absl::OkStatus();
+}
+
+absl::Status CrashFiles::Remove(const std::string& path) {
+  RETURN_IF_ERROR(Operate("remove"));
+  return files_.erase(path) > 0 ? absl::OkStatus() : absl::NotFoundError(absl::StrCat("remove ", path));
+}
+
+absl::StatusOr<std::vector<std::string>> CrashFiles::List(const std::string& directory) {
+  RETURN_IF_ERROR(Operate("list"));
+  std::set<std::string> names;
+  for (const auto& [path, node] : files_) {
+    if (!absl::StartsWith(path, directory + "/")) continue;
+    const std::string rest = path.substr(directory.size() + 1);
+    names.insert(rest.substr(0, rest.find('/')));
+  }
+  return std::vector<std::string>(names.begin(), names.end());
+}
+
+bool CrashFiles::Exists(const std::string& path) {
+  for (const auto& [name, node] : files_) {
+    if (name == path || absl::StartsWith(name, path + "/")) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<std::unique_ptr<FileLock>> CrashFiles::Lock(const std::string& path) {
+  RETURN_IF_ERROR(Operate("lock"));
+  if (!locks_.insert(path).second) return absl::UnavailableError(absl::StrCat("lock ", path, ": another has it"));
+  return std::make_unique<Held>(this, path);
+}
+
+absl::Status CrashFiles::SyncDirectory(const std::string& directory) {
+  RETURN_IF_ERROR(Operate("sync directory"));
+  for (auto it = durable_.begin(); it != durable_.end();) {
+    it = IsIn(it->first, directory) && files_.count(it->first) == 0 ? durable_.erase(it) : std::next(it);
+  }
+  for (const auto& [path, node] : files_) {
+    if (IsIn(path, directory)) durable_[path] = node;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace leeway
