@@ -19,8 +19,8 @@ namespace leeway {
 
 class JournalReader {
  public:
-  // Of shard `shard_index` of `num_shards`, from the record behind number `after` on. A directory that is not there is an
-  // empty journal. The file system's errors.
+  // Of shard `shard_index` of `num_shards`, from the record behind number `after` on. A directory that is not there is
+  // an empty journal. The file system's errors.
   static absl::StatusOr<JournalReader> Open(FileSystem& files, const std::string& directory, std::uint32_t shard_index,
                                             std::uint32_t num_shards, std::uint64_t after);
 
