@@ -11,7 +11,7 @@
 
 #include "proto/policy.pb.h"
 #include "server/coordinator/coordinator.h"
-#include "server/coordinator/coordinator_log.h"
+#include "server/coordinator/coordinator_store.h"
 #include "server/coordinator_link.h"
 #include "server/shard.h"
 #include "tests/support/fake_clock.h"
@@ -41,7 +41,7 @@ class SimPs final : public RequestHandler {
  private:
   SimExecutor apply_;
   SimExecutor control_;
-  VolatileCoordinatorLog log_;
+  VolatileCoordinatorStore store_;
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<Coordinator> coordinator_;
