@@ -28,7 +28,7 @@ namespace {
 using google::protobuf::util::MessageDifferencer;
 using Code = absl::StatusCode;
 
-constexpr int kSteps = 3000;
+constexpr int kSteps = 1000;
 
 template <typename State, typename Object>
 State Saved(const Object& object) {
