@@ -60,6 +60,8 @@ class RandomRun {
     if (files_.crashed()) Restart();
     const v1::GetStatusReply status = f_->Status();
     REQUIRE(status.samples() == kEpochs * kRecords);
+    REQUIRE(status.steps() >= applied_);
+    REQUIRE(status.steps() <= applied_ + perhaps_applied_);
     for (std::uint64_t epoch = 0; epoch < kEpochs; ++epoch) {
       for (std::uint64_t record = 0; record < kRecords; ++record) {
         const auto key = std::pair(epoch, record);
@@ -176,7 +178,7 @@ class RandomRun {
     if (answer->message.reentered()) worker.clock = std::max(worker.clock, answer->message.entry_clock());
     if (!random_.Chance(0.2)) return;
     // Asked again, perhaps of another life, it is the same range.
-    if (files_.crashed()) Restart();
+    if (files_.crashed() || random_.Chance(0.5)) Restart();
     const auto again = f_->Call<v1::AcquireDataReply>("AcquireData", request);
     if (again->ok()) REQUIRE(again->message.range().SerializeAsString() == worker.range->SerializeAsString());
   }
@@ -215,7 +217,13 @@ class RandomRun {
     const auto answer = f_->Call<v1::CommitDataReply>("CommitData", request);
     NoteLoss(worker, answer->status);
     if (!answer->ok()) return;
+    if (random_.Chance(0.2)) {
+      // Sent again, perhaps to another life, it is answered, and does not count twice.
+      if (files_.crashed() || random_.Chance(0.5)) Restart();
+      NoteLoss(worker, f_->Call<v1::CommitDataReply>("CommitData", request)->status);
+    }
     if (!worker.refused) {
+      ++applied_;
       for (std::uint64_t record = worker.range->begin(); record < worker.range->end(); ++record) {
         INFO("epoch " << worker.range->epoch() << " record " << record);
         REQUIRE(committed_.insert({worker.range->epoch(), record}).second);
@@ -240,6 +248,7 @@ class RandomRun {
 
   void Forget(Worker& worker) {
     if (worker.committing && !worker.refused) {
+      ++perhaps_applied_;
       for (std::uint64_t record = worker.range->begin(); record < worker.range->end(); ++record) {
         perhaps_committed_.insert({worker.range->epoch(), record});
       }
@@ -262,6 +271,8 @@ class RandomRun {
   std::uint64_t unanswered_tickets_ = 0;                         // at most one each
   std::set<std::pair<std::uint64_t, std::uint64_t>> committed_;  // epoch, record
   std::set<std::pair<std::uint64_t, std::uint64_t>> perhaps_committed_;
+  std::uint64_t applied_ = 0;  // pushes
+  std::uint64_t perhaps_applied_ = 0;
 };
 
 TEST_CASE("Coordinator: whenever it dies, what it has answered stays true and every record is committed once") {
