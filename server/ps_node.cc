@@ -67,6 +67,7 @@ class PsNode::Impl final : public RequestHandler {
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport();
+    if (options_.shard_index == 0) RETURN_IF_ERROR(MakeCoordinator());
     Shard::Options shard;
     shard.index = options_.shard_index;
     shard.num_shards = options_.num_shards;
@@ -78,8 +79,7 @@ class PsNode::Impl final : public RequestHandler {
       ASSIGN_OR_RETURN(files_, RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard,
                                             &RealFileSystem(), clock_.get(), disk_.get(), shard_.get()));
     }
-    // After the journal: leases run from here, and soon heartbeats can be heard.
-    if (options_.shard_index == 0) RETURN_IF_ERROR(StartCoordinator());
+    if (coordinator_ != nullptr) coordinator_->Start();  // leases run from here: soon heartbeats can be heard
     v1::LocalEndpoint local;
     if (const std::string host = HostId(); options_.local_sockets && !host.empty()) {
       local.set_host(host);
@@ -163,7 +163,7 @@ class PsNode::Impl final : public RequestHandler {
 
  private:
   // A new run, or the one that --checkpoint_dir holds.
-  absl::Status StartCoordinator() {
+  absl::Status MakeCoordinator() {
     Coordinator::Options coordinator;
     coordinator.policy = options_.policy;
     coordinator.num_shards = options_.num_shards;
@@ -182,15 +182,11 @@ class PsNode::Impl final : public RequestHandler {
     }
     if (saved) coordinator.run_id = saved->state.run_id();
     coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);
-    if (saved) {
-      const absl::Status restored = coordinator_->Restore(saved->state, saved->manifest);
-      if (!restored.ok()) {
-        return absl::Status(restored.code(),
-                            absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", restored.message()));
-      }
-    }
-    coordinator_->Start();
-    return absl::OkStatus();
+    if (!saved) return absl::OkStatus();
+    const absl::Status restored = coordinator_->Restore(saved->state, saved->manifest);
+    if (restored.ok()) return restored;
+    return absl::Status(restored.code(),
+                        absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", restored.message()));
   }
 
   void End(absl::Status status) {

@@ -43,6 +43,7 @@ void Coordinator::Start() {
   MutexLock lock(mu_);
   Publish();
   last_tick_ = last_complaint_ = clock_->Now();
+  membership_.RenewAll(last_tick_);
   ScheduleTick();
 }
 
