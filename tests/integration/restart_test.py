@@ -9,9 +9,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import PS, WORKER, TestCase, main  # noqa: E402
+from harness import PS, WORKER, TestCase, main, weights  # noqa: E402
 
-EPOCHS = 6
+EPOCHS = 4
 RECORDS = 2000
 
 
@@ -23,28 +23,34 @@ def free_port():
 
 
 class Restart(TestCase):
+    cluster = "one"
+
     def start_ps(self, index, port, *flags, name=None):
         policy = ["--num_workers=2", "--num_evaluators=1", f"--epochs={EPOCHS}", "--linger=0s"]
         return self.start(
-            name or f"ps-{index}",
+            f"{self.cluster}.{name or f'ps-{index}'}",
             PS,
             f"--shard_index={index}",
             "--num_shards=2",
             f"--listen=127.0.0.1:{port}",
-            f"--checkpoint_dir={self.folder}/checkpoints",
+            f"--checkpoint_dir={self.folder}/{self.cluster}.checkpoints",
             *(policy if index == 0 else [f"--coordinator=127.0.0.1:{self.port}"]),
             *flags,
         )
 
     def start_worker(self, name, *flags):
         data = ["--model=mlp:16", f"--data=synthetic:{RECORDS}", "--batch=50"]
-        return self.start(name, WORKER, f"--coordinator=127.0.0.1:{self.port}", f"--name={name}", *data, *flags)
+        where = [f"--coordinator=127.0.0.1:{self.port}", f"--name={name}"]
+        return self.start(f"{self.cluster}.{name}", WORKER, *where, *data, *flags)
 
     def start_cluster(self, *flags):
         self.port = free_port()
         self.servers = [self.start_ps(0, self.port, *flags), self.start_ps(1, 0)]
-        self.workers = [self.start_worker(f"w{i}", "--pace=50ms") for i in range(2)]
-        self.workers.append(self.start_worker("eval", "--role=eval", "--eval_every_epochs=0.5"))
+        depth = "--pipeline_depth=0" if "--staleness_bound=0" in flags else "--pipeline_depth=1"
+        self.workers = [self.start_worker(f"w{i}", "--pace=50ms", depth) for i in range(2)]
+        self.final = f"{self.folder}/{self.cluster}.safetensors"
+        evaluate = ["--role=eval", "--eval_every_epochs=0.5", f"--final_weights={self.final}"]
+        self.workers.append(self.start_worker("eval", *evaluate))
         self.servers[0].wait_for("evaluation after")
 
     def everything(self):
@@ -56,7 +62,8 @@ class Restart(TestCase):
             code = child.wait()
             self.assertEqual(code, -signal.SIGKILL if child in ended else 0, child.name + "\n" + self.everything())
         log = "".join(server.output() for server in self.servers)
-        self.assertRegex(log, f"{EPOCHS} epochs are done", self.everything())
+        rounds = EPOCHS * RECORDS // 100
+        self.assertRegex(log, f"{EPOCHS} epochs are done|{rounds} rounds are closed", self.everything())
         totals = re.findall(r"evaluation after (\d+) samples: .*\(final\)", log)
         self.assertEqual([int(total) for total in totals], [EPOCHS * RECORDS], self.everything())
 
@@ -101,6 +108,40 @@ class Restart(TestCase):
             server.wait()
         self.servers += [self.start_ps(1, 0, name="ps-1-again"), self.start_ps(0, self.port, name="ps-0-again")]
         self.finish(killed)
+
+    def test_rounds_give_the_same_weights_whoever_was_killed(self):
+        rounds = ["--aggregation=round", "--staleness_bound=0"]
+        self.cluster = "undisturbed"
+        self.start_cluster(*rounds)
+        self.finish([])
+        expected = weights(self.final)
+        self.cluster = "disturbed"
+        self.start_cluster(*rounds)
+        killed = list(self.servers)
+        for server in killed:
+            server.kill()
+            server.wait()
+        self.servers.append(self.start_ps(0, self.port, *rounds, name="ps-0-again"))
+        self.servers.append(self.start_ps(1, 0, name="ps-1-again"))
+        self.finish(killed)
+        self.assertEqual(weights(self.final), expected)
+
+    def test_tickets_are_given_once(self):
+        tickets = ["--max_delay=4"]
+        self.start_cluster(*tickets)
+        killed = self.servers[0]
+        killed.kill()
+        killed.wait()
+        self.servers.append(self.start_ps(0, self.port, *tickets, name="ps-0-again"))
+        self.finish([killed])
+
+    def test_without_a_journal_the_weights_are_lost_and_that_is_said(self):
+        self.start_cluster("--journal=off")
+        self.servers[0].kill()
+        self.servers[0].wait()
+        again = self.start_ps(0, self.port, "--journal=off", name="ps-0-again")
+        self.assertNotEqual(again.wait(), 0)
+        self.assertRegex(again.output(), "held this shard's weights, and they are lost")
 
     def test_another_policy_is_refused_by_name(self):
         self.start_cluster("--staleness_bound=3")
