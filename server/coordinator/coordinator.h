@@ -147,11 +147,14 @@ class Coordinator {
   void AddAddresses(Reply* reply) const LEEWAY_REQUIRES(mu_);
   void Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback done);
   void Leave(const v1::LeaveRequest& request, ReplyCallback done);
+  void Forget(std::uint32_t worker, std::uint64_t incarnation) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
+
+  // coordinator_shards.cc
+  static absl::Status CheckProtocol(std::uint32_t theirs);
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
-  void Forget(std::uint32_t worker, std::uint64_t incarnation) LEEWAY_REQUIRES(mu_);
-  absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
 
   // coordinator_data.cc
   void AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done);
