@@ -279,6 +279,18 @@ TEST_CASE("Coordinator: who enters rounds that everyone had left finds the open 
   CHECK(f.Status().steps() == 2);
 }
 
+TEST_CASE("Coordinator: a long reason for leaving is cut between two characters, so that the status can be read") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  v1::LeaveRequest request;
+  *request.mutable_stamp() = f.StampOf(0);
+  request.set_reason(std::string(198, 'a') + "\u2713 and so on");  // three bytes, of which two would be kept
+  f.Call<v1::LeaveReply>("Leave", request);
+  const auto status = f.Call<v1::GetStatusReply>("GetStatus", v1::GetStatusRequest());
+  REQUIRE(status->ok());
+  CHECK(status->message.workers(0).reason() == std::string(198, 'a'));
+}
+
 TEST_CASE("Coordinator: tickets, their refusals, and the void serials of the dead") {
   v1::Policy policy = LeasedPolicy(2);
   policy.set_max_delay(2);
