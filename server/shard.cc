@@ -108,7 +108,7 @@ void Shard::RemoveMember(WorkerId worker) {
   members_.erase(it);
 }
 
-absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
+absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
   ASSIGN_OR_RETURN(const Manifest manifest, Manifest::FromProto(snapshot.manifest()));
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
   if (manifest.fingerprint() != snapshot.model_fingerprint() ||
@@ -140,7 +140,7 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
     spdlog::warn("shard {}: that is more than this machine has; more `ps`, or a smaller --max_held_bytes",
                  options_.index);
   }
-  if (!snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
+  if (fill && !snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
   MutexLock lock(mu_);
   fingerprint_ = manifest.fingerprint();
   placement_ = placement;
@@ -170,7 +170,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
     }
     new_model = fingerprint_ == 0 && snapshot.model_fingerprint() != 0;
   }
-  if (new_model) RETURN_IF_ERROR(InstallModel(snapshot));
+  if (new_model) RETURN_IF_ERROR(InstallModel(snapshot, true));
 
   Actions actions;
   {

@@ -26,6 +26,7 @@
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
 #include "proto/parameter_server.pb.h"
+#include "proto/shard_state.pb.h"
 #include "server/block_store.h"
 #include "server/byte_budget.h"
 #include "server/clock_table.h"
@@ -76,6 +77,12 @@ class Shard {
 
   // Carries out what an earlier process of this shard has journaled. DATA_LOSS: a record that is none of this shard's.
   absl::Status Replay(const v1::JournalRecord& record, const Buffer& payload);
+  // What this shard is, beside its weights, when no chunk is being applied.
+  v1::ShardState SaveState();
+  // Becomes what `state` says, with the model of `manifest`; the store's weights, slots and steps are the caller's to
+  // fill (store()). Before the first request. DATA_LOSS: what no shard saves; else as ApplySnapshot.
+  absl::Status RestoreState(const v1::ShardState& state, const v1::Manifest& manifest);
+
   // From here on every input is journaled, and answered when it is written. Call it after the last Replay and before
   // the first request. `journal` outlives the shard.
   void UseJournal(Journal* journal);
@@ -119,7 +126,8 @@ class Shard {
   // shard.cc: members and waiting.
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
-  absl::Status InstallModel(const v1::WatchReply& snapshot) LEEWAY_EXCLUDES(mu_);
+  // `fill`: with the seed's weights, if a worker does not bring them.
+  absl::Status InstallModel(const v1::WatchReply& snapshot, bool fill) LEEWAY_EXCLUDES(mu_);
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::BlockRun& run) const LEEWAY_REQUIRES(mu_);

@@ -216,7 +216,7 @@ TEST_CASE("A second process of a shard, and another shard's journal, are refused
 // Workers push integers, repeat what has no answer, come and go; the shard is killed, or loses power, at any operation
 // on its files. The weights are the sum of what was applied: all of what was acknowledged, once.
 TEST_CASE("Exactly once, whatever the shard is killed at") {
-  const std::uint64_t seed = GENERATE(range(0, 60));
+  const std::uint64_t seed = GENERATE(range(0, 30));
   for (const bool power : {false, true}) {
     CAPTURE(seed, power);
     Random random(5000 + seed);
