@@ -204,7 +204,8 @@ v1::WindowState PushWindow::Save() const {
 absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
   const auto open = static_cast<std::uint64_t>(state.open_size());
   const auto past = static_cast<std::uint64_t>(state.past_size());
-  if (open > kAhead || past > std::min<std::uint64_t>(kRemembered, state.clock()) || state.behind_size() > int{kAhead}) {
+  if (open > kAhead || past > std::min<std::uint64_t>(kRemembered, state.clock()) ||
+      state.behind_size() > int{kAhead}) {
     return absl::DataLossError(absl::StrCat("a window at clock ", state.clock(), " with ", open, " open steps, ",
                                             state.behind_size(), " behind it and ", past, " verdicts"));
   }

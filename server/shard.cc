@@ -202,6 +202,12 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
       if (close.round() == next) closes_.push_back(close);
     }
     StartClose(&actions);
+    FollowCut(snapshot.cut());
+    if (cut_sink_ != nullptr && !replaying_ && committed_ != snapshot.committed_checkpoint()) {
+      committed_ = snapshot.committed_checkpoint();
+      cut_sink_->Committed(committed_);
+    }
+    TryCut();
     Pump(&actions);
   }
   Run(actions);
@@ -226,6 +232,7 @@ v1::WatchRequest Shard::Describe() {
     installed.set_incarnation(info.proto.incarnation());
     installed.set_clock(clocks_.Get(id));
   }
+  if (cut_phase_ != CutPhase::kNone) *request.mutable_cut() = cut_report_;
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;
   stats.set_version(version_);

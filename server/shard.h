@@ -37,6 +37,7 @@
 #include "server/push_window.h"
 #include "server/round_book.h"
 #include "server/staleness_gate.h"
+#include "server/store_cut.h"
 #include "server/ticket_watermark.h"
 
 namespace leeway {
@@ -82,6 +83,11 @@ class Shard {
   // Becomes what `state` says, with the model of `manifest`; the store's weights, slots and steps are the caller's to
   // fill (store()). Before the first request. DATA_LOSS: what no shard saves; else as ApplySnapshot.
   absl::Status RestoreState(const v1::ShardState& state, const v1::Manifest& manifest);
+
+  // Where checkpoints go; without it a cut is answered with an error. Set before the first request.
+  void set_cut_sink(CutSink* sink) { cut_sink_ = sink; }
+  // The checkpoint of cut `report.id()` is written, or has an error.
+  void CutWritten(const v1::CutReport& report);
 
   // From here on every input is journaled, and answered when it is written. Call it after the last Replay and before
   // the first request. `journal` outlives the shard.
@@ -173,6 +179,7 @@ class Shard {
     ReplyCallback done;
     std::shared_ptr<BlockStore> store;
     double rate = 0;
+    std::shared_ptr<StoreCut> cut;  // while a checkpoint is written
   };
   void StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done);
   bool AttemptPush(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -207,6 +214,14 @@ class Shard {
   absl::Status ReplayNullPush(const v1::PushRequest& header);
   absl::Status ReplayWeights(const v1::PutWeightsRequest& header, const Buffer& payload);
 
+  // shard_cut.cc: checkpoints (docs/adr/0013-cut-of-a-checkpoint.md).
+  void FollowCut(const v1::Cut& cut) LEEWAY_REQUIRES(mu_);
+  // Must this push wait for the cut?
+  bool WaitsForCut(const v1::PushRequest& header) const LEEWAY_REQUIRES(mu_);
+  // Makes the cut if everything is in that belongs to it.
+  void TryCut() LEEWAY_REQUIRES(mu_);
+  v1::ShardState SaveStateLocked() const LEEWAY_REQUIRES(mu_);
+
   // shard_weights.cc
   void InstallWeights(const v1::BlockRun& run, const Buffer& payload, Actions* actions) LEEWAY_REQUIRES(mu_);
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -221,6 +236,7 @@ class Shard {
   Clock* const clock_;
   Executor* const executor_;
   std::function<void()> on_round_;
+  CutSink* cut_sink_ = nullptr;
   Journal* journal_ = nullptr;  // null: none (yet)
   bool replaying_ = false;      // by one thread, before there are others
 
@@ -258,10 +274,24 @@ class Shard {
     RoundBook::Contributions contributions;
     double rate = 0;
     std::uint32_t chunks_left = 0;
+    std::shared_ptr<StoreCut> cut;
   };
   std::optional<Closing> closing_ LEEWAY_GUARDED_BY(mu_);
   std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t copies_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // The checkpoint that is being taken.
+  v1::Cut cut_ LEEWAY_GUARDED_BY(mu_);
+  enum class CutPhase {
+    kNone,
+    kHolding,  // pushes of new steps wait; for the limits, then for what is below them
+    kWriting,
+    kReported,
+  } cut_phase_ LEEWAY_GUARDED_BY(mu_) = CutPhase::kNone;
+  std::map<WorkerId, v1::MemberClock> cut_limits_ LEEWAY_GUARDED_BY(mu_);  // while kHolding
+  std::shared_ptr<StoreCut> store_cut_ LEEWAY_GUARDED_BY(mu_);             // while kWriting
+  v1::CutReport cut_report_ LEEWAY_GUARDED_BY(mu_);
+  std::string committed_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t chunks_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;  // accepted, without a verdict
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.

@@ -9,6 +9,10 @@ namespace leeway {
 
 v1::ShardState Shard::SaveState() {
   MutexLock lock(mu_);
+  return SaveStateLocked();
+}
+
+v1::ShardState Shard::SaveStateLocked() const {
   v1::ShardState state;
   state.set_journal_sequence(journal_ == nullptr ? 0 : journal_->last_sequence());
   v1::WatchReply& snapshot = *state.mutable_snapshot();
