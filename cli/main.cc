@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/peer.h"
+#include "cli/replay.h"
 #include "cli/run.h"
 #include "common/end_process.h"
 #include "common/flags.h"
@@ -34,6 +35,7 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
+    {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"bench-peer", nullptr, RunBenchPeer},
 };
 
