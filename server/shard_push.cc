@@ -213,8 +213,15 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
   } else {
     tickets_.Settle(header.ticket().serial());
   }
-  actions->push_back([this, record, done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] {
-    AfterRecord(record, done, [done, reply] { Reply(done, reply); });
+  actions->push_back([this, record, push = held.push, done = std::move(held.done), verdict] {
+    AfterRecord(record, done, [this, push, done, verdict] {
+      v1::PushReply reply;
+      {
+        MutexLock lock(mu_);
+        reply = PushReplyFor(push->message, verdict, false);
+      }
+      Reply(done, reply);
+    });
   });
 }
 
