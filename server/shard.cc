@@ -15,7 +15,7 @@
 namespace leeway {
 
 Shard::Shard(const Options& options, Clock* clock, Executor* executor)
-    : options_(options), clock_(clock), executor_(executor) {}
+    : options_(options), clock_(clock), executor_(executor), deltas_(options.generation) {}
 
 Shard::~Shard() { Shutdown("destroyed"); }
 

@@ -76,6 +76,7 @@ void SimCluster::KillPs(std::uint32_t index) {
   network_.Serve(absl::StrCat("ps", index), nullptr);
   ps_[index]->Kill(options_.power_loss ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
   killed_.push_back(std::move(ps_[index]));
+  version_.erase(absl::StrCat("ps", index));  // versions count within a generation
   clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1), [this, index] { StartPs(index); });
 }
 
@@ -156,6 +157,8 @@ std::optional<std::string> SimCluster::Run() {
       if (!worker->error().empty()) Complain(worker->error());
     }
   }
+  // What a late repetition has set going may still be on its way to the journal.
+  clock_.AdvanceTo(clock_.Now() + absl::Seconds(1));
   if (!complaint_) CheckEnd();
   return complaint_;
 }
