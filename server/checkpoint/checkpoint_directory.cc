@@ -93,23 +93,27 @@ absl::StatusOr<CheckpointEntry> NewestGoodCheckpoint(FileSystem& files, const st
 
 absl::StatusOr<std::string> BeginCheckpoint(FileSystem& files, const std::string& directory, std::uint64_t step) {
   const std::string path = absl::StrCat(directory, "/", StepDirectoryName(step));
-  if (files.Exists(absl::StrCat(path, "/", kCommittedFileName))) {
-    return absl::AlreadyExistsError(absl::StrCat(path, " holds a committed checkpoint"));
+  if (files.Exists(path)) {
+    if (LookAtStep(files, path, step, CheckpointCheck::kIndex).status.ok()) {
+      return absl::AlreadyExistsError(absl::StrCat(path, " holds a good checkpoint"));
+    }
+    RETURN_IF_ERROR(RemoveCheckpoint(files, path));
   }
-  if (files.Exists(path)) RETURN_IF_ERROR(RemoveCheckpoint(files, path));
   RETURN_IF_ERROR(files.MakeDirectories(path));
   return path;
 }
 
+absl::Status RevokeCheckpoint(FileSystem& files, const std::string& path) {
+  const absl::Status removed = files.Remove(absl::StrCat(path, "/", kCommittedFileName));
+  if (absl::IsNotFound(removed)) return absl::OkStatus();
+  RETURN_IF_ERROR(removed);
+  return files.SyncDirectory(path);
+}
+
 absl::Status RemoveCheckpoint(FileSystem& files, const std::string& path) {
+  RETURN_IF_ERROR(RevokeCheckpoint(files, path));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(path));
-  if (std::count(names.begin(), names.end(), kCommittedFileName) > 0) {
-    RETURN_IF_ERROR(files.Remove(absl::StrCat(path, "/", kCommittedFileName)));
-    RETURN_IF_ERROR(files.SyncDirectory(path));
-  }
-  for (const std::string& name : names) {
-    if (name != kCommittedFileName) RETURN_IF_ERROR(files.Remove(absl::StrCat(path, "/", name)));
-  }
+  for (const std::string& name : names) RETURN_IF_ERROR(files.Remove(absl::StrCat(path, "/", name)));
   const absl::Status removed = files.Remove(path);
   if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   const std::string parent = std::filesystem::path(path).parent_path().string();
@@ -119,13 +123,14 @@ absl::Status RemoveCheckpoint(FileSystem& files, const std::string& path) {
 absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directory, std::size_t keep) {
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries,
                    ListCheckpoints(files, directory, CheckpointCheck::kIndex));
+  absl::Status status;
   std::size_t good = 0;
   for (const CheckpointEntry& entry : entries) {
     if (entry.status.ok()) ++good;
     const bool stays = entry.status.ok() ? good <= std::max<std::size_t>(keep, 1) : good == 0;
-    if (!stays) RETURN_IF_ERROR(RemoveCheckpoint(files, entry.path));
+    if (!stays) status.Update(RemoveCheckpoint(files, entry.path));
   }
-  return absl::OkStatus();
+  return status;
 }
 
 }  // namespace leeway

@@ -47,14 +47,19 @@ absl::StatusOr<CheckpointEntry> NewestGoodCheckpoint(FileSystem& files, const st
                                                      CheckpointCheck check, std::vector<CheckpointEntry>* skipped);
 
 // Makes room for the checkpoint of `step`: its directory, empty, also when an earlier attempt left something there.
-// Returns its path. ALREADY_EXISTS: that step has a committed checkpoint; else the file system's errors.
+// Returns its path. ALREADY_EXISTS: that step has a good checkpoint (kIndex); else the file system's errors.
 absl::StatusOr<std::string> BeginCheckpoint(FileSystem& files, const std::string& directory, std::uint64_t step);
+
+// Takes COMMITTED away, so that `path` is no checkpoint any more, for good: what kContents has found damaged must not
+// count as the newest good one later, when it is looked at with kIndex. Nothing to do without the mark.
+absl::Status RevokeCheckpoint(FileSystem& files, const std::string& path);
 
 // Removes the checkpoint in `path`. COMMITTED goes first, so that a half removed one is none.
 absl::Status RemoveCheckpoint(FileSystem& files, const std::string& path);
 
 // Removes all but the newest `keep` (at least 1) good checkpoints, and what is older than the newest good one and not
-// good (kIndex). Newer ones that are not good may be under way, and stay. Without a good one nothing is removed.
+// good (kIndex). Newer ones that are not good may be under way, and stay. Without a good one nothing is removed. What
+// cannot be removed does not keep the rest; the first reason is returned.
 absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directory, std::size_t keep);
 
 }  // namespace leeway
