@@ -66,7 +66,7 @@ TEST_CASE("damage: every flipped bit of a checkpoint is found, and its file name
       }
     }
   }
-  CHECK(flips > 8 * 1500);
+  CHECK(flips > 8 * 1000);
   CHECK(ReadAll(files, made).ok());
 }
 
