@@ -147,8 +147,10 @@ absl::Status CommitCheckpoint(FileSystem& files, const std::string& directory, c
   ASSIGN_OR_RETURN(const std::string json, IndexToJson(index));
   const std::string path = absl::StrCat(directory, "/", kIndexFileName);
   // What could not be read again is refused now.
-  if (const auto read = ParseCheckpointIndex(path, json); !read.ok()) {
-    return absl::InvalidArgumentError(read.status().message());
+  const absl::StatusOr<Checkpoint> read = ParseCheckpointIndex(path, json);
+  if (!read.ok()) return absl::InvalidArgumentError(read.status().message());
+  if (read->index.SerializeAsString() != index.SerializeAsString()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": as JSON the index would lose something"));
   }
   RETURN_IF_ERROR(CheckFileSizes(files, directory, index));
   const std::string parent = std::filesystem::path(directory).parent_path().string();
