@@ -9,6 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/peer.h"
+#include "cli/checkpoint/checkpoint_verbs.h"
+#include "cli/replay.h"
 #include "cli/run.h"
 #include "common/end_process.h"
 #include "common/flags.h"
@@ -34,15 +36,18 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
+    {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
+    {"checkpoint", "look at checkpoints: list, verify, reshard, diff", RunCheckpoint},
+    {"export", "a checkpoint's weights as one safetensors file", RunExport},
     {"bench-peer", nullptr, RunBenchPeer},
 };
 
 std::string Usage() {
   std::string text = "usage: leeway VERB [--flag=value ...]\n\n";
   for (const Verb& verb : kVerbs) {
-    if (verb.summary != nullptr) absl::StrAppendFormat(&text, "  %-8s %s\n", verb.name, verb.summary);
+    if (verb.summary != nullptr) absl::StrAppendFormat(&text, "  %-10s %s\n", verb.name, verb.summary);
   }
-  return text + "  help     this list; `leeway VERB --help` lists all flags\n";
+  return text + "  help       this list; `leeway VERB --help` lists all flags\n";
 }
 
 int Main(int argc, char** argv) {

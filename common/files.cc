@@ -39,11 +39,17 @@ absl::Status ErrnoStatus(const char* what, const std::string& path, int error) {
 }
 
 // Opens `path`, whatever signals arrive. The descriptor, or -1 with errno.
-int Open(const std::string& path, int flags) {
+int OpenDescriptor(const std::string& path, int flags) {
   int fd;
   do fd = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
   while (fd < 0 && errno == EINTR);
   return fd;
+}
+
+absl::Status CloseFile(const std::string& path, int& fd) {
+  // Linux has released the descriptor whatever close returns: never a second time.
+  const int closing = std::exchange(fd, -1);
+  return ::close(closing) == 0 || errno == EINTR ? absl::OkStatus() : ErrnoStatus("close", path, errno);
 }
 
 class PosixFile final : public WritableFile {
@@ -67,15 +73,71 @@ class PosixFile final : public WritableFile {
 
   absl::Status Sync() override { return ::fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus("fsync", path_, errno); }
 
-  absl::Status Close() override {
-    // Linux has released the descriptor whatever close returns: never a second time.
-    const int fd = std::exchange(fd_, -1);
-    return ::close(fd) == 0 || errno == EINTR ? absl::OkStatus() : ErrnoStatus("close", path_, errno);
-  }
+  absl::Status Close() override { return CloseFile(path_, fd_); }
 
  private:
   const std::string path_;
   int fd_;
+};
+
+class PosixRandomWriteFile final : public RandomWriteFile {
+ public:
+  PosixRandomWriteFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  ~PosixRandomWriteFile() override {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  absl::Status WriteAt(std::uint64_t offset, const void* data, std::size_t size) override {
+    const char* from = static_cast<const char*>(data);
+    while (size > 0) {
+      const ssize_t written = ::pwrite(fd_, from, size, static_cast<off_t>(offset));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return ErrnoStatus("write", path_, errno);
+      from += written;
+      offset += static_cast<std::uint64_t>(written);
+      size -= static_cast<std::size_t>(written);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Sync() override { return ::fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus("fsync", path_, errno); }
+
+  absl::Status Close() override { return CloseFile(path_, fd_); }
+
+ private:
+  const std::string path_;
+  int fd_;
+};
+
+class PosixRandomAccessFile final : public RandomAccessFile {
+ public:
+  PosixRandomAccessFile(std::string path, int fd, std::uint64_t size) : path_(std::move(path)), fd_(fd), size_(size) {}
+  ~PosixRandomAccessFile() override { ::close(fd_); }
+
+  std::uint64_t Size() const override { return size_; }
+
+  absl::Status ReadAt(std::uint64_t offset, std::size_t size, void* out) override {
+    char* to = static_cast<char*>(out);
+    while (size > 0) {
+      const ssize_t got = ::pread(fd_, to, size, static_cast<off_t>(offset));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return ErrnoStatus("read", path_, errno);
+      if (got == 0) return absl::DataLossError(absl::StrCat("read ", path_, ": it ends at byte ", offset));
+      to += got;
+      offset += static_cast<std::uint64_t>(got);
+      size -= static_cast<std::size_t>(got);
+    }
+    return absl::OkStatus();
+  }
+
+  void Prefetch(std::uint64_t offset, std::size_t size) override {
+    ::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(size), POSIX_FADV_WILLNEED);
+  }
+
+ private:
+  const std::string path_;
+  const int fd_;
+  const std::uint64_t size_;
 };
 
 class PosixLock final : public FileLock {
@@ -94,7 +156,7 @@ class PosixFileSystem final : public FileSystem {
     if (::stat(path.c_str(), &info) != 0) return ErrnoStatus("read", path, errno);
     // A pipe would block and a device never end.
     if (!S_ISREG(info.st_mode)) return absl::UnavailableError(absl::StrCat("read ", path, ": not a regular file"));
-    const int fd = Open(path, O_RDONLY);
+    const int fd = OpenDescriptor(path, O_RDONLY);
     if (fd < 0) return ErrnoStatus("read", path, errno);
     // To the end, not to the size: files under /proc say 0, and others may have grown.
     std::string bytes;
@@ -114,9 +176,33 @@ class PosixFileSystem final : public FileSystem {
   }
 
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
-    const int fd = Open(path, O_WRONLY | O_CREAT | O_TRUNC);
+    const int fd = OpenDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0) return ErrnoStatus("create", path, errno);
     return std::make_unique<PosixFile>(path, fd);
+  }
+
+  absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) override {
+    const int fd = OpenDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
+    if (fd < 0) return ErrnoStatus("create", path, errno);
+    auto file = std::make_unique<PosixRandomWriteFile>(path, fd);
+    // A full disk is known now, not after the last piece, where the file system can tell. Where it cannot, the size is
+    // set alone.
+    int error = 0;
+    if (size > 0 && ::fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0) error = errno;
+    if (error == EOPNOTSUPP || error == ENOSYS || error == EINTR) {
+      error = ::ftruncate(fd, static_cast<off_t>(size)) == 0 ? 0 : errno;
+    }
+    if (error != 0) return ErrnoStatus("make room for", path, error);
+    return file;
+  }
+
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override {
+    struct stat info;
+    if (::stat(path.c_str(), &info) != 0) return ErrnoStatus("open", path, errno);
+    if (!S_ISREG(info.st_mode)) return absl::UnavailableError(absl::StrCat("open ", path, ": not a regular file"));
+    const int fd = OpenDescriptor(path, O_RDONLY);
+    if (fd < 0) return ErrnoStatus("open", path, errno);
+    return std::make_unique<PosixRandomAccessFile>(path, fd, static_cast<std::uint64_t>(info.st_size));
   }
 
   absl::Status Rename(const std::string& from, const std::string& to) override {
@@ -154,7 +240,7 @@ class PosixFileSystem final : public FileSystem {
   bool Exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
 
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
-    const int fd = Open(path, O_RDWR | O_CREAT);
+    const int fd = OpenDescriptor(path, O_RDWR | O_CREAT);
     if (fd < 0) return ErrnoStatus("lock", path, errno);
     int result;
     do result = ::flock(fd, LOCK_EX | LOCK_NB);
@@ -167,7 +253,7 @@ class PosixFileSystem final : public FileSystem {
   }
 
   absl::Status SyncDirectory(const std::string& directory) override {
-    const int fd = Open(directory, O_RDONLY | O_DIRECTORY);
+    const int fd = OpenDescriptor(directory, O_RDONLY | O_DIRECTORY);
     if (fd < 0) return ErrnoStatus("sync directory", directory, errno);
     // Some file systems cannot sync a directory and say EINVAL; they order renames by themselves.
     const int error = ::fsync(fd) == 0 || errno == EINVAL ? 0 : errno;

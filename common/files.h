@@ -4,6 +4,7 @@
 // Thread safety: any thread; calls on the same path must not overlap.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,32 @@ class WritableFile {
   virtual absl::Status Close() = 0;  // at most once; no call after it
 };
 
+// An open file of a size that was fixed first, whose pieces are written as they come.
+//
+// Thread safety: WriteAt from any threads at once, on pieces that do not overlap; Sync and Close when they are back.
+class RandomWriteFile {
+ public:
+  virtual ~RandomWriteFile() = default;  // closes, without a sync
+
+  virtual absl::Status WriteAt(std::uint64_t offset, const void* data, std::size_t size) = 0;
+  virtual absl::Status Sync() = 0;
+  virtual absl::Status Close() = 0;  // at most once; no call after it
+};
+
+// An open file that is read piece by piece.
+//
+// Thread safety: any thread.
+class RandomAccessFile {
+ public:
+  virtual ~RandomAccessFile() = default;
+
+  virtual std::uint64_t Size() const = 0;  // when it was opened
+  // Exactly `size` bytes. DATA_LOSS: the file ends before.
+  virtual absl::Status ReadAt(std::uint64_t offset, std::size_t size, void* out) = 0;
+  // These bytes will be read next: a hint, which starts the disk while the caller still computes.
+  virtual void Prefetch(std::uint64_t, std::size_t) {}
+};
+
 // Held until it is destroyed, or the process ends in whatever way.
 class FileLock {
  public:
@@ -39,6 +66,9 @@ class FileSystem {
 
   virtual absl::StatusOr<std::string> Read(const std::string& path) = 0;
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
+  // `path` anew, with `size` zero bytes, for which there is room on the disk.
+  virtual absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) = 0;
+  virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) = 0;
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   virtual absl::Status Remove(const std::string& path) = 0;
   virtual absl::Status MakeDirectories(const std::string& path) = 0;

@@ -1,6 +1,7 @@
 // Safetensors files (huggingface.co/docs/safetensors): a u64 little-endian header length, a JSON header
 // {name: {"dtype", "shape", "data_offsets": [begin, end)}, "__metadata__": {string: string}}, then the values.
-// Checkpoints, exported weights and --init_from use them; other tools read and write them. Only F32 here.
+// Exported weights and --init_from use them; other tools read and write them. Whole files of F32 tensors, here;
+// checkpoints, which are written and read in pieces, use common/safetensors_header.h alone.
 //
 // The reader trusts nothing: a file of any bytes gives tensors that cover its data exactly, or one clear error.
 //
@@ -8,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/files.h"
+#include "common/safetensors_header.h"
 
 namespace leeway {
 
@@ -26,8 +27,6 @@ struct SafetensorsInput {
   absl::Span<const float> values;  // the caller's memory, not copied
 };
 
-using SafetensorsMetadata = std::map<std::string, std::string>;
-
 // Writes `tensors`, their data in the order given, atomically (WriteAtomically). INVALID_ARGUMENT: a name that is used
 // twice or reserved ("__metadata__"), a shape that does not fit its values, text that is not UTF-8, a header above
 // 100 MB; else the file system's error.
@@ -36,12 +35,7 @@ absl::Status WriteSafetensors(FileSystem& files, const std::string& path, const 
 
 class SafetensorsFile {
  public:
-  struct Tensor {
-    std::string name;
-    std::vector<std::int64_t> shape;
-    std::uint64_t offset = 0;  // of its first byte in the file
-    std::uint64_t count = 0;   // elements
-  };
+  using Tensor = SafetensorsTensor;
 
   // The whole file; the file system's error, or Parse's.
   static absl::StatusOr<SafetensorsFile> Read(FileSystem& files, const std::string& path);
@@ -49,9 +43,9 @@ class SafetensorsFile {
   // `bytes` as a file called `file_name` (for messages). INVALID_ARGUMENT naming the file, the tensor and the values.
   static absl::StatusOr<SafetensorsFile> Parse(const std::string& file_name, std::string bytes);
 
-  const std::vector<Tensor>& tensors() const { return tensors_; }  // in the order of their data
-  const SafetensorsMetadata& metadata() const { return metadata_; }
-  const Tensor* Find(const std::string& name) const;  // null: there is none
+  const std::vector<Tensor>& tensors() const { return header_.tensors; }  // in the order of their data
+  const SafetensorsMetadata& metadata() const { return header_.metadata; }
+  const Tensor* Find(const std::string& name) const { return header_.Find(name); }  // null: there is none
 
   // Copies elements [first, first + out.size()) of `tensor`, which is one of tensors(), to `out` (the file may have
   // placed them at any alignment). Requires first + out.size() <= tensor.count.
@@ -59,8 +53,7 @@ class SafetensorsFile {
 
  private:
   std::string bytes_;
-  std::vector<Tensor> tensors_;
-  SafetensorsMetadata metadata_;
+  SafetensorsHeader header_;
 };
 
 }  // namespace leeway

@@ -16,13 +16,12 @@
 #include "cli/bench/bench_latency.h"
 #include "cli/bench/bench_train.h"
 #include "cli/bench/bench_transport.h"
+#include "cli/output_flag.h"
 #include "cli/signals.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 
-ABSL_FLAG(std::string, output, "table", "of leeway bench: table or json");
-ABSL_FLAG(std::string, o, "", "short for --output");
 ABSL_FLAG(int, bench_pairs, 5, "of leeway bench: rounds in which everything is measured side by side; medians count");
 ABSL_FLAG(absl::Duration, bench_time, absl::ZeroDuration(),
           "of leeway bench: how long each thing is measured in each round; 0: as the bench chooses");
@@ -124,17 +123,14 @@ int RunBench(const std::vector<std::string>& what, int, char**) {
   const std::string names =
       absl::StrJoin(Benches(), ", ", [](std::string* out, const Bench& bench) { out->append(bench.name); });
   if (what.size() != 1) ExitWithError(absl::InvalidArgumentError("leeway bench takes one name: " + names));
-  const bool is_short = FlagGiven("o");
-  const std::string output = is_short ? absl::GetFlag(FLAGS_o) : absl::GetFlag(FLAGS_output);
-  if (output != "table" && output != "json") {
-    ExitWithError(FlagError(is_short ? "o" : "output", output, "table, json"));
-  }
+  const absl::StatusOr<bool> json = WantsJson();
+  if (!json.ok()) ExitWithError(json.status());
   for (const Bench& bench : Benches()) {
     if (bench.name != what[0]) continue;
     if (!FlagGiven("log_level")) spdlog::set_level(spdlog::level::warn);  // joining is no news here
     const absl::StatusOr<std::vector<BenchRow>> rows = Measure(bench);
     if (!rows.ok()) ExitWithError(rows.status());
-    std::fputs((output == "json" ? BenchJson(*rows) : BenchTable(*rows)).c_str(), stdout);
+    std::fputs((*json ? BenchJson(*rows) : BenchTable(*rows)).c_str(), stdout);
     return 0;
   }
   ExitWithError(absl::InvalidArgumentError(absl::StrCat("leeway bench ", what[0], ": allowed: ", names)));

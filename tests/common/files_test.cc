@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -66,6 +67,12 @@ class FailingFiles final : public FileSystem {
     auto file = RealFileSystem().Create(path);
     REQUIRE(file.ok());
     return std::make_unique<File>(*this, *std::move(file));
+  }
+  absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) override {
+    return RealFileSystem().CreateSized(path, size);
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override {
+    return RealFileSystem().Open(path);
   }
   absl::Status Rename(const std::string& from, const std::string& to) override {
     const absl::Status status = Next("rename");
@@ -247,6 +254,57 @@ TEST_CASE("files: a lock has one holder") {
   lock->reset();
   CHECK(files.Lock(dir / "lock").ok());
   CheckError(files.Lock(dir / "no/lock").status(), absl::StatusCode::kNotFound, dir / "no/lock", "No such file");
+}
+
+TEST_CASE("files: pieces that several threads write, in any order, are where they belong") {
+  TempDirectory dir;
+  constexpr std::size_t kPiece = 70'001, kPieces = 24;
+  const auto file = RealFileSystem().CreateSized(dir / "sized", kPiece * kPieces + 3);
+  REQUIRE(file.ok());
+  CHECK(ReadOrDie(dir / "sized") == std::string(kPiece * kPieces + 3, '\0'));
+  std::vector<absl::Status> results(4);
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < results.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = kPieces; i-- > 0;) {
+        if (i % results.size() != t) continue;
+        const std::string piece(kPiece, static_cast<char>('a' + i));
+        results[t].Update((*file)->WriteAt(i * kPiece, piece.data(), piece.size()));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& result : results) CHECK(result.ok());
+  CHECK((*file)->Sync().ok());
+  CHECK((*file)->Close().ok());
+
+  const auto open = RealFileSystem().Open(dir / "sized");
+  REQUIRE(open.ok());
+  CHECK((*open)->Size() == kPiece * kPieces + 3);
+  std::string read(kPiece, '?');
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    REQUIRE((*open)->ReadAt(i * kPiece, kPiece, read.data()).ok());
+    CHECK(read == std::string(kPiece, static_cast<char>('a' + i)));
+  }
+  CHECK((*open)->ReadAt(kPiece * kPieces, 3, read.data()).ok());
+  CHECK(read.substr(0, 3) == std::string(3, '\0'));
+  CheckError((*open)->ReadAt(kPiece * kPieces, 4, read.data()), absl::StatusCode::kDataLoss, dir / "sized", "ends at");
+
+  // Shorter than what was there: nothing of it shows.
+  REQUIRE(RealFileSystem().CreateSized(dir / "sized", 5).ok());
+  CHECK(ReadOrDie(dir / "sized") == std::string(5, '\0'));
+  CHECK(RealFileSystem().CreateSized(dir / "empty", 0).ok());
+  CHECK(ReadOrDie(dir / "empty").empty());
+}
+
+TEST_CASE("files: what cannot be opened or has no room is refused by path and reason") {
+  TempDirectory dir;
+  CheckError(RealFileSystem().Open(dir / "none").status(), absl::StatusCode::kNotFound, dir / "none", "No such file");
+  CheckError(RealFileSystem().Open(dir / "").status(), absl::StatusCode::kUnavailable, dir / "", "not a regular file");
+  CheckError(RealFileSystem().CreateSized(dir / "no/file", 1).status(), absl::StatusCode::kNotFound, dir / "no/file",
+             "No such file");
+  // More than any disk has: known before the first piece is written.
+  CHECK_FALSE(RealFileSystem().CreateSized(dir / "huge", std::uint64_t{1} << 62).ok());
 }
 
 }  // namespace

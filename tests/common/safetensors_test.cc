@@ -107,6 +107,67 @@ TEST_CASE("safetensors: a file of the reference implementation") {
   CHECK(file->Find("e")->shape == std::vector<std::int64_t>{0});
 }
 
+TEST_CASE("safetensors: a plan says where each tensor goes before there are values") {
+  const absl::StatusOr<SafetensorsPlan> plan =
+      PlanSafetensors("f",
+                      {{.name = "steps", .type = SafetensorsType::kI64, .shape = {3}},
+                       {.name = "w", .shape = {5}},
+                       {.name = "s", .shape = {}}},
+                      {{"k", "v"}});
+  REQUIRE(plan.ok());
+  REQUIRE(plan->begin.size() % 8 == 0);
+  CHECK(plan->tensors[0].offset == plan->begin.size());
+  CHECK(plan->tensors[1].offset == plan->begin.size() + 24);
+  CHECK(plan->tensors[2].offset == plan->begin.size() + 44);
+  CHECK(plan->file_size == plan->begin.size() + 48);
+
+  // A file that is opened: its header is read, and nothing else.
+  CrashFiles files(1);
+  const auto written = files.CreateSized("f", plan->file_size);
+  REQUIRE((*written)->WriteAt(0, plan->begin.data(), plan->begin.size()).ok());
+  const auto open = files.Open("f");
+  REQUIRE(open.ok());
+  constexpr SafetensorsType kBoth[] = {SafetensorsType::kF32, SafetensorsType::kI64};
+  const absl::StatusOr<SafetensorsHeader> header = ReadSafetensorsHeader("f", **open, kBoth);
+  REQUIRE(header.ok());
+  CHECK(header->metadata == SafetensorsMetadata{{"k", "v"}});
+  REQUIRE(header->tensors.size() == 3);
+  CHECK(header->Find("none") == nullptr);
+  REQUIRE(header->Find("steps") == &header->tensors[0]);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CAPTURE(i);
+    CHECK(header->tensors[i].name == plan->tensors[i].name);
+    CHECK(header->tensors[i].type == plan->tensors[i].type);
+    CHECK(header->tensors[i].shape == plan->tensors[i].shape);
+    CHECK(header->tensors[i].offset == plan->tensors[i].offset);
+    CHECK(header->tensors[i].count == plan->tensors[i].count);
+  }
+  // Who wants weights alone does not take integers for them.
+  CHECK(absl::StrContains(SafetensorsFile::Read(files, "f").status().message(),
+                          "tensor 'steps': dtype is 'I64'; allowed: F32"));
+  CHECK(absl::StrContains(ReadSafetensorsHeader("f", **files.Open("f"), {SafetensorsType::kI64}).status().message(),
+                          "dtype is 'F32'; allowed: I64"));
+
+  // Cut anywhere, it is refused.
+  const std::string whole = files.Bytes("f");
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    CAPTURE(size);
+    files.Bytes("cut") = whole.substr(0, size);
+    const auto cut = files.Open("cut");
+    REQUIRE(absl::StartsWith(ReadSafetensorsHeader("cut", **cut, kBoth).status().message(), "cut: "));
+  }
+  // Beyond what a file can hold.
+  const std::int64_t half = std::int64_t{1} << 60;
+  CHECK(absl::StrContains(PlanSafetensors("f", {{.name = "a", .shape = {2 * half}}}, {}).status().message(),
+                          "tensor 'a': shape '[2305843009213693952]' is negative or too large"));
+  CHECK(absl::StrContains(
+      PlanSafetensors(
+          "f", {{.name = "a", .shape = {half - 1}}, {.name = "b", .shape = {half}}, {.name = "c", .shape = {1}}}, {})
+          .status()
+          .message(),
+      "tensor 'b': shape"));
+}
+
 // The format does not promise that the data is aligned.
 TEST_CASE("safetensors: values at an odd offset") {
   std::string bytes = FileOf(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} )", 0);
@@ -129,7 +190,7 @@ TEST_CASE("safetensors: the writer refuses what no reader could take") {
   CHECK(refusal({{"a", {2}, two}, {"a", {2}, two}}) == "out/f: tensor name 'a' is reserved or used twice");
   CHECK(refusal({{"__metadata__", {2}, two}}) == "out/f: tensor name '__metadata__' is reserved or used twice");
   CHECK(refusal({{"a", {3}, two}}) == "out/f: tensor 'a': shape '[3]' does not fit 2 values");
-  CHECK(refusal({{"a", {-1, -2}, two}}) == "out/f: tensor 'a': shape '[-1,-2]' does not fit 2 values");
+  CHECK(refusal({{"a", {-1, -2}, two}}) == "out/f: tensor 'a': shape '[-1,-2]' is negative or too large");
   CHECK(absl::StrContains(refusal({{"\xff", {2}, two}}), "not UTF-8"));
   CHECK(absl::StrContains(refusal({}, {{"k", "\xc3"}}), "not UTF-8"));
 

@@ -30,6 +30,8 @@ class FuzzInput {
  public:
   FuzzInput(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
 
+  bool empty() const { return size_ == 0; }
+
   std::uint8_t Byte() {
     if (size_ == 0) return 0;
     --size_;

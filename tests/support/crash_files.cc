@@ -42,6 +42,60 @@ class CrashFiles::File final : public WritableFile {
   const std::uint64_t life_;
 };
 
+class CrashFiles::SizedFile final : public RandomWriteFile {
+ public:
+  SizedFile(CrashFiles* files, std::shared_ptr<Node> node)
+      : files_(files), node_(std::move(node)), life_(files->life_) {}
+
+  absl::Status WriteAt(std::uint64_t offset, const void* data, std::size_t size) override {
+    if (life_ != files_->life_) return absl::UnavailableError("write: this process is dead");
+    const bool was_crashed = files_->crashed();
+    absl::Status status = files_->Operate("write");
+    if (was_crashed) return status;
+    if (status.ok()) status = files_->append_failure_;
+    const std::size_t written = status.ok() ? size : files_->random_.Below(size + 1);
+    if (node_->bytes.size() < offset + written) node_->bytes.resize(offset + written);
+    node_->bytes.replace(offset, written, static_cast<const char*>(data), written);
+    node_->not_synced.push_back({offset, written});
+    return status;
+  }
+  absl::Status Sync() override {
+    if (life_ != files_->life_) return absl::UnavailableError("sync: this process is dead");
+    RETURN_IF_ERROR(files_->Operate("sync"));
+    node_->synced = node_->bytes;
+    node_->not_synced.clear();
+    return absl::OkStatus();
+  }
+  absl::Status Close() override { return files_->Operate("close"); }
+
+ private:
+  CrashFiles* const files_;
+  const std::shared_ptr<Node> node_;
+  const std::uint64_t life_;
+};
+
+class CrashFiles::OpenFile final : public RandomAccessFile {
+ public:
+  OpenFile(CrashFiles* files, std::string path, std::shared_ptr<const Node> node)
+      : files_(files), path_(std::move(path)), node_(std::move(node)), size_(node_->bytes.size()) {}
+
+  std::uint64_t Size() const override { return size_; }
+  absl::Status ReadAt(std::uint64_t offset, std::size_t size, void* out) override {
+    RETURN_IF_ERROR(files_->Operate("read"));
+    if (offset > node_->bytes.size() || size > node_->bytes.size() - offset) {
+      return absl::DataLossError(absl::StrCat("read ", path_, ": it ends at byte ", node_->bytes.size()));
+    }
+    node_->bytes.copy(static_cast<char*>(out), size, offset);
+    return absl::OkStatus();
+  }
+
+ private:
+  CrashFiles* const files_;
+  const std::string path_;
+  const std::shared_ptr<const Node> node_;
+  const std::uint64_t size_;
+};
+
 class CrashFiles::Held final : public FileLock {
  public:
   Held(CrashFiles* files, std::string path) : files_(files), path_(std::move(path)), life_(files->life_) {}
@@ -60,6 +114,29 @@ absl::Status CrashFiles::Operate(const std::string& what) {
   return crashed() ? absl::UnavailableError(what + ": the process has crashed") : absl::OkStatus();
 }
 
+void CrashFiles::LosePower(Node& node) {
+  if (node.sized) {
+    // Any of the pieces may have reached the disk.
+    std::string left = node.synced;
+    if (random_.Chance(0.5)) left.resize(node.bytes.size());
+    for (const Piece& piece : node.not_synced) {
+      if (random_.Chance(0.5)) continue;
+      if (left.size() < piece.offset + piece.size) left.resize(piece.offset + piece.size);
+      left.replace(piece.offset, piece.size, node.bytes, piece.offset, piece.size);
+    }
+    node.bytes = left;
+    node.not_synced.clear();
+    return;
+  }
+  // Of what was not synced any beginning may have reached the disk.
+  if (!absl::StartsWith(node.bytes, node.synced)) {
+    node.bytes = node.synced;
+    return;
+  }
+  const std::size_t lost = node.bytes.size() - node.synced.size();
+  node.bytes.resize(node.synced.size() + random_.Below(lost + 1));
+}
+
 void CrashFiles::Restart(Loss loss) {
   crash_at_ = 0;
   operations_ = 0;
@@ -69,13 +146,7 @@ void CrashFiles::Restart(Loss loss) {
   if (loss == Loss::kProcess) return;
   files_ = durable_;
   for (auto& [path, node] : files_) {
-    // Of what was not synced any beginning may have reached the disk.
-    const std::size_t lost = node->bytes.size() - std::min(node->bytes.size(), node->synced.size());
-    if (absl::StartsWith(node->bytes, node->synced)) {
-      node->bytes.resize(node->synced.size() + random_.Below(lost + 1));
-    } else {
-      node->bytes = node->synced;
-    }
+    LosePower(*node);
     node->synced = node->bytes;
   }
 }
@@ -92,7 +163,25 @@ absl::StatusOr<std::unique_ptr<WritableFile>> CrashFiles::Create(const std::stri
   std::shared_ptr<Node>& node = files_[path];
   if (node == nullptr) node = std::make_shared<Node>();
   node->bytes.clear();
+  node->sized = false;
   return std::make_unique<File>(this, node);
+}
+
+absl::StatusOr<std::unique_ptr<RandomWriteFile>> CrashFiles::CreateSized(const std::string& path, std::uint64_t size) {
+  RETURN_IF_ERROR(Operate("create"));
+  std::shared_ptr<Node>& node = files_[path];
+  if (node == nullptr) node = std::make_shared<Node>();
+  node->bytes.assign(size, '\0');
+  node->sized = true;
+  node->not_synced.clear();
+  return std::make_unique<SizedFile>(this, node);
+}
+
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> CrashFiles::Open(const std::string& path) {
+  RETURN_IF_ERROR(Operate("open"));
+  const auto it = files_.find(path);
+  if (it == files_.end()) return absl::NotFoundError(absl::StrCat("open ", path, ": no such file"));
+  return std::make_unique<OpenFile>(this, path, it->second);
 }
 
 absl::Status CrashFiles::Rename(const std::string& from, const std::string& to) {
@@ -118,6 +207,12 @@ absl::StatusOr<std::vector<std::string>> CrashFiles::List(const std::string& dir
     names.insert(rest.substr(0, rest.find('/')));
   }
   return std::vector<std::string>(names.begin(), names.end());
+}
+
+std::string& CrashFiles::Bytes(const std::string& path) {
+  std::shared_ptr<Node>& node = files_[path];
+  if (node == nullptr) node = std::make_shared<Node>();
+  return node->bytes;
 }
 
 bool CrashFiles::Exists(const std::string& path) {

@@ -25,7 +25,7 @@ class CrashFiles final : public FileSystem {
   bool crashed() const { return crash_at_ != 0 && operations_ >= crash_at_; }
   std::uint64_t operations() const { return operations_; }
 
-  // With an error: appending writes half of its bytes, then fails with it. OK: goes well again.
+  // With an error: appending (or writing a piece) writes some of its bytes, then fails with it. OK: it goes well again.
   void FailAppends(const absl::Status& status) { append_failure_ = status; }
 
   // A new process on what is left; nothing crashes until CrashAt. Locks are free.
@@ -34,6 +34,8 @@ class CrashFiles final : public FileSystem {
 
   absl::StatusOr<std::string> Read(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) override;
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status Remove(const std::string& path) override;
   absl::Status MakeDirectories(const std::string&) override { return absl::OkStatus(); }
@@ -42,20 +44,29 @@ class CrashFiles final : public FileSystem {
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& directory) override;
 
-  // For tests that damage a file.
-  std::string& Bytes(const std::string& path) { return files_.at(path)->bytes; }
+  // For tests that damage or make a file.
+  std::string& Bytes(const std::string& path);
 
  private:
+  struct Piece {
+    std::size_t offset = 0;
+    std::size_t size = 0;
+  };
   struct Node {
     std::string bytes;
     std::string synced;
+    bool sized = false;  // written in pieces
+    std::vector<Piece> not_synced;
   };
   using Names = std::map<std::string, std::shared_ptr<Node>>;
   class File;
+  class SizedFile;
+  class OpenFile;
   class Held;
 
   // An error when this operation is the crash's, or comes after it.
   absl::Status Operate(const std::string& what);
+  void LosePower(Node& node);
 
   Random random_;
   std::uint64_t crash_at_ = 0;  // 0: never
