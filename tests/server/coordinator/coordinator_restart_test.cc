@@ -58,6 +58,7 @@ class RandomRun {
 
   void CheckTotals() {
     if (files_.crashed()) Restart();
+    for (Worker& worker : workers_) Forget(worker);  // with what it still waits for
     const v1::GetStatusReply status = f_->Status();
     REQUIRE(status.samples() == kEpochs * kRecords);
     REQUIRE(status.steps() >= applied_);
@@ -305,6 +306,7 @@ TEST_CASE("Coordinator: a ps that was not restarted is welcome, one that has los
   v1::WatchRequest back = f.WatchOf(0);
   back.set_generation(98);
   back.set_address("shard0:2");
+  back.set_keeps_journal(true);
   const auto answer = f.Call<v1::WatchReply>("WatchMembership", back);
   REQUIRE(answer->ok());
   CHECK(answer->message.shard_addresses(0) == "shard0:2");
