@@ -25,6 +25,11 @@ class CrashFiles::File final : public WritableFile {
     absl::Status status = files_->Operate("append");
     if (was_crashed) return status;
     if (status.ok()) status = files_->append_failure_;
+    const std::uint64_t room = files_->Room();
+    if (status.ok() && room < size) {
+      node_->bytes.append(static_cast<const char*>(data), room);
+      return absl::ResourceExhaustedError("append: no space left");
+    }
     node_->bytes.append(static_cast<const char*>(data), status.ok() ? size : files_->random_.Below(size + 1));
     return status;
   }
@@ -135,6 +140,12 @@ void CrashFiles::LosePower(Node& node) {
   }
   const std::size_t lost = node.bytes.size() - node.synced.size();
   node.bytes.resize(node.synced.size() + random_.Below(lost + 1));
+}
+
+std::uint64_t CrashFiles::Room() const {
+  std::uint64_t used = 0;
+  for (const auto& [path, node] : files_) used += node->bytes.size();
+  return capacity_ - std::min(capacity_, used);
 }
 
 void CrashFiles::Restart(Loss loss) {
