@@ -20,8 +20,9 @@ namespace {
 
 constexpr absl::Duration kPortFileTimeout = absl::Minutes(1);
 constexpr absl::Duration kRestartDelay = absl::Seconds(2);
-constexpr int kMaxRestarts = 20;  // of one worker: more is no accident
-constexpr int kBadInput = 1;      // exit code of a process that would fail in the same way again
+constexpr absl::Duration kPsRestartDelay = absl::Milliseconds(200);  // everybody waits for it
+constexpr int kMaxRestarts = 20;                                     // of one process: more is no accident
+constexpr int kBadInput = 1;  // exit code of a process that would fail in the same way again
 constexpr std::size_t kQuotedBytes = 4096;
 constexpr std::size_t kQuotedLines = 8;
 
@@ -106,11 +107,13 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     if (child.ended || !child.process->Poll()) continue;
     child.ended = true;
     const ProcessExit exit = *child.process->Poll();
-    const bool restart = options_.restart_workers && child.role != ProcessRole::kPs && !exit.ok() &&
+    const bool ps = child.role == ProcessRole::kPs;
+    const bool restart = (ps ? options_.restart_ps : options_.restart_workers) && !exit.ok() &&
                          exit.code != kBadInput && child.restarts < kMaxRestarts;
     if (restart) {
       ++child.restarts;
-      child.restart_at = now + kRestartDelay;
+      child.restart_at = now + (ps ? kPsRestartDelay : kRestartDelay);
+      if (name == PsName(0)) child.command[1] = absl::StrCat("--listen=", coordinator_);
     }
     news.push_back({name, child.role, exit, restart});
   }

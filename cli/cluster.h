@@ -44,8 +44,8 @@ class LocalCluster {
   // The id of the process `name`, or 0 when there is none.
   pid_t Pid(const std::string& name) const;
 
-  // The processes that have ended since the last call. With options.restart_workers, a worker that died
-  // of anything but bad input starts again some time later, in a later call.
+  // The processes that have ended since the last call. With options.restart_workers (restart_ps), a worker (ps) that
+  // died of anything but bad input starts again some time later, in a later call; ps-0 under the same address.
   absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
 
   // How many processes of `role` run or are about to be restarted.

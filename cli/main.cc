@@ -10,6 +10,7 @@
 #include "cli/bench/bench.h"
 #include "cli/bench/peer.h"
 #include "cli/checkpoint/checkpoint_verbs.h"
+#include "cli/replay.h"
 #include "cli/run.h"
 #include "common/end_process.h"
 #include "common/flags.h"
@@ -37,6 +38,7 @@ constexpr Verb kVerbs[] = {
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
     {"checkpoint", "look at checkpoints: list, verify, reshard, diff", RunCheckpoint},
     {"export", "a checkpoint's weights as one safetensors file", RunExport},
+    {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"bench-peer", nullptr, RunBenchPeer},
 };
 

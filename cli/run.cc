@@ -107,6 +107,10 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
     if (ended.exit.ok() && monitor_.ending()) continue;
     if (ended.role == ProcessRole::kPs) {
       const std::string early = absl::StrCat(what, " before training had finished", cluster_.LastLines(ended.name));
+      if (ended.restarting) {
+        Say(absl::StrCat(what, "; it will be started again"));
+        continue;
+      }
       if (!ended.exit.ok()) return early;
       // A ps that ends well ends with the run, which the next status will tell.
       ps_ended_at_ = std::min(ps_ended_at_, now);

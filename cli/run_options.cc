@@ -24,6 +24,8 @@
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
 ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
+ABSL_FLAG(bool, restart_ps, false,
+          "leeway run: start a ps again when it dies; it goes on if --ps_flags has a --checkpoint_dir");
 ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
 ABSL_FLAG(std::string, out, "",
           "leeway run: directory for logs, report and weights; new or empty; default runs/<date>-<time>");
@@ -200,6 +202,7 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   }
   options.eval = absl::GetFlag(FLAGS_eval);
   options.restart_workers = absl::GetFlag(FLAGS_restart_workers);
+  options.restart_ps = absl::GetFlag(FLAGS_restart_ps);
   options.directory = absl::GetFlag(FLAGS_out);
   options.summary_json = absl::GetFlag(FLAGS_summary_json);
   options.ps_flags = GivenFlagsOf(kPsFolder);
@@ -251,8 +254,9 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
 
 std::vector<std::string> PsCommand(const RunOptions& options, int index, const std::string& coordinator) {
   std::vector<std::string> command = {
-      options.ps_binary, "--listen=127.0.0.1:0", absl::StrCat("--port_file=", PortFile(options, index)),
-      absl::StrCat("--shard_index=", index), absl::StrCat("--num_shards=", options.num_ps)};
+      options.ps_binary, "--listen=127.0.0.1:0",  // the second word: LocalCluster says it anew when ps-0 is restarted
+      absl::StrCat("--port_file=", PortFile(options, index)), absl::StrCat("--shard_index=", index),
+      absl::StrCat("--num_shards=", options.num_ps)};
   if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
   // Or a run of a moment would end before its evaluator has come.
   if (index == 0 && options.eval) command.push_back("--num_evaluators=1");

@@ -20,6 +20,7 @@ struct RunOptions {
   int num_workers = 1;
   bool eval = true;
   bool restart_workers = false;
+  bool restart_ps = false;
   std::string directory;  // of the run; not made yet
   std::string ps_binary, worker_binary;
   std::string summary_json;  // "": no copy

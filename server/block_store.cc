@@ -203,6 +203,12 @@ void BlockStore::ApplySum(const ChunkRun& run, absl::Span<const Term> terms, dou
   }
 }
 
+void BlockStore::SetSteps(std::size_t local, std::uint64_t steps) {
+  Block& block = *blocks_[local];
+  MutexLock lock(block.mu);
+  block.steps = steps;
+}
+
 std::uint64_t BlockStore::Steps(std::size_t local) {
   Block& block = *blocks_[local];
   MutexLock lock(block.mu);

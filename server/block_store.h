@@ -72,6 +72,15 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   // order is the order of the updates.
   Mutex& ChunkMutex(std::uint32_t chunk) { return chunk_mu_[chunk]; }
 
+  // The weights and the slots of `run` where they lie, for checkpoints: read under ChunkMutex while updates may come,
+  // written before there are any.
+  float* Weights(const ChunkRun& run) { return weights_.get() + blocks_[LocalIndex(run.first_block)]->offset; }
+  float* Slot(std::size_t slot, const ChunkRun& run) {
+    return slots_[slot].get() + blocks_[LocalIndex(run.first_block)]->offset;
+  }
+  std::size_t num_slots() const { return slots_.size(); }
+  void SetSteps(std::size_t local, std::uint64_t steps);
+
   // How many optimizer steps block `local` has made.
   std::uint64_t Steps(std::size_t local);
 

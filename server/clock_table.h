@@ -15,6 +15,9 @@ using WorkerId = std::uint32_t;
 
 class ClockTable {
  public:
+  // `min`: what stands until there is a counting member.
+  explicit ClockTable(std::uint64_t min = 0) : min_(min) {}
+
   // Adds a member, or replaces its entry. `counts`: it is part of the minimum (live, not parked).
   void Install(WorkerId worker, std::uint64_t clock, bool counts);
   void Remove(WorkerId worker);

@@ -28,7 +28,8 @@ DeltaBook::Opened DeltaBook::Open(std::uint64_t incarnation, const ChunkRun& run
     it = copies_.emplace(key, Entry{std::make_shared<WorkerCopy>(std::move(sizes)), run.num_blocks, bytes}).first;
     bytes_ += bytes;
   }
-  return {it->second.copy, ++last_sequence_};
+  if (++last_sequence_ == 0) ++last_sequence_;  // which says that there is none
+  return {it->second.copy, last_sequence_};
 }
 
 void DeltaBook::Drop(std::uint64_t incarnation) {

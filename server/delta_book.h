@@ -1,8 +1,9 @@
 // DeltaBook: which worker has which copy (server/worker_copy.h), and what they take.
 //
 // Thread safety: none; a plain object, guarded by its owner. The copies it hands out may be used without its lock.
-// Invariants: one copy per incarnation and first block; bytes() is the sum of theirs. No two answers of one book have
-// the same number, so that a number which a worker kept from a copy that is gone fits no other.
+// Invariants: one copy per incarnation and first block; bytes() is the sum of theirs. No two answers have the same
+// number, of one book or of another process's, so that a number which a worker kept from a copy that is gone fits no
+// other.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,9 @@ namespace leeway {
 
 class DeltaBook {
  public:
+  // `generation`: random, of this process.
+  explicit DeltaBook(std::uint64_t generation) : last_sequence_(generation) {}
+
   struct Opened {
     std::shared_ptr<WorkerCopy> copy;  // null: there is no room for one
     std::uint64_t sequence = 0;        // for its next answer; 0 without a copy
@@ -41,7 +45,7 @@ class DeltaBook {
 
   std::map<Key, Entry> copies_;
   std::uint64_t bytes_ = 0;
-  std::uint64_t last_sequence_ = 0;
+  std::uint64_t last_sequence_;
 };
 
 }  // namespace leeway

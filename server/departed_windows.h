@@ -23,6 +23,17 @@ class DepartedWindows {
   // `rank` names it to CloseRound.
   void Add(std::uint64_t incarnation, std::uint32_t rank, PushWindow window);
 
+  // Adds every window, with its incarnation and rank, to a repeated field of WindowState; the newest comes last.
+  template <typename Repeated>
+  void Save(Repeated* out) const {
+    for (const Departed& departed : departed_) {
+      v1::WindowState& state = *out->Add();
+      state = departed.window.Save();
+      state.set_incarnation(departed.incarnation);
+      state.set_rank(departed.rank);
+    }
+  }
+
   // Null: not known (any more). Valid until the next Add.
   PushWindow* Find(std::uint64_t incarnation);
   const PushWindow* Find(std::uint64_t incarnation) const;

@@ -23,6 +23,15 @@ class LinearHistogram {
     max_ = std::max(max_, value);
   }
 
+  static LinearHistogram FromProto(const v1::Histogram& saved) {
+    LinearHistogram histogram;
+    histogram.counts_.assign(saved.counts().begin(), saved.counts().end());
+    histogram.counts_.resize(std::min<std::size_t>(histogram.counts_.size(), kBuckets));
+    histogram.sum_ = saved.sum();
+    histogram.max_ = saved.max();
+    return histogram;
+  }
+
   v1::Histogram ToProto() const {
     v1::Histogram out;
     out.mutable_counts()->Assign(counts_.begin(), counts_.end());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace leeway {
 namespace {
@@ -160,6 +161,69 @@ void PushWindow::JumpTo(std::uint64_t clock, v1::Verdict verdict) {
     }
     Retire(verdict);
   }
+}
+
+// --- Saved -----------------------------------------------------------------------------------------------
+
+v1::WindowState::Step PushWindow::OpenStep::Save() const {
+  v1::WindowState::Step state;
+  for (const Chunk& chunk : chunks) {
+    state.add_chunks(chunk.state == ChunkState::kDone ? 1 + static_cast<std::uint32_t>(chunk.verdict) : 0);
+  }
+  state.set_settled(settled);
+  state.set_settled_verdict(settled_verdict);
+  return state;
+}
+
+absl::StatusOr<PushWindow::OpenStep> PushWindow::OpenStep::Restore(const v1::WindowState::Step& state) {
+  OpenStep step;
+  for (const std::uint32_t chunk : state.chunks()) {
+    if (chunk > 0 && !v1::Verdict_IsValid(static_cast<int>(chunk - 1))) {
+      return absl::DataLossError(absl::StrCat("a window with a chunk in state ", chunk));
+    }
+    step.chunks.push_back(chunk == 0 ? Chunk() : Chunk{ChunkState::kDone, static_cast<v1::Verdict>(chunk - 1)});
+  }
+  step.settled = state.settled();
+  step.settled_verdict = state.settled_verdict();
+  return step;
+}
+
+v1::WindowState PushWindow::Save() const {
+  v1::WindowState state;
+  state.set_clock(clock_);
+  for (const OpenStep& step : open_) *state.add_open() = step.Save();
+  for (const auto& [number, step] : behind_) {
+    v1::WindowState::Step& saved = *state.add_behind();
+    saved = step.Save();
+    saved.set_step(number);
+  }
+  for (const v1::Verdict verdict : past_) state.add_past(verdict);
+  return state;
+}
+
+absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
+  const auto open = static_cast<std::uint64_t>(state.open_size());
+  const auto past = static_cast<std::uint64_t>(state.past_size());
+  if (open > kAhead || past > std::min<std::uint64_t>(kRemembered, state.clock()) ||
+      state.behind_size() > int{kAhead}) {
+    return absl::DataLossError(absl::StrCat("a window at clock ", state.clock(), " with ", open, " open steps, ",
+                                            state.behind_size(), " behind it and ", past, " verdicts"));
+  }
+  PushWindow window(state.clock());
+  for (const v1::WindowState::Step& saved : state.open()) {
+    ASSIGN_OR_RETURN(OpenStep step, OpenStep::Restore(saved));
+    window.open_.push_back(std::move(step));
+  }
+  for (const v1::WindowState::Step& saved : state.behind()) {
+    ASSIGN_OR_RETURN(OpenStep step, OpenStep::Restore(saved));
+    if (saved.step() >= state.clock()) {
+      return absl::DataLossError(
+          absl::StrCat("a window at clock ", state.clock(), " with step ", saved.step(), " behind it"));
+    }
+    window.behind_[saved.step()] = std::move(step);
+  }
+  for (const int verdict : state.past()) window.past_.push_back(static_cast<v1::Verdict>(verdict));
+  return window;
 }
 
 }  // namespace leeway

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/parameter_server.pb.h"
+#include "proto/shard_state.pb.h"
 
 namespace leeway {
 
@@ -70,6 +71,11 @@ class PushWindow {
   // A first entry, or a closed round: goes on at `clock` if that is ahead; the steps below it are over, with `verdict`.
   void JumpTo(std::uint64_t clock, v1::Verdict verdict);
 
+  // All of it, but for chunks that are being applied: they have not come.
+  v1::WindowState Save() const;
+  // DATA_LOSS: what no window saves.
+  static absl::StatusOr<PushWindow> Restore(const v1::WindowState& state);
+
   // After parking: goes on at `clock` if that is ahead. Pushes that are under way meanwhile stay what they are: the
   // next kAhead steps, more than a worker can have under way, stay open behind the clock. At most kAhead steps do; of
   // older ones what has not come is DROPPED.
@@ -89,6 +95,8 @@ class PushWindow {
     bool Started() const;
     Step Outcome(std::uint64_t step) const;  // requires Whole()
     void Settle(v1::Verdict verdict);
+    v1::WindowState::Step Save() const;
+    static absl::StatusOr<OpenStep> Restore(const v1::WindowState::Step& state);
   };
   OpenStep* Find(std::uint64_t step);  // null: it is over
   v1::Verdict OldVerdict(std::uint64_t step) const;

@@ -15,7 +15,7 @@
 namespace leeway {
 
 Shard::Shard(const Options& options, Clock* clock, Executor* executor)
-    : options_(options), clock_(clock), executor_(executor) {}
+    : options_(options), clock_(clock), executor_(executor), deltas_(options.generation) {}
 
 Shard::~Shard() { Shutdown("destroyed"); }
 
@@ -108,7 +108,7 @@ void Shard::RemoveMember(WorkerId worker) {
   members_.erase(it);
 }
 
-absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
+absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
   ASSIGN_OR_RETURN(const Manifest manifest, Manifest::FromProto(snapshot.manifest()));
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
   if (manifest.fingerprint() != snapshot.model_fingerprint() ||
@@ -140,7 +140,7 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot) {
     spdlog::warn("shard {}: that is more than this machine has; more `ps`, or a smaller --max_held_bytes",
                  options_.index);
   }
-  if (!snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
+  if (fill && !snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
   MutexLock lock(mu_);
   fingerprint_ = manifest.fingerprint();
   placement_ = placement;
@@ -170,7 +170,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
     }
     new_model = fingerprint_ == 0 && snapshot.model_fingerprint() != 0;
   }
-  if (new_model) RETURN_IF_ERROR(InstallModel(snapshot));
+  if (new_model) RETURN_IF_ERROR(InstallModel(snapshot, true));
 
   Actions actions;
   {
@@ -202,6 +202,12 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
       if (close.round() == next) closes_.push_back(close);
     }
     StartClose(&actions);
+    FollowCut(snapshot.cut());
+    if (cut_sink_ != nullptr && !replaying_ && committed_ != snapshot.committed_checkpoint()) {
+      committed_ = snapshot.committed_checkpoint();
+      cut_sink_->Committed(committed_);
+    }
+    TryCut();
     Pump(&actions);
   }
   Run(actions);
@@ -219,6 +225,7 @@ v1::WatchRequest Shard::Describe() {
   request.set_protocol_version(kProtocolVersion);
   request.set_closed_round(open_round_);
   request.set_weights_ready(weights_ready_);
+  request.set_keeps_journal(journal_ != nullptr);
   for (const auto& [id, info] : members_) {
     if (info.proto.state() != v1::JOINING) continue;
     v1::MemberClock& installed = *request.add_installed();
@@ -226,6 +233,7 @@ v1::WatchRequest Shard::Describe() {
     installed.set_incarnation(info.proto.incarnation());
     installed.set_clock(clocks_.Get(id));
   }
+  if (cut_phase_ != CutPhase::kNone) *request.mutable_cut() = cut_report_;
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;
   stats.set_version(version_);

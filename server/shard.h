@@ -26,6 +26,7 @@
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
 #include "proto/parameter_server.pb.h"
+#include "proto/shard_state.pb.h"
 #include "server/block_store.h"
 #include "server/byte_budget.h"
 #include "server/clock_table.h"
@@ -36,6 +37,7 @@
 #include "server/push_window.h"
 #include "server/round_book.h"
 #include "server/staleness_gate.h"
+#include "server/store_cut.h"
 #include "server/ticket_watermark.h"
 
 namespace leeway {
@@ -76,6 +78,17 @@ class Shard {
 
   // Carries out what an earlier process of this shard has journaled. DATA_LOSS: a record that is none of this shard's.
   absl::Status Replay(const v1::JournalRecord& record, const Buffer& payload);
+  // What this shard is, beside its weights, when no chunk is being applied.
+  v1::ShardState SaveState();
+  // Becomes what `state` says, with the model of `manifest`; the store's weights, slots and steps are the caller's to
+  // fill (store()). Before the first request. DATA_LOSS: what no shard saves; else as ApplySnapshot.
+  absl::Status RestoreState(const v1::ShardState& state, const v1::Manifest& manifest);
+
+  // Where checkpoints go; without it a cut is answered with an error. Set before the first request.
+  void set_cut_sink(CutSink* sink) { cut_sink_ = sink; }
+  // The checkpoint of cut `report.id()` is written, or has an error.
+  void CutWritten(const v1::CutReport& report);
+
   // From here on every input is journaled, and answered when it is written. Call it after the last Replay and before
   // the first request. `journal` outlives the shard.
   void UseJournal(Journal* journal);
@@ -119,7 +132,8 @@ class Shard {
   // shard.cc: members and waiting.
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
-  absl::Status InstallModel(const v1::WatchReply& snapshot) LEEWAY_EXCLUDES(mu_);
+  // `fill`: with the seed's weights, if a worker does not bring them.
+  absl::Status InstallModel(const v1::WatchReply& snapshot, bool fill) LEEWAY_EXCLUDES(mu_);
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::BlockRun& run) const LEEWAY_REQUIRES(mu_);
@@ -165,6 +179,7 @@ class Shard {
     ReplyCallback done;
     std::shared_ptr<BlockStore> store;
     double rate = 0;
+    std::shared_ptr<StoreCut> cut;  // while a checkpoint is written
   };
   void StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done);
   bool AttemptPush(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -199,6 +214,14 @@ class Shard {
   absl::Status ReplayNullPush(const v1::PushRequest& header);
   absl::Status ReplayWeights(const v1::PutWeightsRequest& header, const Buffer& payload);
 
+  // shard_cut.cc: checkpoints (docs/adr/0013-cut-of-a-checkpoint.md).
+  void FollowCut(const v1::Cut& cut) LEEWAY_REQUIRES(mu_);
+  // Must this push wait for the cut?
+  bool WaitsForCut(const v1::PushRequest& header) const LEEWAY_REQUIRES(mu_);
+  // Makes the cut if everything is in that belongs to it.
+  void TryCut() LEEWAY_REQUIRES(mu_);
+  v1::ShardState SaveStateLocked() const LEEWAY_REQUIRES(mu_);
+
   // shard_weights.cc
   void InstallWeights(const v1::BlockRun& run, const Buffer& payload, Actions* actions) LEEWAY_REQUIRES(mu_);
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -213,6 +236,7 @@ class Shard {
   Clock* const clock_;
   Executor* const executor_;
   std::function<void()> on_round_;
+  CutSink* cut_sink_ = nullptr;
   Journal* journal_ = nullptr;  // null: none (yet)
   bool replaying_ = false;      // by one thread, before there are others
 
@@ -250,10 +274,24 @@ class Shard {
     RoundBook::Contributions contributions;
     double rate = 0;
     std::uint32_t chunks_left = 0;
+    std::shared_ptr<StoreCut> cut;
   };
   std::optional<Closing> closing_ LEEWAY_GUARDED_BY(mu_);
   std::deque<v1::RoundClose> closes_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t copies_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // The checkpoint that is being taken.
+  v1::Cut cut_ LEEWAY_GUARDED_BY(mu_);
+  enum class CutPhase {
+    kNone,
+    kHolding,  // pushes of new steps wait; for the limits, then for what is below them
+    kWriting,
+    kReported,
+  } cut_phase_ LEEWAY_GUARDED_BY(mu_) = CutPhase::kNone;
+  std::map<WorkerId, v1::MemberClock> cut_limits_ LEEWAY_GUARDED_BY(mu_);  // while kHolding
+  std::shared_ptr<StoreCut> store_cut_ LEEWAY_GUARDED_BY(mu_);             // while kWriting
+  v1::CutReport cut_report_ LEEWAY_GUARDED_BY(mu_);
+  std::string committed_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t chunks_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;  // accepted, without a verdict
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.

@@ -93,7 +93,7 @@ absl::Status Shard::Replay(const v1::JournalRecord& record, const Buffer& payloa
 
 absl::Status Shard::ReplayChunk(const v1::JournaledChunk& chunk, const Buffer& payload) {
   ChunkJob job{std::make_shared<Decoded<v1::PushRequest>>(), [](const absl::Status&, const Buffer&) {}, nullptr,
-               chunk.rate()};
+               chunk.rate(), nullptr};
   job.push->message = chunk.push();
   job.push->payload = payload;
   const v1::PushRequest& header = chunk.push();

@@ -111,6 +111,17 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
                                                   " has round ", open_round_, " open"));
     }
     if (status.ok() && journal_ != nullptr) status = journal_->Ready();
+    if (status.ok() && WaitsForCut(header)) {
+      if (!held.expired) {
+        status = ChargePayload(held, header.stamp(), held.push->payload, false);
+        if (status.ok()) return false;
+      } else {
+        v1::PushReply reply = PushReplyFor(header, v1::VERDICT_NONE, false);
+        reply.mutable_not_yet()->set_reason(absl::StrCat("shard ", options_.index, " begins checkpoint ", cut_.name()));
+        actions->push_back([done = std::move(held.done), reply = std::move(reply)] { Reply(done, reply); });
+        return true;
+      }
+    }
     if (status.ok()) {
       if (IsNull(header)) {
         AcceptNullPush(held, member, actions);
@@ -175,7 +186,8 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   }
   stats_.set_push_bytes(stats_.push_bytes() + held.push->payload.size());
   open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
-  ChunkJob job{std::move(held.push), std::move(held.done), store_, RateFor(header)};
+  ++chunks_under_way_;
+  ChunkJob job{std::move(held.push), std::move(held.done), store_, RateFor(header), store_cut_};
   actions->push_back([this, job = std::move(job)] { Post([this, job] { RunChunk(job); }); });
 }
 
@@ -201,10 +213,16 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
   } else {
     tickets_.Settle(header.ticket().serial());
   }
-  actions->push_back(
-      [this, record, done = std::move(held.done), reply = PushReplyFor(header, verdict, false)] {
-        AfterRecord(record, done, [done, reply] { Reply(done, reply); });
-      });
+  actions->push_back([this, record, push = held.push, done = std::move(held.done), verdict] {
+    AfterRecord(record, done, [this, push, done, verdict] {
+      v1::PushReply reply;
+      {
+        MutexLock lock(mu_);
+        reply = PushReplyFor(push->message, verdict, false);
+      }
+      Reply(done, reply);
+    });
+  });
 }
 
 void Shard::RunChunk(const ChunkJob& job) {
@@ -225,8 +243,9 @@ void Shard::RunChunk(const ChunkJob& job) {
     if (aggregation() == v1::ROUND) verdict = v1::HELD;
   }
   std::uint64_t record = 0;
-  if (verdict == v1::APPLIED && journal_ != nullptr) {
+  if (verdict == v1::APPLIED && (journal_ != nullptr || job.cut != nullptr)) {
     MutexLock order(job.store->ChunkMutex(header.chunk()));
+    if (job.cut != nullptr) job.cut->BeforeUpdate(header.chunk());
     record = JournalChunk(job, verdict);
     job.store->Apply(run, header.encoding(), payload, job.rate);
   } else if (verdict == v1::APPLIED) {
@@ -238,6 +257,7 @@ void Shard::RunChunk(const ChunkJob& job) {
     std::vector<ReplyCallback> waiting;
     {
       MutexLock lock(mu_);
+      --chunks_under_way_;
       waiting = TakeDuplicates(job.push->message);
     }
     job.done(reason, {});
@@ -261,6 +281,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
   {
     MutexLock lock(mu_);
     std::vector<ReplyCallback> waiting = TakeDuplicates(header);
+    if (!replaying_) --chunks_under_way_;
     if (verdict == v1::REFUSED) stats_.set_chunks_nonfinite(stats_.chunks_nonfinite() + 1);
     const auto it = members_.find(worker);
     if (it == members_.end() || it->second.proto.incarnation() != header.stamp().incarnation()) {
@@ -294,6 +315,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
     };
     answer(job.done, PushReplyFor(header, verdict, false));
     for (ReplyCallback& done : waiting) answer(std::move(done), PushReplyFor(header, verdict, true));
+    TryCut();
   }
   Run(actions);
 }

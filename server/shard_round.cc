@@ -35,6 +35,7 @@ void Shard::StartClose(Actions* actions) {
   closes_.pop_front();
   closing_->contributions = rounds_.Take(open_round_);
   closing_->rate = RateAt(policy_.schedule(), samples_);
+  closing_->cut = store_cut_;
   const std::uint32_t chunks = placement_->ShardChunks(options_.index);
   if (closing_->close.samples() == 0 || store_->num_blocks() == 0) {
     FinishClose(actions);
@@ -49,6 +50,7 @@ void Shard::StartClose(Actions* actions) {
 void Shard::RunClose(std::uint32_t chunk) {
   std::vector<BlockStore::Term> terms;
   std::shared_ptr<BlockStore> store;
+  std::shared_ptr<StoreCut> cut;
   ChunkRun run;
   double rate = 0;
   {
@@ -56,6 +58,7 @@ void Shard::RunClose(std::uint32_t chunk) {
     store = store_;
     run = placement_->Chunk(options_.index, chunk);
     rate = closing_->rate;
+    cut = closing_->cut;
     const auto divisor = static_cast<double>(closing_->close.samples());
     for (std::uint32_t rank : closing_->close.ranks()) {  // ascending
       const RoundBook::Contribution& contribution = closing_->contributions[rank];
@@ -64,7 +67,11 @@ void Shard::RunClose(std::uint32_t chunk) {
       terms.push_back({share, contribution.chunks[chunk].encoding, contribution.chunks[chunk].payload});
     }
   }
-  store->ApplySum(run, terms, rate);
+  {
+    MutexLock order(store->ChunkMutex(chunk));
+    if (cut != nullptr) cut->BeforeUpdate(chunk);
+    store->ApplySum(run, terms, rate);
+  }
   Actions actions;
   {
     MutexLock lock(mu_);
@@ -100,6 +107,7 @@ void Shard::FinishClose(Actions* actions) {
   ++open_round_;
   version_ = open_round_;
   closing_.reset();
+  TryCut();
   Pump(actions);  // copies asked for at this version are counted before the next round may start
   StartClose(actions);
   if (on_round_ && !rounds_.Whole(open_round_).empty()) actions->push_back(on_round_);

@@ -11,6 +11,8 @@ namespace leeway {
 
 class TicketWatermark {
  public:
+  explicit TicketWatermark(std::uint64_t value = 0) : value_(value) {}
+
   // Ticket `serial` is applied here, or will never be. False: that was known, or is no ticket (0).
   bool Settle(std::uint64_t serial) {
     if (serial <= value_ || !settled_.insert(serial).second) return false;
@@ -22,9 +24,10 @@ class TicketWatermark {
   }
 
   std::uint64_t value() const { return value_; }
+  const std::set<std::uint64_t>& settled() const { return settled_; }  // above value()
 
  private:
-  std::uint64_t value_ = 0;
+  std::uint64_t value_;
   std::set<std::uint64_t> settled_;  // above value_; at most the pushes under way, over all workers
 };
 

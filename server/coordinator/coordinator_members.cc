@@ -308,8 +308,8 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
     return absl::FailedPreconditionError(absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ",
                                                       known.address, " has replaced"));
   }
-  // It has brought back from its journal what it was: only one process at a time can have read that.
-  if (request.run_id() == options_.run_id && request.known_sequence() >= known.acknowledged) return absl::OkStatus();
+  // It has its journal, which only one process at a time can have, and with it all that its predecessor has said.
+  if (request.keeps_journal() && request.known_sequence() >= known.acknowledged) return absl::OkStatus();
   const bool alive = clock_->Now() - known.seen < options_.lease;
   if (alive || manifest_) {
     return absl::FailedPreconditionError(

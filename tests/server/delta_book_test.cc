@@ -17,7 +17,7 @@ constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 const Placement kPlacement = *Placement::Make(10'000, 1);
 
 TEST_CASE("DeltaBook: a copy stays with its incarnation and run, and its bytes are counted") {
-  DeltaBook book;
+  DeltaBook book(1);
   const auto first = book.Open(7, {0, 3}, kPlacement, kNoLimit);
   REQUIRE(first.copy != nullptr);
   CHECK(book.bytes() == 40'000);
@@ -39,7 +39,7 @@ TEST_CASE("DeltaBook: a copy stays with its incarnation and run, and its bytes a
 }
 
 TEST_CASE("DeltaBook: no copy beyond the limit, but who has one keeps it") {
-  DeltaBook book;
+  DeltaBook book(1);
   const auto kept = book.Open(1, {0, 3}, kPlacement, 40'000);
   REQUIRE(kept.copy != nullptr);
   const auto refused = book.Open(2, {2, 1}, kPlacement, 40'000);
@@ -52,7 +52,7 @@ TEST_CASE("DeltaBook: no copy beyond the limit, but who has one keeps it") {
 
 TEST_CASE("DeltaBook: agrees with a map, and no number comes twice") {
   Random random(TestSeed());
-  DeltaBook book;
+  DeltaBook book(1);
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::pair<std::shared_ptr<WorkerCopy>, std::uint64_t>> model;
   std::set<std::uint64_t> numbers;
   for (int step = 0; step < 3000; ++step) {

@@ -70,6 +70,7 @@ class Driver {
       case 2:
       case 3:
         TakeWhole();
+        if (applying_.empty()) SaveAndRestore();
         break;
       case 4:
       case 5:
@@ -94,8 +95,18 @@ class Driver {
   std::size_t applications() const { return fresh_.size(); }
   std::uint64_t clock() const { return model_.clock; }
   std::size_t taken_behind() const { return taken_behind_; }
+  std::size_t restored() const { return restored_; }
 
  private:
+  void SaveAndRestore() {
+    const v1::WindowState saved = window_.Save();
+    absl::StatusOr<PushWindow> restored = PushWindow::Restore(saved);
+    REQUIRE(restored.ok());
+    CHECK(restored->Save().SerializeAsString() == saved.SerializeAsString());
+    window_ = *std::move(restored);
+    ++restored_;
+  }
+
   void CheckLook(std::uint64_t step, std::uint32_t chunk) const {
     const Seen seen = window_.Look(step, chunk);
     Model::Chunk expected;
@@ -231,6 +242,7 @@ class Driver {
   std::set<std::pair<std::uint64_t, std::uint32_t>> fresh_;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> applying_;
   std::size_t taken_behind_ = 0;
+  std::size_t restored_ = 0;
 };
 
 TEST_CASE("PushWindow: exactly once under duplicates, disorder, null pushes, jumps and re-entries") {
@@ -240,7 +252,29 @@ TEST_CASE("PushWindow: exactly once under duplicates, disorder, null pushes, jum
     CHECK(driver.clock() > 50);
     CHECK(driver.applications() > 100);
     CHECK(driver.taken_behind() > 10);
+    CHECK(driver.restored() > 10);
   }
+}
+
+TEST_CASE("PushWindow: what no window saves is not restored") {
+  const auto refused = [](const v1::WindowState& state) {
+    return PushWindow::Restore(state).status().code() == absl::StatusCode::kDataLoss;
+  };
+  v1::WindowState state;
+  state.set_clock(5);
+  CHECK_FALSE(refused(state));
+  v1::WindowState many = state;
+  for (std::uint64_t i = 0; i <= PushWindow::kAhead; ++i) many.add_open();
+  CHECK(refused(many));
+  v1::WindowState old = state;
+  for (int i = 0; i < 6; ++i) old.add_past(v1::APPLIED);
+  CHECK(refused(old));
+  v1::WindowState ahead = state;
+  ahead.add_behind()->set_step(5);
+  CHECK(refused(ahead));
+  v1::WindowState chunk = state;
+  chunk.add_open()->add_chunks(77);
+  CHECK(refused(chunk));
 }
 
 TEST_CASE("PushWindow: jumps do not forget what was dropped a moment ago") {

@@ -208,5 +208,22 @@ TEST_CASE("Shard: workers that follow the differences stay with the weights, wha
   CHECK(deltas > 0);
 }
 
+// A worker keeps the number of an answer of a process that is gone. Whatever it has answered since, the next process
+// must not take it for one of its own: it would send a difference to other weights.
+TEST_CASE("Shard: a copy that another process of the shard gave is no base") {
+  std::uint64_t base = 0;
+  for (const int process : {1, 2}) {
+    ShardFixture f(ExactPolicy(-1), kSmall, Shard::Options{.generation = 0x1234567890u * process});
+    f.Start(1);
+    for (int i = 0; i < process; ++i) {  // the first answer of the second process is lost, so the worker asks again
+      const auto pull = f.Pull(PullIn(f, 0, v1::INT8, base));
+      f.executor.RunAll();
+      REQUIRE(pull->ok());
+      CHECK_FALSE(pull->message.delta());
+      if (process == 1) base = pull->message.sequence();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace leeway

@@ -51,6 +51,9 @@ SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
     options.cuts = static_cast<int>(random.Below(3));
     options.preemptions = static_cast<int>(random.Below(3));
   }
+  options.journal = random.Chance(0.5);
+  if (options.journal) options.ps_deaths = static_cast<int>(random.Below(4));
+  options.power_loss = random.Chance(0.3);
   return options;
 }
 
@@ -61,6 +64,7 @@ struct Totals {
   std::uint64_t applied = 0;
   std::uint64_t resolved = 0;
   std::uint64_t deltas = 0;
+  std::uint64_t restarts = 0;  // of a ps
 };
 
 Totals RunMany(int count, bool rounds) {
@@ -77,30 +81,35 @@ Totals RunMany(int count, bool rounds) {
     totals.applied += cluster.applied();
     totals.resolved += cluster.resolved();
     totals.deltas += cluster.deltas();
+    totals.restarts += cluster.ps_restarts();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   std::printf(
-      "%d clusters, %llu events, %llu lives, %llu pulls held, %llu differences, %llu pushes applied, %llu of them "
+      "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu pulls held, %llu differences, %llu pushes "
+      "applied, %llu of them "
       "learned of late: %.1f s\n",
       count, static_cast<unsigned long long>(totals.events), static_cast<unsigned long long>(totals.lives),
-      static_cast<unsigned long long>(totals.held), static_cast<unsigned long long>(totals.deltas),
-      static_cast<unsigned long long>(totals.applied), static_cast<unsigned long long>(totals.resolved), took.count());
+      static_cast<unsigned long long>(totals.restarts), static_cast<unsigned long long>(totals.held),
+      static_cast<unsigned long long>(totals.deltas), static_cast<unsigned long long>(totals.applied),
+      static_cast<unsigned long long>(totals.resolved), took.count());
   return totals;
 }
 
 TEST_CASE("simulation: `each` under loss, duplication, disorder, deaths, cuts and preemptions") {
-  const Totals totals = RunMany(200, false);
+  const Totals totals = RunMany(700, false);
   CHECK(totals.lives > 250);
   CHECK(totals.held > 100);
   CHECK(totals.applied > 1000);
   CHECK(totals.deltas > 100);
   CHECK(totals.resolved > 0);
+  CHECK(totals.restarts > 20);
 }
 
 TEST_CASE("simulation: rounds under the same") {
-  const Totals totals = RunMany(120, true);
+  const Totals totals = RunMany(400, true);
   CHECK(totals.lives > 150);
   CHECK(totals.held > 100);
+  CHECK(totals.restarts > 10);
 }
 
 TEST_CASE("simulation: a seed repeats its run exactly") {

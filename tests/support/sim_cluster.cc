@@ -32,8 +32,10 @@ SimCluster::SimCluster(const Options& options)
   network_.set_probe([this](const std::string& address, const std::string& method, const Buffer& request,
                             const absl::Status& status,
                             const Buffer& reply) { OnReply(address, method, request, status, reply); });
+  ps_.resize(options.shards);
   for (std::uint32_t index = 0; index < options.shards; ++index) {
-    ps_.push_back(std::make_unique<SimPs>(index, options.shards, options.policy, &clock_, &random_, &network_));
+    files_.push_back(std::make_unique<CrashFiles>(random_.Bits()));
+    StartPs(index);
   }
   for (std::uint32_t i = 0; i < options.workers; ++i) {
     SimWorker::Options worker;
@@ -54,8 +56,28 @@ SimCluster::SimCluster(const Options& options)
 }
 
 SimCluster::~SimCluster() {
-  for (auto& ps : ps_) ps->Stop();
+  for (auto& ps : ps_) {
+    if (ps != nullptr) ps->Stop();
+  }
   clock_.Stop();
+}
+
+void SimCluster::StartPs(std::uint32_t index) {
+  ps_[index] = std::make_unique<SimPs>(index, options_.shards, options_.policy, &clock_, &random_, &network_,
+                                       options_.journal ? files_[index].get() : nullptr, options_.power_loss);
+  if (files_[index]->crashed()) return KillPs(index);  // it died again, at once
+  if (!ps_[index]->started().ok()) {
+    Complain(absl::StrCat("ps", index, " did not come back: ", ps_[index]->started().ToString()));
+  }
+}
+
+void SimCluster::KillPs(std::uint32_t index) {
+  if (ps_[index] == nullptr || ps_[index]->end()) return;
+  network_.Serve(absl::StrCat("ps", index), nullptr);
+  ps_[index]->Kill(options_.power_loss ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
+  killed_.push_back(std::move(ps_[index]));
+  version_.erase(absl::StrCat("ps", index));  // versions count within a generation
+  clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1), [this, index] { StartPs(index); });
 }
 
 void SimCluster::BringBack(SimWorker* worker) {
@@ -82,6 +104,15 @@ void SimCluster::Script() {
     clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5),
                  [this, name] { network_.Cut(name, clock_.Now() + SimPs::kLease * 1.5); });
   }
+  for (int i = 0; i < options_.ps_deaths && options_.shards > 1; ++i) {
+    const auto index = static_cast<std::uint32_t>(random_.Between(1, options_.shards - 1));
+    const bool on_file = random_.Chance(0.5);
+    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this, index, on_file] {
+      CrashFiles& files = *files_[index];
+      if (on_file) return files.CrashAt(files.operations() + 1 + random_.Below(8));
+      KillPs(index);
+    });
+  }
   for (int i = 0; i < options_.preemptions; ++i) {
     at_random([this](SimWorker* worker) {
       if (!worker->joined()) return;
@@ -97,7 +128,7 @@ void SimCluster::Complain(const std::string& what) {
 
 bool SimCluster::Over() const {
   for (const auto& ps : ps_) {
-    if (!ps->end()) return false;
+    if (ps == nullptr || !ps->end()) return false;
   }
   return std::none_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->running(); });
 }
@@ -117,12 +148,17 @@ std::optional<std::string> SimCluster::Run() {
     }
     clock_.AdvanceTo(*next);
     ++events_;
+    for (std::uint32_t index = 0; index < options_.shards; ++index) {
+      if (files_[index]->crashed()) KillPs(index);
+    }
     // No server holds anything for longer than its shards' kMaxHold.
     if (const auto complaint = network_.Complaint(Shard::kMaxHold + absl::Seconds(1))) Complain(*complaint);
     for (const auto& worker : workers_) {
       if (!worker->error().empty()) Complain(worker->error());
     }
   }
+  // What a late repetition has set going may still be on its way to the journal.
+  clock_.AdvanceTo(clock_.Now() + absl::Seconds(1));
   if (!complaint_) CheckEnd();
   return complaint_;
 }

@@ -36,9 +36,12 @@ class SimCluster {
     std::uint64_t num_records = 200;
     double null_chance = 0;
     SimNetwork::Faults faults;
-    int deaths = 0;                                 // kill -9 of a worker, which comes back as a new incarnation
-    int cuts = 0;                                   // of a worker's network, for longer than its lease
-    int preemptions = 0;                            // SIGTERM: it leaves, and comes back
+    int deaths = 0;           // kill -9 of a worker, which comes back as a new incarnation
+    int cuts = 0;             // of a worker's network, for longer than its lease
+    int preemptions = 0;      // SIGTERM: it leaves, and comes back
+    int ps_deaths = 0;        // kill -9 of a `ps` other than ps0, at any moment or any operation on its files
+    bool journal = false;     // needed by ps_deaths
+    bool power_loss = false;  // a `ps` dies with its machine: fsync, and what was not synced is lost
     absl::Duration time_limit = absl::Minutes(30);  // virtual
   };
 
@@ -56,6 +59,7 @@ class SimCluster {
   std::uint64_t applied() const { return applied_; }
   std::uint64_t resolved() const;  // pushes whose verdict was learned after their life's end
   std::uint64_t deltas() const;    // pulls that were answered with a difference
+  std::uint64_t ps_restarts() const { return killed_.size(); }
 
  private:
   static constexpr std::uint64_t kElements = 4096 + 600;  // two blocks: a third shard has none
@@ -63,6 +67,8 @@ class SimCluster {
 
   void Script();
   void BringBack(SimWorker* worker);
+  void StartPs(std::uint32_t index);
+  void KillPs(std::uint32_t index);
   bool Over() const;
   void OnReply(const std::string& address, const std::string& method, const Buffer& request, const absl::Status& status,
                const Buffer& reply);
@@ -79,7 +85,9 @@ class SimCluster {
   Random random_;
   FakeClock clock_;
   SimNetwork network_;
-  std::vector<std::unique_ptr<SimPs>> ps_;
+  std::vector<std::unique_ptr<CrashFiles>> files_;  // by shard
+  std::vector<std::unique_ptr<SimPs>> ps_;          // null: it is down
+  std::vector<std::unique_ptr<SimPs>> killed_;
   SimWorker::Lives lives_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
   std::optional<std::string> complaint_;

@@ -53,6 +53,9 @@ TEST_CASE("reshard: from 1 shard to 3, 2 and back is the original, bit for bit")
       CHECK(state->samples() == 64 * 8);
       CHECK(state->members().empty());
       CHECK(state->journal_sequence() == 0);
+      CHECK(state->min_clock() == 11);
+      CHECK(state->snapshot().sequence() == 30);
+      CHECK(state->snapshot().block_elements() == reader->checkpoint().placement.block_elements());
     }
     const std::string name = "/step-00000008/shard-00000-of-00001.safetensors";
     CHECK(files.Bytes("d" + name) == files.Bytes("a" + name));
@@ -98,10 +101,10 @@ TEST_CASE("diff: counts, largest distance and where it is, whatever the numbers 
     const auto placement = Placement::Make(made.elements, made.num_shards);
     const std::string path = directory + "/step-00000008";
     for (std::uint32_t shard = 0; shard < made.num_shards; ++shard) {
-      const auto writer =
-          ShardCheckpointWriter::Create(files, path,
-                                        {index.manifest().model(), index.model_fingerprint(), *placement, shard,
-                                         made.slots, OptimizerName(index.policy().optimizer())});
+      const auto writer = ShardCheckpointWriter::Create(
+          files, path,
+          {index.manifest().model(), index.model_fingerprint(), *placement, shard, made.slots,
+           OptimizerName(index.policy().optimizer()), made.step, index.run_id()});
       MadeUpShard values = MakeShard(made, *placement, shard);
       for (std::vector<float>& tensor : values.tensors) tensor.assign(tensor.size(), 1.0f);
       for (const auto& [element, value] : changed) {
@@ -112,8 +115,8 @@ TEST_CASE("diff: counts, largest distance and where it is, whatever the numbers 
       }
       const auto blocks = static_cast<std::uint32_t>(placement->ShardBlocks(shard));
       REQUIRE(WriteRun(**writer, values, *placement, {shard, blocks}).ok());
-      const std::vector<v1::CheckpointFile> written = *(*writer)->Finish(MadeUpState(made, shard));
-      for (const v1::CheckpointFile& file : written) *index.add_files() = file;
+      const std::vector<v1::CutFile> written = *(*writer)->Finish(MadeUpState(made, shard));
+      for (const v1::CutFile& file : written) *index.add_files() = file;
     }
     REQUIRE(CommitCheckpoint(files, path, index).ok());
   };

@@ -1,0 +1,94 @@
+#include "server/coordinator/checkpoint_course.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace leeway {
+
+void CheckpointCourse::Start(Instant now, std::uint64_t steps) {
+  last_ = now;
+  last_steps_ = steps;
+}
+
+bool CheckpointCourse::Due(Instant now, std::uint64_t steps) const {
+  if (under_way() || (not_before_ && now < *not_before_)) return false;
+  const bool by_steps = config_.every_steps > 0 && steps >= last_steps_ + config_.every_steps;
+  return by_steps || now - last_ >= config_.every;
+}
+
+void CheckpointCourse::Begin(Instant now, std::uint64_t id, const std::string& name) {
+  cut_.Clear();
+  cut_.set_id(id);
+  cut_.set_name(name);
+  reports_.assign(config_.num_shards, std::nullopt);
+  failure_.clear();
+  began_ = now;
+}
+
+bool CheckpointCourse::Report(std::uint32_t shard, const v1::CutReport& report) {
+  if (!under_way() || report.id() != cut_.id() || written() || !failure_.empty()) return false;
+  if (!report.error().empty()) {
+    failure_ = report.error();
+    return true;
+  }
+  const bool was_written = reports_[shard] && reports_[shard]->written();
+  if (was_written) return false;
+  reports_[shard] = report;
+  if (cut_.limited()) return written();
+  if (std::any_of(reports_.begin(), reports_.end(), [](const auto& known) { return !known; })) return false;
+  SetLimits();
+  return true;
+}
+
+void CheckpointCourse::SetLimits() {
+  // By incarnation: a shard may not have heard yet that a worker has come back under another one.
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> highest;
+  std::uint64_t most = 0;
+  for (const auto& report : reports_) {
+    for (const v1::MemberClock& seen : report->seen()) {
+      std::uint64_t& clock = highest[{seen.worker_id(), seen.incarnation()}];
+      clock = std::max<std::uint64_t>(clock, seen.clock());
+      most = std::max<std::uint64_t>(most, seen.clock());
+    }
+  }
+  cut_.set_limited(true);
+  for (const auto& [worker, clock] : highest) {
+    v1::MemberClock& limit = *cut_.add_limits();
+    limit.set_worker_id(worker.first);
+    limit.set_incarnation(worker.second);
+    limit.set_clock(config_.one_limit ? most : clock);
+  }
+}
+
+bool CheckpointCourse::Expire(Instant now) {
+  if (!under_way() || written() || !failure_.empty() || now - began_ < config_.give_up_after) return false;
+  failure_ = absl::StrCat("not written within ", absl::FormatDuration(config_.give_up_after));
+  return true;
+}
+
+bool CheckpointCourse::written() const {
+  return under_way() &&
+         std::all_of(reports_.begin(), reports_.end(), [](const auto& report) { return report && report->written(); });
+}
+
+std::vector<v1::CutReport> CheckpointCourse::reports() const {
+  std::vector<v1::CutReport> all;
+  for (const auto& report : reports_) all.push_back(*report);
+  return all;
+}
+
+void CheckpointCourse::End(Instant now, std::uint64_t steps, bool committed) {
+  cut_.Clear();
+  if (committed) {
+    last_ = now;
+    last_steps_ = steps;
+    not_before_.reset();
+  } else {
+    not_before_ = now + kTryAgain;
+  }
+}
+
+}  // namespace leeway

@@ -1,0 +1,72 @@
+// CheckpointCourse: when a checkpoint is taken, and how far the shards are with it
+// (docs/adr/0013-cut-of-a-checkpoint.md).
+//
+// Thread safety: none; a plain object, guarded by its owner. Time is a parameter.
+// Invariants: one checkpoint at a time; limits are published once every shard has said what it has seen, and no limit
+// is below what any shard has seen; it is written when every shard says so, and failed when one cannot, or when it
+// takes too long: then it is as if it had not been begun.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "proto/coordinator.pb.h"
+
+namespace leeway {
+
+class CheckpointCourse {
+ public:
+  struct Config {
+    std::uint32_t num_shards = 1;
+    std::uint64_t every_steps = 0;                     // 0: not by steps
+    absl::Duration every = absl::InfiniteDuration();   // of training
+    bool one_limit = false;                            // rounds: nobody's push is of use without the others'
+    absl::Duration give_up_after = absl::Minutes(30);  // a shard may write gigabytes to a slow disk
+  };
+
+  explicit CheckpointCourse(const Config& config) : config_(config) {}
+
+  // Training begins, or goes on, at `steps`: intervals count from here.
+  void Start(Instant now, std::uint64_t steps);
+  // Is it time for one? Never while one is under way. Failing ones are tried again after kTryAgain.
+  bool Due(Instant now, std::uint64_t steps) const;
+  static constexpr absl::Duration kTryAgain = absl::Seconds(10);
+
+  // Begins checkpoint `name`. Requires that none is under way; `id` is not 0, and new.
+  void Begin(Instant now, std::uint64_t id, const std::string& name);
+  bool under_way() const { return cut_.id() != 0; }
+  // What the shards are told. id 0: nothing.
+  const v1::Cut& cut() const { return cut_; }
+
+  // What shard `shard` says. True: cut(), written() or failure() has changed. Reports on another cut are old news.
+  bool Report(std::uint32_t shard, const v1::CutReport& report);
+  // True when it takes too long, and has failed by that.
+  bool Expire(Instant now);
+
+  bool written() const;                                    // by every shard
+  const std::string& failure() const { return failure_; }  // not empty: it has failed
+  // The shards' reports, in their order. Requires written().
+  std::vector<v1::CutReport> reports() const;
+
+  // It is committed, or given up: intervals count from `began` and from `steps`.
+  void End(Instant now, std::uint64_t steps, bool committed);
+
+ private:
+  void SetLimits();
+
+  const Config config_;
+  v1::Cut cut_;
+  std::vector<std::optional<v1::CutReport>> reports_;  // the last of each shard
+  std::string failure_;
+  Instant began_;
+  // Of the last one that was committed, or of the start.
+  Instant last_;
+  std::uint64_t last_steps_ = 0;
+  std::optional<Instant> not_before_;
+};
+
+}  // namespace leeway

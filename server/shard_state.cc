@@ -1,0 +1,86 @@
+// Shard: what it is at one moment, saved and restored.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "server/shard.h"
+
+namespace leeway {
+
+v1::ShardState Shard::SaveState() {
+  MutexLock lock(mu_);
+  return SaveStateLocked();
+}
+
+v1::ShardState Shard::SaveStateLocked() const {
+  v1::ShardState state;
+  state.set_journal_sequence(journal_ == nullptr ? 0 : journal_->last_sequence());
+  v1::WatchReply& snapshot = *state.mutable_snapshot();
+  snapshot.set_run_id(run_id_);
+  snapshot.set_sequence(sequence_);
+  snapshot.set_membership_epoch(membership_epoch_);
+  *snapshot.mutable_policy() = policy_;
+  snapshot.set_state(state_);
+  snapshot.set_mean_samples(mean_samples_);
+  snapshot.set_model_fingerprint(fingerprint_);
+  snapshot.set_block_elements(placement_ ? placement_->block_elements() : 0);
+  for (const auto& [id, info] : members_) {
+    v1::MemberAtCut& member = *state.add_members();
+    *member.mutable_member() = info.proto;
+    member.set_entered(info.entered);
+    *member.mutable_window() = info.window.Save();
+    member.set_gate_clock(clocks_.Get(id));
+  }
+  departed_.Save(state.mutable_departed());
+  state.set_version(version_);
+  state.set_samples(samples_);
+  state.set_open_round(open_round_);
+  state.set_ticket_watermark(tickets_.value());
+  for (const std::uint64_t serial : tickets_.settled()) state.add_tickets_settled(serial);
+  *state.mutable_stats() = stats_;
+  *state.mutable_stats()->mutable_gap() = gap_.ToProto();
+  *state.mutable_stats()->mutable_delay() = delay_.ToProto();
+  state.set_min_clock(clocks_.Min());
+  return state;
+}
+
+absl::Status Shard::RestoreState(const v1::ShardState& state, const v1::Manifest& manifest) {
+  v1::WatchReply snapshot = state.snapshot();
+  *snapshot.mutable_manifest() = manifest;
+  RETURN_IF_ERROR(InstallModel(snapshot, false));
+  MutexLock lock(mu_);
+  weights_ready_ = true;
+  missing_blocks_.clear();
+  run_id_ = snapshot.run_id();
+  sequence_ = snapshot.sequence();
+  membership_epoch_ = snapshot.membership_epoch();
+  policy_ = snapshot.policy();
+  state_ = snapshot.state();
+  mean_samples_ = snapshot.mean_samples();
+  clocks_ = ClockTable(state.min_clock());
+  for (const v1::MemberAtCut& saved : state.members()) {
+    ASSIGN_OR_RETURN(PushWindow window, PushWindow::Restore(saved.window()));
+    const v1::Member& member = saved.member();
+    if (!members_.emplace(member.worker_id(), MemberInfo{member, std::move(window), saved.entered()}).second) {
+      return absl::DataLossError(absl::StrCat("worker ", member.worker_id(), " stands twice in a shard's state"));
+    }
+    if (member.state() != v1::OBSERVER) {
+      clocks_.Install(member.worker_id(), saved.gate_clock(), member.state() != v1::PARKED);
+    }
+  }
+  for (const v1::WindowState& saved : state.departed()) {
+    ASSIGN_OR_RETURN(PushWindow window, PushWindow::Restore(saved));
+    departed_.Add(saved.incarnation(), saved.rank(), std::move(window));
+  }
+  version_ = state.version();
+  samples_ = state.samples();
+  open_round_ = state.open_round();
+  tickets_ = TicketWatermark(state.ticket_watermark());
+  for (const std::uint64_t serial : state.tickets_settled()) tickets_.Settle(serial);
+  stats_ = state.stats();
+  gap_ = LinearHistogram::FromProto(state.stats().gap());
+  delay_ = LinearHistogram::FromProto(state.stats().delay());
+  return absl::OkStatus();
+}
+
+}  // namespace leeway

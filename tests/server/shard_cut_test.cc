@@ -1,0 +1,228 @@
+// A checkpoint's cut on one shard: exactly the pushes below the limits are in it, and pushes go on while it is written.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/server/shard_fixture.h"
+#include "tests/support/random.h"
+
+namespace leeway {
+namespace {
+
+// Keeps what it is given.
+class MemorySink final : public CutSink {
+ public:
+  std::shared_ptr<StoreCut> Begin(std::uint64_t id, const std::string& name, const v1::ShardState& shard_state,
+                                  std::shared_ptr<BlockStore> from) override {
+    last_id = id;
+    last_name = name;
+    state = shard_state;
+    store = std::move(from);
+    const std::uint32_t chunks = store->placement().ShardChunks(0);
+    weights.assign(chunks, {});
+    cut = std::make_shared<StoreCut>(chunks, [this](std::uint32_t chunk) {
+      const ChunkRun run = store->placement().Chunk(0, chunk);
+      const float* from_store = store->Weights(run);
+      weights[chunk].assign(from_store, from_store + store->placement().RunElements(run));
+    });
+    return cut;
+  }
+  void Committed(const std::string& name) override { committed = name; }
+
+  // As the writer on its way through the store.
+  void WriteRest(Shard& shard) {
+    for (std::uint32_t chunk = 0; chunk < weights.size(); ++chunk) {
+      MutexLock lock(store->ChunkMutex(chunk));
+      cut->BeforeUpdate(chunk);
+    }
+    v1::CutReport report;
+    report.set_id(last_id);
+    report.set_written(true);
+    shard.CutWritten(report);
+  }
+
+  std::uint64_t last_id = 0;
+  std::string last_name, committed;
+  v1::ShardState state;
+  std::shared_ptr<BlockStore> store;
+  std::shared_ptr<StoreCut> cut;
+  std::vector<std::vector<float>> weights;  // [chunk]
+};
+
+void Ask(ShardFixture& f, std::uint64_t id) {
+  f.snapshot.mutable_cut()->Clear();
+  f.snapshot.mutable_cut()->set_id(id);
+  f.snapshot.mutable_cut()->set_name("step-1");
+  REQUIRE(f.Publish().ok());
+}
+
+void Limit(ShardFixture& f, const std::map<std::uint32_t, std::uint64_t>& limits) {
+  f.snapshot.mutable_cut()->set_limited(true);
+  for (const auto& [worker, clock] : limits) {
+    v1::MemberClock& limit = *f.snapshot.mutable_cut()->add_limits();
+    limit.set_worker_id(worker);
+    limit.set_incarnation(f.StampOf(worker).incarnation());
+    limit.set_clock(clock);
+  }
+  REQUIRE(f.Publish().ok());
+}
+
+TEST_CASE("A cut holds new steps, waits for those below the limits, and lets pushes go on while it is written") {
+  ShardFixture f(ExactPolicy(-1), kLarge);
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(2);
+  f.PushValue(0, 0, 1);
+  f.Push(f.PushOf(1, 0, 0), Filled(f.Elements(0), 10));  // its second chunk is still with its worker
+  f.executor.RunAll();
+  Ask(f, 7);
+  const v1::CutReport seen = f.shard.Describe().cut();
+  CHECK(seen.id() == 7);
+  REQUIRE(seen.seen_size() == 2);
+  CHECK(seen.seen(0).clock() == 1);
+  CHECK(seen.seen(1).clock() == 1);
+  const auto held = f.PushValue(0, 1, 100);
+  CHECK_FALSE(held->done());
+  // Another shard has seen step 1 of worker 0.
+  Limit(f, {{0, 2}, {1, 1}});
+  CHECK(held->ok());
+  CHECK(sink.store == nullptr);
+  const auto beyond = f.PushValue(0, 2, 1000);
+  CHECK_FALSE(beyond->done());
+  f.Push(f.PushOf(1, 0, 1), Filled(f.Elements(1), 10));
+  f.executor.RunAll();
+  REQUIRE(sink.store != nullptr);
+  CHECK(beyond->ok());  // before anything of the checkpoint is written
+  CHECK(f.Weights(0)[0] == -1111);
+  CHECK_FALSE(f.shard.Describe().cut().written());
+  sink.WriteRest(f.shard);
+  CHECK(f.shard.Describe().cut().written());
+  CHECK(f.shard.Describe().cut().version() == 3);
+  CHECK(sink.weights[0] == std::vector<float>(f.Elements(0), -111));
+  CHECK(sink.weights[1] == std::vector<float>(f.Elements(1), -111));
+  CHECK(sink.state.version() == 3);
+  f.snapshot.clear_cut();
+  f.snapshot.set_committed_checkpoint("step-1");
+  REQUIRE(f.Publish().ok());
+  CHECK(sink.committed == "step-1");
+  CHECK_FALSE(f.shard.Describe().has_cut());
+}
+
+TEST_CASE("A cut in rounds falls between two rounds") {
+  ShardFixture f(ExactPolicy(0, v1::ROUND));
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(2);
+  f.PushValue(0, 0, 2);
+  Ask(f, 1);
+  CHECK(f.shard.Describe().cut().seen(0).clock() == 1);
+  CHECK(f.shard.Describe().cut().seen(1).clock() == 0);
+  Limit(f, {{0, 1}, {1, 1}});
+  f.PushValue(1, 0, 4);
+  CHECK(sink.store == nullptr);
+  v1::RoundClose& close = *f.snapshot.add_closes();
+  close.set_round(0);
+  close.add_ranks(0);
+  close.add_ranks(1);
+  close.set_samples(2);
+  REQUIRE(f.Publish().ok());
+  REQUIRE(sink.store != nullptr);
+  CHECK(sink.state.open_round() == 1);
+  sink.WriteRest(f.shard);
+  CHECK(sink.weights[0] == std::vector<float>(f.Elements(), -3));
+}
+
+TEST_CASE("A cut does not wait for who is gone, and one that is given up lets everybody go on") {
+  ShardFixture f(ExactPolicy(-1), kLarge);
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(2);
+  f.Push(f.PushOf(1, 0, 0), Filled(f.Elements(0), 10));
+  f.executor.RunAll();
+  Ask(f, 1);
+  Limit(f, {{0, 0}, {1, 1}});
+  const auto held = f.PushValue(0, 0, 1);
+  CHECK_FALSE(held->done());
+  CHECK(sink.store == nullptr);
+  f.RemoveMember(1);
+  REQUIRE(f.Publish().ok());
+  CHECK(sink.store != nullptr);
+  CHECK(held->ok());
+
+  Ask(f, 2);
+  const auto again = f.PushValue(0, 1, 1);
+  CHECK_FALSE(again->done());
+  f.snapshot.clear_cut();
+  REQUIRE(f.Publish().ok());
+  CHECK(again->ok());
+}
+
+TEST_CASE("A shard that cannot make a cut says why") {
+  ShardFixture without(ExactPolicy(-1));
+  without.Start(1);
+  Ask(without, 1);
+  CHECK(absl::StrContains(without.shard.Describe().cut().error(), "--checkpoint_dir"));
+  ShardFixture late(ExactPolicy(-1));
+  MemorySink sink;
+  late.shard.set_cut_sink(&sink);
+  late.Member(0);
+  late.snapshot.mutable_cut()->set_id(3);
+  Limit(late, {{0, 0}});
+  CHECK(absl::StrContains(late.shard.Describe().cut().error(), "in the middle"));
+}
+
+// What a shard is restored from a cut goes on as the one that was cut.
+TEST_CASE("A shard that is restored from a cut is the shard that was cut") {
+  for (std::uint64_t run = 0; run < 20; ++run) {
+    Random random(TestSeed() + run);
+    ShardFixture f(ExactPolicy(-1));
+    MemorySink sink;
+    f.shard.set_cut_sink(&sink);
+    f.Start(3);
+    std::map<std::uint32_t, std::uint64_t> next;
+    const auto push = [&](ShardFixture& to) {
+      const auto worker = static_cast<std::uint32_t>(random.Below(3));
+      if (random.Chance(0.1)) return to.PushNull(worker, next[worker]++, v1::REFUSED);
+      return to.PushValue(worker, next[worker]++, static_cast<float>(random.Between(1, 9)));
+    };
+    for (int i = 0; i < 30; ++i) REQUIRE(push(f)->ok());
+    Ask(f, 1);
+    std::map<std::uint32_t, std::uint64_t> limits;
+    for (std::uint32_t worker = 0; worker < 3; ++worker) limits[worker] = next[worker];
+    const std::map<std::uint32_t, std::uint64_t> at_cut = limits;
+    Limit(f, limits);
+    sink.WriteRest(f.shard);
+
+    ShardFixture restored(ExactPolicy(-1));
+    REQUIRE(restored.shard.RestoreState(sink.state, f.snapshot.manifest()).ok());
+    const auto store = restored.shard.store();
+    std::copy(sink.weights[0].begin(), sink.weights[0].end(), store->Weights(restored.Run()));
+    restored.snapshot = f.snapshot;
+    restored.snapshot.clear_cut();
+    REQUIRE(restored.Publish().ok());
+    CHECK(restored.Weights() == f.Weights());
+    CHECK(restored.Stats().version() == f.Stats().version());
+    CHECK(restored.Stats().pushes_refused() == f.Stats().pushes_refused());
+    // A repetition of what it had is one there as well.
+    const auto repeated = restored.PushValue(0, at_cut.at(0) - 1, 5);
+    CHECK(repeated->message.duplicate());
+    const std::uint64_t seed = random.Bits();
+    std::vector<float> after[2];
+    int which = 0;
+    for (ShardFixture* to : {&f, &restored}) {
+      next = at_cut;
+      random = Random(seed);
+      for (int i = 0; i < 10; ++i) REQUIRE(push(*to)->ok());
+      after[which++] = to->Weights();
+    }
+    CHECK(after[0] == after[1]);
+  }
+}
+
+}  // namespace
+}  // namespace leeway
