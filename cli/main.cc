@@ -36,9 +36,9 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
+    {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"checkpoint", "look at checkpoints: list, verify, reshard, diff", RunCheckpoint},
     {"export", "a checkpoint's weights as one safetensors file", RunExport},
-    {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"bench-peer", nullptr, RunBenchPeer},
 };
 

@@ -20,7 +20,8 @@ Journal::Journal(const Options& options, FileSystem* files, Clock* clock, Execut
       executor_(executor),
       next_file_(options.next_file),
       next_sequence_(options.next_sequence),
-      written_(options.next_sequence - 1) {}
+      written_(options.next_sequence - 1),
+      first_in_file_(options.old_files) {}
 
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, FileSystem* files, Clock* clock,
                                                        Executor* executor) {
@@ -42,8 +43,26 @@ absl::Status Journal::BeginFile(std::uint64_t first_sequence) {
   RETURN_IF_ERROR(writer->Flush());
   if (options_.fsync) RETURN_IF_ERROR(files_->SyncDirectory(options_.directory));
   writer_ = std::move(writer);
-  ++next_file_;
+  MutexLock lock(mu_);
+  first_in_file_[next_file_++] = first_sequence;
   return absl::OkStatus();
+}
+
+absl::Status Journal::RemoveBefore(std::uint64_t sequence) {
+  for (;;) {
+    std::uint64_t number = 0;
+    {
+      // In order, so that what is left is without a gap.
+      MutexLock lock(mu_);
+      const auto oldest = first_in_file_.begin();
+      if (oldest == first_in_file_.end() || std::next(oldest) == first_in_file_.end()) return absl::OkStatus();
+      if (std::next(oldest)->second > sequence) return absl::OkStatus();
+      number = oldest->first;
+    }
+    RETURN_IF_ERROR(files_->Remove(absl::StrCat(options_.directory, "/", JournalFileName(number))));
+    MutexLock lock(mu_);
+    first_in_file_.erase(number);
+  }
 }
 
 absl::Status Journal::Write(const std::deque<Queued>& records) {

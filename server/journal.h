@@ -4,12 +4,11 @@
 // Files are DIRECTORY/00000001.log, ...; each process begins a new one, and so does a journal whose file failed or has
 // become large.
 //
-// Thread safety: every method, from any thread; none blocks. Callbacks run on the executor, or in line, without a lock.
-// Ownership: `files`, `clock` and `executor`, which runs one function at a time, outlive it. Destroy it after Stop and
-// after the executor has run out.
-// Invariants: sequence numbers are given in the order of Append, without a gap, and written in that order. Every
-// callback runs once: with OK when its record and all before it are as safe as the mode makes them, or, after Stop,
-// with the reason why they are not.
+// Thread safety: every method, from any thread; none but RemoveBefore blocks. Callbacks run on the executor, or in
+// line, without a lock. Ownership: `files`, `clock` and `executor`, which runs one function at a time, outlive it.
+// Destroy it after Stop and after the executor has run out. Invariants: sequence numbers are given in the order of
+// Append, without a gap, and written in that order. Every callback runs once: with OK when its record and all before it
+// are as safe as the mode makes them, or, after Stop, with the reason why they are not.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +42,8 @@ class Journal {
     bool fsync = false;        // a record counts as written when it survives the loss of power
     v1::JournalHeader header;  // of each file; format and first_sequence are filled in
     std::uint64_t next_sequence = 1;
-    std::uint64_t next_file = 1;  // lower numbers are used
+    std::uint64_t next_file = 1;                            // lower numbers are used
+    std::map<std::uint64_t, std::uint64_t> old_files = {};  // that are there: number, and sequence of the first record
     // Above this a new file is begun: what a reader holds in memory at once.
     std::uint64_t file_bytes = 64 << 20;
     // Of records that wait to be written; above it Ready() refuses. A tenth of a second of a fast disk.
@@ -65,6 +65,9 @@ class Journal {
   using Done = std::function<void(const absl::Status&)>;
   // Calls `done` once record `sequence` (0: none) and all before it are written.
   void WhenWritten(std::uint64_t sequence, Done done);
+
+  // Removes the files whose records are all below `sequence`. Blocks on the disk, beside the executor.
+  absl::Status RemoveBefore(std::uint64_t sequence);
 
   // What is queued is written if the disk lets it, but not tried again.
   void Stop();
@@ -102,7 +105,8 @@ class Journal {
   std::uint64_t next_sequence_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t written_ LEEWAY_GUARDED_BY(mu_);  // records up to here are
   std::uint64_t bytes_ LEEWAY_GUARDED_BY(mu_) = 0;
-  std::multimap<std::uint64_t, Done> waiting_ LEEWAY_GUARDED_BY(mu_);  // by sequence
+  std::map<std::uint64_t, std::uint64_t> first_in_file_ LEEWAY_GUARDED_BY(mu_);  // by number
+  std::multimap<std::uint64_t, Done> waiting_ LEEWAY_GUARDED_BY(mu_);            // by sequence
   absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t timer_ LEEWAY_GUARDED_BY(mu_) = 0;
 };

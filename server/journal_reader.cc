@@ -36,7 +36,7 @@ absl::StatusOr<JournalReader> JournalReader::Open(FileSystem& files, const std::
     if (const std::optional<std::uint64_t> number = NumberOf(name)) numbers.push_back(*number);
   }
   std::sort(numbers.begin(), numbers.end());
-  for (const std::uint64_t number : numbers) reader.names_.push_back(JournalFileName(number));
+  reader.numbers_.assign(numbers.begin(), numbers.end());
   if (!numbers.empty()) reader.next_file_ = numbers.back() + 1;
   return reader;
 }
@@ -58,9 +58,10 @@ absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() 
   for (;;) {
     bool first = false;
     if (!reader_) {
-      if (names_.empty()) return std::nullopt;
-      path_ = absl::StrCat(directory_, "/", names_.front());
-      names_.pop_front();
+      if (numbers_.empty()) return std::nullopt;
+      number_ = numbers_.front();
+      path_ = absl::StrCat(directory_, "/", JournalFileName(number_));
+      numbers_.pop_front();
       ASSIGN_OR_RETURN(reader_, RecordReader::Open(*files_, path_));
       first = true;
     }
@@ -77,6 +78,7 @@ absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() 
     }
     if (first || record.message.has_header()) {
       RETURN_IF_ERROR(CheckHeader(record.message.header()));
+      first_in_file_[number_] = record.message.header().first_sequence();
       continue;
     }
     // What a file that failed had taken stands in the next one again.

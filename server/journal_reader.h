@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -30,7 +31,9 @@ class JournalReader {
 
   std::uint64_t last_sequence() const { return last_sequence_; }  // that Next gave; at first `after`
   std::uint64_t next_file() const { return next_file_; }          // above the numbers of all files
-  std::uint64_t torn() const { return torn_; }                    // files that ended within a record
+  // The files that were read: number, and sequence of the first record.
+  const std::map<std::uint64_t, std::uint64_t>& files() const { return first_in_file_; }
+  std::uint64_t torn() const { return torn_; }  // files that ended within a record
 
  private:
   JournalReader(FileSystem* files, std::string directory) : files_(files), directory_(std::move(directory)) {}
@@ -43,7 +46,9 @@ class JournalReader {
   std::uint64_t last_sequence_ = 0;
   std::uint64_t next_file_ = 1;
   std::uint64_t torn_ = 0;
-  std::deque<std::string> names_;  // of the files that are not open yet
+  std::deque<std::uint64_t> numbers_;  // of the files that are not open yet
+  std::map<std::uint64_t, std::uint64_t> first_in_file_;
+  std::uint64_t number_ = 0;  // of the open file
   std::string path_;
   std::optional<RecordReader> reader_;
 };

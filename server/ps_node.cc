@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -21,6 +22,8 @@
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
+#include "server/coordinator/coordinator_store.h"
+#include "server/coordinator/file_coordinator_store.h"
 #include "server/coordinator_link.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
@@ -49,12 +52,14 @@ class PsNode::Impl final : public RequestHandler {
     if (shard_ != nullptr) shard_->Shutdown("this ps ends");
     if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
     if (files_.journal != nullptr) files_.journal->Stop();
+    if (state_store_ != nullptr) state_store_->Stop();
     local_server_.reset();
     server_.reset();
     clock_->Stop();
     transport_.reset();
     control_.reset();
     disk_.reset();
+    state_disk_.reset();
     apply_.reset();
   }
 
@@ -62,6 +67,7 @@ class PsNode::Impl final : public RequestHandler {
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport();
+    if (options_.shard_index == 0) RETURN_IF_ERROR(MakeCoordinator());
     Shard::Options shard;
     shard.index = options_.shard_index;
     shard.num_shards = options_.num_shards;
@@ -73,16 +79,7 @@ class PsNode::Impl final : public RequestHandler {
       ASSIGN_OR_RETURN(files_, RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard,
                                             &RealFileSystem(), clock_.get(), disk_.get(), shard_.get()));
     }
-    if (options_.shard_index == 0) {
-      Coordinator::Options coordinator;
-      coordinator.policy = options_.policy;
-      coordinator.num_shards = options_.num_shards;
-      coordinator.run_id = RandomId();
-      coordinator.lease = options_.lease;
-      coordinator.num_evaluators = options_.num_evaluators;
-      coordinator.abandon_timeout = options_.abandon_timeout;
-      coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), &log_);
-    }
+    if (coordinator_ != nullptr) coordinator_->Start();  // leases run from here: soon heartbeats can be heard
     v1::LocalEndpoint local;
     if (const std::string host = HostId(); options_.local_sockets && !host.empty()) {
       local.set_host(host);
@@ -109,7 +106,6 @@ class PsNode::Impl final : public RequestHandler {
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
-    if (coordinator_ != nullptr) coordinator_->Start();
     link_->Start([this](absl::Status status) { End(std::move(status)); });
     server_->SetServing(true);
     return absl::OkStatus();
@@ -166,6 +162,33 @@ class PsNode::Impl final : public RequestHandler {
   std::shared_ptr<BlockStore> store() { return shard_->store(); }
 
  private:
+  // A new run, or the one that --checkpoint_dir holds.
+  absl::Status MakeCoordinator() {
+    Coordinator::Options coordinator;
+    coordinator.policy = options_.policy;
+    coordinator.num_shards = options_.num_shards;
+    coordinator.run_id = RandomId();
+    coordinator.lease = options_.lease;
+    coordinator.num_evaluators = options_.num_evaluators;
+    coordinator.abandon_timeout = options_.abandon_timeout;
+    CoordinatorStore* store = &no_store_;
+    std::optional<FileCoordinatorStore::Saved> saved;
+    if (!options_.checkpoint_dir.empty()) {
+      state_disk_ = MakeThreadPool(1);
+      ASSIGN_OR_RETURN(state_store_, FileCoordinatorStore::Open(options_.checkpoint_dir, &RealFileSystem(),
+                                                                clock_.get(), state_disk_.get()));
+      store = state_store_.get();
+      saved = state_store_->TakeSaved();
+    }
+    if (saved) coordinator.run_id = saved->state.run_id();
+    coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);
+    if (!saved) return absl::OkStatus();
+    const absl::Status restored = coordinator_->Restore(saved->state, saved->manifest);
+    if (restored.ok()) return restored;
+    return absl::Status(restored.code(),
+                        absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", restored.message()));
+  }
+
   void End(absl::Status status) {
     MutexLock lock(mu_);
     if (!ended_) end_ = std::move(status);
@@ -176,13 +199,15 @@ class PsNode::Impl final : public RequestHandler {
   const Options options_;
   std::string address_;
   const std::unique_ptr<Clock> clock_;
-  VolatileCoordinatorLog log_;
-  std::unique_ptr<Executor> apply_;    // gradients
-  std::unique_ptr<Executor> control_;  // one thread: the link, the coordinator's timers
-  std::unique_ptr<Executor> disk_;     // one thread: the journal
+  VolatileCoordinatorStore no_store_;
+  std::unique_ptr<Executor> apply_;       // gradients
+  std::unique_ptr<Executor> control_;     // one thread: the link, the coordinator's timers
+  std::unique_ptr<Executor> disk_;        // one thread: the journal
+  std::unique_ptr<Executor> state_disk_;  // one thread: the coordinator's state, which must not wait for the journal
   std::unique_ptr<Transport> transport_;
   ShardFiles files_;
   std::unique_ptr<Shard> shard_;
+  std::unique_ptr<FileCoordinatorStore> state_store_;  // null: no_store_ is used
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<CoordinatorLink> link_;
   std::unique_ptr<GrpcServer> server_;

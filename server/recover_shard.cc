@@ -4,11 +4,14 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/machine.h"
 #include "common/status_macros.h"
+#include "server/checkpoint/checkpoint_directory.h"
+#include "server/checkpoint/checkpoint_reader.h"
 #include "server/journal_reader.h"
 
 namespace leeway {
@@ -16,6 +19,61 @@ namespace leeway {
 std::string JournalDirectory(const std::string& checkpoint_dir, std::uint32_t shard_index) {
   return absl::StrFormat("%s/journal/shard-%05d", checkpoint_dir, shard_index);
 }
+
+namespace {
+
+// Makes `shard` what it was when the checkpoint in `path` was cut. Returns its place in the journal.
+absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const Shard::Options& options,
+                                                FileSystem* files, Shard* shard) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointReader> reader, CheckpointReader::Open(*files, path));
+  const Checkpoint& checkpoint = reader->checkpoint();
+  if (checkpoint.index.num_shards() != options.num_shards) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " is of ", checkpoint.index.num_shards(),
+                                                      " ps, and this cluster has ", options.num_shards,
+                                                      "; leeway checkpoint reshard makes one that fits"));
+  }
+  ASSIGN_OR_RETURN(const v1::ShardState state, reader->ReadState(options.index));
+  RETURN_IF_ERROR(shard->RestoreState(state, checkpoint.index.manifest()));
+  const std::shared_ptr<BlockStore> store = shard->store();
+  if (store->num_slots() != checkpoint.index.slots()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, " has ", checkpoint.index.slots(), " optimizer slots, this cluster's optimizer ", store->num_slots()));
+  }
+  const auto blocks = static_cast<std::uint32_t>(store->num_blocks());
+  if (blocks == 0) return state.journal_sequence();
+  const ChunkRun all{options.index, blocks};
+  RETURN_IF_ERROR(reader->ReadRun(0, store->placement(), all, store->Weights(all)));
+  for (std::uint32_t slot = 0; slot < store->num_slots(); ++slot) {
+    RETURN_IF_ERROR(reader->ReadRun(1 + slot, store->placement(), all, store->Slot(slot, all)));
+  }
+  std::vector<std::uint64_t> steps(blocks);
+  RETURN_IF_ERROR(reader->ReadSteps(store->placement(), all, steps.data()));
+  for (std::uint32_t local = 0; local < blocks; ++local) store->SetSteps(local, steps[local]);
+  return state.journal_sequence();
+}
+
+// The newest good one. Fills in `path`; 0 and "" without one.
+absl::StatusOr<std::uint64_t> RestoreNewest(const std::string& checkpoint_dir, const Shard::Options& options,
+                                            FileSystem* files, Shard* shard, std::string* path) {
+  ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all,
+                   ListCheckpoints(*files, checkpoint_dir, CheckpointCheck::kIndex));
+  for (const CheckpointEntry& entry : all) {
+    absl::StatusOr<std::uint64_t> sequence = entry.status;
+    if (entry.status.ok()) sequence = RestoreCheckpoint(entry.path, options, files, shard);
+    if (sequence.ok()) {
+      *path = entry.path;
+      return sequence;
+    }
+    // Not committed: it was being written when everything ended.
+    if (absl::IsNotFound(sequence.status())) continue;
+    if (!absl::IsDataLoss(sequence.status())) return sequence.status();
+    spdlog::error("shard {}: the checkpoint before is used, for {}", options.index,
+                  std::string(sequence.status().message()));
+  }
+  return 0;
+}
+
+}  // namespace
 
 absl::StatusOr<ShardFiles> RecoverShard(const std::string& checkpoint_dir, bool fsync, const Shard::Options& options,
                                         FileSystem* files, Clock* clock, Executor* executor, Shard* shard) {
@@ -26,8 +84,13 @@ absl::StatusOr<ShardFiles> RecoverShard(const std::string& checkpoint_dir, bool 
 
   const Instant begin = clock->Now();
   std::uint64_t bytes = 0;
+  ASSIGN_OR_RETURN(const std::uint64_t after, RestoreNewest(checkpoint_dir, options, files, shard, &opened.checkpoint));
+  if (!opened.checkpoint.empty()) {
+    spdlog::info("shard {}: restored from {} in {} ms", options.index, opened.checkpoint,
+                 absl::ToInt64Milliseconds(clock->Now() - begin));
+  }
   ASSIGN_OR_RETURN(JournalReader reader,
-                   JournalReader::Open(*files, directory, options.index, options.num_shards, /*after=*/0));
+                   JournalReader::Open(*files, directory, options.index, options.num_shards, after));
   for (;;) {
     ASSIGN_OR_RETURN(const auto record, reader.Next());
     if (!record) break;
@@ -51,6 +114,7 @@ absl::StatusOr<ShardFiles> RecoverShard(const std::string& checkpoint_dir, bool 
   journal.header.set_generation(options.generation);
   journal.next_sequence = reader.last_sequence() + 1;
   journal.next_file = reader.next_file();
+  journal.old_files = reader.files();
   ASSIGN_OR_RETURN(opened.journal, Journal::Open(journal, files, clock, executor));
   shard->UseJournal(opened.journal.get());
   return opened;

@@ -23,9 +23,12 @@ struct ShardFiles {
   std::unique_ptr<FileLock> lock;  // on the journal: two processes of one shard would mix their records
   std::unique_ptr<Journal> journal;
   std::uint64_t replayed = 0;  // records
+  std::string checkpoint;      // that was restored; "": none
 };
 
-// Replays the journal into `shard`, begins its next file and has the shard use it. Errors: the file system's;
+// Restores the newest good checkpoint of this shard, replays the journal from there into `shard`, begins its next file
+// and has the shard use it. A checkpoint that is damaged is named in the log, and the one before is used. Errors: the
+// file system's;
 // UNAVAILABLE: another process has this shard's files; DATA_LOSS and FAILED_PRECONDITION as JournalReader's and
 // Shard::Replay's.
 absl::StatusOr<ShardFiles> RecoverShard(const std::string& checkpoint_dir, bool fsync, const Shard::Options& options,

@@ -143,6 +143,7 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
   if (fill && !snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
   MutexLock lock(mu_);
   fingerprint_ = manifest.fingerprint();
+  model_ = manifest.model();
   placement_ = placement;
   store_ = std::move(store);
   weights_ready_ = !snapshot.await_weights() || store_->num_blocks() == 0;

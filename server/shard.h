@@ -251,6 +251,7 @@ class Shard {
   double mean_samples_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model, once a worker has brought it.
   std::uint64_t fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::string model_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Placement> placement_ LEEWAY_GUARDED_BY(mu_);
   std::shared_ptr<BlockStore> store_ LEEWAY_GUARDED_BY(mu_);
   std::set<std::uint64_t> missing_blocks_ LEEWAY_GUARDED_BY(mu_);  // that PutWeights has not brought

@@ -23,6 +23,7 @@ v1::ShardState Shard::SaveStateLocked() const {
   snapshot.set_state(state_);
   snapshot.set_mean_samples(mean_samples_);
   snapshot.set_model_fingerprint(fingerprint_);
+  snapshot.mutable_manifest()->set_model(model_);
   snapshot.set_block_elements(placement_ ? placement_->block_elements() : 0);
   for (const auto& [id, info] : members_) {
     v1::MemberAtCut& member = *state.add_members();
@@ -36,7 +37,7 @@ v1::ShardState Shard::SaveStateLocked() const {
   state.set_samples(samples_);
   state.set_open_round(open_round_);
   state.set_ticket_watermark(tickets_.value());
-  for (const std::uint64_t serial : tickets_.settled()) state.add_tickets_settled(serial);
+  for (const std::uint64_t serial : tickets_.settled()) state.add_settled_tickets(serial);
   *state.mutable_stats() = stats_;
   *state.mutable_stats()->mutable_gap() = gap_.ToProto();
   *state.mutable_stats()->mutable_delay() = delay_.ToProto();
@@ -49,6 +50,8 @@ absl::Status Shard::RestoreState(const v1::ShardState& state, const v1::Manifest
   *snapshot.mutable_manifest() = manifest;
   RETURN_IF_ERROR(InstallModel(snapshot, false));
   MutexLock lock(mu_);
+  members_.clear();
+  departed_ = {};
   weights_ready_ = true;
   missing_blocks_.clear();
   run_id_ = snapshot.run_id();
@@ -76,7 +79,7 @@ absl::Status Shard::RestoreState(const v1::ShardState& state, const v1::Manifest
   samples_ = state.samples();
   open_round_ = state.open_round();
   tickets_ = TicketWatermark(state.ticket_watermark());
-  for (const std::uint64_t serial : state.tickets_settled()) tickets_.Settle(serial);
+  for (const std::uint64_t serial : state.settled_tickets()) tickets_.Settle(serial);
   stats_ = state.stats();
   gap_ = LinearHistogram::FromProto(state.stats().gap());
   delay_ = LinearHistogram::FromProto(state.stats().delay());

@@ -7,8 +7,8 @@
 #include "common/status_macros.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/checkpoint_reader.h"
-#include "server/checkpoint/saved_shard.h"
 #include "server/checkpoint/shard_checkpoint_writer.h"
+#include "server/checkpoint/shard_state.h"
 
 namespace leeway {
 namespace {
@@ -51,7 +51,6 @@ absl::Status WriteAll(FileSystem& files, const Readers& readers, const Placement
     ASSIGN_OR_RETURN(v1::ShardState state, readers[0]->ReadState(shard));
     states.push_back(std::move(state));
   }
-  const v1::ShardState resharded = ReshardedState(states, placement);
   v1::CheckpointIndex index = saved.index;
   index.set_num_shards(placement.num_shards());
   index.set_block_elements(placement.block_elements());
@@ -61,8 +60,9 @@ absl::Status WriteAll(FileSystem& files, const Readers& readers, const Placement
     shard_file.placement = placement;
     ASSIGN_OR_RETURN(const auto writer, ShardCheckpointWriter::Create(files, path, std::move(shard_file)));
     RETURN_IF_ERROR(CopyShard(readers, placement, shard, *writer));
-    ASSIGN_OR_RETURN(const std::vector<v1::CutFile> written, writer->Finish(resharded));
-    for (const v1::CutFile& file : written) *index.add_files() = file;
+    ASSIGN_OR_RETURN(const std::vector<v1::CheckpointFile> written,
+                     writer->Finish(ReshardedState(states, shard, placement)));
+    for (const v1::CheckpointFile& file : written) *index.add_files() = file;
   }
   return CommitCheckpoint(files, path, index);
 }

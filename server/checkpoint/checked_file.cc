@@ -13,7 +13,7 @@
 namespace leeway {
 
 absl::StatusOr<std::unique_ptr<CheckedFile>> CheckedFile::Open(FileSystem& files, const std::string& directory,
-                                                               const v1::CutFile& info) {
+                                                               const v1::CheckpointFile& info) {
   const std::string path = absl::StrCat(directory, "/", info.name());
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> file = files.Open(path);
   if (absl::IsNotFound(file.status())) return absl::DataLossError(absl::StrCat(path, ": it is missing"));

@@ -23,7 +23,7 @@ class CheckedFile final : public RandomAccessFile {
  public:
   // `info` is of an index that was found consistent. DATA_LOSS, with the path: the file is missing or has another size.
   static absl::StatusOr<std::unique_ptr<CheckedFile>> Open(FileSystem& files, const std::string& directory,
-                                                           const v1::CutFile& info);
+                                                           const v1::CheckpointFile& info);
 
   std::uint64_t Size() const override { return info_.bytes(); }
   // DATA_LOSS, with path, piece and both CRCs: damage.
@@ -35,14 +35,14 @@ class CheckedFile final : public RandomAccessFile {
   const std::string& path() const { return path_; }
 
  private:
-  CheckedFile(std::string path, v1::CutFile info, std::unique_ptr<RandomAccessFile> file)
+  CheckedFile(std::string path, v1::CheckpointFile info, std::unique_ptr<RandomAccessFile> file)
       : path_(std::move(path)), info_(std::move(info)), file_(std::move(file)) {}
   std::size_t PieceSize(std::size_t piece) const;
   absl::Status ReadPiece(std::size_t piece, char* out) const;
   absl::Status Load(std::size_t piece) LEEWAY_REQUIRES(mu_);
 
   const std::string path_;
-  const v1::CutFile info_;
+  const v1::CheckpointFile info_;
   const std::unique_ptr<RandomAccessFile> file_;
   Mutex mu_;
   std::optional<std::size_t> loaded_ LEEWAY_GUARDED_BY(mu_);

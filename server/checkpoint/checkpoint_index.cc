@@ -32,7 +32,7 @@ absl::StatusOr<std::string> IndexToJson(const v1::CheckpointIndex& index) {
 }
 
 // The file's checks fit its size and one another.
-absl::Status CheckFile(const v1::CutFile& file, const std::string& name, bool pieces) {
+absl::Status CheckFile(const v1::CheckpointFile& file, const std::string& name, bool pieces) {
   if (file.name() != name) {
     return absl::DataLossError(absl::StrCat("names the file '", file.name(), "' where '", name, "' belongs"));
   }
@@ -130,7 +130,7 @@ absl::StatusOr<Checkpoint> ReadCheckpointIndex(FileSystem& files, const std::str
 }
 
 absl::Status CheckFileSizes(FileSystem& files, const std::string& directory, const v1::CheckpointIndex& index) {
-  for (const v1::CutFile& file : index.files()) {
+  for (const v1::CheckpointFile& file : index.files()) {
     const std::string path = absl::StrCat(directory, "/", file.name());
     const auto open = files.Open(path);
     if (absl::IsNotFound(open.status())) return absl::DataLossError(absl::StrCat(path, ": it is missing"));

@@ -3,7 +3,7 @@
 //
 // A checkpoint is a directory:
 //   shard-00000-of-00002.safetensors   a shard's weights, optimizer slots and step counters (shard_file.h)
-//   shard-00000-of-00002.state         the rest of its state (saved_shard.h)
+//   shard-00000-of-00002.state         the rest of its state (shard_state.h)
 //   checkpoint.json                    v1::CheckpointIndex, written by the coordinator when all shards have written
 //   COMMITTED                          the CRC32C of checkpoint.json in 8 hex digits, and a newline; written last
 //
@@ -37,8 +37,10 @@ struct Checkpoint {
   Manifest manifest;
   Placement placement;  // of its shards
 
-  const v1::CutFile& tensors_file(std::uint32_t shard) const { return index.files(static_cast<int>(2 * shard)); }
-  const v1::CutFile& state_file(std::uint32_t shard) const { return index.files(static_cast<int>(2 * shard + 1)); }
+  const v1::CheckpointFile& tensors_file(std::uint32_t shard) const { return index.files(static_cast<int>(2 * shard)); }
+  const v1::CheckpointFile& state_file(std::uint32_t shard) const {
+    return index.files(static_cast<int>(2 * shard + 1));
+  }
 };
 
 // `json` as a file called `path` (for messages). DATA_LOSS: it is no index, or contradicts itself;

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "server/checkpoint/saved_shard.h"
+#include "server/checkpoint/shard_state.h"
 
 namespace leeway {
 
@@ -124,7 +124,7 @@ absl::Status CheckpointReader::ReadSteps(const Placement& placement, const Chunk
 }
 
 absl::StatusOr<v1::ShardState> CheckpointReader::ReadState(std::uint32_t shard) {
-  return ReadSavedShard(files_, directory_, checkpoint_.index, shard);
+  return ReadShardState(files_, directory_, checkpoint_.index, shard);
 }
 
 }  // namespace leeway

@@ -44,7 +44,7 @@ absl::Status PieceCrcs::Add(std::uint64_t offset, const void* data, std::uint64_
   return absl::OkStatus();
 }
 
-absl::Status PieceCrcs::Finish(v1::CutFile* file) {
+absl::Status PieceCrcs::Finish(v1::CheckpointFile* file) {
   MutexLock lock(mu_);
   file->set_bytes(file_size_);
   file->clear_piece_crc32c();

@@ -21,7 +21,7 @@ class PieceCrcs {
   absl::Status Add(std::uint64_t offset, const void* data, std::uint64_t size) LEEWAY_EXCLUDES(mu_);
 
   // Fills in `file`'s size and CRCs. FAILED_PRECONDITION: bytes have not been added.
-  absl::Status Finish(v1::CutFile* file) LEEWAY_EXCLUDES(mu_);
+  absl::Status Finish(v1::CheckpointFile* file) LEEWAY_EXCLUDES(mu_);
 
  private:
   struct Part {  // of one piece

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
 #include "common/status_macros.h"
-#include "server/checkpoint/saved_shard.h"
+#include "server/checkpoint/shard_state.h"
 
 namespace leeway {
 
@@ -77,9 +77,9 @@ absl::Status ShardCheckpointWriter::WriteChunk(const ChunkRun& run, const float*
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<v1::CutFile>> ShardCheckpointWriter::Finish(const v1::ShardState& state) {
+absl::StatusOr<std::vector<v1::CheckpointFile>> ShardCheckpointWriter::Finish(const v1::ShardState& state) {
   RETURN_IF_ERROR(Write(plan_.tensors[0].offset, steps_.data(), steps_.size() * sizeof(std::int64_t)));
-  std::vector<v1::CutFile> written(2);
+  std::vector<v1::CheckpointFile> written(2);
   written[0].set_name(TensorsFileName(shard_file_.shard, shard_file_.placement.num_shards()));
   if (absl::Status status = crcs_.Finish(&written[0]); !status.ok()) {
     return absl::FailedPreconditionError(absl::StrCat(path_, ": ", std::string(status.message())));
@@ -88,13 +88,7 @@ absl::StatusOr<std::vector<v1::CutFile>> ShardCheckpointWriter::Finish(const v1:
   RETURN_IF_ERROR(file_->Close());
   RETURN_IF_ERROR(files_.Rename(aside_, path_));
   file_.reset();
-  v1::SavedShard saved;
-  saved.set_shard_index(shard_file_.shard);
-  saved.set_num_shards(shard_file_.placement.num_shards());
-  saved.set_step(shard_file_.step);
-  saved.set_run_id(shard_file_.run_id);
-  *saved.mutable_state() = state;
-  const std::string body = EncodeSavedShard(saved);
+  const std::string body = EncodeShardState(state);
   written[1].set_name(StateFileName(shard_file_.shard, shard_file_.placement.num_shards()));
   written[1].set_bytes(body.size());
   written[1].set_crc32c(Crc32c(body.data(), body.size()));

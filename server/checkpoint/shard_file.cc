@@ -23,9 +23,7 @@ SafetensorsMetadata MetadataOf(const ShardFile& file) {
           {"num_shards", absl::StrCat(file.placement.num_shards())},
           {"elements", absl::StrCat(file.placement.elements())},
           {"block_elements", absl::StrCat(file.placement.block_elements())},
-          {"optimizer", file.optimizer},
-          {"step", absl::StrCat(file.step)},
-          {"run_id", absl::StrFormat("%016x", file.run_id)}};
+          {"optimizer", file.optimizer}};
 }
 
 std::string Describe(const SafetensorsTensor& tensor) {
@@ -45,9 +43,7 @@ ShardFile ShardFileOf(const Checkpoint& checkpoint, std::uint32_t shard) {
           .placement = checkpoint.placement,
           .shard = shard,
           .slots = checkpoint.index.slots(),
-          .optimizer = OptimizerName(checkpoint.index.policy().optimizer()),
-          .step = checkpoint.index.step(),
-          .run_id = checkpoint.index.run_id()};
+          .optimizer = OptimizerName(checkpoint.index.policy().optimizer())};
 }
 
 std::string TensorName(std::uint32_t tensor) { return tensor == 0 ? "weights" : absl::StrCat("slot.", tensor - 1); }

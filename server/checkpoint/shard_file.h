@@ -24,8 +24,6 @@ struct ShardFile {
   std::uint32_t shard = 0;
   std::uint32_t slots = 0;
   std::string optimizer;  // for people: "adam"
-  std::uint64_t step = 0;
-  std::uint64_t run_id = 0;
 };
 
 std::string OptimizerName(const v1::OptimizerConfig& optimizer);

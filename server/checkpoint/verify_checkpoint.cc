@@ -8,7 +8,7 @@
 #include "server/checkpoint/checked_file.h"
 #include "server/checkpoint/checkpoint_index.h"
 #include "server/checkpoint/checkpoint_reader.h"
-#include "server/checkpoint/saved_shard.h"
+#include "server/checkpoint/shard_state.h"
 
 namespace leeway {
 namespace {
@@ -33,7 +33,7 @@ std::vector<CheckpointDamage> VerifyCheckpoint(FileSystem& files, const std::str
     return damages;
   }
   for (std::uint32_t shard = 0; shard < checkpoint->index.num_shards(); ++shard) {
-    const v1::CutFile& tensors = checkpoint->tensors_file(shard);
+    const v1::CheckpointFile& tensors = checkpoint->tensors_file(shard);
     const auto file = CheckedFile::Open(files, directory, tensors);
     if (!file.ok()) {
       const std::uint64_t size = SizeOf(files, absl::StrCat(directory, "/", tensors.name()));
@@ -50,8 +50,8 @@ std::vector<CheckpointDamage> VerifyCheckpoint(FileSystem& files, const std::str
         if (!header.ok()) add(tensors.name(), 0, header.status());
       }
     }
-    const v1::CutFile& state = checkpoint->state_file(shard);
-    const auto read = ReadSavedShard(files, directory, checkpoint->index, shard);
+    const v1::CheckpointFile& state = checkpoint->state_file(shard);
+    const auto read = ReadShardState(files, directory, checkpoint->index, shard);
     if (read.ok()) continue;
     const std::uint64_t size = SizeOf(files, absl::StrCat(directory, "/", state.name()));
     add(state.name(), size == state.bytes() ? 0 : std::min<std::uint64_t>(size, state.bytes()), read.status());

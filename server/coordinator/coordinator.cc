@@ -16,35 +16,39 @@ constexpr absl::Duration kComplainEvery = absl::Seconds(10);
 
 }  // namespace
 
-Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorLog* log)
+Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorStore* store)
     : options_(options),
       clock_(clock),
       executor_(executor),
-      log_(log),
+      store_(store),
       membership_({options.num_shards, std::max(1u, options.policy.num_workers()),
                    options.policy.data_sharing() == v1::STATIC || options.policy.aggregation() == v1::ROUND,
                    options.lease, options.num_evaluators}),
       rounds_(options.num_shards, options.policy.round_quorum()),
       stop_(options.policy.stop()),
-      shards_(options.num_shards) {
-  MutexLock lock(mu_);
-  Publish();
-}
+      shards_(options.num_shards) {}
 
 Coordinator::~Coordinator() { Shutdown("destroyed"); }
 
-void Coordinator::Run(Actions& actions) {
-  for (auto& action : actions) action();
+void Coordinator::Send(Replies replies) {
+  if (replies.empty()) return;
+  store_->WhenSaved([replies = std::move(replies)](const absl::Status& saved) {
+    if (saved.ok()) return replies.Send();
+    replies.SendAll(absl::UnavailableError(absl::StrCat("coordinator: this was not saved: ", saved.message())));
+  });
 }
 
 void Coordinator::Start() {
+  store_->SetSource([this] { return Describe(); });
   MutexLock lock(mu_);
+  Publish();
   last_tick_ = last_complaint_ = clock_->Now();
+  membership_.RenewAll(last_tick_);
   ScheduleTick();
 }
 
 void Coordinator::Shutdown(const std::string& reason) {
-  Actions actions;
+  Replies replies;
   {
     MutexLock lock(mu_);
     if (!shutdown_.empty()) return;
@@ -52,13 +56,11 @@ void Coordinator::Shutdown(const std::string& reason) {
     clock_->Cancel(tick_timer_);
     for (auto& [id, held] : held_) {
       clock_->Cancel(held->timer);
-      actions.push_back([done = std::move(held->done), reason] {
-        done(absl::UnavailableError("coordinator: shutting down: " + reason), {});
-      });
+      replies.Refuse(std::move(held->done), absl::UnavailableError("coordinator: shutting down: " + reason));
     }
     held_.clear();
   }
-  Run(actions);
+  replies.Send();
 }
 
 bool Coordinator::Over() {
@@ -90,6 +92,8 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
       return;
     }
   }
+  if (method == "GetStatus") return Parse(request, done, &Coordinator::GetStatus);
+  if (absl::Status ready = store_->Ready(); !ready.ok()) return done(ready, {});
   if (method == "Join") return Parse(request, done, &Coordinator::Join);
   if (method == "Heartbeat") return Parse(request, done, &Coordinator::Heartbeat);
   if (method == "Leave") return Parse(request, done, &Coordinator::Leave);
@@ -99,34 +103,33 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
   if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
   if (method == "ReportProgress") return Parse(request, done, &Coordinator::ReportProgress);
-  if (method == "GetStatus") return Parse(request, done, &Coordinator::GetStatus);
   done(absl::UnimplementedError("coordinator: no method '" + method + "'"), {});
 }
 
 // --- Waiting ---------------------------------------------------------------------------------------------
 
-bool Coordinator::Attempt(Held& held, Actions* actions) {
+bool Coordinator::Attempt(Held& held, Replies* replies) {
   switch (held.kind) {
     case Held::kJoin:
-      return AttemptJoin(held, actions);
+      return AttemptJoin(held, replies);
     case Held::kWatch:
-      return AttemptWatch(held, actions);
+      return AttemptWatch(held, replies);
     case Held::kAcquire:
       break;
   }
-  return AttemptAcquire(held, actions);
+  return AttemptAcquire(held, replies);
 }
 
-void Coordinator::Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) {
+void Coordinator::Hold(std::unique_ptr<Held> held, absl::Duration limit, Replies* replies) {
   const std::uint64_t id = next_held_++;
   held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), kMaxHold),
                               [this, id] { executor_->Post([this, id] { OnTimer(id); }); });
   held_.emplace(id, std::move(held));
-  Settle(actions);
+  Settle(replies);
 }
 
 void Coordinator::OnTimer(std::uint64_t id) {
-  Actions actions;
+  Replies replies;
   {
     MutexLock lock(mu_);
     const auto it = held_.find(id);
@@ -134,24 +137,23 @@ void Coordinator::OnTimer(std::uint64_t id) {
     const std::unique_ptr<Held> held = std::move(it->second);
     held_.erase(it);
     held->expired = true;  // so that the attempt answers one way or the other
-    Attempt(*held, &actions);
-    Settle(&actions);
+    Attempt(*held, &replies);
+    Settle(&replies);
   }
-  Run(actions);
+  Send(std::move(replies));
 }
 
 bool Coordinator::Dirty() const { return changed_ || membership_.epoch() != snapshot_.membership_epoch(); }
 
-void Coordinator::Settle(Actions* actions) {
+void Coordinator::Settle(Replies* replies) {
   do {
     PromoteJoiners();
     CloseRounds();
     CheckCourse();
     if (Dirty()) Publish();
-    if (Dirty()) return;  // the log refused; the next tick tries again
     // Answering may change something: a joiner is admitted, a worker parked.
     for (auto it = held_.begin(); it != held_.end();) {
-      if (Attempt(*it->second, actions)) {
+      if (Attempt(*it->second, replies)) {
         clock_->Cancel(it->second->timer);
         it = held_.erase(it);
       } else {
@@ -182,11 +184,6 @@ void Coordinator::Publish() {
   next.set_state(state_);
   next.set_mean_samples(membership_.MeanSamples());
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
-  if (absl::Status status = log_->Append(next); !status.ok()) {
-    spdlog::error("coordinator: a decision could not be logged and is not published: {}",
-                  std::string(status.message()));
-    return;  // tried again at the next change or tick
-  }
   const auto before = std::exchange(joining_since_, {});
   for (const v1::Member& member : next.members()) {
     if (member.state() != v1::JOINING) continue;
@@ -196,6 +193,7 @@ void Coordinator::Publish() {
   }
   snapshot_ = std::move(next);
   changed_ = false;
+  store_->Changed();
 }
 
 // --- The course of the run -------------------------------------------------------------------------------
@@ -303,13 +301,13 @@ void Coordinator::ScheduleTick() {
 }
 
 void Coordinator::Tick() {
-  Actions actions;
+  Replies replies;
   {
     MutexLock lock(mu_);
     if (!shutdown_.empty()) return;
     const Instant now = clock_->Now();
-    // This process was stopped or starved: heartbeats could not be heard, so nobody is overdue.
-    if (now - last_tick_ > options_.lease / 3) membership_.RenewAll(now);
+    // This process was stopped or starved, or its disk is full: heartbeats could not be heard, so nobody is overdue.
+    if (now - last_tick_ > options_.lease / 3 || !store_->Ready().ok()) membership_.RenewAll(now);
     last_tick_ = now;
     for (const Membership::Lost& lost : membership_.Expire(now)) {
       board_.SetState(lost.worker, lost.name, v1::TRAINER, 0, "expired", "its lease ran out");
@@ -322,10 +320,10 @@ void Coordinator::Tick() {
       if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
       if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one");
     }
-    Settle(&actions);
+    Settle(&replies);
     ScheduleTick();
   }
-  Run(actions);
+  Send(std::move(replies));
 }
 
 }  // namespace leeway

@@ -1,11 +1,12 @@
 // Coordinator: the service of shard 0. It ties the plain objects (membership, rounds, tickets, data leases,
 // stop rule, status board) together, holds requests that must wait, and publishes one numbered snapshot.
+// docs/adr/0012-coordinator-state-file.md says how it survives its process.
 //
 // Thread safety: every public method, from any thread; none blocks. Replies are sent without the lock held.
-// Ownership: `clock`, `executor` and `log` outlive it. Destroy it after Shutdown and after the executor has
-// run out.
-// Invariants: nothing is published that the log has not accepted; a snapshot's sequence grows with every
-// change; the run's state only moves forward.
+// Ownership: `clock`, `executor` and `store` outlive it. Destroy it after Shutdown, after the executor has run out, and
+// after the store has asked for the last time.
+// Invariants: nothing that depends on a change is answered before the change is saved (Send sees to it); a snapshot's
+// sequence grows with every change, also over a restart; the run's state only moves forward.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +26,10 @@
 #include "common/placement.h"
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
-#include "server/coordinator/coordinator_log.h"
+#include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
@@ -49,10 +51,16 @@ class Coordinator {
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(2);
 
-  Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorLog* log);
+  Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorStore* store);
   ~Coordinator();
 
-  // Begins to tick: leases expire, limits in time are checked, who is missing is logged every 10 s.
+  // Before Start: takes up the run that another coordinator has saved; its run id is the option's. Every lease begins
+  // anew. FAILED_PRECONDITION: the run is over, or its policy or num_shards is not the option's (both are named);
+  // DATA_LOSS: no coordinator can have saved this.
+  absl::Status Restore(const v1::CoordinatorState& state, const v1::Manifest& manifest);
+
+  // Before the first request. Begins to tick: leases expire, limits in time are checked, who is missing is logged every
+  // 10 s.
   void Start();
 
   // One of the Coordinator service's methods by its bare name ("Join"). UNIMPLEMENTED for any other.
@@ -66,8 +74,6 @@ class Coordinator {
   void Shutdown(const std::string& reason);
 
  private:
-  using Actions = std::vector<std::function<void()>>;
-
   struct ShardInfo {
     std::string address;
     v1::LocalEndpoint local_endpoint;
@@ -104,13 +110,13 @@ class Coordinator {
   void Parse(const Buffer& bytes, const ReplyCallback& done, void (Coordinator::*serve)(const Request&, ReplyCallback));
 
   // coordinator.cc: waiting, publishing, the course of the run.
-  void Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) LEEWAY_REQUIRES(mu_);
-  bool Attempt(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  void Hold(std::unique_ptr<Held> held, absl::Duration limit, Replies* replies) LEEWAY_REQUIRES(mu_);
+  bool Attempt(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   void OnTimer(std::uint64_t id);
   void Tick();
   void ScheduleTick() LEEWAY_REQUIRES(mu_);
   // Draws every consequence of what has changed, publishes it, and answers who can be answered.
-  void Settle(Actions* actions) LEEWAY_REQUIRES(mu_);
+  void Settle(Replies* replies) LEEWAY_REQUIRES(mu_);
   bool Dirty() const LEEWAY_REQUIRES(mu_);
   void Publish() LEEWAY_REQUIRES(mu_);
   void PromoteJoiners() LEEWAY_REQUIRES(mu_);
@@ -119,28 +125,40 @@ class Coordinator {
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
   std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
-  static void Run(Actions& actions);
+  // Once every change until now is saved: whatever a reply tells, a restarted coordinator knows.
+  void Send(Replies replies);
+
+  // coordinator_saved.cc
+  v1::CoordinatorState Describe();
+  absl::Status CheckRun(const v1::CoordinatorState& state) const LEEWAY_REQUIRES(mu_);
+  absl::Status RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& manifest) LEEWAY_REQUIRES(mu_);
+  absl::Status RestoreShards(Instant now, const v1::CoordinatorState& state) LEEWAY_REQUIRES(mu_);
+  absl::Status RestoreProgress(Instant now, const v1::CoordinatorState& state) LEEWAY_REQUIRES(mu_);
 
   // coordinator_members.cc
   void Join(const v1::JoinRequest& request, ReplyCallback done);
-  bool AttemptJoin(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  bool AttemptJoin(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
+  void MakeLeases() LEEWAY_REQUIRES(mu_);
   v1::JoinReply JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   // The address book, into a JoinReply or HeartbeatReply.
   template <typename Reply>
   void AddAddresses(Reply* reply) const LEEWAY_REQUIRES(mu_);
   void Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback done);
   void Leave(const v1::LeaveRequest& request, ReplyCallback done);
-  void Watch(const v1::WatchRequest& request, ReplyCallback done);
-  bool AttemptWatch(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
-  absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
   void Forget(std::uint32_t worker, std::uint64_t incarnation) LEEWAY_REQUIRES(mu_);
   absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
 
+  // coordinator_shards.cc
+  static absl::Status CheckProtocol(std::uint32_t theirs);
+  void Watch(const v1::WatchRequest& request, ReplyCallback done);
+  bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+
   // coordinator_data.cc
   void AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done);
-  bool AttemptAcquire(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  bool AttemptAcquire(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   void CommitData(const v1::CommitDataRequest& request, ReplyCallback done);
   void OpenPush(const v1::OpenPushRequest& request, ReplyCallback done);
   void ReportRound(const v1::ReportRoundRequest& request, ReplyCallback done);
@@ -156,7 +174,7 @@ class Coordinator {
   const Options options_;
   Clock* const clock_;
   Executor* const executor_;
-  CoordinatorLog* const log_;
+  CoordinatorStore* const store_;
 
   Mutex mu_;
   std::string shutdown_ LEEWAY_GUARDED_BY(mu_);  // not empty: the reason

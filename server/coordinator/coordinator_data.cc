@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/coordinator/coordinator.h"
-#include "server/coordinator/reply.h"
 
 namespace leeway {
 namespace {
@@ -20,7 +19,7 @@ constexpr std::size_t kCommitsRemembered = 64;
 // --- Data ------------------------------------------------------------------------------------------------
 
 void Coordinator::AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done) {
-  Actions actions;
+  Replies replies;
   {
     MutexLock lock(mu_);
     absl::Status status = CheckStamp(request.stamp());
@@ -28,19 +27,19 @@ void Coordinator::AcquireData(const v1::AcquireDataRequest& request, ReplyCallba
       status = absl::FailedPreconditionError("data: this run shares its data statically (--data_sharing=static)");
     }
     if (!status.ok()) {
-      actions.push_back([done, status] { done(status, {}); });
+      replies.Refuse(done, status);
     } else {
       auto held = std::make_unique<Held>();
       held->kind = Held::kAcquire;
       held->acquire = request;
       held->done = std::move(done);
-      Hold(std::move(held), kMaxHold, &actions);
+      Hold(std::move(held), kMaxHold, &replies);
     }
   }
-  Run(actions);
+  Send(std::move(replies));
 }
 
-bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
+bool Coordinator::AttemptAcquire(Held& held, Replies* replies) {
   const v1::AcquireDataRequest& request = held.acquire;
   const std::uint32_t worker = request.stamp().worker_id();
   const DataLeases::Holder holder{worker, request.stamp().incarnation()};
@@ -48,13 +47,13 @@ bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
   reply.set_state(state_);
   const auto answer = [&, epoch = membership_.epoch()] {
     reply.set_membership_epoch(epoch);
-    actions->push_back([done = std::move(held.done), bytes = EncodeMessage(reply)] { done(absl::OkStatus(), bytes); });
+    replies->Answer(std::move(held.done), reply);
     return true;
   };
   const v1::Member* member = membership_.Find(worker);
   if (member == nullptr || member->incarnation() != holder.incarnation) {
     const absl::Status gone = membership_.Renew(clock_->Now(), worker, holder.incarnation);
-    actions->push_back([done = std::move(held.done), gone] { done(gone, {}); });
+    replies->Refuse(std::move(held.done), gone);
     return true;
   }
   DataState& data = data_states_[worker];
@@ -91,15 +90,16 @@ bool Coordinator::AttemptAcquire(Held& held, Actions* actions) {
   }
   data.last_request = request.request();
   data.last_reply = reply;
+  store_->Changed();
   return answer();
 }
 
 void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback done) {
-  Actions actions;
-  absl::Status status;
+  Replies replies;
   {
     MutexLock lock(mu_);
-    status = CheckStamp(request.stamp());
+    const absl::Status status = CheckStamp(request.stamp());
+    replies.Give(std::move(done), status, v1::CommitDataReply());
     if (status.ok()) {
       const std::uint32_t worker = request.stamp().worker_id();
       const DataLeases::Holder holder{worker, request.stamp().incarnation()};
@@ -123,30 +123,27 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
         }
         tickets_.Settle(worker, holder.incarnation, request.clock());
         board_.SetClock(worker, request.clock() + 1);
+        store_->Changed();
       }
-      Settle(&actions);
+      Settle(&replies);
     }
   }
-  if (status.ok()) {
-    ReplyWith(done, v1::CommitDataReply());
-  } else {
-    done(status, {});
-  }
-  Run(actions);
+  Send(std::move(replies));
 }
 
 void Coordinator::OpenPush(const v1::OpenPushRequest& request, ReplyCallback done) {
-  absl::StatusOr<v1::Ticket> ticket;
+  Replies replies;
   {
     MutexLock lock(mu_);
     if (absl::Status status = CheckStamp(request.stamp()); !status.ok()) {
-      ticket = status;
+      replies.Refuse(std::move(done), status);
     } else {
-      ticket = tickets_.Open(options_.policy, request);
+      const absl::StatusOr<v1::Ticket> ticket = tickets_.Open(options_.policy, request);
+      store_->Changed();
+      replies.Give(std::move(done), ticket.status(), ticket.ok() ? *ticket : v1::Ticket());
     }
   }
-  if (!ticket.ok()) return done(ticket.status(), {});
-  ReplyWith(done, *ticket);
+  Send(std::move(replies));
 }
 
 // --- Rounds ----------------------------------------------------------------------------------------------
@@ -168,25 +165,22 @@ std::uint64_t Coordinator::RoundLimit() const {
 }
 
 void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallback done) {
-  Actions actions;
-  absl::Status status;
+  Replies replies;
   {
     MutexLock lock(mu_);
+    absl::Status status;
     if (request.run_id() != options_.run_id || request.shard_index() >= options_.num_shards) {
       status = absl::FailedPreconditionError(
           absl::StrCat("round report of ps ", request.shard_index(), " in run ", absl::Hex(request.run_id()),
                        "; this is run ", absl::Hex(options_.run_id), " with ", options_.num_shards, " ps"));
     } else {
       rounds_.Report(request.shard_index(), request);
-      Settle(&actions);
+      store_->Changed();
     }
+    replies.Give(std::move(done), status, v1::ReportRoundReply());
+    Settle(&replies);
   }
-  if (status.ok()) {
-    ReplyWith(done, v1::ReportRoundReply());
-  } else {
-    done(status, {});
-  }
-  Run(actions);
+  Send(std::move(replies));
 }
 
 void Coordinator::AddClose(const v1::RoundClose& close) {

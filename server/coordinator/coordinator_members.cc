@@ -1,4 +1,4 @@
-// Coordinator: joining, heartbeats, leaving, and the shards' subscription.
+// Coordinator: joining, heartbeats and leaving.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -10,27 +10,26 @@
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/encoding_rules.h"
 #include "server/coordinator/group_rules.h"
-#include "server/coordinator/reply.h"
 #include "server/push_window.h"
 
 namespace leeway {
 namespace {
 
 constexpr std::size_t kLongestName = 128;
+constexpr std::size_t kLongestReason = 200;
+
+// At most `bytes` of it, without a part of a character: protobuf's strings are UTF-8, or cannot be read back.
+std::string Beginning(const std::string& text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
 
 // FAILED_PRECONDITION naming both values; 0 means "as the cluster says".
 absl::Status Compare(const std::string& what, std::uint64_t theirs, std::uint64_t ours) {
   if (theirs == 0 || ours == 0 || theirs == ours) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("join: ", what, " is ", theirs, " at the worker and ", ours, " in this cluster"));
-}
-
-absl::Status CompareProtocol(std::uint32_t theirs) {
-  const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
-  if (works && theirs > 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("handshake: protocol version ", theirs, "; this ps speaks ",
-                                                    kProtocolVersion,
-                                                    kProtocolVersion > 1 ? " and the one before" : ""));
 }
 
 }  // namespace
@@ -46,28 +45,28 @@ absl::Status Coordinator::CheckStamp(const v1::Stamp& stamp) {
 // --- Join ------------------------------------------------------------------------------------------------
 
 void Coordinator::Join(const v1::JoinRequest& request, ReplyCallback done) {
-  Actions actions;
+  Replies replies;
   {
     MutexLock lock(mu_);
     absl::Status status = CheckJoin(request);
     if (status.ok() && !manifest_) status = AdoptModel(request);
     if (!status.ok()) {
       spdlog::warn("coordinator: worker '{}' was refused: {}", request.name(), std::string(status.message()));
-      actions.push_back([done, status] { done(status, {}); });
+      replies.Refuse(done, status);
     } else {
       auto held = std::make_unique<Held>();
       held->kind = Held::kJoin;
       held->join = request;
       held->join.clear_manifest();  // it may be large, and is known now
       held->done = std::move(done);
-      Hold(std::move(held), kMaxHold, &actions);
+      Hold(std::move(held), kMaxHold, &replies);
     }
   }
-  Run(actions);
+  Send(std::move(replies));
 }
 
 absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
-  RETURN_IF_ERROR(CompareProtocol(request.protocol_version()));
+  RETURN_IF_ERROR(CheckProtocol(request.protocol_version()));
   if (request.run_id() != 0 && request.run_id() != options_.run_id) {
     return absl::FailedPreconditionError(absl::StrCat("join: the worker belongs to run ", absl::Hex(request.run_id()),
                                                       ", this is run ", absl::Hex(options_.run_id)));
@@ -129,13 +128,8 @@ absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
   placement_ = placement;
   data_ = request.data();
   init_fingerprint_ = request.init_fingerprint();
-  if (options_.policy.data_sharing() == v1::LEASED) {
-    DataLeases::Config config;
-    config.num_records = data_.num_records();
-    config.epochs = options_.policy.stop().epochs();
-    config.max_range = options_.policy.lease_records();
-    leases_.emplace(config);
-  }
+  MakeLeases();
+  store_->SetManifest(manifest_->ToProto());
   Event(absl::StrCat("model '", manifest_->model(), "': ", manifest_->elements(), " parameters in ",
                      placement.num_blocks(), " blocks of ", placement.block_elements(), " over ", options_.num_shards,
                      " ps; ", data_.num_records(), " records"));
@@ -143,13 +137,21 @@ absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
   return absl::OkStatus();
 }
 
-bool Coordinator::AttemptJoin(Held& held, Actions* actions) {
+void Coordinator::MakeLeases() {
+  if (options_.policy.data_sharing() != v1::LEASED) return;
+  DataLeases::Config config;
+  config.num_records = data_.num_records();
+  config.epochs = options_.policy.stop().epochs();
+  config.max_range = options_.policy.lease_records();
+  leases_.emplace(config);
+}
+
+bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   const v1::JoinRequest& request = held.join;
   v1::JoinReply reply;
   reply.set_state(state_);
   const auto answer = [&](const google::protobuf::Message& message) {
-    actions->push_back(
-        [done = std::move(held.done), bytes = EncodeMessage(message)] { done(absl::OkStatus(), bytes); });
+    replies->Answer(std::move(held.done), message);
     return true;
   };
   const auto not_yet = [&](const std::string& reason) {
@@ -192,7 +194,7 @@ bool Coordinator::AttemptJoin(Held& held, Actions* actions) {
   }
   if (!refused.ok()) {
     spdlog::warn("coordinator: worker '{}' was refused: {}", request.name(), std::string(refused.message()));
-    actions->push_back([done = std::move(held.done), refused] { done(refused, {}); });
+    replies->Refuse(std::move(held.done), refused);
     return true;
   }
   if (!joined->accepted) return not_yet(joined->waiting);
@@ -237,11 +239,11 @@ v1::JoinReply Coordinator::JoinReplyFor(const v1::Member& member, const v1::Join
 // --- Heartbeat and Leave ---------------------------------------------------------------------------------
 
 void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback done) {
-  absl::Status status;
-  v1::HeartbeatReply reply;
+  Replies replies;
   {
     MutexLock lock(mu_);
-    status = CheckStamp(request.stamp());
+    v1::HeartbeatReply reply;
+    const absl::Status status = CheckStamp(request.stamp());
     board_.SetClock(request.stamp().worker_id(), status.ok() ? request.clock() : 0);
     reply.set_membership_epoch(snapshot_.membership_epoch());
     reply.set_policy_number(options_.policy.number());
@@ -249,9 +251,9 @@ void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback d
     reply.set_samples(samples_);
     reply.set_address_book_version(address_book_version_);
     if (request.address_book_version() != address_book_version_) AddAddresses(&reply);
+    replies.Give(std::move(done), status, reply);
   }
-  if (!status.ok()) return done(status, {});
-  ReplyWith(done, reply);
+  Send(std::move(replies));
 }
 
 void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
@@ -264,123 +266,25 @@ void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
 }
 
 void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
-  Actions actions;
+  Replies replies;
   {
     MutexLock lock(mu_);
+    replies.Answer(std::move(done), v1::LeaveReply());
     const std::uint32_t worker = request.stamp().worker_id();
     const v1::Member* member = membership_.Find(worker);
     if (member != nullptr && member->incarnation() == request.stamp().incarnation() &&
         request.stamp().run_id() == options_.run_id) {
-      const std::string reason = request.reason().substr(0, 200);
+      const std::string reason = Beginning(request.reason(), kLongestReason);
       const bool observer = member->state() == v1::OBSERVER;
       if (request.finished() && !observer) finished_ranks_.insert(member->rank());
       board_.SetState(worker, member->name(), observer ? v1::EVALUATOR : v1::TRAINER, member->rank(), "left", reason);
       Event(absl::StrCat("worker '", member->name(), "' leaves: ", reason));
       Forget(worker, request.stamp().incarnation());
       membership_.Leave(worker, request.stamp().incarnation()).IgnoreError();
-      Settle(&actions);
+      Settle(&replies);
     }
   }
-  ReplyWith(done, v1::LeaveReply());
-  Run(actions);
-}
-
-// --- Shards ----------------------------------------------------------------------------------------------
-
-absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
-  RETURN_IF_ERROR(CompareProtocol(request.protocol_version()));
-  if (request.num_shards() != options_.num_shards || request.shard_index() >= options_.num_shards) {
-    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " of ",
-                                                      request.num_shards(), "; this cluster has num_shards ",
-                                                      options_.num_shards));
-  }
-  if (request.run_id() != 0 && request.run_id() != options_.run_id) {
-    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " belongs to run ",
-                                                      absl::Hex(request.run_id()), ", this is run ",
-                                                      absl::Hex(options_.run_id)));
-  }
-  if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
-  const ShardInfo& known = shards_[request.shard_index()];
-  if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
-  const std::string who = absl::StrCat("handshake: ps ", request.shard_index(), " at ", request.address(),
-                                       " has generation ", absl::Hex(request.generation()));
-  if (known.replaced.count(request.generation()) > 0) {
-    return absl::FailedPreconditionError(absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ",
-                                                      known.address, " has replaced"));
-  }
-  // It has its journal, which only one process at a time can have, and with it all that its predecessor has said.
-  if (request.keeps_journal() && request.known_sequence() >= known.acknowledged) return absl::OkStatus();
-  const bool alive = clock_->Now() - known.seen < options_.lease;
-  if (alive || manifest_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ", known.address,
-                     alive ? " serves this shard" : " held this shard's weights, and they are lost"));
-  }
-  return absl::OkStatus();
-}
-
-void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
-  Actions actions;
-  {
-    MutexLock lock(mu_);
-    const absl::Status status = CheckShard(request);
-    if (!status.ok()) {
-      spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
-      actions.push_back([done, status] { done(status, {}); });
-    } else {
-      ShardInfo& shard = shards_[request.shard_index()];
-      if (shard.generation == 0) {
-        Event(
-            absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
-      }
-      if (shard.generation != 0 && shard.generation != request.generation()) {
-        shard.replaced.insert(shard.generation);
-        Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
-      }
-      if (shard.address != request.address() || shard.generation != request.generation()) {
-        shard.address = request.address();
-        shard.local_endpoint = request.local_endpoint();
-        ++address_book_version_;
-        changed_ = true;
-      }
-      shard.generation = request.generation();
-      shard.seen = clock_->Now();
-      shard.acknowledged = request.known_sequence();
-      shard.closed_round = request.closed_round();
-      shard.weights_ready = request.weights_ready();
-      shard.stats = request.stats();
-      for (const v1::MemberClock& installed : request.installed()) {
-        const auto joining = joining_since_.find(installed.worker_id());
-        if (joining == joining_since_.end() || request.known_sequence() < joining->second.second) continue;
-        membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
-                                installed.clock());
-      }
-      // What every shard has carried out need not be told again.
-      std::uint64_t closed = shard.closed_round;
-      std::uint64_t acknowledged = shard.acknowledged;
-      for (const ShardInfo& other : shards_) {
-        closed = std::min(closed, other.closed_round);
-        acknowledged = std::min(acknowledged, other.acknowledged);
-      }
-      while (!closes_.empty() && closes_.front().round() < closed) closes_.pop_front();
-      for (auto it = void_tickets_.begin(); it != void_tickets_.end();) {
-        it = it->second != 0 && it->second <= acknowledged ? void_tickets_.erase(it) : std::next(it);
-      }
-      auto held = std::make_unique<Held>();
-      held->kind = Held::kWatch;
-      held->watch.set_known_sequence(request.known_sequence());
-      held->done = std::move(done);
-      Hold(std::move(held), absl::Milliseconds(request.wait_millis()), &actions);
-    }
-  }
-  Run(actions);
-}
-
-bool Coordinator::AttemptWatch(Held& held, Actions* actions) {
-  if (held.watch.known_sequence() >= snapshot_.sequence() && !held.expired) return false;
-  actions->push_back(
-      [done = std::move(held.done), bytes = EncodeMessage(snapshot_)] { done(absl::OkStatus(), bytes); });
-  return true;
+  Send(std::move(replies));
 }
 
 }  // namespace leeway

@@ -4,17 +4,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/coordinator/coordinator.h"
-#include "server/coordinator/reply.h"
 
 namespace leeway {
 
 void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done) {
-  Actions actions;
-  absl::Status status;
-  v1::ReportProgressReply reply;
+  Replies replies;
   {
     MutexLock lock(mu_);
-    status = CheckStamp(request.stamp());
+    v1::ReportProgressReply reply;
+    const absl::Status status = CheckStamp(request.stamp());
     if (status.ok()) {
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());
@@ -26,17 +24,14 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
         stop_.Observe(evaluation);
         Event(absl::StrFormat("evaluation after %d samples: loss %.4f, accuracy %.4f%s", samples_, evaluation.loss(),
                               evaluation.accuracy(), evaluation.final() ? " (final)" : ""));
-        Settle(&actions);
+        store_->Changed();
+        Settle(&replies);
       }
       reply.set_state(state_);
     }
+    replies.Give(std::move(done), status, reply);
   }
-  if (status.ok()) {
-    ReplyWith(done, reply);
-  } else {
-    done(status, {});
-  }
-  Run(actions);
+  Send(std::move(replies));
 }
 
 void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
@@ -75,7 +70,8 @@ void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
       if (placement_) status.set_num_blocks(placement_->ShardBlocks(static_cast<std::uint32_t>(i)));
     }
   }
-  ReplyWith(done, reply);
+  // At once, whatever waits for the disk: nobody acts on it, and it is how an outage can be seen.
+  done(absl::OkStatus(), EncodeMessage(reply));
 }
 
 }  // namespace leeway

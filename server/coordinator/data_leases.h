@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "proto/coordinator.pb.h"
+#include "proto/coordinator_state.pb.h"
 
 namespace leeway {
 
@@ -46,6 +47,11 @@ class DataLeases {
   void GiveBack(const Holder& holder, const v1::DataRange& part);
   void GiveBackAll(const Holder& holder);
 
+  // For a restart: Restore gives a new object all that another one of this configuration saved. DATA_LOSS: no such
+  // object can have saved it, as the invariant does not hold; then this one must not be used.
+  void Save(v1::DataLeasesState* state) const;
+  absl::Status Restore(const v1::DataLeasesState& state);
+
   bool done() const { return config_.epochs > 0 && epochs_done_ >= config_.epochs; }
   std::uint64_t epochs_done() const { return epochs_done_; }  // epochs whose every record is committed
   std::uint64_t committed() const { return committed_; }      // records, over all epochs
@@ -67,6 +73,7 @@ class DataLeases {
   // Takes the part out of its lease; what of it the holder really held.
   std::vector<Piece> Cut(const Holder& holder, const v1::DataRange& part);
   std::uint64_t CountDone(const Piece& piece);
+  absl::Status CheckInvariant() const;
 
   const Config config_;
   std::uint64_t next_epoch_ = 0;

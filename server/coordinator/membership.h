@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "proto/coordinator.pb.h"
+#include "proto/coordinator_state.pb.h"
 
 namespace leeway {
 
@@ -80,6 +81,11 @@ class Membership {
   // After a pause of this process nobody is to blame for a missing heartbeat: every lease starts anew.
   void RenewAll(Instant now);
 
+  // For a restart: Restore gives a new object of the same configuration all that another one saved, but every lease and
+  // wait begins at `now`. DATA_LOSS: no such object can have saved it; then this one must not be used.
+  void Save(v1::MembershipState* state) const;
+  absl::Status Restore(Instant now, const v1::MembershipState& state);
+
   std::uint64_t epoch() const { return epoch_; }
   bool started() const { return started_; }
   const std::map<std::uint32_t, v1::Member>& members() const { return members_; }
@@ -100,6 +106,7 @@ class Membership {
   absl::StatusOr<std::uint32_t> FreeRank(const Joiner& joiner) const;
   absl::Status Admit(Instant now, const Joiner& joiner);
   absl::Status AdmitAll(Instant now);
+  absl::Status RestoreMember(Instant now, const v1::Member& member);
 
   const Config config_;
   std::uint64_t epoch_ = 1;

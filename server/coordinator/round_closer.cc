@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+
 namespace leeway {
 
 void RoundCloser::Report(std::uint32_t shard, const v1::ReportRoundRequest& report) {
@@ -45,6 +47,30 @@ v1::RoundClose RoundCloser::Abandon() {
   ++open_round_;
   for (auto& shard : reports_) shard.clear();
   return close;
+}
+
+void RoundCloser::Save(v1::RoundCloserState* state) const {
+  state->set_open_round(open_round_);
+  for (std::size_t shard = 0; shard < reports_.size(); ++shard) {
+    if (reports_[shard].empty()) continue;
+    v1::ReportRoundRequest& report = *state->add_reports();
+    report.set_shard_index(static_cast<std::uint32_t>(shard));
+    for (const auto& [rank, contribution] : reports_[shard]) *report.add_complete() = contribution;
+  }
+}
+
+absl::Status RoundCloser::Restore(const v1::RoundCloserState& state) {
+  open_round_ = state.open_round();
+  for (const v1::ReportRoundRequest& report : state.reports()) {
+    if (report.shard_index() >= reports_.size()) {
+      return absl::DataLossError(
+          absl::StrCat("rounds: a report of ps ", report.shard_index(), " of ", reports_.size()));
+    }
+    for (const v1::RoundContribution& contribution : report.complete()) {
+      reports_[report.shard_index()][contribution.rank()] = contribution;
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace leeway

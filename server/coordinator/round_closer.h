@@ -11,7 +11,9 @@
 #include <set>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "proto/coordinator.pb.h"
+#include "proto/coordinator_state.pb.h"
 
 namespace leeway {
 
@@ -36,6 +38,11 @@ class RoundCloser {
 
   // Ranks of `expected` whose push some shard does not have whole.
   std::vector<std::uint32_t> Missing(const std::set<std::uint32_t>& expected) const;
+
+  // For a restart: Restore gives a new object all that another one saved. DATA_LOSS: no such object can have saved it;
+  // then this one must not be used.
+  void Save(v1::RoundCloserState* state) const;
+  absl::Status Restore(const v1::RoundCloserState& state);
 
  private:
   bool WholeEverywhere(std::uint32_t rank) const;

@@ -77,6 +77,7 @@ void StatusBoard::SetClock(std::uint32_t worker, std::uint64_t clock) {
 void StatusBoard::AddProgress(Instant now, const v1::Member& member, const v1::Progress& progress,
                               std::uint64_t samples) {
   Row& row = rows_[member.worker_id()];
+  row.status.set_worker_id(member.worker_id());
   if (row.incarnation != member.incarnation()) {
     row.earlier = row.status.progress();
     row.incarnation = member.incarnation();
@@ -131,6 +132,44 @@ void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
   for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
   for (const v1::LossPoint& point : points_) *reply->add_training() = point;
   for (const std::string& event : events_) reply->add_events(event);
+}
+
+void StatusBoard::Save(v1::StatusBoardState* state) const {
+  for (const auto& [worker, row] : rows_) {  // each row's status names its worker
+    v1::StatusRow& saved = *state->add_rows();
+    *saved.mutable_status() = row.status;
+    saved.set_incarnation(row.incarnation);
+    *saved.mutable_earlier() = row.earlier;
+  }
+  for (const v1::Evaluation& evaluation : evaluations_) *state->add_evaluations() = evaluation;
+  for (const v1::LossPoint& point : points_) *state->add_points() = point;
+  for (const std::string& event : events_) state->add_events(event);
+  state->set_point_spacing(point_spacing_);
+  *state->mutable_pending() = pending_;
+  state->set_pending_samples(pending_samples_);
+}
+
+absl::Status StatusBoard::Restore(const v1::StatusBoardState& state) {
+  if (!(state.point_spacing() > 0) || static_cast<std::size_t>(state.points_size()) >= kMostPoints ||
+      static_cast<std::size_t>(state.evaluations_size()) > kMostEvaluations ||
+      static_cast<std::size_t>(state.events_size()) > kMostEvents) {
+    return absl::DataLossError(absl::StrFormat("status: %d points every %g s, %d evaluations, %d events",
+                                               state.points_size(), state.point_spacing(), state.evaluations_size(),
+                                               state.events_size()));
+  }
+  for (const v1::StatusRow& saved : state.rows()) {
+    Row& row = rows_[saved.status().worker_id()];
+    row.status = saved.status();
+    row.incarnation = saved.incarnation();
+    row.earlier = saved.earlier();
+  }
+  evaluations_.assign(state.evaluations().begin(), state.evaluations().end());
+  points_.assign(state.points().begin(), state.points().end());
+  events_.assign(state.events().begin(), state.events().end());
+  point_spacing_ = state.point_spacing();
+  pending_ = state.pending();
+  pending_samples_ = state.pending_samples();
+  return absl::OkStatus();
 }
 
 }  // namespace leeway

@@ -11,8 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "common/clock.h"
 #include "proto/coordinator.pb.h"
+#include "proto/coordinator_state.pb.h"
 
 namespace leeway {
 
@@ -36,6 +38,11 @@ class StatusBoard {
 
   // Everything this object knows; the caller adds the rest.
   void Fill(Instant now, v1::GetStatusReply* reply) const;
+
+  // For a restart: Restore gives a new object all that another one saved, but the recent rates. The caller calls Start
+  // again. DATA_LOSS: no such object can have saved it; then this one must not be used.
+  void Save(v1::StatusBoardState* state) const;
+  absl::Status Restore(const v1::StatusBoardState& state);
 
  private:
   struct Row {

@@ -37,4 +37,17 @@ void StopRule::Observe(const v1::Evaluation& evaluation) {
   without_better_ = better ? 0 : without_better_ + 1;
 }
 
+void StopRule::Save(v1::StopRuleState* state) const {
+  state->set_any(best_.has_value());
+  state->set_best(best_.value_or(0));
+  state->set_without_better(without_better_);
+}
+
+absl::Status StopRule::Restore(const v1::StopRuleState& state) {
+  if (!std::isfinite(state.best())) return absl::DataLossError(absl::StrCat("the best evaluation is ", state.best()));
+  if (state.any()) best_ = state.best();
+  without_better_ = state.without_better();
+  return absl::OkStatus();
+}
+
 }  // namespace leeway

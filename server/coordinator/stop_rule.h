@@ -7,8 +7,10 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "proto/coordinator.pb.h"
+#include "proto/coordinator_state.pb.h"
 
 namespace leeway {
 
@@ -22,6 +24,10 @@ class StopRule {
 
   // An evaluation has come in; remembered for Check. Non-finite values never count as better.
   void Observe(const v1::Evaluation& evaluation);
+
+  // For a restart: Restore gives a new object all that another one saved. DATA_LOSS: no such object can have saved it.
+  void Save(v1::StopRuleState* state) const;
+  absl::Status Restore(const v1::StopRuleState& state);
 
  private:
   const v1::StopConfig config_;

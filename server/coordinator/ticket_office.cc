@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -73,6 +76,51 @@ std::vector<std::uint64_t> TicketOffice::Void(std::uint32_t worker, std::uint64_
   }
   decisions_.erase(first, end);
   return serials;
+}
+
+void TicketOffice::Save(v1::TicketOfficeState* state) const {
+  state->set_last_serial(last_serial_);
+  state->set_samples(samples_);
+  state->set_refused(refused_);
+  for (const auto& [key, decision] : decisions_) {
+    v1::TicketDecision& saved = *state->add_decisions();
+    saved.set_worker_id(std::get<0>(key));
+    saved.set_incarnation(std::get<1>(key));
+    saved.set_clock(std::get<2>(key));
+    saved.set_settled(decision.settled);
+    if (decision.status.ok()) {
+      *saved.mutable_ticket() = decision.ticket;
+    } else {
+      saved.set_refused(std::string(decision.status.message()));
+    }
+  }
+}
+
+absl::Status TicketOffice::Restore(const v1::TicketOfficeState& state) {
+  last_serial_ = state.last_serial();
+  samples_ = state.samples();
+  refused_ = state.refused();
+  std::set<std::uint64_t> serials;
+  for (const v1::TicketDecision& saved : state.decisions()) {
+    Decision decision;
+    decision.settled = saved.settled();
+    if (!saved.refused().empty()) {
+      decision.status = absl::AbortedError(saved.refused());
+    } else {
+      decision.ticket = saved.ticket();
+      const std::uint64_t serial = saved.ticket().serial();
+      if (serial == 0 || serial > last_serial_ || !serials.insert(serial).second) {
+        return absl::DataLossError(absl::StrCat("tickets: serial ", serial, " is given twice, or not 1 to ",
+                                                last_serial_, ", the last given"));
+      }
+    }
+    const Key key{saved.worker_id(), saved.incarnation(), saved.clock()};
+    if (!decisions_.emplace(key, std::move(decision)).second) {
+      return absl::DataLossError(absl::StrCat("tickets: two decisions on step ", saved.clock(), " of incarnation ",
+                                              absl::Hex(saved.incarnation()), " of worker ", saved.worker_id()));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace leeway

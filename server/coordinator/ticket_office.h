@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/coordinator.pb.h"
+#include "proto/coordinator_state.pb.h"
 
 namespace leeway {
 
@@ -31,6 +32,11 @@ class TicketOffice {
 
   // The worker is gone: the serials that it may not have brought to all shards are void.
   std::vector<std::uint64_t> Void(std::uint32_t worker, std::uint64_t incarnation);
+
+  // For a restart: Restore gives a new object all that another one saved. DATA_LOSS: no such object can have saved it;
+  // then this one must not be used.
+  void Save(v1::TicketOfficeState* state) const;
+  absl::Status Restore(const v1::TicketOfficeState& state);
 
   std::uint64_t last_serial() const { return last_serial_; }
   std::uint64_t refused() const { return refused_; }

@@ -82,15 +82,13 @@ absl::Status WriteCheckpoint(const Shard& shard, const std::string& path) {
                                                   .placement = shard.placement,
                                                   .shard = 0,
                                                   .slots = shard.made.slots,
-                                                  .optimizer = OptimizerName(shard.index.policy().optimizer()),
-                                                  .step = shard.made.step,
-                                                  .run_id = shard.index.run_id()}));
+                                                  .optimizer = OptimizerName(shard.index.policy().optimizer())}));
   for (std::uint32_t chunk = 0; chunk < shard.placement.ShardChunks(0); ++chunk) {
     RETURN_IF_ERROR(WriteRun(*writer, shard.values, shard.placement, shard.placement.Chunk(0, chunk)));
   }
-  ASSIGN_OR_RETURN(const std::vector<v1::CutFile> written, writer->Finish(MadeUpState(shard.made, 0)));
+  ASSIGN_OR_RETURN(const std::vector<v1::CheckpointFile> written, writer->Finish(MadeUpState(shard.made, 0)));
   v1::CheckpointIndex index = shard.index;
-  for (const v1::CutFile& file : written) *index.add_files() = file;
+  for (const v1::CheckpointFile& file : written) *index.add_files() = file;
   return CommitCheckpoint(files, path, index);
 }
 

@@ -16,7 +16,7 @@
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/checkpoint_index.h"
 #include "server/checkpoint/checkpoint_reader.h"
-#include "server/checkpoint/saved_shard.h"
+#include "server/checkpoint/shard_state.h"
 #include "server/checkpoint/verify_checkpoint.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/support/crash_files.h"
@@ -53,14 +53,14 @@ void CheckHeader(const std::string& bytes) {
 }
 
 void CheckState(const std::string& bytes) {
-  const absl::StatusOr<v1::SavedShard> state = ParseSavedShard("f.state", bytes);
+  const absl::StatusOr<v1::ShardState> state = ParseShardState("f.state", bytes);
   if (!state.ok()) return CheckRefusal(state.status(), "f.state");
-  FUZZ_CHECK(ParseSavedShard("f", EncodeSavedShard(*state))->SerializeAsString() == state->SerializeAsString());
+  FUZZ_CHECK(ParseShardState("f", EncodeShardState(*state))->SerializeAsString() == state->SerializeAsString());
 }
 
-// As EncodeSavedShard frames its message.
+// As EncodeShardState frames its message.
 std::string Framed(const std::string& body) {
-  std::string bytes = EncodeSavedShard({}) + body;
+  std::string bytes = EncodeShardState({}) + body;
   const std::uint64_t size = body.size();
   const std::uint32_t body_crc = Crc32c(body.data(), body.size());
   std::memcpy(bytes.data() + 8, &size, sizeof(size));
@@ -78,7 +78,7 @@ void CheckCheckpoint(const std::string& json) {
   files.Bytes("c/COMMITTED") = absl::StrCat(absl::Hex(Crc32c(json.data(), json.size()), absl::kZeroPad8), "\n");
   const absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointIndex(files, "c");
   if (!checkpoint.ok()) return CheckRefusal(checkpoint.status(), "c/checkpoint.json");
-  for (const v1::CutFile& file : checkpoint->index.files()) {
+  for (const v1::CheckpointFile& file : checkpoint->index.files()) {
     if (file.bytes() <= kLargest) files.Bytes("c/" + file.name()).assign(file.bytes(), '\0');
   }
   const bool good = LookAtCheckpoint(files, "c", CheckpointCheck::kContents).status.ok();

@@ -32,7 +32,7 @@ SimPs::SimPs(std::uint32_t index, std::uint32_t num_shards, const v1::Policy& po
     coordinator.num_shards = num_shards;
     coordinator.run_id = random->Bits() | 1;
     coordinator.lease = kLease;
-    coordinator_ = std::make_unique<Coordinator>(coordinator, clock, &control_, &log_);
+    coordinator_ = std::make_unique<Coordinator>(coordinator, clock, &control_, &store_);
     coordinator_->Start();
   }
   CoordinatorLink::Options link;

@@ -12,7 +12,7 @@
 
 #include "proto/policy.pb.h"
 #include "server/coordinator/coordinator.h"
-#include "server/coordinator/coordinator_log.h"
+#include "server/coordinator/coordinator_store.h"
 #include "server/coordinator_link.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
@@ -56,7 +56,7 @@ class SimPs final : public RequestHandler {
   bool killed_ = false;
   absl::Status started_;
   ShardFiles storage_;
-  VolatileCoordinatorLog log_;
+  VolatileCoordinatorStore store_;
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<Coordinator> coordinator_;

@@ -101,10 +101,10 @@ TEST_CASE("diff: counts, largest distance and where it is, whatever the numbers 
     const auto placement = Placement::Make(made.elements, made.num_shards);
     const std::string path = directory + "/step-00000008";
     for (std::uint32_t shard = 0; shard < made.num_shards; ++shard) {
-      const auto writer = ShardCheckpointWriter::Create(
-          files, path,
-          {index.manifest().model(), index.model_fingerprint(), *placement, shard, made.slots,
-           OptimizerName(index.policy().optimizer()), made.step, index.run_id()});
+      const auto writer =
+          ShardCheckpointWriter::Create(files, path,
+                                        {index.manifest().model(), index.model_fingerprint(), *placement, shard,
+                                         made.slots, OptimizerName(index.policy().optimizer())});
       MadeUpShard values = MakeShard(made, *placement, shard);
       for (std::vector<float>& tensor : values.tensors) tensor.assign(tensor.size(), 1.0f);
       for (const auto& [element, value] : changed) {
@@ -115,8 +115,8 @@ TEST_CASE("diff: counts, largest distance and where it is, whatever the numbers 
       }
       const auto blocks = static_cast<std::uint32_t>(placement->ShardBlocks(shard));
       REQUIRE(WriteRun(**writer, values, *placement, {shard, blocks}).ok());
-      const std::vector<v1::CutFile> written = *(*writer)->Finish(MadeUpState(made, shard));
-      for (const v1::CutFile& file : written) *index.add_files() = file;
+      const std::vector<v1::CheckpointFile> written = *(*writer)->Finish(MadeUpState(made, shard));
+      for (const v1::CheckpointFile& file : written) *index.add_files() = file;
     }
     REQUIRE(CommitCheckpoint(files, path, index).ok());
   };

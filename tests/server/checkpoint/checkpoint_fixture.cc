@@ -53,6 +53,10 @@ v1::CheckpointIndex MadeUpIndex(const MadeUp& made) {
 
 v1::ShardState MadeUpState(const MadeUp& made, std::uint32_t shard) {
   v1::ShardState state;
+  state.set_shard_index(shard);
+  state.set_num_shards(made.num_shards);
+  state.set_step(made.step);
+  state.set_run_id(Mix64(made.seed));
   state.set_journal_sequence(77 + shard);
   state.mutable_snapshot()->set_sequence(30 + shard);
   state.mutable_snapshot()->set_block_elements(Placement::Make(made.elements, made.num_shards)->block_elements());
@@ -60,10 +64,11 @@ v1::ShardState MadeUpState(const MadeUp& made, std::uint32_t shard) {
   member.mutable_member()->set_name("w0");
   member.mutable_window()->set_clock(12);
   member.mutable_window()->add_past(v1::APPLIED);
+  member.mutable_window()->add_past(v1::DROPPED);
   state.set_version(made.step + shard);
   state.set_samples(64 * made.step);
   state.set_ticket_watermark(5);
-  state.add_tickets_settled(7);
+  state.add_settled_tickets(7);
   state.set_min_clock(11);
   return state;
 }
@@ -111,9 +116,7 @@ absl::Status WriteShard(FileSystem& files, const std::string& path, const MadeUp
                                                   .placement = placement,
                                                   .shard = shard,
                                                   .slots = made.slots,
-                                                  .optimizer = OptimizerName(index->policy().optimizer()),
-                                                  .step = made.step,
-                                                  .run_id = index->run_id()}));
+                                                  .optimizer = OptimizerName(index->policy().optimizer())}));
   const MadeUpShard values = MakeShard(made, placement, shard);
   // Runs of 1 to 3 blocks.
   std::vector<ChunkRun> runs;
@@ -126,8 +129,8 @@ absl::Status WriteShard(FileSystem& files, const std::string& path, const MadeUp
   }
   for (std::size_t i = runs.size(); i > 1; --i) std::swap(runs[i - 1], runs[random.Below(i)]);
   for (const ChunkRun& run : runs) RETURN_IF_ERROR(WriteRun(*writer, values, placement, run));
-  ASSIGN_OR_RETURN(const std::vector<v1::CutFile> written, writer->Finish(MadeUpState(made, shard)));
-  for (const v1::CutFile& file : written) *index->add_files() = file;
+  ASSIGN_OR_RETURN(const std::vector<v1::CheckpointFile> written, writer->Finish(MadeUpState(made, shard)));
+  for (const v1::CheckpointFile& file : written) *index->add_files() = file;
   return absl::OkStatus();
 }
 

@@ -274,9 +274,21 @@ TEST_CASE("Coordinator: who enters rounds that everyone had left finds the open 
   f.SyncShards();
   REQUIRE(again->ok());
   CHECK(again->message.entry_clock() == 2);
-  REQUIRE(f.log.records.back().closes_size() >= 1);
-  CHECK(f.log.records.back().closes(f.log.records.back().closes_size() - 1).round() == 1);
+  REQUIRE(f.snapshot().closes_size() >= 1);
+  CHECK(f.snapshot().closes(f.snapshot().closes_size() - 1).round() == 1);
   CHECK(f.Status().steps() == 2);
+}
+
+TEST_CASE("Coordinator: a long reason for leaving is cut between two characters, so that the status can be read") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  v1::LeaveRequest request;
+  *request.mutable_stamp() = f.StampOf(0);
+  request.set_reason(std::string(198, 'a') + "\u2713 and so on");  // three bytes, of which two would be kept
+  f.Call<v1::LeaveReply>("Leave", request);
+  const auto status = f.Call<v1::GetStatusReply>("GetStatus", v1::GetStatusRequest());
+  REQUIRE(status->ok());
+  CHECK(status->message.workers(0).reason() == std::string(198, 'a'));
 }
 
 TEST_CASE("Coordinator: tickets, their refusals, and the void serials of the dead") {
@@ -298,12 +310,12 @@ TEST_CASE("Coordinator: tickets, their refusals, and the void serials of the dea
   CHECK(f.Commit(0, 0, {})->ok());
   f.Leave(0);
   f.Leave(1);
-  REQUIRE(f.log.records.back().void_tickets_size() == 1);
-  CHECK(f.log.records.back().void_tickets(0) == 2);
   f.SyncShards();
+  REQUIRE(f.snapshot().void_tickets_size() == 1);
+  CHECK(f.snapshot().void_tickets(0) == 2);
   f.Join(f.JoinOf("w9", 9));  // the next snapshot
   f.SyncShards();
-  CHECK(f.log.records.back().void_tickets_size() == 0);  // every shard knows
+  CHECK(f.snapshot().void_tickets_size() == 0);  // every shard knows
   v1::OpenPushRequest stranger;
   stranger.mutable_stamp()->set_run_id(CoordinatorFixture::kRun);
   stranger.mutable_stamp()->set_worker_id(55);

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <stdexcept>
+
 #include "absl/strings/str_cat.h"
 #include "common/rpc.h"
 
@@ -47,18 +49,33 @@ v1::Policy RoundsPolicy(std::uint32_t workers, std::uint64_t steps) {
   return policy;
 }
 
-CoordinatorFixture::CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards)
+CoordinatorFixture::CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards, CrashFiles* files)
     : num_shards(shards),
       manifest(*Manifest::FromProto(Zeros())),
-      coordinator(OptionsOf(policy, shards), &clock, &executor, &log) {
+      store(files == nullptr ? nullptr : *FileCoordinatorStore::Open("dir", files, &clock, &disk)),
+      coordinator(OptionsOf(policy, shards), &clock, &executor,
+                  store == nullptr ? static_cast<CoordinatorStore*>(&nothing) : store.get()) {
+  if (const auto saved = store == nullptr ? std::nullopt : store->TakeSaved()) {
+    const absl::Status status = coordinator.Restore(saved->state, saved->manifest);
+    if (!status.ok()) throw std::runtime_error(status.ToString());
+  }
   coordinator.Start();
+}
+
+CoordinatorFixture::~CoordinatorFixture() { clock.Stop(); }
+
+void CoordinatorFixture::RunAll() {
+  do {
+    executor.RunAll();
+    if (!disk_idle) disk.RunAll();
+  } while (executor.size() > 0);
 }
 
 void CoordinatorFixture::Advance(absl::Duration duration) {
   const Instant end = clock.Now() + duration;
   while (clock.Now() < end) {
     clock.AdvanceTo(std::min(end, clock.Now() + absl::Milliseconds(50)));
-    executor.RunAll();
+    RunAll();
   }
 }
 
@@ -94,7 +111,7 @@ void CoordinatorFixture::SyncShards() {
     for (std::uint32_t shard = 0; shard < num_shards; ++shard) {
       const auto answer = Call<v1::WatchReply>("WatchMembership", WatchOf(shard));
       clock.Advance(absl::ZeroDuration());  // its limit is now
-      executor.RunAll();
+      RunAll();
       news = news || known.count(shard) == 0 || answer->message.sequence() > known[shard].sequence();
       known[shard] = answer->message;
     }

@@ -12,37 +12,31 @@
 
 #include "common/manifest.h"
 #include "server/coordinator/coordinator.h"
+#include "server/coordinator/file_coordinator_store.h"
 #include "tests/support/answer.h"
+#include "tests/support/crash_files.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/pumped_executor.h"
 
 namespace leeway {
 
-// A log that can be told to fail.
-class FlakyLog final : public CoordinatorLog {
- public:
-  absl::Status Append(const v1::WatchReply& decision) override {
-    if (failing) return absl::UnavailableError("the disk is full");
-    records.push_back(decision);
-    return absl::OkStatus();
-  }
-  bool failing = false;
-  std::vector<v1::WatchReply> records;
-};
-
 class CoordinatorFixture {
  public:
   static constexpr std::uint64_t kRun = 0xabc;
 
-  explicit CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards = 1);
+  // With `files` its coordinator takes up what an earlier one has saved there, and saves its own state there. Without,
+  // it keeps nothing.
+  explicit CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards = 1, CrashFiles* files = nullptr);
+  ~CoordinatorFixture();
 
   template <typename Reply, typename Request>
   std::shared_ptr<Answer<Reply>> Call(const std::string& method, const Request& request) {
     auto answer = std::make_shared<Answer<Reply>>();
     coordinator.Handle(method, EncodeMessage(request), FillIn(answer));
-    executor.RunAll();
+    RunAll();
     return answer;
   }
+  void RunAll();
 
   // Time passes in small steps, as it does for a process that is not starved.
   void Advance(absl::Duration duration);
@@ -73,7 +67,10 @@ class CoordinatorFixture {
   const Manifest manifest;
   FakeClock clock;
   PumpedExecutor executor;
-  FlakyLog log;
+  PumpedExecutor disk;     // writes the state
+  bool disk_idle = false;  // then it does not
+  VolatileCoordinatorStore nothing;
+  const std::unique_ptr<FileCoordinatorStore> store;  // null: `nothing` is used
   Coordinator coordinator;
   std::map<std::uint32_t, v1::WatchReply> known;         // by shard: the snapshot that it has carried out
   std::map<std::uint32_t, std::uint64_t> minimum_clock;  // by shard: where it installs joiners

@@ -255,24 +255,6 @@ TEST_CASE("Coordinator: an acknowledgement of an earlier joining does not stand 
   CHECK(f.snapshot().members(1).entry_clock() == 9);
 }
 
-TEST_CASE("Coordinator: what the log refuses is published to nobody, until the log takes it") {
-  CoordinatorFixture f(LeasedPolicy(1));
-  f.SyncShards();
-  f.log.failing = true;
-  const auto joined = f.Join(f.JoinOf("a", 1));
-  const std::uint64_t before = f.snapshot().sequence();
-  f.SyncShards();
-  CHECK(f.snapshot().sequence() == before);
-  f.log.failing = false;
-  f.Advance(absl::Milliseconds(200));
-  f.SyncShards();
-  CHECK(f.snapshot().sequence() > before);
-  CHECK(joined->ok());
-  for (std::size_t i = 1; i < f.log.records.size(); ++i) {
-    CHECK(f.log.records[i].sequence() == f.log.records[i - 1].sequence() + 1);
-  }
-}
-
 TEST_CASE("Coordinator: unknown methods, garbage, and Shutdown") {
   CoordinatorFixture f(LeasedPolicy(2));
   f.SyncShards();

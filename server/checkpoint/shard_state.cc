@@ -1,9 +1,8 @@
-#include "server/checkpoint/saved_shard.h"
+#include "server/checkpoint/shard_state.h"
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -28,8 +27,8 @@ constexpr std::size_t kChecked = 20;
 
 }  // namespace
 
-std::string EncodeSavedShard(const v1::SavedShard& saved) {
-  const std::string body = saved.SerializeAsString();
+std::string EncodeShardState(const v1::ShardState& state) {
+  const std::string body = state.SerializeAsString();
   Frame frame{};
   std::memcpy(frame.magic, kMagic, kMagicBytes);
   frame.size = body.size();
@@ -38,7 +37,7 @@ std::string EncodeSavedShard(const v1::SavedShard& saved) {
   return std::string(reinterpret_cast<const char*>(&frame), sizeof(frame)) + body;
 }
 
-absl::StatusOr<v1::SavedShard> ParseSavedShard(const std::string& path, const std::string& bytes) {
+absl::StatusOr<v1::ShardState> ParseShardState(const std::string& path, const std::string& bytes) {
   const auto refuse = [&](const std::string& why) { return absl::DataLossError(absl::StrCat(path, ": ", why)); };
   Frame frame{};
   if (bytes.size() < sizeof(frame)) {
@@ -55,17 +54,17 @@ absl::StatusOr<v1::SavedShard> ParseSavedShard(const std::string& path, const st
     return refuse(
         absl::StrFormat("damaged behind byte 24: the CRC32C is %08x, and should be %08x", crc, frame.body_crc));
   }
-  v1::SavedShard saved;
+  v1::ShardState state;
   if (frame.size > std::numeric_limits<int>::max() ||
-      !saved.ParseFromArray(bytes.data() + sizeof(frame), static_cast<int>(frame.size))) {
+      !state.ParseFromArray(bytes.data() + sizeof(frame), static_cast<int>(frame.size))) {
     return refuse("its state is no message that this version knows");
   }
-  return saved;
+  return state;
 }
 
-absl::StatusOr<v1::ShardState> ReadSavedShard(FileSystem& files, const std::string& directory,
+absl::StatusOr<v1::ShardState> ReadShardState(FileSystem& files, const std::string& directory,
                                               const v1::CheckpointIndex& index, std::uint32_t shard) {
-  const v1::CutFile& info = index.files(static_cast<int>(2 * shard + 1));
+  const v1::CheckpointFile& info = index.files(static_cast<int>(2 * shard + 1));
   const std::string path = absl::StrCat(directory, "/", info.name());
   absl::StatusOr<std::string> bytes = files.Read(path);
   if (absl::IsNotFound(bytes.status())) return absl::DataLossError(absl::StrCat(path, ": it is missing"));
@@ -74,23 +73,28 @@ absl::StatusOr<v1::ShardState> ReadSavedShard(FileSystem& files, const std::stri
     return absl::DataLossError(
         absl::StrCat(path, ": it has ", bytes->size(), " bytes, ", kIndexFileName, " says ", info.bytes()));
   }
-  ASSIGN_OR_RETURN(v1::SavedShard saved, ParseSavedShard(path, *bytes));
+  ASSIGN_OR_RETURN(v1::ShardState state, ParseShardState(path, *bytes));
   if (const std::uint32_t crc = Crc32c(bytes->data(), bytes->size()); crc != info.crc32c()) {
     return absl::DataLossError(absl::StrFormat("%s: another file than was saved: its CRC32C is %08x, %s says %08x",
                                                path, crc, kIndexFileName, info.crc32c()));
   }
-  if (saved.shard_index() != shard || saved.num_shards() != index.num_shards() || saved.step() != index.step() ||
-      saved.run_id() != index.run_id()) {
+  if (state.shard_index() != shard || state.num_shards() != index.num_shards() || state.step() != index.step() ||
+      state.run_id() != index.run_id()) {
     return absl::DataLossError(absl::StrFormat(
         "%s: it is of shard %d of %d at step %d of run %016x; wanted: shard %d of %d at step %d of run %016x", path,
-        saved.shard_index(), saved.num_shards(), saved.step(), saved.run_id(), shard, index.num_shards(), index.step(),
+        state.shard_index(), state.num_shards(), state.step(), state.run_id(), shard, index.num_shards(), index.step(),
         index.run_id()));
   }
-  return std::move(*saved.mutable_state());
+  return state;
 }
 
-v1::ShardState ReshardedState(const std::vector<v1::ShardState>& from, const Placement& placement) {
+v1::ShardState ReshardedState(const std::vector<v1::ShardState>& from, std::uint32_t shard,
+                              const Placement& placement) {
   v1::ShardState state;
+  state.set_shard_index(shard);
+  state.set_num_shards(placement.num_shards());
+  state.set_step(from.front().step());
+  state.set_run_id(from.front().run_id());
   for (const v1::ShardState& old : from) {
     if (!state.has_snapshot() || state.snapshot().sequence() < old.snapshot().sequence()) {
       *state.mutable_snapshot() = old.snapshot();

@@ -1,0 +1,124 @@
+// Coordinator: the shards' handshake and their subscription.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "server/coordinator/coordinator.h"
+
+namespace leeway {
+
+absl::Status Coordinator::CheckProtocol(std::uint32_t theirs) {
+  const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
+  if (works && theirs > 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("handshake: protocol version ", theirs, "; this ps speaks ",
+                                                    kProtocolVersion,
+                                                    kProtocolVersion > 1 ? " and the one before" : ""));
+}
+
+absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
+  RETURN_IF_ERROR(CheckProtocol(request.protocol_version()));
+  if (request.num_shards() != options_.num_shards || request.shard_index() >= options_.num_shards) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " of ",
+                                                      request.num_shards(), "; this cluster has num_shards ",
+                                                      options_.num_shards));
+  }
+  if (request.run_id() != 0 && request.run_id() != options_.run_id) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " belongs to run ",
+                                                      absl::Hex(request.run_id()), ", this is run ",
+                                                      absl::Hex(options_.run_id)));
+  }
+  if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
+  if (request.known_sequence() > snapshot_.sequence()) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " knows decision ",
+                                                      request.known_sequence(), "; this coordinator's last is ",
+                                                      snapshot_.sequence(), ": what it has saved is out of date"));
+  }
+  const ShardInfo& known = shards_[request.shard_index()];
+  if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
+  const std::string who = absl::StrCat("handshake: ps ", request.shard_index(), " at ", request.address(),
+                                       " has generation ", absl::Hex(request.generation()));
+  if (known.replaced.count(request.generation()) > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ", known.address, " has replaced"));
+  }
+  // It has its journal, which only one process at a time can have, and with it all that its predecessor has said.
+  if (request.keeps_journal() && request.known_sequence() >= known.acknowledged) return absl::OkStatus();
+  const bool alive = clock_->Now() - known.seen < options_.lease;
+  if (alive || (manifest_ && known.acknowledged > 0)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ", known.address,
+                     alive ? " serves this shard" : " held this shard's weights, and they are lost"));
+  }
+  return absl::OkStatus();
+}
+
+void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
+  Replies replies;
+  {
+    MutexLock lock(mu_);
+    const absl::Status status = CheckShard(request);
+    if (!status.ok()) {
+      spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
+      replies.Refuse(done, status);
+    } else {
+      ShardInfo& shard = shards_[request.shard_index()];
+      if (shard.generation == 0) {
+        Event(
+            absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
+      }
+      if (shard.generation != 0 && shard.generation != request.generation()) {
+        shard.replaced.insert(shard.generation);
+        Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
+      }
+      if (shard.address != request.address() || shard.generation != request.generation()) {
+        shard.address = request.address();
+        shard.local_endpoint = request.local_endpoint();
+        ++address_book_version_;
+        changed_ = true;
+      }
+      shard.generation = request.generation();
+      shard.seen = clock_->Now();
+      // Whether all know the end decides what a restart finds left to do.
+      if (state_ == v1::FINISHED && shard.acknowledged != request.known_sequence()) store_->Changed();
+      shard.acknowledged = request.known_sequence();
+      shard.closed_round = request.closed_round();
+      shard.weights_ready = request.weights_ready();
+      shard.stats = request.stats();
+      for (const v1::MemberClock& installed : request.installed()) {
+        const auto joining = joining_since_.find(installed.worker_id());
+        if (joining == joining_since_.end() || request.known_sequence() < joining->second.second) continue;
+        membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
+                                installed.clock());
+      }
+      // What every shard has carried out need not be told again.
+      std::uint64_t closed = shard.closed_round;
+      std::uint64_t acknowledged = shard.acknowledged;
+      for (const ShardInfo& other : shards_) {
+        closed = std::min(closed, other.closed_round);
+        acknowledged = std::min(acknowledged, other.acknowledged);
+      }
+      while (!closes_.empty() && closes_.front().round() < closed) closes_.pop_front();
+      for (auto it = void_tickets_.begin(); it != void_tickets_.end();) {
+        it = it->second != 0 && it->second <= acknowledged ? void_tickets_.erase(it) : std::next(it);
+      }
+      auto held = std::make_unique<Held>();
+      held->kind = Held::kWatch;
+      held->watch.set_known_sequence(request.known_sequence());
+      held->done = std::move(done);
+      Hold(std::move(held), absl::Milliseconds(request.wait_millis()), &replies);
+    }
+  }
+  Send(std::move(replies));
+}
+
+bool Coordinator::AttemptWatch(Held& held, Replies* replies) {
+  if (held.watch.known_sequence() >= snapshot_.sequence() && !held.expired) return false;
+  replies->Answer(std::move(held.done), snapshot_);
+  return true;
+}
+
+}  // namespace leeway

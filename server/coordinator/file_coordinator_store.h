@@ -1,0 +1,87 @@
+// FileCoordinatorStore: the coordinator's state in CHECKPOINT_DIR/coordinator
+// (docs/adr/0012-coordinator-state-file.md): `state`, replaced as a whole, always synced; `manifest`, written once;
+// `lock`.
+//
+// Thread safety: as CoordinatorStore's. Callbacks run on the executor, or in line, without a lock.
+// Ownership: `files`, `clock` and `executor`, which runs one function at a time, outlive it. Destroy it, and whatever
+// its source uses, after Stop and after the executor has run out. Invariants: the file holds what was saved last, at
+// every moment, whatever dies. Every callback runs once.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "common/files.h"
+#include "common/mutex.h"
+#include "server/coordinator/coordinator_store.h"
+
+namespace leeway {
+
+class FileCoordinatorStore final : public CoordinatorStore {
+ public:
+  // After a failure, the write is tried again after this.
+  static constexpr absl::Duration kTryAgain = absl::Milliseconds(200);
+
+  // Locks the folder and reads what an earlier process saved. Errors: the file system's; UNAVAILABLE: another process
+  // has the lock; DATA_LOSS, with file and reason: a file that is torn, damaged or something else.
+  static absl::StatusOr<std::unique_ptr<FileCoordinatorStore>> Open(const std::string& checkpoint_dir,
+                                                                    FileSystem* files, Clock* clock,
+                                                                    Executor* executor);
+
+  struct Saved {
+    v1::CoordinatorState state;
+    v1::Manifest manifest;  // empty: the state names none
+  };
+  // What an earlier process saved; nothing: there was none. The first call only.
+  std::optional<Saved> TakeSaved();
+
+  // What has changed is written if the disk lets it, but not tried again.
+  void Stop();
+
+  void SetSource(Source source) override;
+  void SetManifest(v1::Manifest manifest) override;
+  void Changed() override;
+  void WhenSaved(Done done) override;
+  absl::Status Ready() override;
+
+  std::uint64_t writes();  // of the state, that went well
+
+ private:
+  FileCoordinatorStore(std::string directory, FileSystem* files, Clock* clock, Executor* executor);
+
+  absl::StatusOr<v1::CoordinatorFile> Load(const std::string& path) const;
+  absl::Status Replace(const std::string& path, const v1::CoordinatorFile& file);
+  absl::Status Write(v1::CoordinatorState state);
+  void WriteNewest();
+  std::vector<Done> TakeWaiting(std::uint64_t saved) LEEWAY_REQUIRES(mu_);
+
+  const std::string directory_;
+  FileSystem* const files_;
+  Clock* const clock_;
+  Executor* const executor_;
+  std::unique_ptr<FileLock> lock_;
+  std::optional<Saved> found_;
+
+  Mutex mu_;
+  Source source_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<v1::Manifest> manifest_ LEEWAY_GUARDED_BY(mu_);  // not written yet
+  bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool writing_ LEEWAY_GUARDED_BY(mu_) = false;  // WriteNewest is posted, under way, or waits for a timer
+  // Changes, counted. Whoever waits for one that is being written waits for the next write at most.
+  std::uint64_t changed_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t saved_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t writes_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // Bounded: each is a request that has not been answered, and a coordinator that is not Ready takes no more.
+  std::multimap<std::uint64_t, Done> waiting_ LEEWAY_GUARDED_BY(mu_);
+  absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t timer_ LEEWAY_GUARDED_BY(mu_) = 0;
+};
+
+}  // namespace leeway

@@ -1,0 +1,138 @@
+#include "server/shard_checkpoints.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/mutex.h"
+#include "server/checkpoint/checkpoint_directory.h"
+#include "server/checkpoint/shard_checkpoint_writer.h"
+#include "server/checkpoint/shard_state.h"
+
+namespace leeway {
+
+// One cut. Its writer is made by whoever comes first, for Begin must not touch the disk.
+class ShardCheckpoints::Job {
+ public:
+  Job(const Options& options, FileSystem* files, std::uint64_t id, const std::string& name, const v1::ShardState& state,
+      std::shared_ptr<BlockStore> store)
+      : options_(options), files_(files), id_(id), name_(name), state_(state), store_(std::move(store)) {
+    state_.set_shard_index(options.index);
+    state_.set_num_shards(options.num_shards);
+    state_.set_step(StepOfDirectoryName(name).value_or(0));
+    state_.set_run_id(state.snapshot().run_id());
+  }
+
+  // Under the chunk's lock.
+  void Write(std::uint32_t chunk) {
+    ShardCheckpointWriter* const writer = Writer();
+    if (writer == nullptr) return;
+    const ChunkRun run = store_->placement().Chunk(options_.index, chunk);
+    std::vector<const float*> slots;
+    for (std::size_t i = 0; i < store_->num_slots(); ++i) slots.push_back(store_->Slot(i, run));
+    std::vector<std::uint64_t> steps;
+    for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+      steps.push_back(store_->Steps(store_->LocalIndex(run.first_block) + i));
+    }
+    Note(writer->WriteChunk(run, store_->Weights(run), slots, steps));
+  }
+
+  // Writes what no update has come to, and the rest.
+  v1::CutReport Finish(StoreCut* cut) {
+    for (std::uint32_t chunk = 0; chunk < store_->placement().ShardChunks(options_.index); ++chunk) {
+      MutexLock lock(store_->ChunkMutex(chunk));
+      cut->BeforeUpdate(chunk);
+    }
+    v1::CutReport report;
+    report.set_id(id_);
+    ShardCheckpointWriter* const writer = Writer();  // a shard without blocks has not made it yet
+    absl::StatusOr<std::vector<v1::CheckpointFile>> files = status();
+    if (files.ok()) files = writer->Finish(state_);
+    if (files.ok()) {
+      report.set_written(true);
+      for (v1::CheckpointFile& file : *files) *report.add_files() = std::move(file);
+    } else {
+      report.set_error(absl::StrCat("shard ", options_.index, ": ", std::string(files.status().message())));
+    }
+    MutexLock lock(mu_);
+    writer_.reset();  // removes what it has written if it has not finished
+    return report;
+  }
+
+ private:
+  // Null: it could not be made, or has failed.
+  ShardCheckpointWriter* Writer() {
+    MutexLock lock(mu_);
+    if (!tried_) {
+      tried_ = true;
+      ShardFile file;
+      file.model_fingerprint = state_.snapshot().model_fingerprint();
+      file.placement = store_->placement();
+      file.shard = options_.index;
+      file.slots = static_cast<std::uint32_t>(store_->num_slots());
+      file.optimizer = OptimizerName(state_.snapshot().policy().optimizer());
+      file.model = state_.snapshot().manifest().model();
+      absl::StatusOr<std::unique_ptr<ShardCheckpointWriter>> writer =
+          ShardCheckpointWriter::Create(*files_, absl::StrCat(options_.directory, "/", name_), std::move(file));
+      status_ = writer.status();
+      if (writer.ok()) writer_ = *std::move(writer);
+    }
+    return status_.ok() ? writer_.get() : nullptr;
+  }
+  void Note(const absl::Status& status) {
+    MutexLock lock(mu_);
+    status_.Update(status);
+  }
+  absl::Status status() {
+    MutexLock lock(mu_);
+    return status_;
+  }
+
+  const Options options_;
+  FileSystem* const files_;
+  const std::uint64_t id_;
+  const std::string name_;
+  v1::ShardState state_;
+  const std::shared_ptr<BlockStore> store_;
+  Mutex mu_;
+  bool tried_ LEEWAY_GUARDED_BY(mu_) = false;
+  absl::Status status_ LEEWAY_GUARDED_BY(mu_);
+  std::unique_ptr<ShardCheckpointWriter> writer_ LEEWAY_GUARDED_BY(mu_);
+};
+
+std::shared_ptr<StoreCut> ShardCheckpoints::Begin(std::uint64_t id, const std::string& name,
+                                                  const v1::ShardState& state, std::shared_ptr<BlockStore> store) {
+  const std::uint32_t chunks = store->placement().ShardChunks(options_.index);
+  const auto job = std::make_shared<Job>(options_, files_, id, name, state, std::move(store));
+  const auto cut = std::make_shared<StoreCut>(chunks, [job](std::uint32_t chunk) { job->Write(chunk); });
+  executor_->Post([this, job, cut] { shard_->CutWritten(job->Finish(cut.get())); });
+  return cut;
+}
+
+void ShardCheckpoints::Committed(const std::string&) {
+  executor_->Post([this] { RemoveOldJournal(); });
+}
+
+void ShardCheckpoints::RemoveOldJournal() {
+  if (journal_ == nullptr) return;
+  // From the oldest checkpoint that is kept on, a restart and a replay need the records.
+  const absl::StatusOr<std::vector<CheckpointEntry>> all =
+      ListCheckpoints(*files_, options_.directory, CheckpointCheck::kIndex);
+  std::optional<std::uint64_t> needed;
+  for (const CheckpointEntry& entry : all.ok() ? *all : std::vector<CheckpointEntry>()) {
+    if (!entry.status.ok() || entry.num_shards != options_.num_shards) continue;
+    const absl::StatusOr<Checkpoint> index = ReadCheckpointIndex(*files_, entry.path);
+    if (!index.ok()) continue;
+    const absl::StatusOr<v1::ShardState> state = ReadShardState(*files_, entry.path, index->index, options_.index);
+    if (!state.ok()) return spdlog::warn("the journal is kept: {}", state.status());
+    needed = state->journal_sequence();  // newest first, so the last one is the oldest
+  }
+  if (!needed) return;
+  if (absl::Status status = journal_->RemoveBefore(*needed + 1); !status.ok()) {
+    spdlog::warn("old files of the journal stay: {}", status);
+  }
+}
+
+}  // namespace leeway

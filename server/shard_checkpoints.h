@@ -1,0 +1,45 @@
+// ShardCheckpoints: writes a shard's cuts into --checkpoint_dir, on an executor of its own, and removes the journal's
+// files that no checkpoint needs any more.
+//
+// Thread safety: Begin and Committed as CutSink says; Stop from one thread. Ownership: `files`, `executor` (which runs
+// one function at a time), `shard` and `journal` (may be null) outlive it. Destroy it after the executor has run out.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/executor.h"
+#include "common/files.h"
+#include "server/journal.h"
+#include "server/shard.h"
+#include "server/store_cut.h"
+
+namespace leeway {
+
+class ShardCheckpoints final : public CutSink {
+ public:
+  struct Options {
+    std::string directory;  // --checkpoint_dir
+    std::uint32_t index = 0;
+    std::uint32_t num_shards = 1;
+  };
+  ShardCheckpoints(const Options& options, FileSystem* files, Executor* executor, Shard* shard, Journal* journal)
+      : options_(options), files_(files), executor_(executor), shard_(shard), journal_(journal) {}
+
+  std::shared_ptr<StoreCut> Begin(std::uint64_t id, const std::string& name, const v1::ShardState& state,
+                                  std::shared_ptr<BlockStore> store) override;
+  void Committed(const std::string& name) override;
+
+ private:
+  class Job;
+  void RemoveOldJournal();
+
+  const Options options_;
+  FileSystem* const files_;
+  Executor* const executor_;
+  Shard* const shard_;
+  Journal* const journal_;
+};
+
+}  // namespace leeway

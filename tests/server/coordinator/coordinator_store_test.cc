@@ -1,0 +1,203 @@
+// FileCoordinatorStore, and a coordinator on it: nothing is told before it is saved, a full disk, damaged and foreign
+// files, and runs that are not this one.
+#include <functional>
+#include <string>
+
+#include "server/coordinator/file_coordinator_store.h"
+#include "tests/catch.h"
+#include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/support/crash_files.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/pumped_executor.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+constexpr char kState[] = "dir/coordinator/state";
+constexpr char kManifest[] = "dir/coordinator/manifest";
+
+absl::Status Open(CrashFiles& files) {
+  FakeClock clock;
+  PumpedExecutor executor;
+  return FileCoordinatorStore::Open("dir", &files, &clock, &executor).status();
+}
+
+// What a coordinator with these options says to what is saved in `files`.
+absl::Status Restore(CrashFiles& files, const Coordinator::Options& options) {
+  FakeClock clock;
+  PumpedExecutor executor;
+  const auto store = *FileCoordinatorStore::Open("dir", &files, &clock, &executor);
+  const auto saved = store->TakeSaved();
+  if (!saved) return absl::NotFoundError("nothing is saved");
+  Coordinator coordinator(options, &clock, &executor, store.get());
+  return coordinator.Restore(saved->state, saved->manifest);
+}
+
+Coordinator::Options OptionsOf(const v1::Policy& policy, std::uint32_t shards) {
+  Coordinator::Options options;
+  options.policy = policy;
+  options.num_shards = shards;
+  options.run_id = CoordinatorFixture::kRun;
+  return options;
+}
+
+TEST_CASE("Coordinator: nobody hears of a change before it is saved, and one write saves many") {
+  CrashFiles files(1);
+  CoordinatorFixture f(LeasedPolicy(2), 1, &files);
+  f.Start(2);
+  const std::uint64_t before = f.store->writes();
+  f.disk_idle = true;
+  const auto first = f.Acquire(0, 1, 10);
+  const auto heartbeat = f.Call<v1::HeartbeatReply>("Heartbeat", [&f] {
+    v1::HeartbeatRequest request;
+    *request.mutable_stamp() = f.StampOf(1);
+    return request;
+  }());
+  const auto second = f.Acquire(1, 1, 10);
+  const auto left = f.Leave(1);
+  const auto watch = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+  CHECK_FALSE(first->done());
+  CHECK_FALSE(heartbeat->done());  // it may speak of the change
+  CHECK_FALSE(second->done());
+  CHECK_FALSE(left->done());
+  CHECK_FALSE(watch->done());
+  CHECK(f.Status().state() == v1::TRAINING);  // but the status is seen
+  f.disk.RunOne();
+  CHECK(first->ok());
+  CHECK(heartbeat->ok());
+  CHECK(second->ok());
+  CHECK(left->ok());
+  CHECK(watch->ok());
+  CHECK(f.store->writes() == before + 1);
+  // What changes nothing does not wait.
+  f.disk_idle = true;
+  CHECK(f.Heartbeat(0).ok());
+}
+
+TEST_CASE("Coordinator: while the disk is full what was asked waits, what is asked is refused, and nobody expires") {
+  CrashFiles files(1);
+  CoordinatorFixture f(LeasedPolicy(1), 1, &files);
+  f.Start(1);
+  files.FailAppends(absl::ResourceExhaustedError("write state.tmp: No space left on device"));
+  const auto waits = f.Acquire(0, 1, 10);
+  CHECK_FALSE(waits->done());
+  CHECK(Says(f.Acquire(0, 2, 10)->status, Code::kUnavailable, {"state", "No space left"}));
+  CHECK(Says(f.Heartbeat(0), Code::kUnavailable, {"No space left"}));
+  f.Advance(absl::Seconds(25));  // two leases
+  CHECK_FALSE(waits->done());
+  CHECK(f.Status().workers(0).state() == "live");
+  files.FailAppends(absl::OkStatus());
+  f.Advance(absl::Seconds(1));
+  REQUIRE(waits->ok());
+  CHECK(waits->message.range().end() == 10);
+  CHECK(f.Heartbeat(0).ok());
+  CHECK(f.Commit(0, 0, {waits->message.range()})->ok());
+}
+
+TEST_CASE("Coordinator: stopped while the disk is full, it says so to who waits") {
+  CrashFiles files(1);
+  CoordinatorFixture f(LeasedPolicy(1), 1, &files);
+  f.Start(1);
+  files.FailAppends(absl::ResourceExhaustedError("No space left on device"));
+  const auto waits = f.Acquire(0, 1, 10);
+  f.store->Stop();
+  CHECK(Says(waits->status, Code::kUnavailable, {"not saved", "No space left"}));
+}
+
+TEST_CASE("FileCoordinatorStore: the model is written once") {
+  CrashFiles files(1);
+  CoordinatorFixture f(LeasedPolicy(1), 1, &files);
+  f.Start(1);
+  REQUIRE(files.Remove(kManifest).ok());
+  REQUIRE(f.Acquire(0, 1, 10)->ok());
+  CHECK_FALSE(files.Exists(kManifest));
+}
+
+TEST_CASE("FileCoordinatorStore: one process at a time") {
+  CrashFiles files(1);
+  const CoordinatorFixture f(LeasedPolicy(1), 1, &files);
+  CHECK(Says(Open(files), Code::kUnavailable, {"dir/coordinator/lock"}));
+}
+
+TEST_CASE("FileCoordinatorStore: torn, flipped and foreign files are refused by name") {
+  CrashFiles files(1);
+  { CoordinatorFixture(LeasedPolicy(1), 1, &files).Start(1); }
+  REQUIRE(Open(files).ok());
+  for (const std::string path : {kState, kManifest}) {
+    const std::string good = files.Bytes(path);
+    const auto refused = [&](const std::string& bytes) {
+      files.Bytes(path) = bytes;
+      return Says(Open(files), Code::kDataLoss, {path.c_str()});
+    };
+    for (std::size_t i = 0; i < good.size(); ++i) {
+      std::string flipped = good;
+      flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
+      INFO(path << " byte " << i);
+      REQUIRE(refused(flipped));
+      REQUIRE(refused(good.substr(0, i)));
+    }
+    CHECK(refused(good + "x"));
+    CHECK(refused(good + good.substr(8)));  // a second record
+    CHECK(refused("something else"));
+    files.Bytes(path) = good;
+  }
+  std::swap(files.Bytes(kState), files.Bytes(kManifest));
+  CHECK(Says(Open(files), Code::kDataLoss, {kState, "manifest"}));
+  std::swap(files.Bytes(kState), files.Bytes(kManifest));
+  files.Bytes(kManifest) = files.Bytes(kState);
+  CHECK(Says(Open(files), Code::kDataLoss, {kManifest, "state"}));
+  REQUIRE(files.Remove(kManifest).ok());
+  CHECK(Says(Open(files), Code::kNotFound, {kManifest}));
+}
+
+TEST_CASE("Coordinator: another policy, num_shards or run id than what is saved") {
+  CrashFiles files(1);
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_epochs(4);
+  { CoordinatorFixture(policy, 2, &files).Start(1); }
+  CHECK(Restore(files, OptionsOf(policy, 2)).ok());
+  CHECK(Says(Restore(files, OptionsOf(policy, 3)), Code::kFailedPrecondition, {"num_shards=2", "num_shards=3"}));
+  v1::Policy other = policy;
+  other.set_staleness_bound(1);
+  other.mutable_stop()->set_epochs(5);
+  const absl::Status refused = Restore(files, OptionsOf(other, 2));
+  CHECK(Says(refused, Code::kFailedPrecondition, {"staleness_bound: 8 -> 1", "stop.epochs: 4 -> 5"}));
+  CHECK(refused.message().find('\n') == refused.message().npos);
+  Coordinator::Options stranger = OptionsOf(policy, 2);
+  stranger.run_id = 5;
+  CHECK(Says(Restore(files, stranger), Code::kDataLoss, {"abc"}));
+}
+
+TEST_CASE("Coordinator: a finished run is refused once every ps knows its end, and is ended until then") {
+  CrashFiles files(1);
+  const v1::Policy policy = RoundsPolicy(1, 1);
+  {
+    CoordinatorFixture f(policy, 2, &files);
+    f.Start(1);
+    f.Report(0, 0, {0});
+    f.Report(1, 0, {0});
+    f.Leave(0, true);
+    REQUIRE(f.coordinator.state() == v1::FINISHED);
+    // Only one of them hears of it before the process dies.
+    f.known[0] = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0))->message;
+    REQUIRE(f.known[0].state() == v1::FINISHED);
+    f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  {
+    CoordinatorFixture f(policy, 2, &files);
+    CHECK(f.coordinator.state() == v1::FINISHED);
+    CHECK_FALSE(f.coordinator.Over());
+    f.SyncShards();
+    CHECK(f.snapshot().state() == v1::FINISHED);
+    CHECK(f.coordinator.Over());
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  CHECK(Says(Restore(files, OptionsOf(policy, 2)), Code::kFailedPrecondition, {"finished", "--checkpoint_dir"}));
+}
+
+}  // namespace
+}  // namespace leeway
