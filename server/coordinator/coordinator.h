@@ -1,6 +1,6 @@
 // Coordinator: the service of shard 0. It ties the plain objects (membership, rounds, tickets, data leases,
 // stop rule, status board) together, holds requests that must wait, and publishes one numbered snapshot.
-// docs/adr/0012-coordinator-state-file.md says how it survives its process.
+// docs/adr/0012-coordinator-state.md says how it survives its process.
 //
 // Thread safety: every public method, from any thread; none blocks. Replies are sent without the lock held.
 // Ownership: `clock`, `executor` and `store` outlive it. Destroy it after Shutdown, after the executor has run out, and

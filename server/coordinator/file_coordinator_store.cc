@@ -1,12 +1,16 @@
 #include "server/coordinator/file_coordinator_store.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "common/codec.h"
 #include "common/log.h"
-#include "common/record_log.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -14,6 +18,15 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x4c774353;
 constexpr std::uint32_t kFormat = 1;
+
+constexpr char kSuffix[] = ".log";
+
+v1::CoordinatorFile EmptyFile() {
+  v1::CoordinatorFile file;
+  file.set_magic(kMagic);
+  file.set_format(kFormat);
+  return file;
+}
 
 absl::Status Damaged(const std::string& path, const std::string& what) {
   return absl::DataLossError(absl::StrCat(path, ": ", what));
@@ -32,27 +45,22 @@ absl::StatusOr<std::unique_ptr<FileCoordinatorStore>> FileCoordinatorStore::Open
   RETURN_IF_ERROR(files->SyncDirectory(checkpoint_dir));
   std::unique_ptr<FileCoordinatorStore> store(new FileCoordinatorStore(directory, files, clock, executor));
   ASSIGN_OR_RETURN(store->lock_, files->Lock(directory + "/lock"));
-  const std::string path = directory + "/state";
-  if (!files->Exists(path)) return store;
-  ASSIGN_OR_RETURN(v1::CoordinatorFile file, store->Load(path));
-  if (!file.has_state()) return Damaged(path, "this holds a manifest, not a state");
-  store->found_.emplace();
-  store->found_->state = std::move(*file.mutable_state());
-  if (store->found_->state.model_fingerprint() == 0) return store;
-  ASSIGN_OR_RETURN(v1::CoordinatorFile model, store->Load(directory + "/manifest"));
-  if (!model.has_manifest()) return Damaged(directory + "/manifest", "this holds a state, not a manifest");
-  store->found_->manifest = std::move(*model.mutable_manifest());
+  RETURN_IF_ERROR(store->LoadState());
+  if (store->found_ && store->found_->state.model_fingerprint() != 0) RETURN_IF_ERROR(store->LoadManifest());
   return store;
 }
 
-absl::StatusOr<v1::CoordinatorFile> FileCoordinatorStore::Load(const std::string& path) const {
+absl::StatusOr<std::optional<v1::CoordinatorFile>> FileCoordinatorStore::LastOf(const std::string& path) const {
   ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Open(*files_, path));
-  ASSIGN_OR_RETURN(const std::optional<Buffer> record, reader.Next());
-  if (!record) return Damaged(path, "it ends before its content does");
-  ASSIGN_OR_RETURN(const std::optional<Buffer> more, reader.Next());
-  if (more || reader.torn()) return Damaged(path, "something follows its content");
+  std::optional<Buffer> last;
+  for (;;) {
+    ASSIGN_OR_RETURN(std::optional<Buffer> record, reader.Next());
+    if (!record) break;
+    last = std::move(record);
+  }
+  if (!last) return std::nullopt;
   v1::CoordinatorFile file;
-  const absl::Status parsed = DecodeMessage(*record, &file);
+  const absl::Status parsed = DecodeMessage(*last, &file);
   if (!parsed.ok() || file.magic() != kMagic) return Damaged(path, "this is no file of a coordinator");
   if (file.format() != kFormat) {
     return Damaged(path, absl::StrCat("it has format ", file.format(), "; this ps reads ", kFormat));
@@ -60,14 +68,46 @@ absl::StatusOr<v1::CoordinatorFile> FileCoordinatorStore::Load(const std::string
   return file;
 }
 
+absl::Status FileCoordinatorStore::LoadState() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, files_->List(directory_));
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    std::uint64_t number = 0;
+    if (!absl::EndsWith(*name, kSuffix) || !absl::SimpleAtoi(absl::StripSuffix(*name, kSuffix), &number)) continue;
+    next_file_ = std::max(next_file_, number + 1);
+    const std::string path = absl::StrCat(directory_, "/", *name);
+    ASSIGN_OR_RETURN(std::optional<v1::CoordinatorFile> file, LastOf(path));
+    if (!file) continue;  // begun, and nobody was told of what it was to hold
+    if (!file->has_state()) return Damaged(path, "this holds a manifest, not a state");
+    found_.emplace();
+    found_->state = std::move(*file->mutable_state());
+    return absl::OkStatus();
+  }
+  // Only the first file of all may have been begun with nothing before it: it is begun again.
+  if (next_file_ > 2) return Damaged(directory_, "none of its files has a whole record");
+  next_file_ = 1;
+  return absl::OkStatus();
+}
+
+absl::Status FileCoordinatorStore::LoadManifest() {
+  const std::string path = directory_ + "/manifest";
+  ASSIGN_OR_RETURN(std::optional<v1::CoordinatorFile> file, LastOf(path));
+  if (!file) return Damaged(path, "it ends before its content does");
+  if (!file->has_manifest()) return Damaged(path, "this holds a state, not a manifest");
+  found_->manifest = std::move(*file->mutable_manifest());
+  return absl::OkStatus();
+}
+
 std::optional<FileCoordinatorStore::Saved> FileCoordinatorStore::TakeSaved() {
   return std::exchange(found_, std::nullopt);
 }
 
-absl::Status FileCoordinatorStore::Replace(const std::string& path, const v1::CoordinatorFile& file) {
+absl::Status FileCoordinatorStore::WriteManifest(v1::Manifest manifest) {
+  const std::string path = directory_ + "/manifest";
   const std::string aside = path + ".tmp";
   {
     ASSIGN_OR_RETURN(const std::unique_ptr<RecordWriter> writer, RecordWriter::Create(*files_, aside));
+    v1::CoordinatorFile file = EmptyFile();
+    *file.mutable_manifest() = std::move(manifest);
     RETURN_IF_ERROR(writer->Append(EncodeMessage(file)));
     RETURN_IF_ERROR(writer->Sync());
   }
@@ -76,9 +116,6 @@ absl::Status FileCoordinatorStore::Replace(const std::string& path, const v1::Co
 }
 
 absl::Status FileCoordinatorStore::Write(v1::CoordinatorState state) {
-  v1::CoordinatorFile file;
-  file.set_magic(kMagic);
-  file.set_format(kFormat);
   // After the state was asked for: a state that names the model comes after it.
   std::optional<v1::Manifest> manifest;
   {
@@ -86,13 +123,35 @@ absl::Status FileCoordinatorStore::Write(v1::CoordinatorState state) {
     manifest = manifest_;
   }
   if (manifest) {
-    *file.mutable_manifest() = *std::move(manifest);
-    RETURN_IF_ERROR(Replace(directory_ + "/manifest", file));
+    RETURN_IF_ERROR(WriteManifest(*std::move(manifest)));
     MutexLock lock(mu_);
     manifest_.reset();
   }
+  v1::CoordinatorFile file = EmptyFile();
   *file.mutable_state() = std::move(state);
-  return Replace(directory_ + "/state", file);
+  const Buffer record = EncodeMessage(file);
+  if (writer_ != nullptr && writer_->bytes() < kFileBytes) {
+    RETURN_IF_ERROR(writer_->Append(record));
+    return writer_->Sync();
+  }
+  const std::string name = absl::StrFormat("%08d%s", next_file_, kSuffix);
+  ASSIGN_OR_RETURN(std::unique_ptr<RecordWriter> writer, RecordWriter::Create(*files_, directory_ + "/" + name));
+  RETURN_IF_ERROR(writer->Append(record));
+  RETURN_IF_ERROR(writer->Sync());
+  RETURN_IF_ERROR(files_->SyncDirectory(directory_));
+  writer_ = std::move(writer);
+  ++next_file_;
+  RemoveAllBut(name);
+  return absl::OkStatus();
+}
+
+void FileCoordinatorStore::RemoveAllBut(const std::string& name) {
+  const absl::StatusOr<std::vector<std::string>> names = files_->List(directory_);
+  if (!names.ok()) return;
+  for (const std::string& other : *names) {
+    // One that stays does no harm: it is older.
+    if (absl::EndsWith(other, kSuffix) && other != name) files_->Remove(directory_ + "/" + other).IgnoreError();
+  }
 }
 
 void FileCoordinatorStore::SetSource(Source source) {
@@ -132,6 +191,7 @@ void FileCoordinatorStore::WriteNewest() {
       writing_ = changed_ > saved_;
       if (writing_) executor_->Post([this] { WriteNewest(); });
     } else {
+      writer_.reset();  // its file may end within a record, and takes no more
       if (failure_.ok()) spdlog::error("coordinator state in {}: requests wait: {}", directory_, status);
       if (stopped_) {
         done = TakeWaiting(std::numeric_limits<std::uint64_t>::max());

@@ -1,11 +1,12 @@
-// FileCoordinatorStore: the coordinator's state in CHECKPOINT_DIR/coordinator
-// (docs/adr/0012-coordinator-state-file.md): `state`, replaced as a whole, always synced; `manifest`, written once;
-// `lock`.
+// FileCoordinatorStore: the coordinator's state in CHECKPOINT_DIR/coordinator (docs/adr/0012-coordinator-state.md):
+// 00000001.log and so on, whose last whole record is the newest state; `manifest`, written once; `lock`. Each record is
+// synced. A process begins a new file, and so does a file that is full or has failed; then the older ones go.
 //
 // Thread safety: as CoordinatorStore's. Callbacks run on the executor, or in line, without a lock.
-// Ownership: `files`, `clock` and `executor`, which runs one function at a time, outlive it. Destroy it, and whatever
-// its source uses, after Stop and after the executor has run out. Invariants: the file holds what was saved last, at
-// every moment, whatever dies. Every callback runs once.
+// Ownership: `files`, `clock` and `executor`, which runs one function at a time, outlive it. Destroy it, and what its
+// source uses, after Stop and after the executor has run out.
+// Invariants: at every moment the newest file that has a whole record ends with what was saved last, or with something
+// newer. Every callback runs once.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include "common/executor.h"
 #include "common/files.h"
 #include "common/mutex.h"
+#include "common/record_log.h"
 #include "server/coordinator/coordinator_store.h"
 
 namespace leeway {
@@ -28,6 +30,8 @@ class FileCoordinatorStore final : public CoordinatorStore {
  public:
   // After a failure, the write is tried again after this.
   static constexpr absl::Duration kTryAgain = absl::Milliseconds(200);
+  // Above this a file is full: some hundred states, and read in an instant.
+  static constexpr std::uint64_t kFileBytes = 4 << 20;
 
   // Locks the folder and reads what an earlier process saved. Errors: the file system's; UNAVAILABLE: another process
   // has the lock; DATA_LOSS, with file and reason: a file that is torn, damaged or something else.
@@ -56,9 +60,13 @@ class FileCoordinatorStore final : public CoordinatorStore {
  private:
   FileCoordinatorStore(std::string directory, FileSystem* files, Clock* clock, Executor* executor);
 
-  absl::StatusOr<v1::CoordinatorFile> Load(const std::string& path) const;
-  absl::Status Replace(const std::string& path, const v1::CoordinatorFile& file);
+  // The last whole record of a file; nothing: there is none.
+  absl::StatusOr<std::optional<v1::CoordinatorFile>> LastOf(const std::string& path) const;
+  absl::Status LoadState();
+  absl::Status LoadManifest();
+  absl::Status WriteManifest(v1::Manifest manifest);
   absl::Status Write(v1::CoordinatorState state);
+  void RemoveAllBut(const std::string& name);
   void WriteNewest();
   std::vector<Done> TakeWaiting(std::uint64_t saved) LEEWAY_REQUIRES(mu_);
 
@@ -68,6 +76,10 @@ class FileCoordinatorStore final : public CoordinatorStore {
   Executor* const executor_;
   std::unique_ptr<FileLock> lock_;
   std::optional<Saved> found_;
+
+  // Of the executor.
+  std::unique_ptr<RecordWriter> writer_;  // null: none yet, or the last one failed
+  std::uint64_t next_file_ = 1;
 
   Mutex mu_;
   Source source_ LEEWAY_GUARDED_BY(mu_);

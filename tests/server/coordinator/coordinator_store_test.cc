@@ -16,13 +16,20 @@ namespace {
 
 using Code = absl::StatusCode;
 
-constexpr char kState[] = "dir/coordinator/state";
+constexpr char kFirst[] = "dir/coordinator/00000001.log";
+constexpr char kSecond[] = "dir/coordinator/00000002.log";
 constexpr char kManifest[] = "dir/coordinator/manifest";
 
-absl::Status Open(CrashFiles& files) {
+// `sequence`: of the snapshot that the saved state was told last; 0: there is none.
+absl::Status Open(CrashFiles& files, std::uint64_t* sequence = nullptr) {
   FakeClock clock;
   PumpedExecutor executor;
-  return FileCoordinatorStore::Open("dir", &files, &clock, &executor).status();
+  const auto store = FileCoordinatorStore::Open("dir", &files, &clock, &executor);
+  if (store.ok() && sequence != nullptr) {
+    const auto saved = (*store)->TakeSaved();
+    *sequence = saved ? saved->state.sequence() : 0;
+  }
+  return store.status();
 }
 
 // What a coordinator with these options says to what is saved in `files`.
@@ -122,35 +129,89 @@ TEST_CASE("FileCoordinatorStore: one process at a time") {
   CHECK(Says(Open(files), Code::kUnavailable, {"dir/coordinator/lock"}));
 }
 
-TEST_CASE("FileCoordinatorStore: torn, flipped and foreign files are refused by name") {
+TEST_CASE("FileCoordinatorStore: a damaged file is refused by name, or ends with a record that was written") {
   CrashFiles files(1);
   { CoordinatorFixture(LeasedPolicy(1), 1, &files).Start(1); }
-  REQUIRE(Open(files).ok());
-  for (const std::string path : {kState, kManifest}) {
-    const std::string good = files.Bytes(path);
-    const auto refused = [&](const std::string& bytes) {
-      files.Bytes(path) = bytes;
-      return Says(Open(files), Code::kDataLoss, {path.c_str()});
-    };
-    for (std::size_t i = 0; i < good.size(); ++i) {
-      std::string flipped = good;
-      flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
-      INFO(path << " byte " << i);
-      REQUIRE(refused(flipped));
-      REQUIRE(refused(good.substr(0, i)));
+  const std::string good = files.Bytes(kFirst);
+  std::uint64_t newest = 0;
+  REQUIRE(Open(files, &newest).ok());
+  REQUIRE(newest > 3);
+  int refused = 0;
+  int shorter = 0;
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    std::string flipped = good;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
+    for (const std::string& bytes : {flipped, good.substr(0, i)}) {
+      files.Bytes(kFirst) = bytes;
+      std::uint64_t found = 0;
+      const absl::Status status = Open(files, &found);
+      INFO("byte " << i << ": " << status.ToString());
+      REQUIRE((status.ok() ? found < newest : Says(status, Code::kDataLoss, {kFirst})));
+      ++(status.ok() ? shorter : refused);
     }
-    CHECK(refused(good + "x"));
-    CHECK(refused(good + good.substr(8)));  // a second record
-    CHECK(refused("something else"));
-    files.Bytes(path) = good;
   }
-  std::swap(files.Bytes(kState), files.Bytes(kManifest));
-  CHECK(Says(Open(files), Code::kDataLoss, {kState, "manifest"}));
-  std::swap(files.Bytes(kState), files.Bytes(kManifest));
-  files.Bytes(kManifest) = files.Bytes(kState);
+  CHECK(refused > 0);
+  CHECK(shorter > 0);
+  files.Bytes(kFirst) = "something else";
+  CHECK(Says(Open(files), Code::kDataLoss, {kFirst}));
+  files.Bytes(kFirst) = files.Bytes(kManifest);
+  CHECK(Says(Open(files), Code::kDataLoss, {kFirst, "manifest"}));
+}
+
+TEST_CASE("FileCoordinatorStore: the model is there whole, or the run is refused") {
+  CrashFiles files(1);
+  { CoordinatorFixture(LeasedPolicy(1), 1, &files).Start(1); }
+  const std::string good = files.Bytes(kManifest);
+  for (std::size_t i = 0; i < good.size(); ++i) {
+    std::string flipped = good;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << (i % 8)));
+    for (const std::string& bytes : {flipped, good.substr(0, i)}) {
+      files.Bytes(kManifest) = bytes;
+      INFO("byte " << i);
+      REQUIRE(Says(Open(files), Code::kDataLoss, {kManifest}));
+    }
+  }
+  files.Bytes(kManifest) = files.Bytes(kFirst);
   CHECK(Says(Open(files), Code::kDataLoss, {kManifest, "state"}));
   REQUIRE(files.Remove(kManifest).ok());
   CHECK(Says(Open(files), Code::kNotFound, {kManifest}));
+}
+
+TEST_CASE("FileCoordinatorStore: each process begins a file, full ones are followed by another, and older ones go") {
+  CrashFiles files(1);
+  { CoordinatorFixture(LeasedPolicy(1), 1, &files).Start(1); }
+  files.Restart(CrashFiles::Loss::kProcess);
+  {
+    CoordinatorFixture f(LeasedPolicy(1), 1, &files);
+    f.SyncShards();
+    CHECK(files.Exists(kSecond));
+    CHECK_FALSE(files.Exists(kFirst));
+    for (std::uint64_t i = 1; files.Exists(kSecond); ++i) REQUIRE(f.Acquire(0, i, 1)->done());
+    CHECK(files.List("dir/coordinator")->front() == "00000003.log");
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  std::uint64_t found = 0;
+  REQUIRE(Open(files, &found).ok());
+  CHECK(found > 3);
+  // Its only record is damaged: that is no run that has just begun.
+  CoordinatorFixture(LeasedPolicy(1), 1, &files).SyncShards();
+  std::string& last = files.Bytes("dir/coordinator/00000004.log");
+  last.resize(20);
+  CHECK(Says(Open(files), Code::kDataLoss, {"dir/coordinator", "whole record"}));
+}
+
+TEST_CASE("FileCoordinatorStore: a first file that was cut short is no run yet") {
+  CrashFiles files(1);
+  { CoordinatorFixture(LeasedPolicy(1), 1, &files).SyncShards(); }
+  for (int i = 0; i < 3; ++i) {
+    files.Restart(CrashFiles::Loss::kProcess);
+    files.Bytes(kFirst).resize(20);
+    std::uint64_t found = 0;
+    REQUIRE(Open(files, &found).ok());
+    CHECK(found == 0);
+    CoordinatorFixture(LeasedPolicy(1), 1, &files).SyncShards();
+    CHECK_FALSE(files.Exists(kSecond));
+  }
 }
 
 TEST_CASE("Coordinator: another policy, num_shards or run id than what is saved") {
