@@ -155,6 +155,10 @@ void CrashFiles::Restart(Loss loss) {
   locks_.clear();
   ++life_;
   if (loss == Loss::kProcess) return;
+  // A removal may have reached the disk without its directory's sync, and others not.
+  for (auto it = durable_.begin(); it != durable_.end();) {
+    it = files_.count(it->first) == 0 && random_.Chance(0.5) ? durable_.erase(it) : std::next(it);
+  }
   files_ = durable_;
   for (auto& [path, node] : files_) {
     LosePower(*node);
