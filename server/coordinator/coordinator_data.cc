@@ -110,8 +110,14 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
       if (first) {
         const bool applied = request.applied() && !request.partial();
         std::uint64_t records = 0;
+        const std::uint64_t skipped = leases_ ? leases_->skipped() : 0;
         for (const v1::DataRange& range : request.ranges()) {
           if (leases_) records += leases_->Commit(holder, range, applied);
+        }
+        if (leases_ && leases_->skipped() > skipped) {
+          Event(absl::StrCat(leases_->skipped() - skipped,
+                             " records are given up, as their pushes were refused too often; ", leases_->skipped(),
+                             " in all"));
         }
         if (options_.policy.aggregation() == v1::EACH && request.applied()) {
           samples_ += leases_ ? records : request.samples();

@@ -65,7 +65,12 @@ class Restart(TestCase):
         rounds = EPOCHS * RECORDS // 100
         self.assertRegex(log, f"{EPOCHS} epochs are done|{rounds} rounds are closed", self.everything())
         totals = re.findall(r"evaluation after (\d+) samples: .*\(final\)", log)
-        self.assertEqual([int(total) for total in totals], [EPOCHS * RECORDS], self.everything())
+        given_up = max([0] + [int(count) for count in re.findall(r"are given up, .* (\d+) in all", log)])
+        self.assertEqual([int(total) for total in totals], [EPOCHS * RECORDS - given_up], self.everything())
+        return given_up
+
+    def assert_all(self, ended):
+        self.assertEqual(self.finish(ended), 0, "records were given up\n" + self.everything())
 
     def test_the_coordinator_is_killed(self):
         self.start_cluster()
@@ -80,7 +85,7 @@ class Restart(TestCase):
         second.kill()
         second.wait()
         self.servers.append(self.start_ps(0, self.port, name="ps-0-again-2"))
-        self.finish([first, second])
+        self.assert_all([first, second])
         # Nobody had to join again.
         for worker in self.workers:
             self.assertEqual(len(re.findall("joined as", worker.output())), 1, self.everything())
@@ -97,7 +102,7 @@ class Restart(TestCase):
         killed.wait()
         self.servers.append(self.start_ps(1, free_port(), name="ps-1-again"))
         self.servers[0].wait_for("ps 1 is back")
-        self.finish([killed])
+        self.assert_all([killed])
 
     def test_both_servers_are_killed_at_once(self):
         self.start_cluster()
@@ -107,13 +112,13 @@ class Restart(TestCase):
         for server in killed:
             server.wait()
         self.servers += [self.start_ps(1, 0, name="ps-1-again"), self.start_ps(0, self.port, name="ps-0-again")]
-        self.finish(killed)
+        self.assert_all(killed)
 
     def test_rounds_give_the_same_weights_whoever_was_killed(self):
         rounds = ["--aggregation=round", "--staleness_bound=0"]
         self.cluster = "undisturbed"
         self.start_cluster(*rounds)
-        self.finish([])
+        self.assert_all([])
         expected = weights(self.final)
         self.cluster = "disturbed"
         self.start_cluster(*rounds)
@@ -123,7 +128,7 @@ class Restart(TestCase):
             server.wait()
         self.servers.append(self.start_ps(0, self.port, *rounds, name="ps-0-again"))
         self.servers.append(self.start_ps(1, 0, name="ps-1-again"))
-        self.finish(killed)
+        self.assert_all(killed)
         self.assertEqual(weights(self.final), expected)
 
     def test_tickets_are_given_once(self):
@@ -133,7 +138,8 @@ class Restart(TestCase):
         killed.kill()
         killed.wait()
         self.servers.append(self.start_ps(0, self.port, *tickets, name="ps-0-again"))
-        self.finish([killed])
+        # While one push waits for the dead, the others' are refused by their delay, the same records perhaps too often.
+        self.assertLess(self.finish([killed]), RECORDS)
 
     def test_without_a_journal_the_weights_are_lost_and_that_is_said(self):
         self.start_cluster("--journal=off")

@@ -89,6 +89,20 @@ TEST_CASE("Coordinator: a commit counts once, a refused one not at all") {
   CHECK(f.Acquire(0, 2, 30)->message.range().begin() == 10);  // handed out again
 }
 
+TEST_CASE("Coordinator: records whose pushes are refused too often are given up, and that is said") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    const auto events = f.Status().events_size();
+    const auto range = f.Acquire(0, i + 1, 20)->message.range();
+    REQUIRE(range.end() == 20);
+    REQUIRE(f.Commit(0, i, {range}, /*applied=*/false)->ok());
+    CHECK(f.Status().events_size() == events + (i == 3 ? 1 : 0));
+  }
+  const auto status = f.Status();
+  CHECK(status.events(status.events_size() - 1).find("20 records are given up") != std::string::npos);
+}
+
 TEST_CASE("Coordinator: without data a worker is parked, and comes back at the shards' clock") {
   v1::Policy policy = LeasedPolicy(2);
   policy.mutable_stop()->set_epochs(1);

@@ -147,7 +147,7 @@ class RandomRun {
     if (!worker.stamp) return Join(worker);
     if (worker.leaving) return Leave(worker);
     const std::uint64_t dice = random_.Below(100);
-    if (dice < 2) return Die(worker);
+    if (dice < 2) return Forget(worker);  // its process dies; another comes when its lease has run out
     if (dice < 4) return Leave(worker);
     if (!worker.range) return Acquire(worker);
     if (worker.serial == 0 && !worker.refused) return OpenPush(worker);
@@ -244,9 +244,6 @@ class RandomRun {
     const auto answer = f_->Call<v1::LeaveReply>("Leave", request);
     if (answer->ok()) Forget(worker);
   }
-
-  // Its process is gone, and comes back under another incarnation when its lease has run out.
-  void Die(Worker& worker) { Forget(worker); }
 
   void Forget(Worker& worker) {
     if (worker.committing && !worker.refused) {
