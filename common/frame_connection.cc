@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,11 +32,21 @@ absl::Status SystemError(const std::string& what, int error) {
 
 FrameConnection::~FrameConnection() { close(socket_); }
 
-void FrameConnection::Start(Options options) {
+absl::Status FrameConnection::Start(Options options) {
   setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof(kSocketBytes));
   options_ = std::move(options);
-  reader_ = std::thread([this] { ReadLoop(); });
-  writer_ = std::thread([this] { WriteLoop(); });
+  // The one place where an exception is caught: std::thread has no other way to say that there is no thread. A flood of
+  // connections may use up what the system gives, and must not end the process.
+  try {
+    writer_ = std::thread([this] { WriteLoop(); });
+    reader_ = std::thread([this] { ReadLoop(); });
+  } catch (const std::system_error& error) {
+    absl::Status status = absl::UnavailableError(absl::StrCat("no thread for a connection: ", error.what()));
+    Break(status);
+    if (writer_.joinable()) writer_.join();
+    return status;
+  }
+  return absl::OkStatus();
 }
 
 void FrameConnection::Join() {
@@ -211,6 +222,9 @@ absl::Status FrameConnection::ReadFrame(bool* closed) {
     // multiple of one, and floats are used where they lie.
     const std::size_t shift = -header.body % BufferPool::kAlignment;
     std::shared_ptr<char> memory = pool_->Take(shift + header.body);
+    if (memory == nullptr) {
+      return absl::ResourceExhaustedError(absl::StrCat("no memory for a message of ", header.body, " bytes"));
+    }
     char* const begin = memory.get() + shift;
     if (Read(begin, header.body, &error) < header.body) return cut_short();
     frame.body = Buffer::Wrap(std::move(memory), begin, header.body);

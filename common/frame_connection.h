@@ -3,7 +3,7 @@
 //
 // Thread safety: Send, Withdraw, Break, ended from any thread; they never block. Start and Join from one thread, which
 // is none of the connection's.
-// Ownership: the socket belongs to it. Between Start and destruction comes Join.
+// Ownership: the socket belongs to it. Between a Start that succeeded and destruction comes Join.
 #pragma once
 
 #include <chrono>
@@ -40,7 +40,8 @@ class FrameConnection {
   FrameConnection(const FrameConnection&) = delete;
   FrameConnection& operator=(const FrameConnection&) = delete;
 
-  void Start(Options options);
+  // UNAVAILABLE: the system gives no thread. Then nothing runs, on_end never comes, and there is nothing to join.
+  absl::Status Start(Options options);
 
   // False: the connection has ended. Else the frame will be written, or on_end comes: then, too, no byte of it is read
   // from its buffer any more.

@@ -57,18 +57,19 @@ class Session : public std::enable_shared_from_this<Session> {
   Session(int socket, std::shared_ptr<BufferPool> pool, RequestHandler* handler, Complaints* complaints)
       : handler_(handler), complaints_(complaints), connection_(socket, std::move(pool)) {}
 
-  void Start() {
+  // Not OK: it never runs.
+  absl::Status Start() {
     FrameConnection::Options options;
     options.reads = FrameHeader::kRequest;
     options.pause_above = LocalServer::kPauseAbove;
     options.on_frame = [this](Frame frame) { Handle(std::move(frame)); };
     options.on_end = [this](const absl::Status& status) {
-      if (absl::IsInvalidArgument(status)) complaints_->Say(status);
+      if (absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status)) complaints_->Say(status);
       finished_ = true;
       MutexLock lock(mu_);
       answered_.NotifyAll();  // nobody waits for the answers
     };
-    connection_.Start(std::move(options));
+    return connection_.Start(std::move(options));
   }
 
   bool finished() const { return finished_; }
@@ -189,8 +190,10 @@ class LocalServer::Impl {
       close(socket);
       return;
     }
-    sessions_.push_back(std::make_shared<Session>(socket, pool_, handler_, &complaints_));
-    sessions_.back()->Start();
+    auto session = std::make_shared<Session>(socket, pool_, handler_, &complaints_);
+    status = session->Start();
+    if (!status.ok()) return complaints_.Say(status);  // closed with the session
+    sessions_.push_back(std::move(session));
   }
 
   const int listener_;

@@ -30,7 +30,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Channel(std::string address, int socket, std::shared_ptr<BufferPool> pool, Clock* clock)
       : address_(std::move(address)), clock_(clock), connection_(socket, std::move(pool)) {}
 
-  void Start() {
+  // Not OK: it never runs.
+  absl::Status Start() {
     FrameConnection::Options options;
     options.reads = FrameHeader::kReply;
     options.on_frame = [this](Frame frame) {
@@ -41,7 +42,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
       EndAll(status);
       finished_ = true;
     };
-    connection_.Start(std::move(options));
+    return connection_.Start(std::move(options));
   }
 
   void Call(const std::string& method, Buffer request, absl::Duration timeout, ReplyCallback done) {
@@ -172,8 +173,11 @@ class LocalTransport final : public Transport {
       close(socket);
       return absl::UnavailableError(absl::StrCat(address, ": ", peer.message()));
     }
-    channel = std::make_shared<Channel>(address, socket, pool_, clock_.get());
-    channel->Start();
+    auto fresh = std::make_shared<Channel>(address, socket, pool_, clock_.get());
+    if (absl::Status started = fresh->Start(); !started.ok()) {
+      return absl::UnavailableError(absl::StrCat(address, ": ", started.message()));
+    }
+    channel = std::move(fresh);
     all_.push_back(channel);
     return channel;
   }
