@@ -15,7 +15,7 @@
 #include "common/frame_connection.h"
 #include "common/local_socket.h"
 #include "common/mutex.h"
-#include "common/status_macros.h"
+#include "common/retry.h"
 
 namespace leeway {
 namespace {
@@ -101,8 +101,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   absl::Status Ended(const absl::Status& why) const {
     if (absl::IsCancelled(why)) return why;
-    return absl::UnavailableError(
-        absl::StrCat(address_, ": the connection has ended", why.ok() ? "" : ": ", why.message()));
+    return LostConnection(absl::StrCat(address_, ": the connection has ended", why.ok() ? "" : ": ", why.message()));
   }
 
   void EndAll(const absl::Status& why) {
@@ -168,14 +167,16 @@ class LocalTransport final : public Transport {
       all_[i]->Join();
       all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(i));
     }
-    ASSIGN_OR_RETURN(const int socket, ConnectLocal(address));
-    if (absl::Status peer = CheckPeer(socket); !peer.ok()) {
-      close(socket);
-      return absl::UnavailableError(absl::StrCat(address, ": ", peer.message()));
+    const absl::StatusOr<int> socket = ConnectLocal(address);
+    if (absl::IsUnavailable(socket.status())) return LostConnection(socket.status().message());
+    if (!socket.ok()) return socket.status();
+    if (absl::Status peer = CheckPeer(*socket); !peer.ok()) {
+      close(*socket);
+      return LostConnection(absl::StrCat(address, ": ", peer.message()));
     }
-    auto fresh = std::make_shared<Channel>(address, socket, pool_, clock_.get());
+    auto fresh = std::make_shared<Channel>(address, *socket, pool_, clock_.get());
     if (absl::Status started = fresh->Start(); !started.ok()) {
-      return absl::UnavailableError(absl::StrCat(address, ": ", started.message()));
+      return LostConnection(absl::StrCat(address, ": ", started.message()));
     }
     channel = std::move(fresh);
     all_.push_back(channel);
