@@ -130,10 +130,6 @@ class PosixRandomAccessFile final : public RandomAccessFile {
     return absl::OkStatus();
   }
 
-  void Prefetch(std::uint64_t offset, std::size_t size) override {
-    ::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(size), POSIX_FADV_WILLNEED);
-  }
-
  private:
   const std::string path_;
   const int fd_;

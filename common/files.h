@@ -48,8 +48,6 @@ class RandomAccessFile {
   virtual std::uint64_t Size() const = 0;  // when it was opened
   // Exactly `size` bytes. DATA_LOSS: the file ends before.
   virtual absl::Status ReadAt(std::uint64_t offset, std::size_t size, void* out) = 0;
-  // These bytes will be read next: a hint, which starts the disk while the caller still computes.
-  virtual void Prefetch(std::uint64_t, std::size_t) {}
 };
 
 // Held until it is destroyed, or the process ends in whatever way.

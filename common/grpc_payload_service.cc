@@ -1,8 +1,11 @@
 #include "common/grpc_payload_service.h"
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -24,7 +27,8 @@ constexpr absl::Duration kRefusedRetry = absl::Milliseconds(50);
 // after Finish and every reaction that is under way.
 class PayloadCall final : public grpc::ServerGenericBidiReactor {
  public:
-  PayloadCall(PayloadService* service, grpc::GenericCallbackServerContext* context) : service_(service) {
+  PayloadCall(PayloadService* service, grpc::GenericCallbackServerContext* context)
+      : service_(service), context_(context) {
     if (absl::StartsWith(context->method(), kPackage)) method_ = context->method().substr(sizeof(kPackage) - 1);
     const bool ours = method_ == "ParameterServer/Push" || method_ == "ParameterServer/PushPull" ||
                       method_ == "ParameterServer/PutWeights";
@@ -38,7 +42,7 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
       MutexLock lock(service_->mu_);
       answer = service_->turns_.Arrive(connection_, this);
     }
-    if (answer == ReadTurns::Answer::kRead) StartRead(&request_);
+    if (answer == ReadTurns::Answer::kRead) Read();
     if (answer == ReadTurns::Answer::kRefuse) {
       Finish(ToGrpc(WithRetryAfter(absl::ResourceExhaustedError(absl::StrCat("more than ", ReadTurns::kWaiting,
                                                                              " calls of this connection wait")),
@@ -47,24 +51,28 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
   }
 
   void OnReadDone(bool ok) override {
+    {
+      MutexLock lock(mu_);
+      read_ = true;
+    }
+    turn_.Cancel();
     if (ok) {
       // Nothing of `this` is touched once the reply may have been sent, but OnDone waits for this reaction's end.
       service_->handler_->Handle(method_, FromGrpc(request_), [this](absl::Status status, const Buffer& reply) {
-        if (!status.ok()) return Finish(ToGrpc(status));
-        reply_ = ToGrpc(reply);
-        StartWriteAndFinish(&reply_, grpc::WriteOptions(), grpc::Status::OK);
+        if (status.ok()) reply_ = ToGrpc(reply);
+        End(ToGrpc(status));
       });
       // From here on the handler answers for the request's memory, if it still holds it.
       request_.Clear();
     } else {
-      Finish(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the call ended before it had brought a message"));
+      End(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the call ended before it had brought a message"));
     }
     PayloadCall* next;
     {
       MutexLock lock(service_->mu_);
       next = service_->turns_.Done(connection_);
     }
-    if (next != nullptr) next->StartRead(&next->request_);
+    if (next != nullptr) next->Read();
   }
 
   void OnCancel() override {
@@ -79,11 +87,65 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
   void OnDone() override { delete this; }
 
  private:
+  // Its turn has come, and ends at the latest after longest_turn_: who stops in the middle of a message, with or
+  // without a deadline of his own, must not keep the others waiting.
+  void Read() {
+    turn_.Set(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(service_->longest_turn_),
+              [this](bool over) { OnTurnEnd(over); });
+    StartRead(&request_);
+  }
+
+  void OnTurnEnd(bool over) {
+    bool stalled;
+    {
+      MutexLock lock(mu_);
+      stalled = over && !read_;
+    }
+    // The call is not finished before turn_over_ is set, so its context is there.
+    if (stalled) context_->TryCancel();
+    {
+      MutexLock lock(mu_);
+      turn_over_ = true;
+      if (!end_) return;
+    }
+    SendEnd();
+  }
+
+  // Once, after a turn.
+  void End(grpc::Status status) {
+    {
+      MutexLock lock(mu_);
+      end_ = std::move(status);
+      if (!turn_over_) return;
+    }
+    SendEnd();
+  }
+
+  void SendEnd() {
+    grpc::Status status;
+    {
+      MutexLock lock(mu_);
+      status = *end_;
+    }
+    if (status.ok()) {
+      StartWriteAndFinish(&reply_, grpc::WriteOptions(), status);
+    } else {
+      Finish(status);
+    }
+  }
+
   PayloadService* const service_;
+  grpc::GenericCallbackServerContext* const context_;
   std::string method_;
   std::string connection_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer reply_;
+  grpc::Alarm turn_;
+
+  Mutex mu_;
+  bool read_ LEEWAY_GUARDED_BY(mu_) = false;       // or failed to
+  bool turn_over_ LEEWAY_GUARDED_BY(mu_) = false;  // turn_ will not call any more
+  std::optional<grpc::Status> end_ LEEWAY_GUARDED_BY(mu_);
 };
 
 grpc::ServerGenericBidiReactor* PayloadService::CreateReactor(grpc::GenericCallbackServerContext* context) {

@@ -20,7 +20,9 @@ namespace leeway {
 
 class PayloadService final : public grpc::CallbackGenericService {
  public:
-  explicit PayloadService(RequestHandler* handler) : handler_(handler) {}
+  // `longest_turn`: who has not sent his message after this loses his turn, and the call.
+  PayloadService(RequestHandler* handler, absl::Duration longest_turn)
+      : handler_(handler), longest_turn_(longest_turn) {}
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override;
 
@@ -30,6 +32,7 @@ class PayloadService final : public grpc::CallbackGenericService {
   friend class PayloadCall;
 
   RequestHandler* const handler_;
+  const absl::Duration longest_turn_;
   Mutex mu_;
   ReadTurns turns_ LEEWAY_GUARDED_BY(mu_);
 };

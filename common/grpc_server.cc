@@ -87,7 +87,8 @@ class CoordinatorService final : public CoordinatorBase {
 
 class GrpcServer::Impl {
  public:
-  explicit Impl(RequestHandler* handler) : parameter_server_(handler), coordinator_(handler), payloads_(handler) {}
+  Impl(RequestHandler* handler, absl::Duration longest_turn)
+      : parameter_server_(handler), coordinator_(handler), payloads_(handler, longest_turn) {}
 
   absl::Status Start(const std::string& listen) {
     static std::once_flag once;
@@ -140,8 +141,9 @@ class GrpcServer::Impl {
   std::unique_ptr<grpc::Server> server_;  // last: it calls the services
 };
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen, RequestHandler* handler) {
-  auto impl = std::make_unique<Impl>(handler);
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen, RequestHandler* handler,
+                                                              absl::Duration longest_turn) {
+  auto impl = std::make_unique<Impl>(handler, longest_turn);
   if (absl::Status status = impl->Start(listen); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }

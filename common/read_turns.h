@@ -13,15 +13,19 @@
 #include <map>
 #include <string>
 
+#include "absl/time/time.h"
+
 namespace leeway {
 
 class PayloadCall;  // told apart by address, never looked at
 
 class ReadTurns {
  public:
-  // 256 MiB of chunks. A client that stops in the middle of a message keeps its place until the call's deadline, so it
-  // takes many such clients at once to hold up the others.
+  // 256 MiB of chunks. A client that stops in the middle of a message keeps its place for kLongestTurn, so it takes
+  // many such clients at once to hold up the others, and not for long.
   static constexpr std::size_t kReading = 64;
+  // What a worker gives a whole call; 4 MiB take so long at 1.7 Mbit/s.
+  static constexpr absl::Duration kLongestTurn = absl::Seconds(20);
   // Of one connection: a worker has 8 chunks under way per step of its pipeline, over three connections, so this is
   // enough up to a depth of 7. What comes beyond is told to come again.
   static constexpr std::size_t kWaiting = 24;

@@ -13,12 +13,14 @@ namespace {
 constexpr absl::Duration kWatchWait = absl::Seconds(1);  // also how often statistics travel
 constexpr absl::Duration kTimeout = absl::Seconds(6);
 constexpr absl::Duration kComplainEvery = absl::Seconds(10);
+// How long the end waits for a journal that cannot be written.
+constexpr absl::Duration kLastWrite = absl::Seconds(10);
 
 }  // namespace
 
 void CoordinatorLink::Start(std::function<void(absl::Status)> on_end) {
   on_end_ = std::move(on_end);
-  last_contact_ = last_complaint_ = clock_->Now();
+  last_contact_ = last_complaint_ = last_written_ = clock_->Now();
   shard_->set_on_round([this] { ReportRound(); });
   executor_->Post([this] { Watch(); });
 }
@@ -41,12 +43,34 @@ void CoordinatorLink::End(absl::Status status) {
   on_end_(std::move(status));
 }
 
+void CoordinatorLink::WatchOn(std::uint64_t id, bool written) {
+  if (id != next_watch_) return;
+  ++next_watch_;
+  const Instant now = clock_->Now();
+  if (written) last_written_ = now;
+  if (finishing_ && now - last_written_ >= kLastWrite) {
+    return End(absl::UnavailableError("the run is over, and the journal could not be written"));
+  }
+  if (written) {
+    Watch();
+  } else {
+    Send(last_request_);
+  }
+}
+
 void CoordinatorLink::Watch() {
   if (stopped()) return;
   v1::WatchRequest request = shard_->Describe();
   request.set_address(options_.address);
   if (!options_.local_endpoint.host().empty()) *request.mutable_local_endpoint() = options_.local_endpoint;
   request.set_wait_millis(finishing_ ? 0 : static_cast<std::uint32_t>(absl::ToInt64Milliseconds(kWatchWait)));
+  told_the_end_ = finishing_;
+  last_request_ = request;
+  Send(request);
+}
+
+void CoordinatorLink::Send(const v1::WatchRequest& request) {
+  if (stopped()) return;
   CallRpc<v1::WatchReply>(
       *transport_, options_.coordinator, "Coordinator/WatchMembership", request, {}, kTimeout,
       [this](absl::Status status, Decoded<v1::WatchReply> reply) {
@@ -61,18 +85,21 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   // What a journal brought back of the open round has not been reported by this process.
   if (!std::exchange(reached_, true)) ReportRound();
   backoff_.Reset();
-  if (finishing_) return End(absl::OkStatus());
+  if (told_the_end_) return End(absl::OkStatus());
   if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
   finishing_ = snapshot.state() == v1::FINISHED;
-  // The next call says what is carried out here, so that must not be forgotten.
-  shard_->WhenWritten([this](const absl::Status& written) {
-    if (written.ok()) executor_->Post([this] { Watch(); });
+  // The next call says what is carried out here, so that must not be forgotten. Where the journal cannot be written,
+  // the line to the coordinator stays, and the call says again what was safe.
+  const std::uint64_t id = ++next_watch_;
+  shard_->WhenWritten([this, id](const absl::Status& written) {
+    if (written.ok()) executor_->Post([this, id] { WatchOn(id, true); });
   });
+  clock_->RunAt(clock_->Now() + kWatchWait, [this, id] { executor_->Post([this, id] { WatchOn(id, false); }); });
 }
 
 void CoordinatorLink::OnFailure(const absl::Status& status) {
   // At the end the coordinator may be gone before it has heard that we know.
-  if (finishing_) return End(absl::OkStatus());
+  if (told_the_end_) return End(absl::OkStatus());
   if (!IsRetryable(status)) return End(status);
   const Instant now = clock_->Now();
   const absl::Duration limit = reached_ ? options_.give_up_after : options_.start_timeout;
@@ -84,7 +111,7 @@ void CoordinatorLink::OnFailure(const absl::Status& status) {
     last_complaint_ = now;
     spdlog::warn("waiting for the coordinator at {}: {}", options_.coordinator, std::string(status.message()));
   }
-  clock_->RunAt(now + backoff_.Next(status), [this] { executor_->Post([this] { Watch(); }); });
+  clock_->RunAt(now + backoff_.Next(status), [this] { executor_->Post([this] { Send(last_request_); }); });
 }
 
 void CoordinatorLink::ReportRound() {

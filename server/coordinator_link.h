@@ -49,6 +49,8 @@ class CoordinatorLink {
 
  private:
   void Watch();
+  void Send(const v1::WatchRequest& request);
+  void WatchOn(std::uint64_t id, bool written);
   void OnWatch(absl::Status status, const v1::WatchReply& snapshot);
   void OnFailure(const absl::Status& status);
   void ReportRound();
@@ -66,9 +68,13 @@ class CoordinatorLink {
   // Touched on the executor only.
   Backoff backoff_;
   bool reached_ = false;
-  bool finishing_ = false;  // FINISHED is carried out; one more call tells the coordinator
+  bool finishing_ = false;     // FINISHED is carried out; one more call tells the coordinator
+  bool told_the_end_ = false;  // this is that call
   Instant last_contact_;
   Instant last_complaint_;
+  v1::WatchRequest last_request_;  // what it says is safe
+  std::uint64_t next_watch_ = 0;
+  Instant last_written_;
 
   Mutex mu_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;

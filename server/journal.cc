@@ -33,6 +33,7 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, F
 
 absl::Status Journal::BeginFile(std::uint64_t first_sequence) {
   writer_.reset();
+  RemoveWorthless(first_sequence);
   const std::string path = absl::StrCat(options_.directory, "/", JournalFileName(next_file_));
   ASSIGN_OR_RETURN(std::unique_ptr<RecordWriter> writer, RecordWriter::Create(*files_, path));
   v1::JournalRecord record;
@@ -46,6 +47,19 @@ absl::Status Journal::BeginFile(std::uint64_t first_sequence) {
   MutexLock lock(mu_);
   first_in_file_[next_file_++] = first_sequence;
   return absl::OkStatus();
+}
+
+// A file that failed before any of its records counted only takes room, of which there is none: they begin the next
+// one.
+void Journal::RemoveWorthless(std::uint64_t first_sequence) {
+  std::uint64_t number = 0;
+  {
+    MutexLock lock(mu_);
+    if (first_in_file_.empty() || first_in_file_.rbegin()->second < first_sequence) return;
+    number = first_in_file_.rbegin()->first;
+    first_in_file_.erase(number);
+  }
+  files_->Remove(absl::StrCat(options_.directory, "/", JournalFileName(number))).IgnoreError();
 }
 
 absl::Status Journal::RemoveBefore(std::uint64_t sequence) {
@@ -65,16 +79,29 @@ absl::Status Journal::RemoveBefore(std::uint64_t sequence) {
   }
 }
 
-absl::Status Journal::Write(const std::deque<Queued>& records) {
-  for (const Queued& record : records) {
+absl::Status Journal::Write(const std::deque<Queued>& records, std::size_t* written) {
+  std::uint64_t unsynced = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
     if (writer_ == nullptr || writer_->bytes() > options_.file_bytes) {
-      if (writer_ != nullptr) RETURN_IF_ERROR(options_.fsync ? writer_->Sync() : writer_->Flush());
-      RETURN_IF_ERROR(BeginFile(record.sequence));
+      if (writer_ != nullptr) RETURN_IF_ERROR(Harden());
+      *written = i;
+      unsynced = 0;
+      RETURN_IF_ERROR(BeginFile(records[i].sequence));
     }
-    RETURN_IF_ERROR(writer_->Append(record.body));
+    RETURN_IF_ERROR(writer_->Append(records[i].body));
+    // So that a disk that becomes full in the middle of much keeps what it had room for.
+    unsynced += records[i].body.size();
+    if (unsynced < kHardenEvery) continue;
+    RETURN_IF_ERROR(Harden());
+    *written = i + 1;
+    unsynced = 0;
   }
-  return options_.fsync ? writer_->Sync() : writer_->Flush();
+  RETURN_IF_ERROR(Harden());
+  *written = records.size();
+  return absl::OkStatus();
 }
+
+absl::Status Journal::Harden() { return options_.fsync ? writer_->Sync() : writer_->Flush(); }
 
 std::uint64_t Journal::Append(v1::JournalRecord record, const Buffer& payload) {
   MutexLock lock(mu_);
@@ -95,28 +122,31 @@ void Journal::WriteQueued() {
     MutexLock lock(mu_);
     records.swap(queue_);
   }
-  const absl::Status status = Write(records);
-  std::vector<Done> done;
+  std::size_t written = 0;
+  const absl::Status status = Write(records, &written);
+  if (!status.ok()) writer_.reset();  // what it has of the others is written again, to a new file
+  const auto rest = records.begin() + static_cast<std::ptrdiff_t>(written);
+  std::vector<Done> done;     // for `status` OK
+  std::vector<Done> refused;  // stopped, and the disk fails
   {
     MutexLock lock(mu_);
+    for (auto it = records.begin(); it != rest; ++it) {
+      queued_bytes_ -= it->body.size();
+      bytes_ += it->body.size();
+      written_ = it->sequence;
+    }
+    const auto end = waiting_.upper_bound(written_);
+    for (auto it = waiting_.begin(); it != end; ++it) done.push_back(std::move(it->second));
+    waiting_.erase(waiting_.begin(), end);
+    queue_.insert(queue_.begin(), std::make_move_iterator(rest), std::make_move_iterator(records.end()));
     if (status.ok()) {
       if (!failure_.ok()) spdlog::info("journal {}: goes on", options_.directory);
-      for (const Queued& record : records) {
-        queued_bytes_ -= record.body.size();
-        bytes_ += record.body.size();
-      }
-      written_ = records.back().sequence;
-      const auto end = waiting_.upper_bound(written_);
-      for (auto it = waiting_.begin(); it != end; ++it) done.push_back(std::move(it->second));
-      waiting_.erase(waiting_.begin(), end);
       writing_ = !queue_.empty();
       if (writing_) executor_->Post([this] { WriteQueued(); });
     } else {
-      if (failure_.ok()) spdlog::error("journal {}: pushes wait: {}", options_.directory, status);
-      queue_.insert(queue_.begin(), std::make_move_iterator(records.begin()), std::make_move_iterator(records.end()));
-      writer_.reset();  // what it has written of these records is written again, to a new file
+      if (complain_.Due(clock_->Now())) spdlog::error("journal {}: pushes wait: {}", options_.directory, status);
       if (stopped_) {
-        done = TakeAllWaiting();
+        refused = TakeAllWaiting();
       } else {
         timer_ = clock_->RunAt(clock_->Now() + kTryAgain, [this] { executor_->Post([this] { WriteQueued(); }); });
       }
@@ -124,7 +154,8 @@ void Journal::WriteQueued() {
     failure_ = status;
   }
   records.clear();
-  for (const Done& callback : done) callback(status);
+  for (const Done& callback : done) callback(absl::OkStatus());
+  for (const Done& callback : refused) callback(status);
 }
 
 std::vector<Journal::Done> Journal::TakeAllWaiting() {

@@ -25,6 +25,7 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
+#include "common/log.h"
 #include "common/mutex.h"
 #include "common/record_log.h"
 #include "proto/journal.pb.h"
@@ -49,6 +50,7 @@ class Journal {
     // Of records that wait to be written; above it Ready() refuses. A tenth of a second of a fast disk.
     std::uint64_t max_queued_bytes = 256 << 20;
   };
+  static constexpr std::uint64_t kHardenEvery = 4 << 20;  // bytes
   // After a failure, a new file is tried after this.
   static constexpr absl::Duration kTryAgain = absl::Milliseconds(200);
 
@@ -84,7 +86,10 @@ class Journal {
   };
 
   absl::Status BeginFile(std::uint64_t first_sequence);
-  absl::Status Write(const std::deque<Queued>& records);
+  // `written`: of the records, from the first on, those that count as written, also when the others fail.
+  absl::Status Write(const std::deque<Queued>& records, std::size_t* written);
+  absl::Status Harden();
+  void RemoveWorthless(std::uint64_t first_sequence);
   void WriteQueued();
   std::vector<Done> TakeAllWaiting() LEEWAY_REQUIRES(mu_);
 
@@ -108,6 +113,7 @@ class Journal {
   std::map<std::uint64_t, std::uint64_t> first_in_file_ LEEWAY_GUARDED_BY(mu_);  // by number
   std::multimap<std::uint64_t, Done> waiting_ LEEWAY_GUARDED_BY(mu_);            // by sequence
   absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
+  LogEvery complain_ LEEWAY_GUARDED_BY(mu_){absl::Seconds(10)};
   std::uint64_t timer_ LEEWAY_GUARDED_BY(mu_) = 0;
 };
 

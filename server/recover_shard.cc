@@ -57,6 +57,7 @@ absl::StatusOr<std::uint64_t> RestoreNewest(const std::string& checkpoint_dir, c
                                             FileSystem* files, Shard* shard, std::string* path) {
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all,
                    ListCheckpoints(*files, checkpoint_dir, CheckpointCheck::kIndex));
+  absl::Status damage;
   for (const CheckpointEntry& entry : all) {
     absl::StatusOr<std::uint64_t> sequence = entry.status;
     if (entry.status.ok()) sequence = RestoreCheckpoint(entry.path, options, files, shard);
@@ -67,9 +68,12 @@ absl::StatusOr<std::uint64_t> RestoreNewest(const std::string& checkpoint_dir, c
     // Not committed: it was being written when everything ended.
     if (absl::IsNotFound(sequence.status())) continue;
     if (!absl::IsDataLoss(sequence.status())) return sequence.status();
-    spdlog::error("shard {}: the checkpoint before is used, for {}", options.index,
+    spdlog::error("shard {}: the checkpoint before is tried, for {}", options.index,
                   std::string(sequence.status().message()));
+    damage.Update(sequence.status());
   }
+  // Without any the journal begins at the beginning; with bad ones only, what it begins with is lost.
+  if (!damage.ok()) return damage;
   return 0;
 }
 

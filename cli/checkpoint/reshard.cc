@@ -61,7 +61,7 @@ absl::Status WriteAll(FileSystem& files, const Readers& readers, const Placement
     ASSIGN_OR_RETURN(const auto writer, ShardCheckpointWriter::Create(files, path, std::move(shard_file)));
     RETURN_IF_ERROR(CopyShard(readers, placement, shard, *writer));
     ASSIGN_OR_RETURN(const std::vector<v1::CheckpointFile> written,
-                     writer->Finish(ReshardedState(states, shard, placement.num_shards())));
+                     writer->Finish(ReshardedState(states, shard, placement)));
     for (const v1::CheckpointFile& file : written) *index.add_files() = file;
   }
   return CommitCheckpoint(files, path, index);

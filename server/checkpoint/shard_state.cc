@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -87,18 +88,24 @@ absl::StatusOr<v1::ShardState> ReadShardState(FileSystem& files, const std::stri
   return state;
 }
 
-v1::ShardState ReshardedState(const std::vector<v1::ShardState>& from, std::uint32_t shard, std::uint32_t num_shards) {
+v1::ShardState ReshardedState(const std::vector<v1::ShardState>& from, std::uint32_t shard,
+                              const Placement& placement) {
   v1::ShardState state;
   state.set_shard_index(shard);
-  state.set_num_shards(num_shards);
+  state.set_num_shards(placement.num_shards());
   state.set_step(from.front().step());
   state.set_run_id(from.front().run_id());
   for (const v1::ShardState& old : from) {
+    if (!state.has_snapshot() || state.snapshot().sequence() < old.snapshot().sequence()) {
+      *state.mutable_snapshot() = old.snapshot();
+    }
     state.set_version(std::max(state.version(), old.version()));
     state.set_samples(std::max(state.samples(), old.samples()));
     state.set_open_round(std::max(state.open_round(), old.open_round()));
     state.set_ticket_watermark(std::max(state.ticket_watermark(), old.ticket_watermark()));
+    state.set_min_clock(std::max(state.min_clock(), old.min_clock()));
   }
+  state.mutable_snapshot()->set_block_elements(placement.block_elements());
   return state;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/files.h"
+#include "common/placement.h"
 #include "proto/checkpoint.pb.h"
 
 namespace leeway {
@@ -23,9 +24,9 @@ absl::StatusOr<v1::ShardState> ParseShardState(const std::string& path, const st
 absl::StatusOr<v1::ShardState> ReadShardState(FileSystem& files, const std::string& directory,
                                               const v1::CheckpointIndex& index, std::uint32_t shard);
 
-// The state of shard `shard` of `num_shards` when the checkpoint that had `from` (at least one) is cut anew: counters
-// go on at the largest, and no windows are carried, so that every worker rejoins. The journals of
-// the old shards do not belong to it.
-v1::ShardState ReshardedState(const std::vector<v1::ShardState>& from, std::uint32_t shard, std::uint32_t num_shards);
+// The state of shard `shard` when the checkpoint whose shards had `from` (at least one) is cut anew by `placement`:
+// counters go on at the largest, the snapshot is the newest, and no windows are carried, so that every worker rejoins.
+// Statistics begin anew, and the journals of the old shards do not belong to it.
+v1::ShardState ReshardedState(const std::vector<v1::ShardState>& from, std::uint32_t shard, const Placement& placement);
 
 }  // namespace leeway

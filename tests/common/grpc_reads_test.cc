@@ -184,5 +184,21 @@ TEST_CASE("A call that ends without its message gives its turn back") {
   CHECK(Says(client.Finish("ParameterServer/NoSuch"), Code::kUnimplemented, {"ParameterServer/NoSuch"}));
 }
 
+TEST_CASE("Who stops in the middle of a message loses his turn, though his call has no deadline") {
+  Handler handler;
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler, absl::Milliseconds(200));
+  const std::string address = absl::StrCat("127.0.0.1:", server->port());
+  // As many as are read at once, each over a connection of its own.
+  std::deque<Client> stalled;
+  std::vector<Call*> calls;
+  for (std::size_t i = 0; i < ReadTurns::kReading; ++i) {
+    calls.push_back(&stalled.emplace_back(address, absl::StrCat("stalled", i)).Start("ParameterServer/Push"));
+  }
+  CHECK(Client(address, "another").Finish("ParameterServer/Push").ok());
+  for (Call* call : calls) CHECK_FALSE(call->Wait().ok());
+  while (server->reading() > 0) std::this_thread::yield();
+  CHECK(handler.handled == 1);
+}
+
 }  // namespace
 }  // namespace leeway

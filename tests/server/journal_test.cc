@@ -115,6 +115,31 @@ TEST_CASE("Journal: a full disk lets nothing count as written, and when there is
   CHECK(Process(files).found == std::vector<std::string>{"before", "first", "second"});
 }
 
+TEST_CASE("Journal: room that comes bit by bit is used for what is new, not for the same records again") {
+  CrashFiles files(5);
+  Process process(files);
+  constexpr std::uint64_t kRecord = 1 << 20;
+  files.SetCapacity(kRecord / 2);
+  std::vector<std::string> sent;
+  for (int i = 0; i < 12; ++i) {
+    sent.push_back(std::string(kRecord, static_cast<char>('a' + i)));
+    process.Append(sent.back());
+  }
+  process.executor.RunAll();
+  CHECK(process.told.empty());
+  // Never as much at once as waits.
+  std::uint64_t capacity = 0;
+  for (int i = 0; i < 10 && process.told.size() < sent.size(); ++i) {
+    capacity += 5 * kRecord + 4096;
+    files.SetCapacity(capacity);
+    process.clock.Advance(Journal::kTryAgain);
+    process.executor.RunAll();
+  }
+  CHECK(process.told.size() == sent.size());
+  CHECK(capacity < 3 * sent.size() * kRecord);
+  CHECK(Process(files).found == sent);
+}
+
 TEST_CASE("Journal: stopped while the disk is full, it says so to who waits") {
   CrashFiles files(1);
   Process process(files);

@@ -25,6 +25,11 @@ class CrashFiles::File final : public WritableFile {
     absl::Status status = files_->Operate("append");
     if (was_crashed) return status;
     if (status.ok()) status = files_->append_failure_;
+    const std::uint64_t room = files_->Room();
+    if (status.ok() && room < size) {
+      node_->bytes.append(static_cast<const char*>(data), room);
+      return absl::ResourceExhaustedError("append: no space left");
+    }
     node_->bytes.append(static_cast<const char*>(data), status.ok() ? size : files_->random_.Below(size + 1));
     return status;
   }
@@ -137,6 +142,12 @@ void CrashFiles::LosePower(Node& node) {
   node.bytes.resize(node.synced.size() + random_.Below(lost + 1));
 }
 
+std::uint64_t CrashFiles::Room() const {
+  std::uint64_t used = 0;
+  for (const auto& [path, node] : files_) used += node->bytes.size();
+  return capacity_ - std::min(capacity_, used);
+}
+
 void CrashFiles::Restart(Loss loss) {
   crash_at_ = 0;
   operations_ = 0;
@@ -144,6 +155,10 @@ void CrashFiles::Restart(Loss loss) {
   locks_.clear();
   ++life_;
   if (loss == Loss::kProcess) return;
+  // A removal may have reached the disk without its directory's sync, and others not.
+  for (auto it = durable_.begin(); it != durable_.end();) {
+    it = files_.count(it->first) == 0 && random_.Chance(0.5) ? durable_.erase(it) : std::next(it);
+  }
   files_ = durable_;
   for (auto& [path, node] : files_) {
     LosePower(*node);

@@ -28,6 +28,9 @@ class CrashFiles final : public FileSystem {
   // With an error: appending (or writing a piece) writes some of its bytes, then fails with it. OK: it goes well again.
   void FailAppends(const absl::Status& status) { append_failure_ = status; }
 
+  // All files together hold at most so many bytes.
+  void SetCapacity(std::uint64_t bytes) { capacity_ = bytes; }
+
   // A new process on what is left; nothing crashes until CrashAt. Locks are free.
   enum class Loss { kProcess, kPower };
   void Restart(Loss loss);
@@ -64,6 +67,7 @@ class CrashFiles final : public FileSystem {
   class OpenFile;
   class Held;
 
+  std::uint64_t Room() const;
   // An error when this operation is the crash's, or comes after it.
   absl::Status Operate(const std::string& what);
   void LosePower(Node& node);
@@ -72,6 +76,7 @@ class CrashFiles final : public FileSystem {
   std::uint64_t crash_at_ = 0;  // 0: never
   std::uint64_t operations_ = 0;
   absl::Status append_failure_;
+  std::uint64_t capacity_ = UINT64_MAX;
   Names files_;    // as the running process sees them
   Names durable_;  // names that survive the loss of power
   std::set<std::string> locks_;

@@ -53,6 +53,9 @@ TEST_CASE("reshard: from 1 shard to 3, 2 and back is the original, bit for bit")
       CHECK(state->samples() == 64 * 8);
       CHECK(state->members().empty());
       CHECK(state->journal_sequence() == 0);
+      CHECK(state->min_clock() == 11);
+      CHECK(state->snapshot().sequence() == 30);
+      CHECK(state->snapshot().block_elements() == reader->checkpoint().placement.block_elements());
     }
     const std::string name = "/step-00000008/shard-00000-of-00001.safetensors";
     CHECK(files.Bytes("d" + name) == files.Bytes("a" + name));

@@ -58,7 +58,8 @@ v1::ShardState MadeUpState(const MadeUp& made, std::uint32_t shard) {
   state.set_step(made.step);
   state.set_run_id(Mix64(made.seed));
   state.set_journal_sequence(77 + shard);
-  state.mutable_snapshot()->set_membership_epoch(3);
+  state.mutable_snapshot()->set_sequence(30 + shard);
+  state.mutable_snapshot()->set_block_elements(Placement::Make(made.elements, made.num_shards)->block_elements());
   v1::MemberAtCut& member = *state.add_members();
   member.mutable_member()->set_name("w0");
   member.mutable_window()->set_clock(12);
@@ -68,6 +69,7 @@ v1::ShardState MadeUpState(const MadeUp& made, std::uint32_t shard) {
   state.set_samples(64 * made.step);
   state.set_ticket_watermark(5);
   state.add_settled_tickets(7);
+  state.set_min_clock(11);
   return state;
 }
 

@@ -256,9 +256,7 @@ class RandomRun {
       }
     }
     if (worker.opened && worker.serial == 0 && !worker.refused) ++unanswered_tickets_;
-    const std::string name = worker.name;
-    worker = Worker();
-    worker.name = name;
+    worker = Worker{.name = worker.name};
   }
 
   Random random_;
