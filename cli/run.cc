@@ -70,6 +70,7 @@ class Run {
   absl::Time complete_at_ = absl::InfiniteFuture();
   absl::Time nobody_since_ = absl::InfiniteFuture();
   absl::Time ps_ended_at_ = absl::InfiniteFuture();
+  std::string failed_;    // "": nothing failed that the run can go on without
   std::string ps_ended_;  // what to say of it if the run goes on
   absl::Time silence_mentioned_ = absl::InfinitePast();
   absl::Time line_shown_ = absl::InfinitePast();
@@ -93,7 +94,7 @@ int Run::Execute() {
     client_->Ask();
     const std::optional<std::string> error = CheckProcesses(now);
     if (error) return End(kClusterFailed, *error);
-    if (Finished(now)) return End(0, "");
+    if (Finished(now)) return End(failed_.empty() ? 0 : kClusterFailed, failed_);
     MentionSilence(now);
     Draw(now);
   }
@@ -128,6 +129,8 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
       return absl::StrCat(what, " before training began", cluster_.LastLines(ended.name));
     } else {
       Say(quoted);
+      // Training goes on without it, but what was asked for is not all there.
+      if (ended.role == ProcessRole::kEvaluator) failed_ = what;
     }
   }
   if (cluster_.Count(ProcessRole::kTrainer) > 0 || monitor_.ending()) {

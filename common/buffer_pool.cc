@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
-#include <new>
 #include <utility>
 #include <vector>
 
@@ -25,16 +24,17 @@ struct Unmap {
 };
 using Memory = std::unique_ptr<char, Unmap>;
 
+// Null: the system has no memory.
 Memory Allocate(std::size_t capacity) {
   // Populated at once: a message fills it.
   void* memory = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
+  if (memory == MAP_FAILED) return {};
   return Memory(static_cast<char*>(memory), Unmap{capacity});
 }
 
 std::shared_ptr<char> AllocateSmall(std::size_t size) {
   auto* memory = static_cast<char*>(std::aligned_alloc(BufferPool::kAlignment, size));
-  if (memory == nullptr) throw std::bad_alloc();
+  if (memory == nullptr) return nullptr;
   return {memory, [](char* back) { std::free(back); }};
 }
 
@@ -85,6 +85,7 @@ std::shared_ptr<char> BufferPool::Take(std::size_t size) {
   if (size < kLeastPooled) return AllocateSmall(RoundUp(size + 1, kAlignment));
   Memory memory = idle_->Take(size);
   if (memory == nullptr) memory = Allocate(RoundUp(size, kGranule));
+  if (memory == nullptr) return nullptr;
   const Unmap unmap = memory.get_deleter();
   return {memory.release(), [idle = idle_, unmap](char* back) { idle->Give(Memory(back, unmap)); }};
 }

@@ -23,7 +23,7 @@ class BufferPool {
   BufferPool();
 
   // At least `size` bytes, aligned to kAlignment: the buffer that came back last of those that are large enough and
-  // not more than twice too large, else a new one. The bytes are not cleared.
+  // not more than twice too large, else a new one. The bytes are not cleared. Null: the system has no memory.
   std::shared_ptr<char> Take(std::size_t size);
 
   std::size_t idle_bytes() const;

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
 #include <set>
+#include <system_error>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/flags/reflection.h"
@@ -31,6 +33,7 @@ namespace {
 
 constexpr char kPrefix[] = "LEEWAY_";
 constexpr int kMaxFlagFileDepth = 8;
+constexpr std::size_t kMaxFlagFileBytes = 1 << 20;
 
 // Variables that are not flags: they steer the build and the tests.
 bool IsReserved(absl::string_view variable) {
@@ -140,18 +143,29 @@ absl::Status SetFromArguments(const std::vector<std::string>& arguments, int dep
   return absl::OkStatus();
 }
 
+// A device or a pipe may have no end, or never begin; and flags take a few lines.
+std::optional<std::string> ReadFlagFile(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return std::nullopt;
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMaxFlagFileBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file.eof() || file.bad()) return std::nullopt;
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return text;
+}
+
 absl::Status SetFromFile(const std::string& path, int depth, std::vector<std::string>* positional) {
   if (depth > kMaxFlagFileDepth) {
     return FlagError("flagfile", path, absl::StrCat("flag files nested at most ", kMaxFlagFileDepth, " deep"));
   }
-  std::ifstream file(path);
+  const std::optional<std::string> text = ReadFlagFile(path);
+  if (!text) return FlagError("flagfile", path, "a regular file of at most 1 MiB that can be read");
   std::vector<std::string> arguments;
-  std::string line;
-  while (std::getline(file, line)) {
-    line = std::string(absl::StripAsciiWhitespace(line));
-    if (!line.empty() && line[0] != '#') arguments.push_back(line);
+  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
+    line = absl::StripAsciiWhitespace(line);
+    if (!line.empty() && line[0] != '#') arguments.emplace_back(line);
   }
-  if (!file.eof()) return FlagError("flagfile", path, "a file that can be read");
   const std::size_t before = positional->size();
   RETURN_IF_ERROR(SetFromArguments(arguments, depth, positional));
   if (positional->size() != before) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,8 @@ constexpr std::size_t kWriteAtOnce = 32 << 10;
 // What the socket may hold, where the system allows so much: with its 208 KiB the writer waits while the reader copies
 // a piece of a pull to its place.
 constexpr int kSocketBytes = 1 << 20;
+// Of a message, before it gets memory: as over TCP (ReadTurns::kFirstBytes).
+constexpr std::size_t kFirstBytes = 64 << 10;
 constexpr std::size_t kMaxPieces = 64;  // of one sendmsg; messages have two or three
 
 absl::Status SystemError(const std::string& what, int error) {
@@ -31,11 +34,25 @@ absl::Status SystemError(const std::string& what, int error) {
 
 FrameConnection::~FrameConnection() { close(socket_); }
 
-void FrameConnection::Start(Options options) {
+absl::Status FrameConnection::Start(Options options) {
   setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &kSocketBytes, sizeof(kSocketBytes));
   options_ = std::move(options);
-  reader_ = std::thread([this] { ReadLoop(); });
-  writer_ = std::thread([this] { WriteLoop(); });
+  if (const auto limit = options_.message_limit.count(); limit > 0) {
+    const timeval time{limit / 1000, limit % 1000 * 1000};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
+  }
+  // The one place where an exception is caught: std::thread has no other way to say that there is no thread. A flood of
+  // connections may use up what the system gives, and must not end the process.
+  try {
+    writer_ = std::thread([this] { WriteLoop(); });
+    reader_ = std::thread([this] { ReadLoop(); });
+  } catch (const std::system_error& error) {
+    absl::Status status = absl::UnavailableError(absl::StrCat("no thread for a connection: ", error.what()));
+    Break(status);
+    if (writer_.joinable()) writer_.join();
+    return status;
+  }
+  return absl::OkStatus();
 }
 
 void FrameConnection::Join() {
@@ -198,25 +215,58 @@ absl::Status FrameConnection::ReadFrames() {
 absl::Status FrameConnection::ReadFrame(bool* closed) {
   FrameHeader header;
   int error = 0;
+  message_due_ = std::chrono::steady_clock::time_point::max();
   const std::size_t got = Read(&header, sizeof(header), &error);
   *closed = got == 0 && error == 0;
   if (*closed) return absl::OkStatus();
-  const auto cut_short = [&error] { return SystemError("the stream ends within a frame", error); };
-  if (got < sizeof(header)) return cut_short();
+  if (got < sizeof(header)) return CutShort(error);
   RETURN_IF_ERROR(CheckHeader(header, options_.reads));
+  StartMessageLimit();
   Frame frame{header, std::string(header.text, '\0'), {}};
-  if (Read(frame.text.data(), header.text, &error) < header.text) return cut_short();
-  if (header.body > 0) {
-    // The message ends where a cache line ends: so its last field, the floats, begins at one where its length is a
-    // multiple of one, and floats are used where they lie.
-    const std::size_t shift = -header.body % BufferPool::kAlignment;
-    std::shared_ptr<char> memory = pool_->Take(shift + header.body);
-    char* const begin = memory.get() + shift;
-    if (Read(begin, header.body, &error) < header.body) return cut_short();
-    frame.body = Buffer::Wrap(std::move(memory), begin, header.body);
+  if (Read(frame.text.data(), header.text, &error) < header.text) return CutShort(error);
+  std::size_t taken = 0;
+  absl::Status status = ReadBody(&frame, &taken);
+  if (status.ok()) options_.on_frame(std::move(frame));
+  if (taken > 0) options_.budget->Give(taken);
+  return status;
+}
+
+absl::Status FrameConnection::ReadBody(Frame* frame, std::size_t* taken) {
+  const std::size_t size = frame->header.body;
+  if (size == 0) return absl::OkStatus();
+  int error = 0;
+  char first[kFirstBytes];
+  std::size_t done = 0;
+  if (options_.budget != nullptr && size >= sizeof(first)) {
+    // Who only announces a message gets neither memory nor a turn.
+    done = sizeof(first);
+    if (Read(first, done, &error) < done) return CutShort(error);
+    if (!options_.budget->Take(size)) return absl::UnavailableError("nothing more is read");
+    *taken = size;
+    StartMessageLimit();
   }
-  options_.on_frame(std::move(frame));
+  // The message ends where a cache line ends: so its last field, the floats, begins at one where its length is a
+  // multiple of one, and floats are used where they lie.
+  const std::size_t shift = -size % BufferPool::kAlignment;
+  std::shared_ptr<char> memory = pool_->Take(shift + size);
+  if (memory == nullptr) {
+    return absl::ResourceExhaustedError(absl::StrCat("no memory for a message of ", size, " bytes"));
+  }
+  char* const begin = memory.get() + shift;
+  std::memcpy(begin, first, done);
+  if (Read(begin + done, size - done, &error) < size - done) return CutShort(error);
+  frame->body = Buffer::Wrap(std::move(memory), begin, size);
   return absl::OkStatus();
+}
+
+absl::Status FrameConnection::CutShort(int error) const {
+  if (error != ETIMEDOUT) return SystemError("the stream ends within a frame", error);
+  return absl::DeadlineExceededError(
+      absl::StrCat("a message was announced and did not come within ", options_.message_limit.count(), " ms"));
+}
+
+void FrameConnection::StartMessageLimit() {
+  if (options_.message_limit.count() > 0) message_due_ = std::chrono::steady_clock::now() + options_.message_limit;
 }
 
 std::size_t FrameConnection::Read(void* to, std::size_t size, int* error) {
@@ -233,9 +283,15 @@ std::size_t FrameConnection::Read(void* to, std::size_t size, int* error) {
     const bool large = size - done >= sizeof(ahead_);
     const ssize_t got =
         large ? recv(socket_, bytes + done, size - done, MSG_WAITALL) : recv(socket_, ahead_, sizeof(ahead_), 0);
-    if (got < 0 && errno == EINTR) continue;
+    const int failed = got < 0 ? errno : 0;
+    // The socket's own limit wakes whoever waits for long; a WAITALL that it cuts off comes with what there is.
+    if (std::chrono::steady_clock::now() >= message_due_ && (got < 0 || done + static_cast<std::size_t>(got) < size)) {
+      *error = ETIMEDOUT;
+      return done;
+    }
+    if (failed == EINTR || failed == EAGAIN || failed == EWOULDBLOCK) continue;
     if (got <= 0) {
-      *error = got < 0 ? errno : 0;
+      *error = failed;
       return done;
     }
     if (large) {

@@ -3,7 +3,7 @@
 //
 // Thread safety: Send, Withdraw, Break, ended from any thread; they never block. Start and Join from one thread, which
 // is none of the connection's.
-// Ownership: the socket belongs to it. Between Start and destruction comes Join.
+// Ownership: the socket belongs to it. Between a Start that succeeded and destruction comes Join.
 #pragma once
 
 #include <chrono>
@@ -19,6 +19,7 @@
 #include "common/buffer_pool.h"
 #include "common/frame.h"
 #include "common/mutex.h"
+#include "common/read_budget.h"
 
 namespace leeway {
 
@@ -29,6 +30,12 @@ class FrameConnection {
     // Nothing is read while more bytes than this wait to be written: who does not read its answers gets no more.
     // (A caller reads always: if both ends could wait for each other, they would.)
     std::size_t pause_above = SIZE_MAX;
+    // Not null: a message of 64 KiB or more gets memory only once its first 64 KiB have come, and when it has its turn.
+    // Until on_frame has returned its bytes are taken. Outlives the connection's threads.
+    ReadBudget* budget = nullptr;
+    // Not zero: who has announced a message must send it within this, not counting the wait for its turn, or the
+    // connection ends (within twice that). So who stalls does not keep its turn.
+    std::chrono::milliseconds message_limit{0};
     // Called on the reading thread. `on_frame` must not block. `on_end` comes once, last; OK: the peer closed the
     // connection between two frames.
     std::function<void(Frame)> on_frame;
@@ -40,7 +47,8 @@ class FrameConnection {
   FrameConnection(const FrameConnection&) = delete;
   FrameConnection& operator=(const FrameConnection&) = delete;
 
-  void Start(Options options);
+  // UNAVAILABLE: the system gives no thread. Then nothing runs, on_end never comes, and there is nothing to join.
+  absl::Status Start(Options options);
 
   // False: the connection has ended. Else the frame will be written, or on_end comes: then, too, no byte of it is read
   // from its buffer any more.
@@ -76,6 +84,10 @@ class FrameConnection {
   void ReadLoop();
   absl::Status ReadFrames();
   absl::Status ReadFrame(bool* closed);
+  // `taken`: what the caller gives back to the budget, whatever the answer.
+  absl::Status ReadBody(Frame* frame, std::size_t* taken);
+  absl::Status CutShort(int error) const;
+  void StartMessageLimit();
   // Exactly `size` bytes; less at the end of the stream. `error`: errno, or 0.
   std::size_t Read(void* to, std::size_t size, int* error);
 
@@ -85,7 +97,8 @@ class FrameConnection {
 
   // What was read with a header but lies behind it. Short frames come several by one call.
   char ahead_[4096];
-  std::size_t ahead_begin_ = 0, ahead_end_ = 0;  // of the reading thread
+  std::size_t ahead_begin_ = 0, ahead_end_ = 0;        // of the reading thread, as the next
+  std::chrono::steady_clock::time_point message_due_;  // max: between messages, or without a limit
 
   mutable Mutex mu_;
   CondVar changed_;

@@ -18,6 +18,7 @@
 #include "common/local_socket.h"
 #include "common/log.h"
 #include "common/mutex.h"
+#include "common/read_budget.h"
 #include "common/retry.h"
 #include "common/status_macros.h"
 
@@ -54,21 +55,25 @@ class Complaints {
 // Its calls' callbacks share it: an answer may come when the server is gone.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(int socket, std::shared_ptr<BufferPool> pool, RequestHandler* handler, Complaints* complaints)
-      : handler_(handler), complaints_(complaints), connection_(socket, std::move(pool)) {}
+  Session(int socket, std::shared_ptr<BufferPool> pool, RequestHandler* handler, Complaints* complaints,
+          ReadBudget* budget)
+      : handler_(handler), complaints_(complaints), budget_(budget), connection_(socket, std::move(pool)) {}
 
-  void Start() {
+  // Not OK: it never runs.
+  absl::Status Start() {
     FrameConnection::Options options;
     options.reads = FrameHeader::kRequest;
     options.pause_above = LocalServer::kPauseAbove;
+    options.budget = budget_;
+    options.message_limit = LocalServer::kMessageLimit;
     options.on_frame = [this](Frame frame) { Handle(std::move(frame)); };
     options.on_end = [this](const absl::Status& status) {
-      if (absl::IsInvalidArgument(status)) complaints_->Say(status);
+      if (!status.ok() && !absl::IsUnavailable(status)) complaints_->Say(status);
       finished_ = true;
       MutexLock lock(mu_);
       answered_.NotifyAll();  // nobody waits for the answers
     };
-    connection_.Start(std::move(options));
+    return connection_.Start(std::move(options));
   }
 
   bool finished() const { return finished_; }
@@ -83,7 +88,6 @@ class Session : public std::enable_shared_from_this<Session> {
     }
     connection_.Flush(deadline);
     connection_.Break(absl::OkStatus());
-    connection_.Join();
   }
   void Join() { connection_.Join(); }
 
@@ -122,6 +126,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   RequestHandler* const handler_;
   Complaints* const complaints_;
+  ReadBudget* const budget_;
   FrameConnection connection_;
   std::atomic<bool> draining_ = false;
   std::atomic<bool> finished_ = false;
@@ -153,6 +158,8 @@ class LocalServer::Impl {
     const auto deadline = SteadyClock::now() + kShutdownGrace;
     for (const auto& session : sessions_) session->Drain();
     for (const auto& session : sessions_) session->Finish(deadline);
+    budget_.Stop();  // wakes who waits for a turn
+    for (const auto& session : sessions_) session->Join();
     sessions_.clear();
   }
 
@@ -189,14 +196,17 @@ class LocalServer::Impl {
       close(socket);
       return;
     }
-    sessions_.push_back(std::make_shared<Session>(socket, pool_, handler_, &complaints_));
-    sessions_.back()->Start();
+    auto session = std::make_shared<Session>(socket, pool_, handler_, &complaints_, &budget_);
+    status = session->Start();
+    if (!status.ok()) return complaints_.Say(status);  // closed with the session
+    sessions_.push_back(std::move(session));
   }
 
   const int listener_;
   RequestHandler* const handler_;
   Complaints complaints_;
   const std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
+  ReadBudget budget_{kReadingBytes};
   std::vector<std::shared_ptr<Session>> sessions_;  // of the accepting thread, then of Shutdown
 
   Mutex mu_;

@@ -3,6 +3,8 @@
 // Thread safety: Start and Shutdown from one thread. Ownership: `handler` outlives the server.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -21,6 +23,15 @@ class LocalServer {
   static constexpr std::size_t kMaxCalls = 1024;
   // Of answers that wait to be written on one connection; above, no more requests are read from it. A window of pulls.
   static constexpr std::size_t kPauseAbove = 8 << 20;
+
+  // Of messages that are being read, over all connections; other messages wait their turn, in the order in which they
+  // came. As much as over TCP (ReadTurns::kReading chunks of 4 MiB).
+  static constexpr std::size_t kReadingBytes = 256 << 20;
+  // With what the connections have beside: 64 KiB of a message that waits for its turn, and as much of a short one.
+  static constexpr std::size_t kMostBytes = kReadingBytes + kMaxConnections * (std::size_t{128} << 10);
+  // Within this a message must come once it is announced, and again once it has its turn; else its connection is
+  // closed. A caller waits as long for its answer (worker/client/caller.h), so what comes later comes for nobody.
+  static constexpr std::chrono::seconds kMessageLimit{20};
 
   // `address`: "local:NAME". UNAVAILABLE: it is taken; INVALID_ARGUMENT: it is none.
   static absl::StatusOr<std::unique_ptr<LocalServer>> Start(const std::string& address, RequestHandler* handler);

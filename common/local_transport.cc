@@ -15,7 +15,7 @@
 #include "common/frame_connection.h"
 #include "common/local_socket.h"
 #include "common/mutex.h"
-#include "common/status_macros.h"
+#include "common/retry.h"
 
 namespace leeway {
 namespace {
@@ -30,7 +30,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Channel(std::string address, int socket, std::shared_ptr<BufferPool> pool, Clock* clock)
       : address_(std::move(address)), clock_(clock), connection_(socket, std::move(pool)) {}
 
-  void Start() {
+  // Not OK: it never runs.
+  absl::Status Start() {
     FrameConnection::Options options;
     options.reads = FrameHeader::kReply;
     options.on_frame = [this](Frame frame) {
@@ -41,7 +42,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
       EndAll(status);
       finished_ = true;
     };
-    connection_.Start(std::move(options));
+    return connection_.Start(std::move(options));
   }
 
   void Call(const std::string& method, Buffer request, absl::Duration timeout, ReplyCallback done) {
@@ -100,8 +101,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   absl::Status Ended(const absl::Status& why) const {
     if (absl::IsCancelled(why)) return why;
-    return absl::UnavailableError(
-        absl::StrCat(address_, ": the connection has ended", why.ok() ? "" : ": ", why.message()));
+    return LostConnection(absl::StrCat(address_, ": the connection has ended", why.ok() ? "" : ": ", why.message()));
   }
 
   void EndAll(const absl::Status& why) {
@@ -167,13 +167,18 @@ class LocalTransport final : public Transport {
       all_[i]->Join();
       all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(i));
     }
-    ASSIGN_OR_RETURN(const int socket, ConnectLocal(address));
-    if (absl::Status peer = CheckPeer(socket); !peer.ok()) {
-      close(socket);
-      return absl::UnavailableError(absl::StrCat(address, ": ", peer.message()));
+    const absl::StatusOr<int> socket = ConnectLocal(address);
+    if (absl::IsUnavailable(socket.status())) return LostConnection(socket.status().message());
+    if (!socket.ok()) return socket.status();
+    if (absl::Status peer = CheckPeer(*socket); !peer.ok()) {
+      close(*socket);
+      return LostConnection(absl::StrCat(address, ": ", peer.message()));
     }
-    channel = std::make_shared<Channel>(address, socket, pool_, clock_.get());
-    channel->Start();
+    auto fresh = std::make_shared<Channel>(address, *socket, pool_, clock_.get());
+    if (absl::Status started = fresh->Start(); !started.ok()) {
+      return LostConnection(absl::StrCat(address, ": ", started.message()));
+    }
+    channel = std::move(fresh);
     all_.push_back(channel);
     return channel;
   }

@@ -13,6 +13,7 @@ namespace leeway {
 namespace {
 
 constexpr char kRetryAfter[] = "leeway.v1/retry_after_millis";
+constexpr char kLostConnection[] = "leeway.v1/lost_connection";
 
 }  // namespace
 
@@ -31,6 +32,14 @@ absl::Duration RetryAfter(const absl::Status& status) {
   if (!payload || !absl::SimpleAtoi(std::string(*payload), &millis)) return absl::ZeroDuration();
   return std::clamp(absl::Milliseconds(millis), absl::ZeroDuration(), absl::Minutes(1));
 }
+
+absl::Status LostConnection(absl::string_view message) {
+  absl::Status status = absl::UnavailableError(message);
+  status.SetPayload(kLostConnection, absl::Cord());
+  return status;
+}
+
+bool IsLostConnection(const absl::Status& status) { return status.GetPayload(kLostConnection).has_value(); }
 
 absl::Duration Backoff::Next(const absl::Status& status) {
   if (const absl::Duration asked = RetryAfter(status); asked > absl::ZeroDuration()) return asked;

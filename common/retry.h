@@ -1,4 +1,5 @@
-// Backoff: how long to wait before the next attempt; RetryAfter: the delay a server asked for.
+// Backoff: how long to wait before the next attempt; RetryAfter: the delay a server asked for; LostConnection: whether
+// a server answered at all.
 //
 // Thread safety: as an int. No clock of its own: the caller waits.
 #pragma once
@@ -6,6 +7,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace leeway {
@@ -17,6 +19,11 @@ bool IsRetryable(const absl::Status& status);
 // Attaches to, and reads from, a status the delay after which the server wants to be asked again.
 absl::Status WithRetryAfter(absl::Status status, absl::Duration delay);
 absl::Duration RetryAfter(const absl::Status& status);  // zero: none was asked for
+
+// UNAVAILABLE of the carrier itself: nobody is reached, or the connection has ended. It is told from an UNAVAILABLE
+// that a server answered, over a connection that is as good as before.
+absl::Status LostConnection(absl::string_view message);
+bool IsLostConnection(const absl::Status& status);
 
 // Exponential, with full jitter (Brooker 2015), so that workers which failed together do not come back
 // together.

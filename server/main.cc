@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
@@ -43,6 +45,10 @@ ABSL_FLAG(uint64_t, max_held_bytes, uint64_t{4} << 30,
 namespace leeway {
 namespace {
 
+// More than any machine has room for: these only tell a slip of the hand.
+constexpr std::uint32_t kMostEvaluators = 4096;
+constexpr std::uint64_t kMostHeldBytes = std::uint64_t{1} << 50;
+
 absl::StatusOr<PsNode::Options::JournalMode> JournalModeFromFlags() {
   using Mode = PsNode::Options::JournalMode;
   const bool somewhere = !absl::GetFlag(FLAGS_checkpoint_dir).empty();
@@ -51,6 +57,42 @@ absl::StatusOr<PsNode::Options::JournalMode> JournalModeFromFlags() {
   if (mode != "on" && mode != "fsync" && !mode.empty()) return FlagError("journal", mode, "off, on or fsync");
   if (!somewhere) return FlagError("journal", mode, "off without --checkpoint_dir");
   return mode == "fsync" ? Mode::kFsync : Mode::kOn;
+}
+
+// An address at which a server may listen, but nobody can call it.
+bool IsWildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
+
+absl::Status CheckAddresses(const PsNode::Options& options) {
+  const auto listen = SplitAddress(options.listen);
+  if (!listen.ok()) return FlagError("listen", options.listen, "host:port with a port from 0 to 65535");
+  if (options.advertise.empty()) {
+    if (!IsWildcard(listen->first)) return absl::OkStatus();
+    return FlagError("listen", options.listen,
+                     "every address of the machine only with --advertise=host:port, where workers reach it");
+  }
+  const auto advertise = SplitAddress(options.advertise);
+  if (advertise.ok() && !IsWildcard(advertise->first)) return absl::OkStatus();
+  return FlagError("advertise", options.advertise,
+                   "host:port where workers reach this `ps`, with a port from 0 (that of --listen) to 65535");
+}
+
+absl::Status CheckLimits(const PsNode::Options& options) {
+  const std::pair<const char*, absl::Duration> times[] = {{"start_timeout", options.start_timeout},
+                                                          {"give_up_after", options.give_up_after},
+                                                          {"abandon_timeout", options.abandon_timeout}};
+  for (const auto& [flag, time] : times) {
+    if (time <= absl::ZeroDuration()) return FlagError(flag, absl::FormatDuration(time), "more than 0");
+  }
+  if (options.linger < absl::ZeroDuration() || options.linger > absl::Hours(24)) {
+    return FlagError("linger", absl::FormatDuration(options.linger), "0 to 24h");
+  }
+  if (options.num_evaluators > kMostEvaluators) {
+    return FlagError("num_evaluators", absl::StrCat(options.num_evaluators), absl::StrCat("0 to ", kMostEvaluators));
+  }
+  if (options.max_held_bytes == 0 || options.max_held_bytes > kMostHeldBytes) {
+    return FlagError("max_held_bytes", absl::StrCat(options.max_held_bytes), absl::StrCat("1 to ", kMostHeldBytes));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<PsNode::Options> OptionsFromFlags() {
@@ -81,6 +123,8 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   if (options.lease < absl::Milliseconds(500) || options.lease > absl::Hours(1)) {
     return FlagError("lease", absl::FormatDuration(options.lease), "500ms to 1h");
   }
+  if (absl::Status status = CheckAddresses(options); !status.ok()) return status;
+  if (absl::Status status = CheckLimits(options); !status.ok()) return status;
   if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
     return FlagError("coordinator", options.coordinator,
                      "host:port of shard 0 (this is shard " + absl::StrCat(options.shard_index) + ")");

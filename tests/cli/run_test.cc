@@ -65,6 +65,18 @@ TEST_CASE("a worker that dies is reported, and the run goes on") {
   CHECK(run.AreGone(kAll));
 }
 
+TEST_CASE("an evaluator that dies fails the run, but after training has ended and its results are written") {
+  const RunFixture run(2, {"FAKE_DIE=eval"});
+  const ProcessExit exit = run.Run(kTwoAndTwo);
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.code == 2);
+  CHECK(absl::StrContains(output, "eval ran out of luck"));
+  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 4\n"));
+  CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
+  CHECK(run.AreGone(kAll));
+}
+
 TEST_CASE("with --restart_workers it comes back") {
   const RunFixture run(4, {"FAKE_DIE=worker-1"});
   CHECK(run.Run({"--num_workers=2", "--restart_workers"}).ok());

@@ -88,5 +88,11 @@ TEST_CASE("BufferPool: a buffer may outlive its pool; threads share one") {
   std::memset(last.get(), 1, kMany);
 }
 
+TEST_CASE("Where the system has no memory, there is no buffer") {
+  BufferPool pool;
+  CHECK(pool.Take(std::size_t{1} << 50) == nullptr);
+  CHECK(pool.Take(1 << 20) != nullptr);
+}
+
 }  // namespace
 }  // namespace leeway

@@ -97,8 +97,13 @@ TEST_CASE("a value can be checked without setting it") {
 }
 
 TEST_CASE("flag files that cannot be used are refused") {
-  CHECK(ErrorOf({"--flagfile=/no/such/file"}) == "--flagfile=/no/such/file: allowed: a file that can be read");
-  CHECK(ErrorOf({"--flagfile=/"}) == "--flagfile=/: allowed: a file that can be read");
+  const std::string large = WriteTemporary("flags_test_large", std::string((1 << 20) + 1, '#'));
+  for (const std::string& path : {std::string("/no/such/file"), std::string("/"), std::string("/dev/zero"), large}) {
+    CHECK(ErrorOf({"--flagfile=" + path}) ==
+          "--flagfile=" + path + ": allowed: a regular file of at most 1 MiB that can be read");
+  }
+  const std::string largest = WriteTemporary("flags_test_largest", std::string(1 << 20, '#'));
+  CHECK(SetFlags({"--flagfile=" + largest}, {}, nullptr).ok());
   const std::string words = WriteTemporary("flags_test_words", "test_bound=3\n");
   CHECK(absl::StrContains(ErrorOf({"--flagfile=" + words}), "a flag in every line, not \"test_bound=3\""));
   const std::string loop = WriteTemporary("flags_test_loop", "");

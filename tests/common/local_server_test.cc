@@ -1,11 +1,14 @@
 // The server of local sockets against clients that break the rules.
 #include "common/local_server.h"
 
+#include <pthread.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
@@ -19,6 +22,7 @@
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/random.h"
+#include "tests/support/status_check.h"
 #include "tests/support/transport_suite.h"
 
 namespace leeway {
@@ -71,6 +75,41 @@ class Rude {
 
  private:
   int socket_ = -1;
+};
+
+// While it lives, the system gives nobody a new thread: no stack of that size fits.
+class NoMoreThreads {
+ public:
+  NoMoreThreads() {
+    REQUIRE(pthread_getattr_default_np(&before_) == 0);
+    pthread_attr_t huge = before_;
+    REQUIRE(pthread_attr_setstacksize(&huge, std::size_t{1} << 47) == 0);
+    REQUIRE(pthread_setattr_default_np(&huge) == 0);
+  }
+  ~NoMoreThreads() { pthread_setattr_default_np(&before_); }
+  NoMoreThreads(const NoMoreThreads&) = delete;
+  NoMoreThreads& operator=(const NoMoreThreads&) = delete;
+
+ private:
+  pthread_attr_t before_;
+};
+
+// While it lives, the process gets no more than `bytes` of further memory.
+class LittleMemory {
+ public:
+  explicit LittleMemory(std::size_t bytes) {
+    REQUIRE(getrlimit(RLIMIT_AS, &before_) == 0);
+    std::size_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const rlimit now{pages * static_cast<std::size_t>(getpagesize()) + bytes, before_.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_AS, &now) == 0);
+  }
+  ~LittleMemory() { setrlimit(RLIMIT_AS, &before_); }
+  LittleMemory(const LittleMemory&) = delete;
+  LittleMemory& operator=(const LittleMemory&) = delete;
+
+ private:
+  rlimit before_{};
 };
 
 struct Served {
@@ -198,6 +237,35 @@ TEST_CASE("Who does not read its answers is not read from; its answers wait with
     CHECK(rude.ReadReply().header.body == 1 << 20);
   }
   CHECK(handler.calls == kCalls);
+}
+
+TEST_CASE("Without a thread a connection is closed, a call is UNAVAILABLE; with threads again both work") {
+  Served served;
+  {
+    const NoMoreThreads none;
+    Rude rude(served.address);
+    CHECK(rude.UntilClosed() == 0);
+    const absl::Status status = served.Honest();
+    CHECK(Says(status, absl::StatusCode::kUnavailable, {served.address.c_str(), "no thread"}));
+  }
+  CHECK(served.Honest() == absl::OkStatus());
+}
+
+TEST_CASE("Without memory for a message its connection is closed, and the server lives on") {
+  Served served;
+  CHECK(served.Honest() == absl::OkStatus());
+  Frame frame = RequestFrame(1, "", {});
+  frame.header.body = 16 << 20;
+  {
+    Rude rude(served.address);
+    rude.Request(1, "a");
+    rude.ReadReply();  // its threads run
+    const LittleMemory little(8 << 20);
+    rude.Send(frame.header);
+    rude.Send(std::string(64 << 10, 'b').data(), 64 << 10);
+    rude.UntilClosed();
+  }
+  CHECK(served.Honest() == absl::OkStatus());
 }
 
 TEST_CASE("Who has connected but was not accepted is let go at the server's end") {

@@ -16,6 +16,7 @@
 #include "common/frame.h"
 #include "common/local_server.h"
 #include "common/local_socket.h"
+#include "common/retry.h"
 #include "proto/parameter_server.pb.h"
 #include "tests/catch.h"
 #include "tests/support/local_listener.h"
@@ -124,6 +125,21 @@ TEST_CASE("Local: messages that are too long are refused, and the connection liv
   CHECK(cut == absl::InternalError(std::string(FrameHeader::kMaxText, 'e')));
 }
 
+TEST_CASE("Local: a lost connection is told from a server that answers UNAVAILABLE") {
+  class NotNow final : public RequestHandler {
+    void Handle(const std::string&, Buffer, ReplyCallback done) override {
+      done(absl::UnavailableError("not now"), {});
+    }
+  } handler;
+  const std::string address = NewAddress();
+  const std::unique_ptr<Transport> transport = MakeLocalTransport();
+  CHECK(IsLostConnection(CallAndWait(*transport, address, "m", {}).status));  // nobody listens
+  const auto server = *LocalServer::Start(address, &handler);
+  const absl::Status answered = CallAndWait(*transport, address, "m", {}).status;
+  CHECK(answered == absl::UnavailableError("not now"));
+  CHECK_FALSE(IsLostConnection(answered));
+}
+
 // Accepts one connection and lets a test play the server.
 class ByHand {
  public:
@@ -160,6 +176,7 @@ TEST_CASE("Local: when the server dies, all calls under way end as UNAVAILABLE, 
   const absl::Status status = CallAndWait(*transport, server.address(), "ParameterServer/Pull", {}).status;
   killer.join();
   CHECK(Says(status, Code::kUnavailable, {server.address().c_str(), "ended"}));
+  CHECK(IsLostConnection(status));
 }
 
 TEST_CASE("Local: a server that speaks nonsense is left, and nobody waits for it") {

@@ -34,12 +34,12 @@ void Caller::SetShardAddresses(const std::vector<std::string>& addresses, const 
 }
 
 void Caller::LeaveLocalSocket(Target target, const std::string& dialed, const absl::Status& status) {
-  if (target == kCoordinator || !absl::IsUnavailable(status)) return;
+  if (target == kCoordinator || !IsLostConnection(status)) return;
   MutexLock lock(mu_);
   const auto index = static_cast<std::size_t>(target);
   if (index >= shards_.size() || shards_[index].local.empty() || shards_[index].local != dialed) return;
   shards_[index].local.clear();
-  spdlog::info("{} is called over TCP from now on: {}", DescribeLocked(target), status);
+  spdlog::info("{} is called over TCP from now on: {}", DescribeLocked(target), std::string(status.message()));
 }
 
 void Caller::SetGiveUpAfter(absl::Duration limit) {

@@ -46,8 +46,8 @@ class Caller {
 
   // From now on shards of this machine are called over their unix sockets. `host`: HostId() of this process.
   void UseLocalSockets(std::string host);
-  // The address book: `local` in the order of `addresses`, or empty. A unix socket over which a call ends as
-  // UNAVAILABLE is given up for TCP until the next book.
+  // The address book: `local` in the order of `addresses`, or empty. A unix socket that is not reached or whose
+  // connection ends is given up for TCP until the next book; an UNAVAILABLE that the shard answers is only tried again.
   void SetShardAddresses(const std::vector<std::string>& addresses, const std::vector<v1::LocalEndpoint>& local = {});
   void SetGiveUpAfter(absl::Duration limit);
 
