@@ -31,6 +31,10 @@ ABSL_FLAG(bool, local_sockets, true, "serve workers on this machine over a unix 
 ABSL_FLAG(std::string, checkpoint_dir, "", "folder for what must not be lost; empty: a `ps` that dies ends the run");
 ABSL_FLAG(std::string, journal, "",
           "off; on: an acknowledged push survives the process; fsync: the machine too; empty: on if --checkpoint_dir");
+ABSL_FLAG(uint64_t, checkpoint_steps, 0, "shard 0: a checkpoint every so many steps; 0: not by steps");
+ABSL_FLAG(absl::Duration, checkpoint_interval, absl::Minutes(5),
+          "shard 0: a checkpoint after so long; inf: not by time");
+ABSL_FLAG(uint32_t, checkpoint_keep, 3, "shard 0: how many checkpoints are kept");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
@@ -112,6 +116,13 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   options.threads = absl::GetFlag(FLAGS_threads);
   options.max_held_bytes = absl::GetFlag(FLAGS_max_held_bytes);
   options.checkpoint_dir = absl::GetFlag(FLAGS_checkpoint_dir);
+  options.checkpoint_steps = absl::GetFlag(FLAGS_checkpoint_steps);
+  options.checkpoint_interval = absl::GetFlag(FLAGS_checkpoint_interval);
+  options.checkpoint_keep = absl::GetFlag(FLAGS_checkpoint_keep);
+  if (options.checkpoint_interval < absl::Seconds(1)) {
+    return FlagError("checkpoint_interval", absl::FormatDuration(options.checkpoint_interval), "1s and above, or inf");
+  }
+  if (options.checkpoint_keep == 0) return FlagError("checkpoint_keep", "0", "1 and above");
   const absl::StatusOr<PsNode::Options::JournalMode> journal = JournalModeFromFlags();
   if (!journal.ok()) return journal.status();
   options.journal = *journal;

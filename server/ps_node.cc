@@ -25,8 +25,10 @@
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/file_coordinator_store.h"
 #include "server/coordinator_link.h"
+#include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
+#include "server/shard_checkpoints.h"
 
 namespace leeway {
 namespace {
@@ -60,6 +62,7 @@ class PsNode::Impl final : public RequestHandler {
     control_.reset();
     disk_.reset();
     state_disk_.reset();
+    checkpoint_disk_.reset();
     apply_.reset();
   }
 
@@ -67,6 +70,7 @@ class PsNode::Impl final : public RequestHandler {
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport();
+    if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
     if (options_.shard_index == 0) RETURN_IF_ERROR(MakeCoordinator());
     Shard::Options shard;
     shard.index = options_.shard_index;
@@ -78,6 +82,12 @@ class PsNode::Impl final : public RequestHandler {
       disk_ = MakeThreadPool(1);
       ASSIGN_OR_RETURN(files_, RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard,
                                             &RealFileSystem(), clock_.get(), disk_.get(), shard_.get()));
+    }
+    if (checkpoint_disk_ != nullptr) {
+      const ShardCheckpoints::Options checkpoints{options_.checkpoint_dir, options_.shard_index, options_.num_shards};
+      checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, &RealFileSystem(), checkpoint_disk_.get(),
+                                                        shard_.get(), files_.journal.get());
+      shard_->set_cut_sink(checkpoints_.get());
     }
     if (coordinator_ != nullptr) coordinator_->Start();  // leases run from here: soon heartbeats can be heard
     v1::LocalEndpoint local;
@@ -177,6 +187,11 @@ class PsNode::Impl final : public RequestHandler {
       state_disk_ = MakeThreadPool(1);
       ASSIGN_OR_RETURN(state_store_, FileCoordinatorStore::Open(options_.checkpoint_dir, &RealFileSystem(),
                                                                 clock_.get(), state_disk_.get()));
+      committer_ = std::make_unique<FileCheckpointCommitter>(options_.checkpoint_dir, options_.checkpoint_keep,
+                                                             &RealFileSystem(), checkpoint_disk_.get());
+      coordinator.committer = committer_.get();
+      coordinator.checkpoint_steps = options_.checkpoint_steps;
+      coordinator.checkpoint_interval = options_.checkpoint_interval;
       store = state_store_.get();
       saved = state_store_->TakeSaved();
     }
@@ -204,9 +219,12 @@ class PsNode::Impl final : public RequestHandler {
   std::unique_ptr<Executor> control_;     // one thread: the link, the coordinator's timers
   std::unique_ptr<Executor> disk_;        // one thread: the journal
   std::unique_ptr<Executor> state_disk_;  // one thread: the coordinator's state, which must not wait for the journal
+  std::unique_ptr<Executor> checkpoint_disk_;  // one thread: checkpoints
   std::unique_ptr<Transport> transport_;
   ShardFiles files_;
   std::unique_ptr<Shard> shard_;
+  std::unique_ptr<ShardCheckpoints> checkpoints_;
+  std::unique_ptr<CheckpointCommitter> committer_;
   std::unique_ptr<FileCoordinatorStore> state_store_;  // null: no_store_ is used
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<CoordinatorLink> link_;

@@ -28,6 +28,10 @@ class PsNode {
     v1::Policy policy;          // of shard 0
     // The folder for what must not be lost, the cluster's or one of this `ps` alone; "": none.
     std::string checkpoint_dir;
+    // Checkpoints, with checkpoint_dir; when is shard 0's to say.
+    std::uint64_t checkpoint_steps = 0;
+    absl::Duration checkpoint_interval = absl::InfiniteDuration();
+    std::size_t checkpoint_keep = 3;
     enum class JournalMode { kOff, kOn, kFsync } journal = JournalMode::kOff;  // others than kOff need checkpoint_dir
     absl::Duration lease = absl::Seconds(10);
     std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers

@@ -59,8 +59,9 @@ absl::StatusOr<std::uint64_t> RestoreNewest(const std::string& checkpoint_dir, c
                    ListCheckpoints(*files, checkpoint_dir, CheckpointCheck::kIndex));
   absl::Status damage;
   for (const CheckpointEntry& entry : all) {
-    absl::StatusOr<std::uint64_t> sequence = entry.status;
-    if (entry.status.ok()) sequence = RestoreCheckpoint(entry.path, options, files, shard);
+    const absl::StatusOr<std::uint64_t> sequence = entry.status.ok()
+                                                       ? RestoreCheckpoint(entry.path, options, files, shard)
+                                                       : absl::StatusOr<std::uint64_t>(entry.status);
     if (sequence.ok()) {
       *path = entry.path;
       return sequence;

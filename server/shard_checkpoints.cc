@@ -48,10 +48,12 @@ class ShardCheckpoints::Job {
     v1::CutReport report;
     report.set_id(id_);
     ShardCheckpointWriter* const writer = Writer();  // a shard without blocks has not made it yet
-    absl::StatusOr<std::vector<v1::CheckpointFile>> files = status();
-    if (files.ok()) files = writer->Finish(state_);
+    const absl::Status before = status();
+    absl::StatusOr<std::vector<v1::CheckpointFile>> files =
+        before.ok() ? writer->Finish(state_) : absl::StatusOr<std::vector<v1::CheckpointFile>>(before);
     if (files.ok()) {
       report.set_written(true);
+      report.set_slots(static_cast<std::uint32_t>(store_->num_slots()));
       for (v1::CheckpointFile& file : *files) *report.add_files() = std::move(file);
     } else {
       report.set_error(absl::StrCat("shard ", options_.index, ": ", std::string(files.status().message())));

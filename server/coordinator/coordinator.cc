@@ -26,7 +26,11 @@ Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executo
                    options.lease, options.num_evaluators}),
       rounds_(options.num_shards, options.policy.round_quorum()),
       stop_(options.policy.stop()),
-      shards_(options.num_shards) {}
+      shards_(options.num_shards),
+      course_({.num_shards = options.num_shards,
+               .every_steps = options.checkpoint_steps,
+               .every = options.checkpoint_interval,
+               .one_limit = options.policy.aggregation() == v1::ROUND}) {}
 
 Coordinator::~Coordinator() { Shutdown("destroyed"); }
 
@@ -184,6 +188,8 @@ void Coordinator::Publish() {
   next.set_state(state_);
   next.set_mean_samples(membership_.MeanSamples());
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
+  if (course_.under_way()) *next.mutable_cut() = course_.cut();
+  next.set_committed_checkpoint(committed_checkpoint_);
   const auto before = std::exchange(joining_since_, {});
   for (const v1::Member& member : next.members()) {
     if (member.state() != v1::JOINING) continue;
@@ -237,6 +243,7 @@ void Coordinator::PromoteJoiners() {
   if (state_ == v1::STARTING) {
     started_ = clock_->Now();
     board_.Start(started_);
+    course_.Start(started_, steps_);
     for (const auto& [id, member] : membership_.members()) {
       if (member.state() != v1::LIVE) continue;
       rank_samples_[member.rank()] = member.samples_per_step();
@@ -320,6 +327,7 @@ void Coordinator::Tick() {
       if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
       if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one");
     }
+    DriveCheckpoint();
     Settle(&replies);
     ScheduleTick();
   }

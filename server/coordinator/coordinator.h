@@ -26,6 +26,8 @@
 #include "common/placement.h"
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
+#include "server/coordinator/checkpoint_committer.h"
+#include "server/coordinator/checkpoint_course.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/membership.h"
@@ -47,6 +49,10 @@ class Coordinator {
     std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers
     // With no worker left for this long, the run ends instead of waiting for ever.
     absl::Duration abandon_timeout = absl::Minutes(1);
+    // Checkpoints: where they are committed (null: none are taken), and when. It outlives the coordinator.
+    CheckpointCommitter* committer = nullptr;
+    std::uint64_t checkpoint_steps = 0;  // 0: not by steps
+    absl::Duration checkpoint_interval = absl::InfiniteDuration();
   };
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(2);
@@ -167,6 +173,13 @@ class Coordinator {
   std::set<std::uint32_t> ExpectedRanks() const LEEWAY_REQUIRES(mu_);
   std::uint64_t RoundLimit() const LEEWAY_REQUIRES(mu_);
 
+  // coordinator_checkpoint.cc
+  void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
+  void OnBegun(std::uint64_t step, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
+  v1::CheckpointIndex CheckpointIndexNow() const LEEWAY_REQUIRES(mu_);
+  void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
+  void EndCheckpoint(const std::string& failure) LEEWAY_REQUIRES(mu_);
+
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
@@ -207,6 +220,11 @@ class Coordinator {
   std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
   Instant started_ LEEWAY_GUARDED_BY(mu_);
+  CheckpointCourse course_ LEEWAY_GUARDED_BY(mu_);
+  bool beginning_ LEEWAY_GUARDED_BY(mu_) = false;   // the committer makes room
+  bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
+  std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish
   Instant last_tick_ LEEWAY_GUARDED_BY(mu_);

@@ -94,6 +94,10 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
                                 installed.clock());
       }
+      if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
+        changed_ = true;
+        DriveCheckpoint();
+      }
       // What every shard has carried out need not be told again.
       std::uint64_t closed = shard.closed_round;
       std::uint64_t acknowledged = shard.acknowledged;

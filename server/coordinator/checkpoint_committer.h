@@ -1,0 +1,27 @@
+// CheckpointCommitter: the seam for what the coordinator does with a checkpoint's directory. The files of the shards
+// are theirs.
+//
+// Thread safety: called under the coordinator's lock, so nothing here blocks; `done` comes once, later, from any
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/status.h"
+#include "proto/checkpoint.pb.h"
+
+namespace leeway {
+
+class CheckpointCommitter {
+ public:
+  virtual ~CheckpointCommitter() = default;
+
+  using Done = std::function<void(const absl::Status&)>;
+  // Makes room for the checkpoint of `step`. ALREADY_EXISTS: there is one.
+  virtual void Begin(std::uint64_t step, Done done) = 0;
+  // All shards have written: makes it a checkpoint, and removes those that are too many.
+  virtual void Commit(v1::CheckpointIndex index, Done done) = 0;
+};
+
+}  // namespace leeway

@@ -1,0 +1,97 @@
+// Coordinator: checkpoints, from when one is due to when it is committed (docs/adr/0013-cut-of-a-checkpoint.md).
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/checkpoint/checkpoint_directory.h"
+#include "server/coordinator/coordinator.h"
+
+namespace leeway {
+
+void Coordinator::DriveCheckpoint() {
+  if (options_.committer == nullptr || state_ < v1::TRAINING) return;
+  const Instant now = clock_->Now();
+  if (state_ != v1::TRAINING && course_.under_way()) return EndCheckpoint("training is over");
+  course_.Expire(now);
+  if (!course_.failure().empty()) return EndCheckpoint(course_.failure());
+  if (course_.written() && !committing_) {
+    committing_ = true;
+    options_.committer->Commit(CheckpointIndexNow(), [this](const absl::Status& status) {
+      executor_->Post([this, status] { OnCommitted(status); });
+    });
+    return;
+  }
+  const bool all_there = std::all_of(shards_.begin(), shards_.end(), [&](const ShardInfo& shard) {
+    return shard.weights_ready && now - shard.seen < options_.lease;
+  });
+  if (state_ != v1::TRAINING || beginning_ || !all_there || !course_.Due(now, steps_)) return;
+  beginning_ = true;
+  options_.committer->Begin(steps_, [this, step = steps_](const absl::Status& status) {
+    executor_->Post([this, step, status] { OnBegun(step, status); });
+  });
+}
+
+void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
+  Replies replies;
+  {
+    MutexLock lock(mu_);
+    beginning_ = false;
+    if (!shutdown_.empty() || state_ != v1::TRAINING) return;
+    if (!status.ok()) {
+      Event(absl::StrCat("no checkpoint at step ", step, ": ", std::string(status.message())));
+      course_.End(clock_->Now(), steps_, false);
+      return;
+    }
+    // A number that no cut had before, also not of a coordinator that this one has taken up from.
+    course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
+    checkpoint_step_ = step;
+    changed_ = true;
+    Settle(&replies);
+  }
+  Send(std::move(replies));
+}
+
+v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
+  v1::CheckpointIndex index;
+  index.set_step(checkpoint_step_);
+  index.set_run_id(options_.run_id);
+  *index.mutable_policy() = options_.policy;
+  *index.mutable_manifest() = manifest_->ToProto();
+  index.set_model_fingerprint(manifest_->fingerprint());
+  index.set_num_shards(options_.num_shards);
+  index.set_block_elements(placement_->block_elements());
+  for (const v1::CutReport& report : course_.reports()) {
+    index.set_slots(report.slots());
+    for (const v1::CheckpointFile& file : report.files()) *index.add_files() = file;
+  }
+  return index;
+}
+
+void Coordinator::OnCommitted(const absl::Status& status) {
+  Replies replies;
+  {
+    MutexLock lock(mu_);
+    committing_ = false;
+    if (!shutdown_.empty() || !course_.under_way()) return;
+    if (status.ok()) {
+      committed_checkpoint_ = course_.cut().name();
+      Event(absl::StrFormat("checkpoint %s is committed", committed_checkpoint_));
+      course_.End(clock_->Now(), steps_, true);
+      changed_ = true;
+    } else {
+      EndCheckpoint(std::string(status.message()));
+    }
+    Settle(&replies);
+  }
+  Send(std::move(replies));
+}
+
+void Coordinator::EndCheckpoint(const std::string& failure) {
+  if (committing_) return;  // its end is on its way
+  Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up: ", failure));
+  course_.End(clock_->Now(), steps_, false);
+  changed_ = true;
+}
+
+}  // namespace leeway

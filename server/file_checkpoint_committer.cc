@@ -1,0 +1,29 @@
+#include "server/file_checkpoint_committer.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "server/checkpoint/checkpoint_directory.h"
+#include "server/checkpoint/checkpoint_index.h"
+
+namespace leeway {
+
+void FileCheckpointCommitter::Begin(std::uint64_t step, Done done) {
+  executor_->Post([this, step, done = std::move(done)] { done(BeginCheckpoint(*files_, directory_, step).status()); });
+}
+
+void FileCheckpointCommitter::Commit(v1::CheckpointIndex index, Done done) {
+  executor_->Post([this, index = std::move(index), done = std::move(done)]() mutable {
+    index.set_format(kCheckpointFormat);
+    index.set_time(absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone()));
+    const std::string path = absl::StrCat(directory_, "/", StepDirectoryName(index.step()));
+    const absl::Status status = CommitCheckpoint(*files_, path, index);
+    if (status.ok()) {
+      if (absl::Status kept = KeepNewestCheckpoints(*files_, directory_, keep_); !kept.ok()) {
+        spdlog::warn("an old checkpoint stays: {}", kept);
+      }
+    }
+    done(status);
+  });
+}
+
+}  // namespace leeway

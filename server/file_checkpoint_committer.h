@@ -1,0 +1,32 @@
+// FileCheckpointCommitter: commits checkpoints in --checkpoint_dir, on an executor.
+//
+// Thread safety: any thread. Ownership: `files` and `executor` outlive it; destroy it after the executor has run out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "common/executor.h"
+#include "common/files.h"
+#include "server/coordinator/checkpoint_committer.h"
+
+namespace leeway {
+
+class FileCheckpointCommitter final : public CheckpointCommitter {
+ public:
+  // `keep`: how many checkpoints stay, at least 1.
+  FileCheckpointCommitter(std::string directory, std::size_t keep, FileSystem* files, Executor* executor)
+      : directory_(std::move(directory)), keep_(keep), files_(files), executor_(executor) {}
+
+  void Begin(std::uint64_t step, Done done) override;
+  void Commit(v1::CheckpointIndex index, Done done) override;
+
+ private:
+  const std::string directory_;
+  const std::size_t keep_;
+  FileSystem* const files_;
+  Executor* const executor_;
+};
+
+}  // namespace leeway
