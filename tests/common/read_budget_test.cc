@@ -2,6 +2,7 @@
 // others.
 #include "common/read_budget.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -100,6 +101,12 @@ class Reader {
     return end_;
   }
 
+  // Waits for the other end to close, at most for `time`.
+  bool Closed(std::chrono::milliseconds time) {
+    pollfd end{socket_, POLLRDHUP, 0};
+    return poll(&end, 1, static_cast<int>(time.count())) > 0;
+  }
+
  private:
   int socket_ = -1;
   std::unique_ptr<FrameConnection> connection_;
@@ -130,7 +137,8 @@ TEST_CASE("FrameConnection: who stalls in the middle of a message, or dribbles, 
   SECTION("with its turn") { stalls.SendBody(kFirst + 1000); }
   SECTION("byte by byte") {
     stalls.SendBody(kFirst);
-    while (stalls.Send("b", 1)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    while (stalls.Send("b", 1) && !stalls.Closed(std::chrono::milliseconds(1))) {
+    }
   }
   honest.Announce();
   honest.SendBody(kMessage);
