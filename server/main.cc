@@ -122,6 +122,9 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   if (options.checkpoint_interval < absl::Seconds(1)) {
     return FlagError("checkpoint_interval", absl::FormatDuration(options.checkpoint_interval), "1s and above, or inf");
   }
+  if (options.checkpoint_dir.empty() && options.checkpoint_steps > 0) {
+    return FlagError("checkpoint_steps", absl::StrCat(options.checkpoint_steps), "0 without --checkpoint_dir");
+  }
   if (options.checkpoint_keep == 0) return FlagError("checkpoint_keep", "0", "1 and above");
   const absl::StatusOr<PsNode::Options::JournalMode> journal = JournalModeFromFlags();
   if (!journal.ok()) return journal.status();

@@ -71,7 +71,7 @@ class PsNode::Impl final : public RequestHandler {
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport();
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
-    if (options_.shard_index == 0) RETURN_IF_ERROR(MakeCoordinator());
+    if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator()));
     Shard::Options shard;
     shard.index = options_.shard_index;
     shard.num_shards = options_.num_shards;
@@ -80,8 +80,11 @@ class PsNode::Impl final : public RequestHandler {
     shard_ = std::make_unique<Shard>(shard, clock_.get(), apply_.get());
     if (options_.journal != JournalMode::kOff) {
       disk_ = MakeThreadPool(1);
-      ASSIGN_OR_RETURN(files_, RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard,
-                                            &RealFileSystem(), clock_.get(), disk_.get(), shard_.get()));
+      absl::StatusOr<ShardFiles> files =
+          RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard, &RealFileSystem(),
+                       clock_.get(), disk_.get(), shard_.get());
+      RETURN_IF_ERROR(OfCheckpointDir(files.status()));
+      files_ = *std::move(files);
     }
     if (checkpoint_disk_ != nullptr) {
       const ShardCheckpoints::Options checkpoints{options_.checkpoint_dir, options_.shard_index, options_.num_shards};
@@ -198,10 +201,13 @@ class PsNode::Impl final : public RequestHandler {
     if (saved) coordinator.run_id = saved->state.run_id();
     coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);
     if (!saved) return absl::OkStatus();
-    const absl::Status restored = coordinator_->Restore(saved->state, saved->manifest);
-    if (restored.ok()) return restored;
-    return absl::Status(restored.code(),
-                        absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", restored.message()));
+    return coordinator_->Restore(saved->state, saved->manifest);
+  }
+
+  absl::Status OfCheckpointDir(const absl::Status& status) const {
+    if (status.ok()) return status;
+    return absl::Status(status.code(),
+                        absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", status.message()));
   }
 
   void End(absl::Status status) {

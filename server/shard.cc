@@ -155,6 +155,15 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
   return absl::OkStatus();
 }
 
+void Shard::Adopt(const v1::WatchReply& snapshot) {
+  run_id_ = snapshot.run_id();
+  sequence_ = snapshot.sequence();
+  membership_epoch_ = snapshot.membership_epoch();
+  policy_ = snapshot.policy();
+  state_ = snapshot.state();
+  mean_samples_ = snapshot.mean_samples();
+}
+
 absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
   bool new_model = false;
   {
@@ -177,12 +186,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
   {
     MutexLock lock(mu_);
     if (snapshot.sequence() > sequence_) JournalSnapshot(snapshot, new_model);
-    run_id_ = snapshot.run_id();
-    sequence_ = snapshot.sequence();
-    membership_epoch_ = snapshot.membership_epoch();
-    policy_ = snapshot.policy();
-    state_ = snapshot.state();
-    mean_samples_ = snapshot.mean_samples();
+    Adopt(snapshot);
     // Who is gone leaves first: what it held must not count as held by who comes.
     std::set<WorkerId> named;
     for (const v1::Member& member : snapshot.members()) named.insert(member.worker_id());

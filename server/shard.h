@@ -130,6 +130,8 @@ class Shard {
   };
 
   // shard.cc: members and waiting.
+  // What a snapshot says of the run as a whole.
+  void Adopt(const v1::WatchReply& snapshot) LEEWAY_REQUIRES(mu_);
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
   // `fill`: with the seed's weights, if a worker does not bring them.

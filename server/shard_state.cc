@@ -54,12 +54,7 @@ absl::Status Shard::RestoreState(const v1::ShardState& state, const v1::Manifest
   departed_ = {};
   weights_ready_ = true;
   missing_blocks_.clear();
-  run_id_ = snapshot.run_id();
-  sequence_ = snapshot.sequence();
-  membership_epoch_ = snapshot.membership_epoch();
-  policy_ = snapshot.policy();
-  state_ = snapshot.state();
-  mean_samples_ = snapshot.mean_samples();
+  Adopt(snapshot);
   clocks_ = ClockTable(state.min_clock());
   for (const v1::MemberAtCut& saved : state.members()) {
     ASSIGN_OR_RETURN(PushWindow window, PushWindow::Restore(saved.window()));

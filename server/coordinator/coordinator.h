@@ -54,6 +54,8 @@ class Coordinator {
     std::uint64_t checkpoint_steps = 0;  // 0: not by steps
     absl::Duration checkpoint_interval = absl::InfiniteDuration();
   };
+  // Of a shard's former generations so many are known: one that is older has met its calls' deadlines long since.
+  static constexpr std::size_t kReplacedKnown = 16;
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(2);
 
@@ -89,7 +91,7 @@ class Coordinator {
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
     v1::ShardStats stats;
-    std::set<std::uint64_t> replaced;  // generations before this one
+    std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
 
   struct Held {

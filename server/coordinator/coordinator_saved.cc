@@ -159,7 +159,7 @@ absl::Status Coordinator::RestoreShards(Instant now, const v1::CoordinatorState&
     shard.acknowledged = saved.acknowledged();
     shard.closed_round = saved.closed_round();
     shard.weights_ready = saved.weights_ready();
-    shard.replaced.insert(saved.replaced().begin(), saved.replaced().end());
+    shard.replaced.assign(saved.replaced().begin(), saved.replaced().end());
   }
   address_book_version_ = state.address_book_version();
   return absl::OkStatus();

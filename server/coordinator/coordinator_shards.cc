@@ -41,7 +41,7 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
   if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
   const std::string who = absl::StrCat("handshake: ps ", request.shard_index(), " at ", request.address(),
                                        " has generation ", absl::Hex(request.generation()));
-  if (known.replaced.count(request.generation()) > 0) {
+  if (std::count(known.replaced.begin(), known.replaced.end(), request.generation()) > 0) {
     return absl::FailedPreconditionError(
         absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ", known.address, " has replaced"));
   }
@@ -71,7 +71,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
             absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
       }
       if (shard.generation != 0 && shard.generation != request.generation()) {
-        shard.replaced.insert(shard.generation);
+        shard.replaced.push_back(shard.generation);
+        if (shard.replaced.size() > kReplacedKnown) shard.replaced.pop_front();
         Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
       }
       if (shard.address != request.address() || shard.generation != request.generation()) {

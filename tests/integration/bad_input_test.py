@@ -41,6 +41,8 @@ class BadInput(TestCase):
             [PS],
             [
                 (["--staleness_bund=1"], ["unknown flag --staleness_bund", "did you mean --staleness_bound?"]),
+                (["--checkpoint_steps=5"], ["--checkpoint_steps=5", "--checkpoint_dir"]),
+                (["--checkpoint_dir=/proc/none"], ["--checkpoint_dir=/proc/none", "No such file"]),
                 (["--staleness_bound=-2"], ["--staleness_bound=-2", "-1, 0 and above"]),
                 (["--aggregation=round", "--staleness_bound=1"], ["--staleness_bound=1", "--aggregation=round"]),
                 (["--aggregation=round", "--max_delay=3"], ["--aggregation=round", "--max_delay"]),
