@@ -1,9 +1,8 @@
-#include <cuda_bf16.h>
-
 #include <algorithm>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/reductions.h"
+#include "kernels/cuda/vectors.h"
 
 namespace leeway::cuda {
 namespace {
@@ -73,51 +72,73 @@ cudaError_t Reduce(cudaStream_t stream, std::size_t count, const float* x, typen
   return cudaGetLastError();
 }
 
-__device__ float ToFloat(float x) { return x; }
-__device__ float ToFloat(__nv_bfloat16 x) { return __bfloat162float(x); }
-
 constexpr int kColumnThreads = 32, kRowThreads = 8;
 
-// Block (c, r) sums rows [r * rows_per_block, ...) of 32 columns; thread (x, y) takes every eighth row.
-template <typename T>
+// Block (c, r) sums rows [r * rows_per_block, ...) of 32 * V columns; thread (x, y) takes every eighth row of V columns.
+template <int V, typename T>
 __global__ void ColumnPartial(std::int64_t rows, std::int64_t columns, std::int64_t rows_per_block, const T* x,
                               bool add, float* sums) {
-  __shared__ float parts[kRowThreads][kColumnThreads];
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kColumnThreads + threadIdx.x;
+  __shared__ float parts[kRowThreads][V][kColumnThreads];
+  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * kColumnThreads + threadIdx.x) * V;
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * rows_per_block;
   const std::int64_t end = min(rows, begin + rows_per_block);
-  float sum = 0;
+  float sum[V] = {};
   if (column < columns) {
-    for (std::int64_t row = begin + threadIdx.y; row < end; row += kRowThreads) sum += ToFloat(x[row * columns + column]);
+#pragma unroll 4
+    for (std::int64_t row = begin + threadIdx.y; row < end; row += kRowThreads) {
+      float values[V];
+      if constexpr (V == 1) {
+        values[0] = Load(x + row * columns + column);
+      } else {
+        LoadVector(x + row * columns + column, values);
+      }
+#pragma unroll
+      for (int i = 0; i < V; ++i) sum[i] += values[i];
+    }
   }
-  parts[threadIdx.y][threadIdx.x] = sum;
+#pragma unroll
+  for (int i = 0; i < V; ++i) parts[threadIdx.y][i][threadIdx.x] = sum[i];
   __syncthreads();
   if (threadIdx.y != 0 || column >= columns) return;
-  for (int y = 1; y < kRowThreads; ++y) sum += parts[y][threadIdx.x];
   float* const out = sums + static_cast<std::int64_t>(blockIdx.y) * columns + column;
-  *out = add ? *out + sum : sum;
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    for (int y = 1; y < kRowThreads; ++y) sum[i] += parts[y][i][threadIdx.x];
+    out[i] = add ? out[i] + sum[i] : sum[i];
+  }
 }
 
-template <typename T>
+template <int V, typename T>
 cudaError_t SumColumns(cudaStream_t stream, std::int64_t rows, std::int64_t columns, const T* x, bool add, float* sums,
                        float* partial, std::int64_t partial_floats) {
-  const unsigned wide = CeilDiv(static_cast<std::size_t>(columns), kColumnThreads);
+  const dim3 threads(kColumnThreads, kRowThreads);
+  const unsigned wide = CeilDiv(static_cast<std::size_t>(columns), kColumnThreads * V);
   // Enough blocks to fill a large GPU, each with enough rows to be worth its start.
   std::int64_t parts = std::min<std::int64_t>({(rows + 63) / 64, 1 + 1024 / wide, partial_floats / columns, 4096});
-  parts = std::max<std::int64_t>(parts, 1);
-  const dim3 threads(kColumnThreads, kRowThreads);
-  if (parts == 1) {
-    ColumnPartial<<<dim3(wide, 1), threads, 0, stream>>>(rows, columns, rows, x, add, sums);
+  if (parts <= 1) {
+    ColumnPartial<V><<<dim3(wide, 1), threads, 0, stream>>>(rows, columns, rows, x, add, sums);
     return cudaGetLastError();
   }
   const std::int64_t rows_per_block = (rows + parts - 1) / parts;
   parts = (rows + rows_per_block - 1) / rows_per_block;
-  ColumnPartial<<<dim3(wide, static_cast<unsigned>(parts)), threads, 0, stream>>>(rows, columns, rows_per_block, x,
-                                                                                   false, partial);
+  ColumnPartial<V><<<dim3(wide, static_cast<unsigned>(parts)), threads, 0, stream>>>(rows, columns, rows_per_block, x,
+                                                                                      false, partial);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
-  ColumnPartial<<<dim3(wide, 1), threads, 0, stream>>>(parts, columns, parts, static_cast<const float*>(partial), add,
-                                                       sums);
+  const unsigned narrow = CeilDiv(static_cast<std::size_t>(columns), kColumnThreads);
+  ColumnPartial<1><<<dim3(narrow, 1), threads, 0, stream>>>(parts, columns, parts, static_cast<const float*>(partial),
+                                                            add, sums);
   return cudaGetLastError();
+}
+
+template <typename T>
+cudaError_t SumColumns(cudaStream_t stream, std::int64_t rows, std::int64_t columns, const void* x, bool add,
+                       float* sums, float* partial, std::int64_t partial_floats) {
+  const auto* typed = static_cast<const T*>(x);
+  // Vectors only where there are enough columns to keep a block's threads busy with them.
+  if (columns % kVector<T> == 0 && columns >= kColumnThreads * kVector<T> && Aligned16(x)) {
+    return SumColumns<kVector<T>>(stream, rows, columns, typed, add, sums, partial, partial_floats);
+  }
+  return SumColumns<1>(stream, rows, columns, typed, add, sums, partial, partial_floats);
 }
 
 }  // namespace
@@ -136,8 +157,8 @@ cudaError_t ColumnSums(cudaStream_t stream, std::int64_t rows, std::int64_t colu
                        float* sums, void* workspace, std::size_t workspace_bytes) {
   auto* partial = static_cast<float*>(workspace);
   const auto floats = static_cast<std::int64_t>(workspace_bytes / sizeof(float));
-  if (bf16) return SumColumns(stream, rows, columns, static_cast<const __nv_bfloat16*>(x), add, sums, partial, floats);
-  return SumColumns(stream, rows, columns, static_cast<const float*>(x), add, sums, partial, floats);
+  if (bf16) return SumColumns<Bf16>(stream, rows, columns, x, add, sums, partial, floats);
+  return SumColumns<float>(stream, rows, columns, x, add, sums, partial, floats);
 }
 
 }  // namespace leeway::cuda

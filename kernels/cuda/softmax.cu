@@ -1,7 +1,6 @@
-#include <cuda_bf16.h>
-
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/softmax.h"
+#include "kernels/cuda/vectors.h"
 
 namespace leeway::cuda {
 namespace {
@@ -12,49 +11,60 @@ struct RowResult {
 };
 constexpr std::int32_t kBadLabel = -1;
 
-__device__ float Load(const float* x) { return *x; }
-__device__ float Load(const __nv_bfloat16* x) { return __bfloat162float(*x); }
-__device__ void Store(float value, float* x) { *x = value; }
-__device__ void Store(float value, __nv_bfloat16* x) { *x = __float2bfloat16_rn(value); }
-
-// The larger logit; of equals the one further left.
-struct Best {
-  float value;
-  int index;
+// What is known of some logits: the largest, of equals the one furthest left, and the sum of exp(logit - largest).
+struct Part {
+  float largest = -INFINITY;
+  int index = 0x7fffffff;
+  float total = 0;
 };
-__device__ Best BetterOf(Best a, Best b) {
-  return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
+__device__ void Take(float logit, int index, Part& part) {
+  if (logit > part.largest) {  // not if it is NaN: then the total becomes NaN below
+    part.total = part.total * expf(part.largest - logit) + 1.0f;
+    part.largest = logit;
+    part.index = index;
+  } else if (logit != -INFINITY) {
+    part.total += expf(logit - part.largest);
+  } else {
+    part.index = min(part.index, index);  // all are -infinity so far: the first counts as the largest
+  }
+}
+__device__ Part Combine(const Part& a, const Part& b) {
+  Part both = a;
+  if (b.largest > a.largest || (b.largest == a.largest && b.index < a.index)) {
+    both.largest = b.largest;
+    both.index = b.index;
+  }
+  const float base = both.largest == -INFINITY ? 0.0f : both.largest;
+  both.total = a.total * expf(a.largest - base) + b.total * expf(b.largest - base);
+  if (both.largest == -INFINITY) both.total = a.total + b.total;  // 0, or NaN of a NaN
+  return both;
 }
 
-// Combines over the kThreads threads (one warp, or a whole block) that share a row; every thread gets the result.
+// Over the kThreads threads (one warp, or a whole block) that share a row; every thread gets the result.
 template <int kThreads>
-__device__ Best RowBest(Best best) {
+__device__ Part RowPart(Part part) {
   for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-    const Best other{__shfl_xor_sync(0xffffffffu, best.value, offset), __shfl_xor_sync(0xffffffffu, best.index, offset)};
-    best = BetterOf(best, other);
+    const Part other{__shfl_xor_sync(0xffffffffu, part.largest, offset),
+                     __shfl_xor_sync(0xffffffffu, part.index, offset),
+                     __shfl_xor_sync(0xffffffffu, part.total, offset)};
+    // Both of a pair must get the same bits: the lower lane's part comes first for both.
+    part = threadIdx.x & offset ? Combine(other, part) : Combine(part, other);
   }
   if constexpr (kThreads > kWarp) {
-    __shared__ Best warps[kThreads / kWarp];
+    __shared__ float largest[kThreads / kWarp], total[kThreads / kWarp];
+    __shared__ int index[kThreads / kWarp];
+    const int warp = threadIdx.x / kWarp;
+    if (threadIdx.x % kWarp == 0) largest[warp] = part.largest, index[warp] = part.index, total[warp] = part.total;
     __syncthreads();
-    if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = best;
-    __syncthreads();
-    best = warps[0];
-    for (int i = 1; i < kThreads / kWarp; ++i) best = BetterOf(best, warps[i]);
+    part = {largest[0], index[0], total[0]};
+    for (int i = 1; i < kThreads / kWarp; ++i) part = Combine(part, {largest[i], index[i], total[i]});
   }
-  return best;
-}
-template <int kThreads>
-__device__ float RowSum(float value) {
-  if constexpr (kThreads == kWarp) {
-    return WarpSum(value);
-  } else {
-    return BlockSum<kThreads>(value);
-  }
+  return part;
 }
 
-// kThreads threads per row, blockDim.x / kThreads rows per block. dlogits may be logits: a thread writes the elements
-// that it alone has read, after the last read of the label's logit by the others.
-template <int kThreads, typename T>
+// kThreads threads per row, blockDim.x / kThreads rows per block; V elements at a time. dlogits may be logits: a thread
+// writes the elements that it alone has read, after the last read of the label's logit by the others.
+template <int kThreads, int V, typename T>
 __global__ void Rows(CrossEntropy args, RowResult* results) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / kThreads) + threadIdx.x / kThreads;
   if (row >= args.rows) return;  // whole warps, and whole blocks where a block has one row
@@ -66,17 +76,29 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
     if (lane == 0) results[row] = {0, kBadLabel};
     return;
   }
-  Best best{-INFINITY, classes};
-  for (int c = lane; c < classes; c += kThreads) best = BetterOf(best, {Load(z + c), c});  // a NaN is never better
-  best = RowBest<kThreads>(best);
-  // Subtracting the largest logit keeps every exponential in [0, 1].
-  float part = 0;
-  for (int c = lane; c < classes; c += kThreads) part += expf(Load(z + c) - best.value);
+  const auto load = [&](int c, float(&values)[V]) {
+    if constexpr (V == 1) {
+      values[0] = Load(z + c);
+    } else {
+      LoadVector(z + c, values);
+    }
+  };
+  Part part;
+  for (int c = lane * V; c < classes; c += kThreads * V) {
+    float values[V];
+    load(c, values);
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      if (c + i < classes) Take(values[i], c + i, part);
+    }
+  }
   const float label_logit = Load(z + label);
-  const float total = RowSum<kThreads>(part);
+  part = RowPart<kThreads>(part);
+  // exp(inf - inf): a row with +infinity has no loss.
+  const float total = part.largest == INFINITY ? NAN : part.total;
   if (lane == 0) {
-    results[row] = {log(static_cast<double>(total)) - (static_cast<double>(label_logit) - best.value),
-                    best.index == label};
+    results[row] = {log(static_cast<double>(total)) - (static_cast<double>(label_logit) - part.largest),
+                    part.index == label};
   }
   if (args.dlogits == nullptr) return;
   if constexpr (kThreads == kWarp) {
@@ -86,10 +108,19 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
   }
   T* const dz = static_cast<T*>(args.dlogits) + row * columns;
   const float share = args.scale / total;
-  for (int c = lane; c < columns; c += kThreads) {
-    float gradient = 0;
-    if (c < classes) gradient = expf(Load(z + c) - best.value) * share - (c == label ? args.scale : 0.0f);
-    Store(gradient, dz + c);
+  for (int c = lane * V; c < columns; c += kThreads * V) {
+    float values[V];
+    load(c, values);
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      const float gradient = expf(values[i] - part.largest) * share - (c + i == label ? args.scale : 0.0f);
+      values[i] = c + i < classes ? gradient : 0.0f;
+    }
+    if constexpr (V == 1) {
+      Store(values[0], dz + c);
+    } else {
+      StoreVector(values, dz + c);
+    }
   }
 }
 
@@ -126,9 +157,11 @@ void StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* results
   constexpr int kRowsPerBlock = 8, kBlock = 512;
   const auto rows = static_cast<std::size_t>(args.rows);
   if (args.columns <= 1024) {
-    Rows<kWarp, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
+    Rows<kWarp, 1, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
+  } else if (args.columns % kVector<T> == 0 && Aligned16(args.logits, args.dlogits)) {
+    Rows<kBlock, kVector<T>, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
   } else {
-    Rows<kBlock, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
+    Rows<kBlock, 1, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
   }
 }
 
@@ -141,7 +174,7 @@ std::int64_t CrossEntropyRows(std::size_t workspace_bytes) {
 cudaError_t SoftmaxCrossEntropy(cudaStream_t stream, const CrossEntropy& args, void* workspace) {
   auto* const results = static_cast<RowResult*>(workspace);
   if (args.bf16) {
-    StartRows<__nv_bfloat16>(stream, args, results);
+    StartRows<Bf16>(stream, args, results);
   } else {
     StartRows<float>(stream, args, results);
   }

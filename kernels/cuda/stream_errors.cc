@@ -32,8 +32,9 @@ absl::Status StreamErrors::Get() const {
       return absl::InvalidArgumentError(absl::StrCat("softmax: row ", fault.row, " of the batch has label ",
                                                      fault.value, "; the model has classes 0 to ", fault.limit - 1));
     case DeviceFault::kToken:
-      return absl::InvalidArgumentError(absl::StrCat("embedding: position ", fault.row, " of the batch has token ",
-                                                     fault.value, "; the model has tokens 0 to ", fault.limit - 1));
+      return absl::InvalidArgumentError(absl::StrCat("embedding: sequence ", fault.row, " of the batch has token ",
+                                                     fault.value, " at ", fault.column, "; the model has tokens 0 to ",
+                                                     fault.limit - 1));
   }
   const MutexLock lock(mutex_);
   return status_;
