@@ -12,7 +12,8 @@
 // its elements. What an op reads must not overlap what it writes, except where its comment allows it.
 //
 // Results are the same bits in every run on the same machine with the same number of threads: no float atomics.
-// NaN and Inf pass through: no op turns one into a finite number. Scratch memory is the backend's: kept with the
+// NaN and Inf pass through: no op turns one into a finite number (a NaN may spread further: in attention to rows of its
+// sequence that do not depend on it). Scratch memory is the backend's: kept with the
 // stream, allocated when a shape is first seen and not again.
 //
 // Thread safety: as Ops: several threads, each with a stream of its own.
@@ -120,7 +121,7 @@ class TransformerOps {
   virtual void LinearBackwardData(Stream& stream, const LinearShape& shape, ConstTypedPtr dy, ConstTypedPtr w,
                                   TypedPtr dx) = 0;
   // dpre[batch,in] = (dy[batch,out] w[out,in]) * gelu'(pre[batch,in]): through this layer and through the GELU before
-  // it. dpre may be pre.
+  // it.
   virtual void LinearGeluBackwardData(Stream& stream, const LinearShape& shape, ConstTypedPtr dy, ConstTypedPtr w,
                                       ConstTypedPtr pre, TypedPtr dpre) = 0;
   // dw[out,in] (+)= dy[batch,out]^T x[batch,in]; dbias[out] (+)= the column sums of dy, unless dbias is null.
