@@ -9,6 +9,7 @@
 #include "kernels/cuda/cuda_plugin.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/cuda_transformer_ops.h"
 
 namespace leeway {
 namespace {
@@ -79,6 +80,7 @@ class CudaBackend final : public Backend {
   }
 
   Ops& ops() override { return ops_; }
+  TransformerOps& transformer_ops() override { return transformer_ops_; }
 
  private:
   CudaBackend(const CudaOptions& options, const cudaDeviceProp& properties, cublasLtHandle_t cublas)
@@ -87,7 +89,8 @@ class CudaBackend final : public Backend {
         description_(absl::StrCat("cuda:", options.device, " (", std::string(properties.name), ", ",
                                   properties.totalGlobalMem >> 20, " MiB, compute capability ", properties.major, ".",
                                   properties.minor, ", cuBLASLt ", cublasLtGetVersion(),
-                                  options.tf32 ? ", TF32)" : ")")) {}
+                                  options.tf32 ? ", TF32)" : ")")),
+        transformer_ops_(options.bf16 ? DataType::kBf16 : DataType::kF32) {}
 
   // Says how much was asked for.
   static absl::Status Allocated(cudaError_t error, const char* call, std::size_t bytes) {
@@ -107,6 +110,7 @@ class CudaBackend final : public Backend {
   const cublasLtHandle_t cublas_;
   const std::string description_;
   CudaOps ops_;
+  CudaTransformerOps transformer_ops_;
 };
 
 }  // namespace

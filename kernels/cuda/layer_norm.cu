@@ -2,7 +2,6 @@
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/layer_norm.h"
-#include "kernels/cuda/reductions.h"
 #include "kernels/cuda/vectors.h"
 
 namespace leeway::cuda {
