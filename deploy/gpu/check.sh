@@ -43,7 +43,7 @@ tests() {
   for test in backend elementwise linear conv attention transformer_ops; do
     [ -e "bin/${test}_test" ] || continue
     echo "== $test"
-    "bin/${test}_test" || count=$((count + 1))
+    "bin/${test}_test" '~*on the cpu backend*' || count=$((count + 1))
   done
   echo "result: $count test programs failed"
   [ $count = 0 ]

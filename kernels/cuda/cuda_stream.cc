@@ -82,13 +82,25 @@ absl::Status CudaStream::Synchronize() {
 }
 
 absl::StatusOr<void*> CudaStream::Workspace() {
-  if (workspace_ == nullptr) LEEWAY_RETURN_IF_CUDA_ERROR(cudaMalloc(&workspace_, kWorkspaceBytes));
+  if (workspace_ == nullptr) LEEWAY_RETURN_IF_CUDA_ERROR(cudaMalloc(&workspace_, kWorkspaceBytes + kBiasBytes));
   return workspace_;
 }
 
 absl::Status CudaStream::Multiply(const Gemm& gemm) {
   ASSIGN_OR_RETURN(void* const workspace, Workspace());
-  return gemms_.Run(handle_, gemm, workspace, kWorkspaceBytes);
+  Gemm aligned = gemm;
+  // cuBLASLt refuses a bias that is not aligned, at some shapes, and cannot be told of it beforehand.
+  if (reinterpret_cast<std::uintptr_t>(gemm.bias) % kBiasAlignment != 0) {
+    const std::size_t bytes = static_cast<std::size_t>(gemm.plan.m) * (gemm.plan.output == CUDA_R_32F ? 4 : 2);
+    if (bytes > kBiasBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("a bias of ", bytes, " bytes that is not aligned to ",
+                                                     kBiasAlignment, "; at most ", kBiasBytes));
+    }
+    void* const copy = static_cast<char*>(workspace) + kWorkspaceBytes;
+    LEEWAY_RETURN_IF_CUDA_ERROR(cudaMemcpyAsync(copy, gemm.bias, bytes, cudaMemcpyDeviceToDevice, handle_));
+    aligned.bias = copy;
+  }
+  return gemms_.Run(handle_, aligned, workspace, kWorkspaceBytes);
 }
 
 bool CudaStream::Ready() {

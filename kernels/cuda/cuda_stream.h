@@ -48,6 +48,9 @@ class CudaStream final : public Stream {
  public:
   // cuBLASLt's own advice for Hopper.
   static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+  // Behind it, room for a bias that lies where cuBLASLt does not want it.
+  static constexpr std::size_t kBiasBytes = std::size_t{1} << 20;
+  static constexpr std::size_t kBiasAlignment = 16;
 
   static absl::StatusOr<std::unique_ptr<Stream>> Make(Backend& backend, int device, cublasLtHandle_t cublas, bool tf32);
   ~CudaStream() override;
