@@ -40,15 +40,15 @@ class Gpt(TestCase):
     def test_a_cluster_learns_a_text(self):
         path, text = self.write_text()
         run = self.run_leeway(
-            MODEL, f"--data=tokens:{path}", "--num_ps=2", "--num_workers=2", "--batch=8", "--epochs=4",
+            MODEL, f"--data=tokens:{path}", "--num_ps=2", "--num_workers=2", "--batch=8", "--epochs=15",
             "--optimizer=adam", "--learning_rate=0.003")
         summary = run.finish()
         windows = (len(text) - 1) // 32
-        self.assertEqual(summary["samples"], 4 * (windows - windows // 10))
-        loss, accuracy = (summary["final_evaluation"][name] for name in ("loss", "accuracy"))
+        self.assertEqual(summary["samples"], 15 * (windows - windows // 10))
+        loss, accuracy = summary["final_loss"], summary["final_accuracy"]
         # Only the words' choice is random: log(12) nats for a word and its space.
         per_character = math.log(len(WORDS)) * len(WORDS) / sum(len(word) + 1 for word in WORDS)
-        self.assertLess(loss, 0.5 * unigram_entropy(text), summary["final_evaluation"])
+        self.assertLess(loss, 0.5 * unigram_entropy(text))
         self.assertGreater(loss, 0.9 * per_character)
         self.assertGreater(accuracy, 0.6)
         self.assertLess(accuracy, 1)
