@@ -90,7 +90,8 @@ struct Same {
 }  // namespace
 
 cudaError_t GeluForward(cudaStream_t stream, std::size_t count, bool bf16, const void* x, void* y) {
-  return bf16 ? Run<false, Bf16, Bf16>(stream, count, x, y, Gelu{}) : Run<false, float, float>(stream, count, x, y, Gelu{});
+  return bf16 ? Run<false, Bf16, Bf16>(stream, count, x, y, Gelu{})
+              : Run<false, float, float>(stream, count, x, y, Gelu{});
 }
 
 cudaError_t GeluBackward(cudaStream_t stream, std::size_t count, bool bf16, const void* x, void* dx) {

@@ -20,9 +20,9 @@ struct Attention {
   std::int64_t batch, length, heads, head_size;  // head_size is at most kMaxHeadSize
   bool bf16;
   const void* qkv;
-  const void* y;     // an output of the forward pass
-  float* lse;        // an output of the forward pass
-  const void* dy;    // backward alone, as dqkv
+  const void* y;   // an output of the forward pass
+  float* lse;      // an output of the forward pass
+  const void* dy;  // backward alone, as dqkv
   void* dqkv;
 };
 

@@ -255,8 +255,8 @@ __global__ void __launch_bounds__(kTileThreads) Keys(Attention args, const float
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int key = warp * 16 + group + 8 * (e / 2), query = c * 8 + member * 2 + e % 2;
-        const bool masked = (tile == key_tile && key > query) ||
-                            static_cast<std::int64_t>(tile) * kTile + query >= args.length;
+        const bool masked =
+            (tile == key_tile && key > query) || static_cast<std::int64_t>(tile) * kTile + query >= args.length;
         scores[c][e] *= kLog2E / 8;
         gradients[c][e] =
             ScoreGradient(scores[c][e], lse2[buffer][query], gradients[c][e], deltas[buffer][query], masked);
@@ -273,7 +273,8 @@ __global__ void __launch_bounds__(kTileThreads) Keys(Attention args, const float
 }  // namespace
 
 cudaError_t TileAttentionForward(cudaStream_t stream, const Attention& args) {
-  const dim3 grid(CeilDiv(static_cast<std::size_t>(args.length), kTile), static_cast<unsigned>(args.batch * args.heads));
+  const dim3 grid(CeilDiv(static_cast<std::size_t>(args.length), kTile),
+                  static_cast<unsigned>(args.batch * args.heads));
   Forward<<<grid, kTileThreads, 0, stream>>>(args);
   return cudaGetLastError();
 }

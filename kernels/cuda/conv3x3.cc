@@ -30,8 +30,8 @@ class CudaConv3x3 final : public Conv3x3 {
   void BackwardData(Stream& stream, std::int64_t batch, DevicePtr<const float> dy, DevicePtr<const float> w,
                     DevicePtr<float> dx) override {
     ForEachTile(stream, "convolution backward data", batch, [&](CudaStream& on, const Tile& tile) -> absl::Status {
-      RETURN_IF_ERROR(on.Multiply(LinearBackwardDataGemm(tile.product, CUDA_R_32F, dy.address() + tile.first_output,
-                                                         w.address(), columns_)));
+      RETURN_IF_ERROR(on.Multiply(
+          LinearBackwardDataGemm(tile.product, CUDA_R_32F, dy.address() + tile.first_output, w.address(), columns_)));
       return CudaStatus(cuda::ColumnsToImages(on.handle(), tile.images, columns_, dx.address() + tile.first_input),
                         "columns to images");
     });
@@ -48,10 +48,10 @@ class CudaConv3x3 final : public Conv3x3 {
     auto& on = static_cast<CudaStream&>(stream);
     on.Run("convolution backward bias", [&]() -> absl::Status {
       ASSIGN_OR_RETURN(void* const workspace, on.Workspace());
-      return CudaStatus(cuda::ColumnSums(on.handle(), batch * shape_.height * shape_.width, out_channels_, dy.address(),
-                                         false, write == Write::kAdd, dbias.address(), workspace,
-                                         CudaStream::kWorkspaceBytes),
-                        "column sums");
+      return CudaStatus(
+          cuda::ColumnSums(on.handle(), batch * shape_.height * shape_.width, out_channels_, dy.address(), false,
+                           write == Write::kAdd, dbias.address(), workspace, CudaStream::kWorkspaceBytes),
+          "column sums");
     });
   }
 
@@ -91,7 +91,8 @@ class CudaConv3x3 final : public Conv3x3 {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Conv3x3>> NewCudaConv3x3(const ImageShape& shape, std::int64_t out_channels) {
-  const std::size_t image_bytes = static_cast<std::size_t>(shape.height * shape.width * shape.channels) * 9 * sizeof(float);
+  const std::size_t image_bytes =
+      static_cast<std::size_t>(shape.height * shape.width * shape.channels) * 9 * sizeof(float);
   const auto tile_images =
       std::clamp<std::int64_t>(static_cast<std::int64_t>(kConvScratchBytes / image_bytes), 1, shape.batch);
   void* columns = nullptr;

@@ -20,8 +20,8 @@ class CudaBackend final : public Backend {
   static absl::StatusOr<std::unique_ptr<Backend>> Make(const CudaOptions& options) {
     int count = 0;
     if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
-      return absl::UnavailableError(absl::StrCat(
-          "no GPU can be used here: ", std::string(CudaStatus(error, "cudaGetDeviceCount").message())));
+      return absl::UnavailableError(
+          absl::StrCat("no GPU can be used here: ", std::string(CudaStatus(error, "cudaGetDeviceCount").message())));
     }
     if (options.device >= count) {
       return absl::UnavailableError(absl::StrCat("there is no GPU ", options.device, " here, only ", count));

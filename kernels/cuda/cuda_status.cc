@@ -19,7 +19,8 @@ absl::Status CudaStatus(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return absl::OkStatus();
   // An error that can be recovered from (no memory, a bad launch) would else be found again by the next launch's check.
   static_cast<void>(cudaGetLastError());
-  const std::string message = absl::StrCat(NameOf(call), ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")");
+  const std::string message =
+      absl::StrCat(NameOf(call), ": ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")");
   return error == cudaErrorMemoryAllocation ? absl::ResourceExhaustedError(message) : absl::InternalError(message);
 }
 

@@ -17,15 +17,15 @@ absl::Status CublasStatus(cublasStatus_t error, const char* call);
 }  // namespace leeway
 
 // Returns the error of a call of CUDA or cuBLASLt from the function, named as it stands in the source.
-#define LEEWAY_RETURN_IF_CUDA_ERROR(call)                                                    \
-  do {                                                                                       \
-    if (const cudaError_t leeway_cuda_error = (call); leeway_cuda_error != cudaSuccess) {    \
-      return ::leeway::CudaStatus(leeway_cuda_error, #call);                                 \
-    }                                                                                        \
+#define LEEWAY_RETURN_IF_CUDA_ERROR(call)                                                 \
+  do {                                                                                    \
+    if (const cudaError_t leeway_cuda_error = (call); leeway_cuda_error != cudaSuccess) { \
+      return ::leeway::CudaStatus(leeway_cuda_error, #call);                              \
+    }                                                                                     \
   } while (false)
-#define LEEWAY_RETURN_IF_CUBLAS_ERROR(call)                                                              \
-  do {                                                                                                   \
+#define LEEWAY_RETURN_IF_CUBLAS_ERROR(call)                                                                \
+  do {                                                                                                     \
     if (const cublasStatus_t leeway_cublas_error = (call); leeway_cublas_error != CUBLAS_STATUS_SUCCESS) { \
-      return ::leeway::CublasStatus(leeway_cublas_error, #call);                                         \
-    }                                                                                                    \
+      return ::leeway::CublasStatus(leeway_cublas_error, #call);                                           \
+    }                                                                                                      \
   } while (false)

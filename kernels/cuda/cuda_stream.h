@@ -60,8 +60,8 @@ class CudaStream final : public Stream {
   void WaitFor(Event& event) override;
   absl::Status Synchronize() override;
 
-  // Calls `work`, which enqueues and returns absl::Status, unless earlier work failed; keeps its error, with `op` before
-  // it.
+  // Calls `work`, which enqueues and returns absl::Status, unless earlier work failed; keeps its error, with `op`
+  // before it.
   template <typename Work>
   void Run(const char* op, Work work) {
     if (!Ready()) return;

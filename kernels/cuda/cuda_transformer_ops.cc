@@ -88,8 +88,8 @@ void CudaTransformerOps::EmbeddingForward(Stream& stream, const EmbeddingShape& 
                                           DevicePtr<const std::int32_t> tokens, DevicePtr<const float> wte,
                                           DevicePtr<const float> wpe, TypedPtr y) {
   Run(stream, "embedding", {y}, [&](CudaStream& on, DataType type) {
-    const cuda::Embedding args{shape.batch, shape.length,           shape.vocabulary,
-                               shape.width, type == DataType::kBf16, tokens.address()};
+    const cuda::Embedding args{shape.batch,     shape.length, shape.vocabulary, shape.width, type == DataType::kBf16,
+                               tokens.address()};
     return CudaStatus(cuda::EmbeddingForward(on.handle(), args, wte.address(), wpe.address(), Out(y), on.fault()),
                       "launch");
   });
@@ -99,29 +99,27 @@ void CudaTransformerOps::EmbeddingBackward(Stream& stream, const EmbeddingShape&
                                            DevicePtr<const std::int32_t> tokens, ConstTypedPtr dy,
                                            DevicePtr<float> dwte, DevicePtr<float> dwpe, Write write_dwpe) {
   Run(stream, "embedding backward", {dy}, [&](CudaStream& on, DataType type) {
-    const cuda::Embedding args{shape.batch, shape.length,           shape.vocabulary,
-                               shape.width, type == DataType::kBf16, tokens.address()};
-    return CudaStatus(cuda::EmbeddingBackward(on.handle(), args, In(dy), dwte.address(), dwpe.address(),
-                                              write_dwpe == Write::kAdd),
-                      "launch");
+    const cuda::Embedding args{shape.batch,     shape.length, shape.vocabulary, shape.width, type == DataType::kBf16,
+                               tokens.address()};
+    return CudaStatus(
+        cuda::EmbeddingBackward(on.handle(), args, In(dy), dwte.address(), dwpe.address(), write_dwpe == Write::kAdd),
+        "launch");
   });
 }
 
 void CudaTransformerOps::LayerNormForward(Stream& stream, const NormShape& shape, ConstTypedPtr x,
                                           DevicePtr<const float> gain, DevicePtr<const float> bias, TypedPtr y,
                                           DevicePtr<float> mean, DevicePtr<float> rstd) {
-  Run(stream, "layer norm", {x, y}, [&](CudaStream& on, DataType type) {
-    return Norm(on, shape, type, x, {}, {}, gain, bias, y, mean, rstd);
-  });
+  Run(stream, "layer norm", {x, y},
+      [&](CudaStream& on, DataType type) { return Norm(on, shape, type, x, {}, {}, gain, bias, y, mean, rstd); });
 }
 
 void CudaTransformerOps::AddLayerNormForward(Stream& stream, const NormShape& shape, ConstTypedPtr x,
                                              ConstTypedPtr branch, TypedPtr sum, DevicePtr<const float> gain,
                                              DevicePtr<const float> bias, TypedPtr y, DevicePtr<float> mean,
                                              DevicePtr<float> rstd) {
-  Run(stream, "add and layer norm", {x, branch, sum, y}, [&](CudaStream& on, DataType type) {
-    return Norm(on, shape, type, x, branch, sum, gain, bias, y, mean, rstd);
-  });
+  Run(stream, "add and layer norm", {x, branch, sum, y},
+      [&](CudaStream& on, DataType type) { return Norm(on, shape, type, x, branch, sum, gain, bias, y, mean, rstd); });
 }
 
 void CudaTransformerOps::LayerNormBackward(Stream& stream, const NormShape& shape, ConstTypedPtr x,
@@ -198,14 +196,12 @@ void CudaTransformerOps::LinearBackwardWeights(Stream& stream, const LinearShape
                                                ConstTypedPtr dy, DevicePtr<float> dw, DevicePtr<float> dbias,
                                                Write write) {
   Run(stream, "linear backward weights", {x, dy}, [&](CudaStream& on, DataType type) -> absl::Status {
-    RETURN_IF_ERROR(
-        on.Multiply(LinearBackwardWeightsGemm(shape, CudaType(type), In(x), In(dy), dw.address(), write)));
+    RETURN_IF_ERROR(on.Multiply(LinearBackwardWeightsGemm(shape, CudaType(type), In(x), In(dy), dw.address(), write)));
     if (!dbias) return absl::OkStatus();
     ASSIGN_OR_RETURN(void* const workspace, on.Workspace());
-    return CudaStatus(
-        cuda::ColumnSums(on.handle(), shape.batch, shape.out, In(dy), type == DataType::kBf16, write == Write::kAdd,
-                         dbias.address(), workspace, CudaStream::kWorkspaceBytes),
-        "column sums");
+    return CudaStatus(cuda::ColumnSums(on.handle(), shape.batch, shape.out, In(dy), type == DataType::kBf16,
+                                       write == Write::kAdd, dbias.address(), workspace, CudaStream::kWorkspaceBytes),
+                      "column sums");
   });
 }
 
@@ -230,7 +226,8 @@ void CudaTransformerOps::AttentionBackward(Stream& stream, const AttentionShape&
     args.dqkv = Out(dqkv);
     if (cuda::AttentionWorkspace(args) > CudaStream::kWorkspaceBytes) {
       return absl::InvalidArgumentError(absl::StrCat(shape.batch, " x ", shape.heads, " heads x ", shape.length,
-                                                     " positions; at most ", CudaStream::kWorkspaceBytes / sizeof(float)));
+                                                     " positions; at most ",
+                                                     CudaStream::kWorkspaceBytes / sizeof(float)));
     }
     ASSIGN_OR_RETURN(void* const workspace, on.Workspace());
     return CudaStatus(cuda::AttentionBackward(on.handle(), args, workspace), "launch");

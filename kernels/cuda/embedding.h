@@ -1,5 +1,5 @@
-// Token and position embedding (kernels/transformer_ops.h says what is computed). y and dy are float32, or bfloat16 where
-// `bf16`.
+// Token and position embedding (kernels/transformer_ops.h says what is computed). y and dy are float32, or bfloat16
+// where `bf16`.
 //
 // Thread safety: each call enqueues on `stream` and returns the launch's error.
 #pragma once

@@ -44,7 +44,8 @@ class GemmCache::Prepared {
 
     cublasLtMatmulPreference_t preference = nullptr;
     LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmulPreferenceCreate(&preference));
-    const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>, cublasStatus_t (*)(cublasLtMatmulPreference_t)>
+    const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>,
+                          cublasStatus_t (*)(cublasLtMatmulPreference_t)>
         owner(preference, cublasLtMatmulPreferenceDestroy);
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t name, const auto& value) {
       return CublasStatus(cublasLtMatmulPreferenceSetAttribute(preference, name, &value, sizeof value),

@@ -41,7 +41,7 @@ struct Gemm {
   const void* b = nullptr;
   void* d = nullptr;
   const void* bias = nullptr;  // [m], of D's type, for an epilogue with bias
-  void* aux = nullptr;         // [m, n], of D's type, for an epilogue that keeps or reads what activation was applied to
+  void* aux = nullptr;  // [m, n], of D's type, for an epilogue that keeps or reads what activation was applied to
 };
 
 class GemmCache {

@@ -10,9 +10,7 @@ constexpr int kThreads = 256;
 constexpr std::int32_t kCutOff = 4;
 
 // Calls a kernel's body for every index below `count`, with fewer blocks than CUDA allows however large that is.
-unsigned Blocks(std::int64_t count) {
-  return std::min(CeilDiv(static_cast<std::size_t>(count), kThreads), 1u << 20);
-}
+unsigned Blocks(std::int64_t count) { return std::min(CeilDiv(static_cast<std::size_t>(count), kThreads), 1u << 20); }
 __device__ std::int64_t FirstIndex() { return static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x; }
 __device__ std::int64_t Stride() { return static_cast<std::int64_t>(gridDim.x) * kThreads; }
 
@@ -77,7 +75,8 @@ __global__ void FromColumns(Images shape, std::int64_t elements, const float* co
     for (int tap = 0; tap < 9; ++tap) {
       // The pixel whose surroundings have this one at `tap`.
       const int down = 1 - tap / 3, right = 1 - tap % 3;
-      if (column + right < 0 || column + right >= shape.width || line + down < 0 || line + down >= shape.height) continue;
+      if (column + right < 0 || column + right >= shape.width || line + down < 0 || line + down >= shape.height)
+        continue;
       sum += columns[((pixel + down * shape.width + right) * shape.channels + channel) * 9 + tap];
     }
     dx[i] = sum;

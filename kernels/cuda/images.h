@@ -1,8 +1,8 @@
 // Kernels on images [batch, height, width, channels]: max pooling (kernels/ops.h), and the two that make a 3x3
 // convolution a matrix product.
 //
-// Columns are [pixels, channels * 9]: for each pixel what its 3x3 surroundings hold, 0 outside of the image, in the order
-// of the convolution's weights [out, in, 3, 3].
+// Columns are [pixels, channels * 9]: for each pixel what its 3x3 surroundings hold, 0 outside of the image, in the
+// order of the convolution's weights [out, in, 3, 3].
 //
 // Thread safety: each call enqueues on `stream` and returns the launch's error.
 #pragma once

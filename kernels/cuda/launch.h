@@ -1,7 +1,7 @@
 // What the .cu files share: grids, and sums over a block in a fixed order.
 //
-// Invariant: sums depend on the sizes alone, never on which block or warp comes first, so that results are the same bits
-// in every run. For nvcc only. Thread safety: none needed.
+// Invariant: sums depend on the sizes alone, never on which block or warp comes first, so that results are the same
+// bits in every run. For nvcc only. Thread safety: none needed.
 #pragma once
 
 #include <cuda_runtime.h>

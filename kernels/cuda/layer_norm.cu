@@ -348,7 +348,8 @@ cudaError_t LayerNormBackward(cudaStream_t stream, const NormBackward& args, voi
                               std::size_t workspace_bytes) {
   auto* const partial = static_cast<float*>(workspace);
   const auto floats = static_cast<std::int64_t>(workspace_bytes / sizeof(float));
-  return args.bf16 ? RunBackward<Bf16>(stream, args, partial, floats) : RunBackward<float>(stream, args, partial, floats);
+  return args.bf16 ? RunBackward<Bf16>(stream, args, partial, floats)
+                   : RunBackward<float>(stream, args, partial, floats);
 }
 
 }  // namespace leeway::cuda

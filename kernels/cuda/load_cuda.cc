@@ -32,7 +32,8 @@ absl::StatusOr<std::unique_ptr<Backend>> LoadCudaBackend(const std::vector<std::
     break;
   }
   if (library.empty()) {
-    return absl::UnavailableError(absl::StrCat("there is no CUDA backend (", kCudaLibrary, ") beside this program or in ",
+    return absl::UnavailableError(absl::StrCat("there is no CUDA backend (", kCudaLibrary,
+                                               ") beside this program or in ",
                                                places.size() > 1 ? places[1] : "its folder"));
   }
   // Never closed: it holds the code of the Backend. LOCAL: its copies of our own functions stay its own.

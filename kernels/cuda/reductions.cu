@@ -74,7 +74,8 @@ cudaError_t Reduce(cudaStream_t stream, std::size_t count, const float* x, typen
 
 constexpr int kColumnThreads = 32, kRowThreads = 8;
 
-// Block (c, r) sums rows [r * rows_per_block, ...) of 32 * V columns; thread (x, y) takes every eighth row of V columns.
+// Block (c, r) sums rows [r * rows_per_block, ...) of 32 * V columns; thread (x, y) takes every eighth row of V
+// columns.
 template <int V, typename T>
 __global__ void ColumnPartial(std::int64_t rows, std::int64_t columns, std::int64_t rows_per_block, const T* x,
                               bool add, float* sums) {
@@ -122,11 +123,11 @@ cudaError_t SumColumns(cudaStream_t stream, std::int64_t rows, std::int64_t colu
   const std::int64_t rows_per_block = (rows + parts - 1) / parts;
   parts = (rows + rows_per_block - 1) / rows_per_block;
   ColumnPartial<V><<<dim3(wide, static_cast<unsigned>(parts)), threads, 0, stream>>>(rows, columns, rows_per_block, x,
-                                                                                      false, partial);
+                                                                                     false, partial);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
   const unsigned narrow = CeilDiv(static_cast<std::size_t>(columns), kColumnThreads);
-  ColumnPartial<1><<<dim3(narrow, 1), threads, 0, stream>>>(parts, columns, parts, static_cast<const float*>(partial),
-                                                            add, sums);
+  ColumnPartial<1>
+      <<<dim3(narrow, 1), threads, 0, stream>>>(parts, columns, parts, static_cast<const float*>(partial), add, sums);
   return cudaGetLastError();
 }
 

@@ -10,8 +10,7 @@ namespace leeway {
 
 absl::StatusOr<std::shared_ptr<StreamErrors>> StreamErrors::Make() {
   void* memory = nullptr;
-  LEEWAY_RETURN_IF_CUDA_ERROR(
-      cudaHostAlloc(&memory, sizeof(DeviceFault), cudaHostAllocMapped | cudaHostAllocPortable));
+  LEEWAY_RETURN_IF_CUDA_ERROR(cudaHostAlloc(&memory, sizeof(DeviceFault), cudaHostAllocMapped | cudaHostAllocPortable));
   return std::shared_ptr<StreamErrors>(new StreamErrors(new (memory) DeviceFault()));
 }
 

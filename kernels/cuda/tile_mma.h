@@ -15,13 +15,13 @@
 
 namespace leeway::cuda {
 
-inline constexpr int kTile = 64;                       // rows and columns of a tile
-inline constexpr int kTileThreads = 128;               // 4 warps, each with 16 rows
-inline constexpr int kSteps = kTile / 16;              // pieces of a product's inner dimension
-inline constexpr int kColumnTiles = kTile / 8;         // accumulators of a warp's 16 rows
+inline constexpr int kTile = 64;                // rows and columns of a tile
+inline constexpr int kTileThreads = 128;        // 4 warps, each with 16 rows
+inline constexpr int kSteps = kTile / 16;       // pieces of a product's inner dimension
+inline constexpr int kColumnTiles = kTile / 8;  // accumulators of a warp's 16 rows
 
-// Where element [row][column] of a tile lies: pieces of 8 elements are permuted within their row, so that the eight rows
-// which a matrix load reads at a time lie in different banks.
+// Where element [row][column] of a tile lies: pieces of 8 elements are permuted within their row, so that the eight
+// rows which a matrix load reads at a time lie in different banks.
 __device__ inline int TileIndex(int row, int column) {
   return row * kTile + (((column >> 3) ^ (row & 7)) << 3) + (column & 7);
 }
@@ -123,8 +123,8 @@ __device__ inline void MultiplyPlain(const Accumulators& factor, const Bf16* til
   for (int step = 0; step < kSteps; ++step) {
     const float(&left)[4] = factor[2 * step];
     const float(&right)[4] = factor[2 * step + 1];
-    const RowFragment rows{{Pack(left[0], left[1]), Pack(left[2], left[3]), Pack(right[0], right[1]),
-                            Pack(right[2], right[3])}};
+    const RowFragment rows{
+        {Pack(left[0], left[1]), Pack(left[2], left[3]), Pack(right[0], right[1]), Pack(right[2], right[3])}};
 #pragma unroll
     for (int pair = 0; pair < kColumnTiles / 2; ++pair) {
       const ColumnFragments columns = LoadPlain(tile, pair, step);

@@ -67,7 +67,8 @@ void Attend(Parity& parity, const AttentionShape& shape, DataType type, bool shi
     const double score = spread * spread * std::sqrt(static_cast<double>(shape.head_size)) + 1;
     const std::int64_t length = shape.head_size + shape.length + 8;
     parity.Expect(lse, expected.lse, Doubles(expected.lse.size(), score), {.length = length});
-    parity.Expect(y, expected.y, Doubles(expected.y.size(), score * spread), {.length = length, .inner_roundings = 0.5});
+    parity.Expect(y, expected.y, Doubles(expected.y.size(), score * spread),
+                  {.length = length, .inner_roundings = 0.5});
     Doubles magnitude = BackwardMagnitude(shape, qkv.values, expected, dy.values);
     for (double& value : magnitude) value *= score;
     parity.Expect(dqkv, gradient, magnitude, {.length = length, .inner_roundings = 1});

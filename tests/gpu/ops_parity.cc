@@ -80,10 +80,10 @@ void Convolution(Parity& parity, const shapes::ConvShape& shape, bool shifted) {
     const Array x = parity.Random(image.elements(), 1), w = parity.Random(out * image.channels * 9, 2);
     const Array bias = parity.Random(out, 3), y = parity.Garbage(image.pixels() * out);
     (*made)->Forward(stream, image.batch, x.floats(), w.floats(), bias.floats(), y.floats());
-    parity.Expect(y, reference::Conv3x3Forward(image, out, x.values, w.values, bias.values),
-                  reference::Conv3x3Forward(image, out, Magnitudes(x.values), Magnitudes(w.values),
-                                            Magnitudes(bias.values)),
-                  {.length = 9 * image.channels, .product = true});
+    parity.Expect(
+        y, reference::Conv3x3Forward(image, out, x.values, w.values, bias.values),
+        reference::Conv3x3Forward(image, out, Magnitudes(x.values), Magnitudes(w.values), Magnitudes(bias.values)),
+        {.length = 9 * image.channels, .product = true});
     const Array dy = parity.Random(image.pixels() * out, 4), dx = parity.Garbage(image.elements());
     (*made)->BackwardData(stream, image.batch, dy.floats(), w.floats(), dx.floats());
     parity.Expect(dx, reference::Conv3x3BackwardData(image, out, dy.values, w.values),
@@ -102,8 +102,8 @@ void Convolution(Parity& parity, const shapes::ConvShape& shape, bool shifted) {
 void Pool(Parity& parity, const ImageShape& shape, bool shifted) {
   Ops& ops = parity.backend().ops();
   for (const Activation activation : {Activation::kNone, Activation::kRelu}) {
-    const std::string name = absl::StrCat("max pool", activation == Activation::kRelu ? " relu " : " ", shape.batch, "x",
-                                          shape.height, "x", shape.width, "x", shape.channels);
+    const std::string name = absl::StrCat("max pool", activation == Activation::kRelu ? " relu " : " ", shape.batch,
+                                          "x", shape.height, "x", shape.width, "x", shape.channels);
     parity.Run(name, shifted, [&] {
       // Coarse numbers give windows with ties, and zeros.
       Doubles values = parity.Random(shape.elements(), 1).values;

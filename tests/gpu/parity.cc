@@ -12,8 +12,8 @@
 namespace leeway {
 namespace {
 
-constexpr std::size_t kGuard = 32;          // bytes before and behind an array
-constexpr unsigned char kGarbage = 0x42;    // 48.56 as float32, 48.5 as bfloat16
+constexpr std::size_t kGuard = 32;        // bytes before and behind an array
+constexpr unsigned char kGarbage = 0x42;  // 48.56 as float32, 48.5 as bfloat16
 
 float FromBf16(std::uint16_t half) {
   float value = 0;
@@ -101,7 +101,8 @@ Array Parity::Garbage(std::int64_t count, DataType type) {
   array.type = type;
   array.count = count;
   array.offset = kGuard + (shifted_ ? SizeOf(type) : 0);
-  const std::vector<unsigned char> bytes(array.offset + static_cast<std::size_t>(count) * SizeOf(type) + kGuard, kGarbage);
+  const std::vector<unsigned char> bytes(array.offset + static_cast<std::size_t>(count) * SizeOf(type) + kGuard,
+                                         kGarbage);
   array.memory = UploadBytes(bytes.data(), bytes.size());
   return array;
 }
@@ -129,7 +130,8 @@ Doubles Parity::Values(const Array& array) {
   const std::size_t size = static_cast<std::size_t>(array.count) * SizeOf(array.type), end = array.offset + size;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     if ((i < array.offset || i >= end) && static_cast<unsigned char>(bytes[i]) != kGarbage) {
-      Fail(absl::StrCat("wrote outside of an output: byte ", static_cast<std::int64_t>(i - array.offset), " of ", size));
+      Fail(
+          absl::StrCat("wrote outside of an output: byte ", static_cast<std::int64_t>(i - array.offset), " of ", size));
       break;
     }
   }

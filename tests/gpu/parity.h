@@ -40,8 +40,8 @@ struct Array {
 };
 
 struct ParityRow {
-  std::string name;    // "linear forward 7x17->5 bf16"
-  double worst = 0;    // the largest error, in tolerances
+  std::string name;     // "linear forward 7x17->5 bf16"
+  double worst = 0;     // the largest error, in tolerances
   std::string failure;  // empty: passed
 };
 

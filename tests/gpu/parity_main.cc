@@ -1,5 +1,6 @@
-// parity [--device=cuda:0] [--small] [--tf32] [--all]: every op of that device against the reference (tests/gpu/parity.h).
-// Prints what failed (--all: every case, with its largest error in tolerances), then one line that begins with "result:".
+// parity [--device=cuda:0] [--small] [--tf32] [--all]: every op of that device against the reference
+// (tests/gpu/parity.h). Prints what failed (--all: every case, with its largest error in tolerances), then one line
+// that begins with "result:".
 #include <algorithm>
 #include <cstdio>
 #include <cstring>

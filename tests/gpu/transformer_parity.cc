@@ -105,7 +105,8 @@ void Norm(Parity& parity, const NormShape& shape, DataType type, bool shifted) {
       // Far from zero: a variance from mean(x^2) - mean(x)^2 would lose its digits.
       const Array x = parity.Random(elements, 1, type, 1, 30), branch = parity.Random(elements, 2, type);
       const Array gain = parity.Random(shape.width, 3), bias = parity.Random(shape.width, 4);
-      const Array y = parity.Garbage(elements, type), mean = parity.Garbage(shape.rows), rstd = parity.Garbage(shape.rows);
+      const Array y = parity.Garbage(elements, type), mean = parity.Garbage(shape.rows),
+                  rstd = parity.Garbage(shape.rows);
       Doubles input = x.values;
       if (add) {
         for (std::size_t i = 0; i < input.size(); ++i) input[i] += branch.values[i];
@@ -136,7 +137,8 @@ void Norm(Parity& parity, const NormShape& shape, DataType type, bool shifted) {
     parity.Run(absl::StrCat("layer norm backward", write == Write::kAdd ? " add" : "", size), shifted, [&] {
       const Array x = parity.Random(elements, 1, type), dy = parity.Random(elements, 5, type);
       const Array gain = parity.Random(shape.width, 3), bias = parity.Random(shape.width, 4);
-      const Array y = parity.Garbage(elements, type), mean = parity.Garbage(shape.rows), rstd = parity.Garbage(shape.rows);
+      const Array y = parity.Garbage(elements, type), mean = parity.Garbage(shape.rows),
+                  rstd = parity.Garbage(shape.rows);
       const Array dx = parity.Random(elements, 6, type), dgain = parity.Random(shape.width, 7);
       const Array dbias = parity.Random(shape.width, 8);
       ops.LayerNormForward(stream, shape, x.typed(), gain.floats(), bias.floats(), y.typed(), mean.floats(),
@@ -177,7 +179,8 @@ void Embed(Parity& parity, const EmbeddingShape& shape, DataType type, bool shif
     }
     const DeviceMemory tokens = parity.Upload(ids);
     const auto id = tokens.as<const std::int32_t>();
-    const Array wte = parity.Random(shape.vocabulary * shape.width, 1), wpe = parity.Random(shape.length * shape.width, 2);
+    const Array wte = parity.Random(shape.vocabulary * shape.width, 1),
+                wpe = parity.Random(shape.length * shape.width, 2);
     const Array y = parity.Garbage(rows * shape.width, type), dy = parity.Random(rows * shape.width, 3, type);
     ops.EmbeddingForward(parity.stream(), shape, id, wte.floats(), wpe.floats(), y.typed());
     const Doubles expected = reference::EmbeddingForward(shape, ids, wte.values, wpe.values);
@@ -198,7 +201,8 @@ void Embed(Parity& parity, const EmbeddingShape& shape, DataType type, bool shif
 
 void Loss(Parity& parity, const LogitsShape& shape, DataType type, bool shifted) {
   TransformerOps& ops = parity.backend().transformer_ops();
-  const std::string name = absl::StrCat("cross-entropy ", shape.rows, "x", shape.classes, " of ", shape.columns, Name(type));
+  const std::string name =
+      absl::StrCat("cross-entropy ", shape.rows, "x", shape.classes, " of ", shape.columns, Name(type));
   parity.Run(name, shifted, [&] {
     constexpr double kSpread = 20, kScale = 0.25;
     Doubles z = parity.Random(shape.rows * shape.columns, 1, type, kSpread).values;
@@ -214,7 +218,8 @@ void Loss(Parity& parity, const LogitsShape& shape, DataType type, bool shifted)
     const Array logits = parity.Of(z, type), dlogits = parity.Garbage(shape.rows * shape.columns, type);
     const reference::Loss expected = reference::PaddedSoftmaxCrossEntropy(shape, logits.values, names, kScale);
     const DeviceMemory labels = parity.Upload(names), sum = parity.Upload(std::vector<LossSum>{{-1, -1}});
-    const Doubles magnitude(dlogits.memory.bytes() == 0 ? 0 : static_cast<std::size_t>(dlogits.count), kScale * kSpread);
+    const Doubles magnitude(dlogits.memory.bytes() == 0 ? 0 : static_cast<std::size_t>(dlogits.count),
+                            kScale * kSpread);
     for (const bool in_place : {false, true}) {
       const Array& out = in_place ? logits : dlogits;
       ops.SoftmaxCrossEntropy(parity.stream(), shape, logits.typed(), labels.as<const std::int32_t>(), kScale,

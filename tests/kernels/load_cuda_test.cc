@@ -12,9 +12,7 @@ namespace leeway {
 namespace {
 
 // A library of tests/kernels/, as this test finds its data.
-std::string Data(const std::string& name) {
-  return std::filesystem::absolute("tests/kernels/" + name).string();
-}
+std::string Data(const std::string& name) { return std::filesystem::absolute("tests/kernels/" + name).string(); }
 
 TEST_CASE("the shared object is looked for beside the program, in ../lib, and in the build tree") {
   CHECK(CudaLibraryPlaces("/opt/leeway/bin/worker") ==
@@ -53,8 +51,7 @@ TEST_CASE("--device=cuda:N that cannot be used fails in one line; auto takes the
   const absl::StatusOr<std::unique_ptr<Backend>> named = MakeBackend("cuda:977", 1);
   REQUIRE_FALSE(named.ok());
   CHECK(named.status().code() == absl::StatusCode::kUnavailable);
-  CHECK_THAT(std::string(named.status().message()),
-             Catch::StartsWith("--device=cuda:977: ") && !Catch::Contains("\n"));
+  CHECK_THAT(std::string(named.status().message()), Catch::StartsWith("--device=cuda:977: ") && !Catch::Contains("\n"));
   const absl::StatusOr<std::unique_ptr<Backend>> chosen = MakeBackend("auto", 1);
   REQUIRE(chosen.ok());
   const bool has_gpu = MakeBackend("cuda:0", 1).ok();
