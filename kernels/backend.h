@@ -6,9 +6,9 @@
 // crosses by CopyToDevice/CopyToHost, enqueued on a Stream. On the `cpu` backend device memory is host memory,
 // streams run their work before the call returns, and a copy of memory onto itself does nothing (HostTwin).
 //
-// Errors of enqueued work stick to its stream: Stream::Synchronize() returns the first, and so does every Event
-// that was recorded after it. Nothing is enqueued once the error is known; on a device that works later than the host, what was
-// enqueued meanwhile has run on whatever the failed work left. So enqueueing returns nothing, and a step checks once.
+// Errors of enqueued work stick to its stream: Stream::Synchronize() returns the first, and so does every Event that
+// was recorded after it. Nothing is enqueued once the error is known; on a device that works later than the host, what
+// was enqueued meanwhile has run on what the failed work left. So enqueueing returns nothing, and a step checks once.
 //
 // Thread safety: a Backend may be used from any thread. A Stream, and the memory its work touches, belongs to
 // one thread at a time. Events may be waited for from any thread.
