@@ -55,14 +55,16 @@ for library in "$out"/lib/*.so.*; do
   chmod u+w "$library"
   patchelf --set-rpath "\$ORIGIN" "$library"
 done
-cp deploy/gpu/{check,env}.sh "$out/"
+cp deploy/gpu/{check,env}.sh tests/gpu/torch_gpt.py "$out/"
+# Some text to train on: our own.
+cat README.md docs/*.md docs/adr/*.md >"$out/data/text"
 git rev-parse HEAD >"$out/COMMIT" 2>/dev/null || true
 
 data=/usr/share/datasets/fashion-mnist
 if [ -z "$parity" ] && [ -d "$data" ]; then cp "$data"/*.gz "$out/data/"; fi
 tar -C "$folder" -czf "$file" leeway-gpu
 if [ "$(stat -c %s "$file")" -ge $MAX_BYTES ]; then
-  rm "$out"/data/*
+  rm "$out"/data/*.gz
   tar -C "$folder" -czf "$file" leeway-gpu
 fi
 bytes=$(stat -c %s "$file")

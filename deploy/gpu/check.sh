@@ -61,11 +61,23 @@ sanitizer() {
     echo "result: memcheck and racecheck found nothing"
 }
 
-# train WORKERS FLAGS...: a run of `leeway`, and the numbers of its summary.
+torch() {
+  if ! python3 -c "import torch; assert torch.cuda.is_available()" 2>/dev/null; then
+    echo "result: skipped, there is no PyTorch"
+    return 0
+  fi
+  python3 torch_gpt.py
+}
+
+# images: what there is to train on.
+images() {
+  if [ -e data/train-images-idx3-ubyte.gz ]; then echo data; else echo synthetic:60000; fi
+}
+
+# train DATA WORKERS FLAGS...: a run of `leeway`, and the numbers of its summary.
 train() {
-  local workers=$1 data=data folder
-  shift
-  [ -e data/train-images-idx3-ubyte.gz ] || data=synthetic:60000
+  local data=$1 workers=$2 folder
+  shift 2
   folder=$(mktemp -d "$out/run.tmp.XXXX")
   bin/leeway run --ps_binary=bin/ps --worker_binary=bin/worker --data="$data" --num_workers="$workers" --device=cuda:0 \
     --out="$folder" "$@"
@@ -83,16 +95,23 @@ PYTHON
 }
 
 . ./env.sh
-export -f machine tests sanitizer train
+export -f machine tests sanitizer images train torch
 export out
+gpt="tokens:data/text"
+adam="--optimizer=adamw --warmup_samples=2000"
 step machine 20 bash -c machine
-step parity 90 bin/parity --device=cuda:0
-step tests 90 bash -c tests
-step benchmark 90 bin/benchmark --device=cuda:0
-step mlp1 45 bash -c "train 1 --model=mlp:1024,1024 --batch=512 --epochs=3 --learning_rate=0.05"
-step mlp4 45 bash -c "train 4 --model=mlp:1024,1024 --batch=512 --epochs=3 --learning_rate=0.05"
-step cnn1 45 bash -c "train 1 --model=cnn --batch=128 --epochs=3 --optimizer=adam --learning_rate=0.002"
-step cnn4 45 bash -c "train 4 --model=cnn --batch=128 --epochs=3 --optimizer=adam --learning_rate=0.002"
+step parity 60 bin/parity --device=cuda:0
+step tests 60 bash -c tests
+step benchmark 100 bin/benchmark --device=cuda:0
+step torch 60 bash -c torch
+step mlp1 30 bash -c "train \$(images) 1 --model=mlp:1024,1024 --batch=512 --epochs=5 --learning_rate=0.05"
+step mlp4 30 bash -c "train \$(images) 4 --model=mlp:1024,1024 --batch=512 --epochs=5 --learning_rate=0.05"
+step cnn1 30 bash -c "train \$(images) 1 --model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
+step cnn4 30 bash -c "train \$(images) 4 --model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
+step gpt1 45 bash -c "train $gpt 1 --model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
+step gpt4 45 bash -c "train $gpt 4 --model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
+step gpt124m 60 bash -c "train $gpt 1 --model=gpt:124m,vocab=50257 --batch=32 --steps=24 --num_ps=4 --eval=false \
+  --push_encoding=bf16 --pull_encoding=bf16 --learning_rate=0.01"
 step sanitizer 90 bash -c sanitizer
 echo
 echo "step         verdict       time  result"

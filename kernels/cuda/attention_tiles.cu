@@ -8,6 +8,7 @@ namespace {
 static_assert(kTile == kTileHead);
 
 constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+constexpr float kScale = kLog2E / 8;  // 1 / sqrt(64), and exp2 in place of exp
 
 // One head of one sequence: where its matrices [length][64] begin.
 struct Head {
@@ -34,6 +35,13 @@ __device__ Head HeadAt(const Attention& args, std::int64_t index) {
           3 * width,
           width,
           args.lse + index * args.length};
+}
+
+// 2 ^ x to about 2^-22, 0 for -infinity, NaN for NaN.
+__device__ float Exp2(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
 }
 
 // The largest or the sum over the four threads that hold a row.
@@ -69,7 +77,6 @@ __global__ void __launch_bounds__(kTileThreads) Forward(Attention args) {
   StartTile(head.k, head.qkv_stride, 0, args.length, keys[0]);
   StartTile(head.v, head.qkv_stride, 0, args.length, values[0]);
   CommitTiles();
-  const float scale = kLog2E / 8;  // 1 / sqrt(64), and exp2 in place of exp
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
   Accumulators out = {};
   for (int tile = 0; tile <= last; ++tile) {
@@ -82,30 +89,33 @@ __global__ void __launch_bounds__(kTileThreads) Forward(Attention args) {
     __syncthreads();
     Accumulators scores = {};
     MultiplyTransposed(q, keys[tile % 2], scores);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = warp * 16 + group + 8 * half;
-      float most = largest[half];
+    if (tile == last) {
+      // On the diagonal keys after the query, and rows beyond the end, which are after all queries, are left out.
 #pragma unroll
       for (int c = 0; c < kColumnTiles; ++c) {
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          float& score = scores[c][2 * half + e];
-          // On the diagonal keys after the query, and rows beyond the end, which are after all queries, are left out.
-          score = tile == last && c * 8 + member * 2 + e > row ? -INFINITY : score * scale;
-          most = fmaxf(most, score);
+        for (int e = 0; e < 4; ++e) {
+          if (c * 8 + member * 2 + e % 2 > warp * 16 + group + 8 * (e / 2)) scores[c][e] = -INFINITY;
         }
       }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float most = largest[half];
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+        most = fmaxf(most, fmaxf(scores[c][2 * half], scores[c][2 * half + 1]));
+      }
       most = RowMax(most);
-      const float base = most == -INFINITY ? 0.0f : most;  // not NaN where all scores are -infinity
-      const float shrink = exp2f(largest[half] - base);
+      const float base = most == -INFINITY ? 0.0f : most * kScale;  // not NaN where all scores are -infinity
+      const float shrink = Exp2(largest[half] * kScale - base);
       float sum = 0;
 #pragma unroll
       for (int c = 0; c < kColumnTiles; ++c) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           float& score = scores[c][2 * half + e];
-          score = exp2f(score - base);
+          score = Exp2(score * kScale - base);
           sum += score;
           out[c][2 * half + e] *= shrink;
         }
@@ -122,7 +132,7 @@ __global__ void __launch_bounds__(kTileThreads) Forward(Attention args) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const std::int64_t row = first + warp * 16 + group + 8 * half;
-      if (row < args.length) head.lse[row] = largest[half] * kLn2 + logf(sums[half]);
+      if (row < args.length) head.lse[row] = largest[half] * kScale * kLn2 + logf(sums[half]);
     }
   }
 }
@@ -137,12 +147,6 @@ __global__ void Delta(Attention args, std::int64_t count, float* delta) {
   const std::int64_t at = index % args.length * head.y_stride + 2 * lane;
   const float sum = WarpSum(Load(head.y + at) * Load(head.dy + at) + Load(head.y + at + 1) * Load(head.dy + at + 1));
   if (lane == 0) delta[index] = sum;
-}
-
-// ds of one pair; p comes as the scaled score and goes as the weight.
-__device__ float ScoreGradient(float& p, float lse2, float dp, float delta, bool masked) {
-  p = masked ? 0.0f : exp2f(p - lse2);
-  return masked ? 0.0f : p * (dp - delta);  // times 1 / 8, at the end
 }
 
 // Block: 64 queries of a head; dq.
@@ -189,14 +193,21 @@ __global__ void __launch_bounds__(kTileThreads) Queries(Attention args, const fl
     Accumulators scores = {}, gradients = {};
     MultiplyTransposed(q, keys[tile % 2], scores);
     MultiplyTransposed(dy, values[tile % 2], gradients);
+    // ds without its factor of 1 / 8, which comes at the end.
 #pragma unroll
     for (int c = 0; c < kColumnTiles; ++c) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int row = warp * 16 + group + 8 * (e / 2);
-        const bool masked = tile == last && c * 8 + member * 2 + e % 2 > row;
-        scores[c][e] *= kLog2E / 8;
-        gradients[c][e] = ScoreGradient(scores[c][e], lse2[e / 2], gradients[c][e], row_delta[e / 2], masked);
+        gradients[c][e] = Exp2(scores[c][e] * kScale - lse2[e / 2]) * (gradients[c][e] - row_delta[e / 2]);
+      }
+    }
+    if (tile == last) {
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          if (c * 8 + member * 2 + e % 2 > warp * 16 + group + 8 * (e / 2)) gradients[c][e] = 0;
+        }
       }
     }
     MultiplyPlain(gradients, keys[tile % 2], dq);
@@ -254,12 +265,22 @@ __global__ void __launch_bounds__(kTileThreads) Keys(Attention args, const float
     for (int c = 0; c < kColumnTiles; ++c) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int key = warp * 16 + group + 8 * (e / 2), query = c * 8 + member * 2 + e % 2;
-        const bool masked =
-            (tile == key_tile && key > query) || static_cast<std::int64_t>(tile) * kTile + query >= args.length;
-        scores[c][e] *= kLog2E / 8;
-        gradients[c][e] =
-            ScoreGradient(scores[c][e], lse2[buffer][query], gradients[c][e], deltas[buffer][query], masked);
+        const int query = c * 8 + member * 2 + e % 2;
+        scores[c][e] = Exp2(scores[c][e] * kScale - lse2[buffer][query]);
+        gradients[c][e] = scores[c][e] * (gradients[c][e] - deltas[buffer][query]);
+      }
+    }
+    // On the diagonal queries before the key are left out, and in the last tile those beyond the end.
+    if (tile == key_tile || tile + 1 == tiles) {
+#pragma unroll
+      for (int c = 0; c < kColumnTiles; ++c) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int key = warp * 16 + group + 8 * (e / 2), query = c * 8 + member * 2 + e % 2;
+          if ((tile == key_tile && key > query) || static_cast<std::int64_t>(tile) * kTile + query >= args.length) {
+            scores[c][e] = gradients[c][e] = 0;
+          }
+        }
       }
     }
     MultiplyPlain(scores, outputs[buffer], dv);

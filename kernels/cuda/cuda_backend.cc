@@ -10,6 +10,7 @@
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/cuda_transformer_ops.h"
+#include "kernels/cuda/cuda_vector_ops.h"
 
 namespace leeway {
 namespace {
@@ -81,6 +82,7 @@ class CudaBackend final : public Backend {
 
   Ops& ops() override { return ops_; }
   TransformerOps& transformer_ops() override { return transformer_ops_; }
+  VectorOps& vector_ops() override { return vector_ops_; }
 
  private:
   CudaBackend(const CudaOptions& options, const cudaDeviceProp& properties, cublasLtHandle_t cublas)
@@ -111,6 +113,7 @@ class CudaBackend final : public Backend {
   const std::string description_;
   CudaOps ops_;
   CudaTransformerOps transformer_ops_;
+  CudaVectorOps vector_ops_;
 };
 
 }  // namespace

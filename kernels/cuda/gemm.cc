@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
@@ -30,7 +31,8 @@ class GemmCache::Prepared {
     }
   }
 
-  absl::Status Prepare(cublasLtHandle_t cublas, const Gemm::Plan& plan, bool tf32, std::size_t workspace_bytes) {
+  absl::Status Prepare(cublasLtHandle_t cublas, const Gemm::Plan& plan, bool tf32, int choice,
+                       std::size_t workspace_bytes) {
     const bool float32 = plan.input == CUDA_R_32F;
     LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmulDescCreate(
         &operation_, float32 && tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
@@ -53,17 +55,20 @@ class GemmCache::Prepared {
     };
     const auto bytes = static_cast<std::uint64_t>(workspace_bytes);
     RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, bytes));
+    // Where the inner dimension is split, parts are added up in float32: a sum is rounded to bfloat16 once, at its end.
+    const std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes));
     // Tensors lie anywhere in the flat buffer of weights: 4 bytes are all that may be assumed of some.
     RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, plan.align_a));
     RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, plan.align_b));
     RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, plan.align_d));
     RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan.align_d));
-    cublasLtMatmulHeuristicResult_t found{};
+    std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(choice) + 1);
     int count = 0;
-    LEEWAY_RETURN_IF_CUBLAS_ERROR(
-        cublasLtMatmulAlgoGetHeuristic(cublas, operation_, a_, b_, d_, d_, preference, 1, &found, &count));
-    if (count < 1) return absl::InternalError("cublasLtMatmulAlgoGetHeuristic: no algorithm");
-    algorithm_ = found.algo;
+    LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmulAlgoGetHeuristic(cublas, operation_, a_, b_, d_, d_, preference,
+                                                                 choice + 1, found.data(), &count));
+    if (count <= choice) return absl::InternalError("cublasLtMatmulAlgoGetHeuristic: no algorithm");
+    algorithm_ = found.back().algo;
     return absl::OkStatus();
   }
 
@@ -102,7 +107,7 @@ class GemmCache::Prepared {
   cublasLtMatmulAlgo_t algorithm_{};
 };
 
-GemmCache::GemmCache(cublasLtHandle_t cublas, bool tf32) : cublas_(cublas), tf32_(tf32) {}
+GemmCache::GemmCache(cublasLtHandle_t cublas, bool tf32, int choice) : cublas_(cublas), tf32_(tf32), choice_(choice) {}
 GemmCache::~GemmCache() = default;
 
 absl::Status GemmCache::Run(cudaStream_t stream, const Gemm& gemm, void* workspace, std::size_t workspace_bytes) {
@@ -115,7 +120,7 @@ absl::Status GemmCache::Run(cudaStream_t stream, const Gemm& gemm, void* workspa
   if (found == plans_.end()) {
     if (plans_.size() >= kMaxPlans) plans_.clear();
     auto prepared = std::make_unique<Prepared>();
-    status = prepared->Prepare(cublas_, plan, tf32_, workspace_bytes);
+    status = prepared->Prepare(cublas_, plan, tf32_, choice_, workspace_bytes);
     if (status.ok()) found = plans_.emplace(plan, std::move(prepared)).first;
   }
   if (status.ok()) status = found->second->Run(cublas_, stream, gemm, workspace, workspace_bytes);

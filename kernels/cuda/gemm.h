@@ -49,8 +49,9 @@ class GemmCache {
   // More shapes than a model has; beyond it all plans are dropped and made anew.
   static constexpr std::size_t kMaxPlans = 512;
 
-  // `tf32`: float32 products may round their inputs to TF32.
-  GemmCache(cublasLtHandle_t cublas, bool tf32);
+  // `tf32`: float32 products may round their inputs to TF32. `choice`: which of the algorithms that the heuristic
+  // names, 0 being the one that it expects to be the fastest.
+  GemmCache(cublasLtHandle_t cublas, bool tf32, int choice = 0);
   ~GemmCache();
 
   // Enqueues `gemm` on `stream`. INTERNAL: cuBLASLt failed or knows no algorithm, with the shape.
@@ -61,6 +62,7 @@ class GemmCache {
 
   const cublasLtHandle_t cublas_;
   const bool tf32_;
+  const int choice_;
   std::map<Gemm::Plan, std::unique_ptr<Prepared>> plans_;
 };
 

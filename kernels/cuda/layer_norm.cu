@@ -138,58 +138,72 @@ __global__ void ForwardAny(NormForward args) {
   }
 }
 
+// 16 bytes of a row as they lie in memory: half the registers of bfloat16 as float32.
+struct Raw {
+  uint4 words;
+};
+template <typename T>
+__device__ Raw LoadRaw(const T* row, std::int64_t at, std::int64_t width) {
+  return {at < width ? *reinterpret_cast<const uint4*>(row + at) : uint4{}};
+}
+template <typename T, int V>
+__device__ void Unpack(const Raw& raw, float (&out)[V]) {
+  LoadVector(reinterpret_cast<const T*>(&raw), out);
+}
+
 // Warps take rows in turn; each keeps the sums of dgain and dbias over its rows, and writes them to `partial`
-// [warps][2][width] at its end. Which warp has which row depends on the grid alone.
+// [warps][2][width] at its end. Which warp has which row depends on the grid alone. Two blocks per multiprocessor: with
+// one, too few loads are under way.
 template <typename T, int V, int kPieces>
-__global__ void __launch_bounds__(kWarps* kWarp) Backward(NormBackward args, float* partial) {
+__global__ void __launch_bounds__(kWarps* kWarp, 2) Backward(NormBackward args, float* partial) {
   const int lane = threadIdx.x % kWarp;
   const std::int64_t warp = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
   const std::int64_t warps = static_cast<std::int64_t>(gridDim.x) * kWarps;
   const std::int64_t width = args.width;
-  float gain[kPieces][V], dgain[kPieces][V], dbias[kPieces][V];
-#pragma unroll
-  for (int p = 0; p < kPieces; ++p) {
-    LoadFloats<V>(args.gain, (p * kWarp + lane) * V, width, gain[p]);
-#pragma unroll
-    for (int i = 0; i < V; ++i) dgain[p][i] = dbias[p][i] = 0;
-  }
+  float dgain[kPieces][V] = {}, dbias[kPieces][V] = {};
   for (std::int64_t row = warp; row < args.rows; row += warps) {
     const float mean = args.mean[row], rstd = args.rstd[row];
-    float x[kPieces][V], dy[kPieces][V];
+    T* const dx = static_cast<T*>(args.dx) + row * width;
+    Raw x[kPieces], dy[kPieces], before[kPieces] = {};
+#pragma unroll
+    for (int p = 0; p < kPieces; ++p) {
+      const std::int64_t at = (p * kWarp + lane) * V;
+      x[p] = LoadRaw(static_cast<const T*>(args.x) + row * width, at, width);
+      dy[p] = LoadRaw(static_cast<const T*>(args.dy) + row * width, at, width);
+      if (args.add_dx) before[p] = LoadRaw(dx, at, width);
+    }
     float sum_g = 0, sum_gn = 0;
 #pragma unroll
     for (int p = 0; p < kPieces; ++p) {
       const std::int64_t at = (p * kWarp + lane) * V;
-      LoadPiece<T, V>(static_cast<const T*>(args.x) + row * width, at, width, x[p]);
-      LoadPiece<T, V>(static_cast<const T*>(args.dy) + row * width, at, width, dy[p]);
-    }
-#pragma unroll
-    for (int p = 0; p < kPieces; ++p) {
-      if ((p * kWarp + lane) * V >= width) continue;
+      if (at >= width) continue;
+      float n[V], d[V], gain[V];
+      Unpack<T>(x[p], n);
+      Unpack<T>(dy[p], d);
+      LoadFloats<V>(args.gain, at, width, gain);
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        const float n = (x[p][i] - mean) * rstd, g = dy[p][i] * gain[p][i];
-        dgain[p][i] += dy[p][i] * n;
-        dbias[p][i] += dy[p][i];
-        x[p][i] = n;
-        dy[p][i] = g;
-        sum_g += g;
-        sum_gn += g * n;
+        n[i] = (n[i] - mean) * rstd;
+        dgain[p][i] += d[i] * n[i];
+        dbias[p][i] += d[i];
+        sum_g += d[i] * gain[i];
+        sum_gn += d[i] * gain[i] * n[i];
       }
     }
     const float mean_g = WarpSum(sum_g) / static_cast<float>(width);
     const float mean_gn = WarpSum(sum_gn) / static_cast<float>(width);
-    T* const dx = static_cast<T*>(args.dx) + row * width;
 #pragma unroll
     for (int p = 0; p < kPieces; ++p) {
       const std::int64_t at = (p * kWarp + lane) * V;
-      float before[V];
+      if (at >= width) continue;
+      float n[V], d[V], out[V], gain[V];
+      Unpack<T>(x[p], n);
+      Unpack<T>(dy[p], d);
+      Unpack<T>(before[p], out);
+      LoadFloats<V>(args.gain, at, width, gain);
 #pragma unroll
-      for (int i = 0; i < V; ++i) before[i] = 0;
-      if (args.add_dx) LoadPiece<T, V>(dx, at, width, before);
-#pragma unroll
-      for (int i = 0; i < V; ++i) before[i] += rstd * (dy[p][i] - mean_g - x[p][i] * mean_gn);
-      StorePiece<T, V>(before, dx, at, width);
+      for (int i = 0; i < V; ++i) out[i] += rstd * (d[i] * gain[i] - mean_g - (n[i] - mean) * rstd * mean_gn);
+      StorePiece<T, V>(out, dx, at, width);
     }
   }
 #pragma unroll
@@ -311,8 +325,8 @@ cudaError_t RunBackward(cudaStream_t stream, const NormBackward& args, float* pa
   const bool aligned = Aligned16(args.x, args.gain, args.dy, args.dx);
   std::int64_t parts = 0;
   if (aligned && Vectors<T>(args.width, 4) && most_parts >= kWarps) {
-    // Three blocks on each of an H100's multiprocessors; a constant, so that sums do not depend on the machine.
-    const unsigned blocks = std::min({CeilDiv(rows, kWarps), 396u, static_cast<unsigned>(most_parts / kWarps)});
+    // Two blocks on each of an H100's multiprocessors; a constant, so that sums do not depend on the machine.
+    const unsigned blocks = std::min({CeilDiv(rows, kWarps), 264u, static_cast<unsigned>(most_parts / kWarps)});
     parts = static_cast<std::int64_t>(blocks) * kWarps;
     if (pieces <= 1) {
       Backward<T, V, 1><<<blocks, kThreads, 0, stream>>>(args, partial);

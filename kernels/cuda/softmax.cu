@@ -63,8 +63,9 @@ __device__ Part RowPart(Part part) {
 }
 
 // kThreads threads per row, blockDim.x / kThreads rows per block; V elements at a time. dlogits may be logits: a thread
-// writes the elements that it alone has read, after the last read of the label's logit by the others.
-template <int kThreads, int V, typename T>
+// writes the elements that it alone has read, after the last read of the label's logit by the others. With kKeep the
+// row is kept in shared memory between the two passes over it, by the thread that reads it again.
+template <int kThreads, int V, bool kKeep, typename T>
 __global__ void Rows(CrossEntropy args, RowResult* results) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / kThreads) + threadIdx.x / kThreads;
   if (row >= args.rows) return;  // whole warps, and whole blocks where a block has one row
@@ -76,6 +77,7 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
     if (lane == 0) results[row] = {0, kBadLabel};
     return;
   }
+  extern __shared__ uint4 kept[];  // [columns / V]
   const auto load = [&](int c, float(&values)[V]) {
     if constexpr (V == 1) {
       values[0] = Load(z + c);
@@ -86,7 +88,12 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
   Part part;
   for (int c = lane * V; c < classes; c += kThreads * V) {
     float values[V];
-    load(c, values);
+    if constexpr (kKeep) {
+      kept[c / V] = *reinterpret_cast<const uint4*>(z + c);
+      LoadVector(reinterpret_cast<const T*>(&kept[c / V]), values);
+    } else {
+      load(c, values);
+    }
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       if (c + i < classes) Take(values[i], c + i, part);
@@ -109,8 +116,12 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
   T* const dz = static_cast<T*>(args.dlogits) + row * columns;
   const float share = args.scale / total;
   for (int c = lane * V; c < columns; c += kThreads * V) {
-    float values[V];
-    load(c, values);
+    float values[V] = {};
+    if constexpr (kKeep) {
+      if (c < classes) LoadVector(reinterpret_cast<const T*>(&kept[c / V]), values);
+    } else {
+      load(c, values);
+    }
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       const float gradient = expf(values[i] - part.largest) * share - (c + i == label ? args.scale : 0.0f);
@@ -152,17 +163,39 @@ __global__ void Sum(CrossEntropy args, const RowResult* results) {
   }
 }
 
+// Two blocks with a row each fit a multiprocessor of an H100 or A100.
+constexpr std::size_t kMostKept = 110 << 10;
+
 template <typename T>
-void StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* results) {
+cudaError_t StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* results) {
   constexpr int kRowsPerBlock = 8, kBlock = 512;
   const auto rows = static_cast<std::size_t>(args.rows);
   if (args.columns <= 1024) {
-    Rows<kWarp, 1, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
+    Rows<kWarp, 1, false, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
   } else if (args.columns % kVector<T> == 0 && Aligned16(args.logits, args.dlogits)) {
-    Rows<kBlock, kVector<T>, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
+    const std::size_t bytes = static_cast<std::size_t>(args.columns) * sizeof(T);
+    int device = 0, most = 0;
+    if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+    if (const cudaError_t error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+        error != cudaSuccess) {
+      return error;
+    }
+    if (args.dlogits != nullptr && bytes <= kMostKept && bytes + 1024 <= static_cast<std::size_t>(most)) {
+      auto* const kernel = Rows<kBlock, kVector<T>, true, T>;
+      // More than 48 KB of shared memory must be asked for.
+      if (const cudaError_t error =
+              cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+          error != cudaSuccess) {
+        return error;
+      }
+      kernel<<<static_cast<unsigned>(rows), kBlock, bytes, stream>>>(args, results);
+    } else {
+      Rows<kBlock, kVector<T>, false, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
+    }
   } else {
-    Rows<kBlock, 1, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
+    Rows<kBlock, 1, false, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
   }
+  return cudaGetLastError();
 }
 
 }  // namespace
@@ -173,12 +206,9 @@ std::int64_t CrossEntropyRows(std::size_t workspace_bytes) {
 
 cudaError_t SoftmaxCrossEntropy(cudaStream_t stream, const CrossEntropy& args, void* workspace) {
   auto* const results = static_cast<RowResult*>(workspace);
-  if (args.bf16) {
-    StartRows<Bf16>(stream, args, results);
-  } else {
-    StartRows<float>(stream, args, results);
-  }
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  const cudaError_t error =
+      args.bf16 ? StartRows<Bf16>(stream, args, results) : StartRows<float>(stream, args, results);
+  if (error != cudaSuccess) return error;
   Sum<<<1, kSumThreads, 0, stream>>>(args, results);
   return cudaGetLastError();
 }

@@ -48,6 +48,7 @@ void Parity::RunAll() {
   OpsParity(*this);
   TransformerParity(*this);
   AttentionParity(*this);
+  VectorParity(*this);
 }
 
 std::vector<DataType> Parity::types() const {

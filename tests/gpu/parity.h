@@ -17,6 +17,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/transformer_ops.h"
+#include "kernels/vector_ops.h"
 
 namespace leeway {
 
@@ -116,6 +117,7 @@ class Parity {
 void OpsParity(Parity& parity);
 void TransformerParity(Parity& parity);
 void AttentionParity(Parity& parity);
+void VectorParity(Parity& parity);
 
 Doubles Magnitudes(const Doubles& values);
 
