@@ -88,7 +88,8 @@ import json, sys
 run = json.load(open(sys.argv[1]))
 names = ("final_accuracy", "training_loss", "samples_per_second", "seconds")
 exposed = [w["communication_per_step"]["exposed_share"] for w in run["workers"] if w["role"] == "trainer"]
-print("result:", ", ".join(f"{name} {run[name]:.4g}" for name in names), "exposed", [round(e or 0, 3) for e in exposed])
+figures = [f"{name} {run[name]:.4g}" for name in names if run[name] is not None]
+print("result:", ", ".join(figures), "exposed", [round(e or 0, 3) for e in exposed])
 PYTHON
   rm -rf "$folder"
   return $status

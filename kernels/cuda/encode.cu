@@ -60,16 +60,21 @@ __device__ std::int8_t ToInt8(float& value, float scale, bool residual) {
   return static_cast<std::int8_t>(static_cast<unsigned char>(__float_as_uint(sum)));
 }
 
+// One block of threads has one block of the vector, which it reads twice: for its scale, and to encode it. The first
+// `kept` values (a multiple of 4) stay in shared memory between the two.
 template <bool kVectors>
-__global__ void __launch_bounds__(kBlockThreads)
-    Int8(std::size_t count, std::size_t block, float* values, bool residual, float* scales, std::int8_t* out) {
+__global__ void __launch_bounds__(kBlockThreads) Int8(std::size_t count, std::size_t block, std::size_t kept,
+                                                      float* values, bool residual, float* scales, std::int8_t* out) {
+  extern __shared__ uint4 keep[];
   const std::size_t first = blockIdx.x * block, size = min(block, count - first);
   float* const from = values + first;
   std::int8_t* const to = out + first;
   unsigned greatest = 0;
   if constexpr (kVectors) {
+#pragma unroll 4
     for (std::size_t i = threadIdx.x * 4; i < size; i += kBlockThreads * 4) {
       const uint4 v = *reinterpret_cast<const uint4*>(from + i);
+      if (i < kept) keep[i / 4] = v;
       greatest =
           max(max(max(greatest, v.x & 0x7fffffffu), v.y & 0x7fffffffu), max(v.z & 0x7fffffffu, v.w & 0x7fffffffu));
     }
@@ -82,8 +87,10 @@ __global__ void __launch_bounds__(kBlockThreads)
   const float scale = greatest == 0 ? 0.0f : fminf(fmaxf(__uint_as_float(greatest) / 127, kLeastScale), kGreatestScale);
   if (threadIdx.x == 0) scales[blockIdx.x] = scale;
   if constexpr (kVectors) {
+#pragma unroll 4
     for (std::size_t i = threadIdx.x * 4; i < size; i += kBlockThreads * 4) {
-      float4 v = *reinterpret_cast<const float4*>(from + i);
+      const uint4 bits = i < kept ? keep[i / 4] : *reinterpret_cast<const uint4*>(from + i);
+      float4 v = {__uint_as_float(bits.x), __uint_as_float(bits.y), __uint_as_float(bits.z), __uint_as_float(bits.w)};
       const char4 bytes = {ToInt8(v.x, scale, residual), ToInt8(v.y, scale, residual), ToInt8(v.z, scale, residual),
                            ToInt8(v.w, scale, residual)};
       *reinterpret_cast<char4*>(to + i) = bytes;
@@ -97,6 +104,9 @@ __global__ void __launch_bounds__(kBlockThreads)
     }
   }
 }
+
+// Two blocks of threads fit a multiprocessor of an H100: while one reads, the other writes.
+constexpr std::size_t kMostKept = 100 << 10;
 
 // The magnitude that is the `kept`-th greatest is found bit group by bit group, from the highest: 31 bits as 8 + 8 + 8
 // +
@@ -193,9 +203,23 @@ cudaError_t EncodeInt8(cudaStream_t stream, std::size_t count, std::size_t block
   if (count == 0) return cudaSuccess;
   const unsigned blocks = CeilDiv(count, block);
   if (block % 4 == 0 && count % 4 == 0 && Aligned16(values, out)) {
-    Int8<true><<<blocks, kBlockThreads, 0, stream>>>(count, block, values, residual, scales, out);
+    int device = 0, most = 0;
+    if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+    if (const cudaError_t error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+        error != cudaSuccess) {
+      return error;
+    }
+    const std::size_t room = std::min(kMostKept, static_cast<std::size_t>(most) / 2);
+    const std::size_t kept = std::min(block, room / 16 * 4), bytes = kept * sizeof(float);
+    // More than 48 KB of shared memory must be asked for.
+    if (const cudaError_t error =
+            cudaFuncSetAttribute(Int8<true>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+        error != cudaSuccess) {
+      return error;
+    }
+    Int8<true><<<blocks, kBlockThreads, bytes, stream>>>(count, block, kept, values, residual, scales, out);
   } else {
-    Int8<false><<<blocks, kBlockThreads, 0, stream>>>(count, block, values, residual, scales, out);
+    Int8<false><<<blocks, kBlockThreads, 0, stream>>>(count, block, 0, values, residual, scales, out);
   }
   return cudaGetLastError();
 }

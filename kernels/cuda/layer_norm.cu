@@ -151,8 +151,8 @@ __device__ void Unpack(const Raw& raw, float (&out)[V]) {
   LoadVector(reinterpret_cast<const T*>(&raw), out);
 }
 
-// Warps take rows in turn; each keeps the sums of dgain and dbias over its rows, and writes them to `partial`
-// [warps][2][width] at its end. Which warp has which row depends on the grid alone. Two blocks per multiprocessor: with
+// Warps take rows in turn; each keeps the sums of dgain and dbias over its rows; at the end a block's go to
+// `partial` [blocks][2][width]. Which warp has which row depends on the grid alone. Two blocks per multiprocessor: with
 // one, too few loads are under way.
 template <typename T, int V, int kPieces>
 __global__ void __launch_bounds__(kWarps* kWarp, 2) Backward(NormBackward args, float* partial) {
@@ -206,15 +206,27 @@ __global__ void __launch_bounds__(kWarps* kWarp, 2) Backward(NormBackward args, 
       StorePiece<T, V>(out, dx, at, width);
     }
   }
+  // The block's warps add theirs up one after the other.
+  constexpr int kWidth = kPieces * kWarp * V;
+  __shared__ float sums[2][kWidth];
+  for (int turn = 0; turn < kWarps; ++turn) {
+    if (static_cast<int>(threadIdx.x) / kWarp == turn) {
 #pragma unroll
-  for (int p = 0; p < kPieces; ++p) {
+      for (int p = 0; p < kPieces; ++p) {
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      const std::int64_t at = (p * kWarp + lane) * V + i;
-      if (at >= width) continue;
-      partial[warp * 2 * width + at] = dgain[p][i];
-      partial[warp * 2 * width + width + at] = dbias[p][i];
+        for (int i = 0; i < V; ++i) {
+          const int at = (p * kWarp + lane) * V + i;
+          sums[0][at] = turn == 0 ? dgain[p][i] : sums[0][at] + dgain[p][i];
+          sums[1][at] = turn == 0 ? dbias[p][i] : sums[1][at] + dbias[p][i];
+        }
+      }
     }
+    __syncthreads();
+  }
+  float* const out = partial + static_cast<std::int64_t>(blockIdx.x) * 2 * width;
+  for (std::int64_t at = threadIdx.x; at < width; at += kWarps * kWarp) {
+    out[at] = sums[0][at];
+    out[width + at] = sums[1][at];
   }
 }
 
@@ -324,10 +336,10 @@ cudaError_t RunBackward(cudaStream_t stream, const NormBackward& args, float* pa
   const std::int64_t pieces = (args.width + V * kWarp - 1) / (V * kWarp);
   const bool aligned = Aligned16(args.x, args.gain, args.dy, args.dx);
   std::int64_t parts = 0;
-  if (aligned && Vectors<T>(args.width, 4) && most_parts >= kWarps) {
+  if (aligned && Vectors<T>(args.width, 4) && most_parts >= 264) {
     // Two blocks on each of an H100's multiprocessors; a constant, so that sums do not depend on the machine.
-    const unsigned blocks = std::min({CeilDiv(rows, kWarps), 264u, static_cast<unsigned>(most_parts / kWarps)});
-    parts = static_cast<std::int64_t>(blocks) * kWarps;
+    const unsigned blocks = std::min({CeilDiv(rows, kWarps), 264u});
+    parts = static_cast<std::int64_t>(blocks);
     if (pieces <= 1) {
       Backward<T, V, 1><<<blocks, kThreads, 0, stream>>>(args, partial);
     } else if (pieces <= 2) {

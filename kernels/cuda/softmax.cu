@@ -12,20 +12,39 @@ struct RowResult {
 constexpr std::int32_t kBadLabel = -1;
 
 // What is known of some logits: the largest, of equals the one furthest left, and the sum of exp(logit - largest).
+constexpr int kNoIndex = 0x7fffffff;
 struct Part {
   float largest = -INFINITY;
-  int index = 0x7fffffff;
+  int index = kNoIndex;
   float total = 0;
 };
-__device__ void Take(float logit, int index, Part& part) {
-  if (logit > part.largest) {  // not if it is NaN: then the total becomes NaN below
-    part.total = part.total * expf(part.largest - logit) + 1.0f;
-    part.largest = logit;
-    part.index = index;
-  } else if (logit != -INFINITY) {
-    part.total += expf(logit - part.largest);
-  } else {
-    part.index = min(part.index, index);  // all are -infinity so far: the first counts as the largest
+// exp(x) to about 2^-21, 0 for -infinity, NaN for NaN.
+__device__ float Exp(float x) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.4426950408889634f));
+  return result;
+}
+// `count` of the values are logits, the first of them of class `index`.
+template <int V>
+__device__ void Take(const float (&values)[V], int index, int count, Part& part) {
+  float most = -INFINITY;
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    if (i < count) most = fmaxf(most, values[i]);  // a NaN is passed over here: it makes the total NaN below
+  }
+  if (most > part.largest || part.index == kNoIndex) {
+    if (most > part.largest) part.total *= Exp(part.largest - most);
+    part.largest = most;
+#pragma unroll
+    for (int i = V - 1; i >= 0; --i) {
+      if (i < count && values[i] == most) part.index = index + i;
+    }
+  }
+  // Nothing is subtracted while all logits are -infinity: not NaN.
+  const float base = part.largest == -INFINITY ? 0.0f : part.largest;
+#pragma unroll
+  for (int i = 0; i < V; ++i) {
+    if (i < count) part.total += Exp(values[i] - base);
   }
 }
 __device__ Part Combine(const Part& a, const Part& b) {
@@ -35,7 +54,7 @@ __device__ Part Combine(const Part& a, const Part& b) {
     both.index = b.index;
   }
   const float base = both.largest == -INFINITY ? 0.0f : both.largest;
-  both.total = a.total * expf(a.largest - base) + b.total * expf(b.largest - base);
+  both.total = a.total * Exp(a.largest - base) + b.total * Exp(b.largest - base);
   if (both.largest == -INFINITY) both.total = a.total + b.total;  // 0, or NaN of a NaN
   return both;
 }
@@ -66,7 +85,8 @@ __device__ Part RowPart(Part part) {
 // writes the elements that it alone has read, after the last read of the label's logit by the others. With kKeep the
 // row is kept in shared memory between the two passes over it, by the thread that reads it again.
 template <int kThreads, int V, bool kKeep, typename T>
-__global__ void Rows(CrossEntropy args, RowResult* results) {
+__global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
+    Rows(CrossEntropy args, RowResult* results) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / kThreads) + threadIdx.x / kThreads;
   if (row >= args.rows) return;  // whole warps, and whole blocks where a block has one row
   const int lane = threadIdx.x % kThreads;
@@ -94,10 +114,7 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
     } else {
       load(c, values);
     }
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if (c + i < classes) Take(values[i], c + i, part);
-    }
+    Take(values, c, min(V, classes - c), part);
   }
   const float label_logit = Load(z + label);
   part = RowPart<kThreads>(part);
@@ -124,7 +141,7 @@ __global__ void Rows(CrossEntropy args, RowResult* results) {
     }
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const float gradient = expf(values[i] - part.largest) * share - (c + i == label ? args.scale : 0.0f);
+      const float gradient = Exp(values[i] - part.largest) * share - (c + i == label ? args.scale : 0.0f);
       values[i] = c + i < classes ? gradient : 0.0f;
     }
     if constexpr (V == 1) {
@@ -168,7 +185,7 @@ constexpr std::size_t kMostKept = 110 << 10;
 
 template <typename T>
 cudaError_t StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* results) {
-  constexpr int kRowsPerBlock = 8, kBlock = 512;
+  constexpr int kRowsPerBlock = 8, kBlock = 512, kKeepBlock = 1024;
   const auto rows = static_cast<std::size_t>(args.rows);
   if (args.columns <= 1024) {
     Rows<kWarp, 1, false, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
@@ -181,14 +198,14 @@ cudaError_t StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* 
       return error;
     }
     if (args.dlogits != nullptr && bytes <= kMostKept && bytes + 1024 <= static_cast<std::size_t>(most)) {
-      auto* const kernel = Rows<kBlock, kVector<T>, true, T>;
+      auto* const kernel = Rows<kKeepBlock, kVector<T>, true, T>;
       // More than 48 KB of shared memory must be asked for.
       if (const cudaError_t error =
               cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
           error != cudaSuccess) {
         return error;
       }
-      kernel<<<static_cast<unsigned>(rows), kBlock, bytes, stream>>>(args, results);
+      kernel<<<static_cast<unsigned>(rows), kKeepBlock, bytes, stream>>>(args, results);
     } else {
       Rows<kBlock, kVector<T>, false, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
     }
