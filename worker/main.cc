@@ -1,6 +1,7 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost.
+// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost; 3 the
+// worker is quarantined, because its gradients were not finite (--quarantine_after of shard 0).
 #include <grpc/grpc.h>
 #include <malloc.h>
 
@@ -13,7 +14,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/any_transport.h"
-#include "common/tune_process.h"
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
@@ -22,10 +22,12 @@
 #include "common/log.h"
 #include "common/machine.h"
 #include "common/status_macros.h"
+#include "common/tune_process.h"
 #include "kernels/device.h"
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
 #include "worker/client/error_feedback.h"
+#include "worker/client/join.h"
 #include "worker/data/load.h"
 #include "worker/models/registry.h"
 #include "worker/signals.h"
@@ -39,6 +41,7 @@ namespace {
 
 constexpr int kBadInput = 1;
 constexpr int kClusterLost = 2;
+constexpr int kQuarantined = 3;
 constexpr std::size_t kReplyThreads = 2;  // decode replies and copy pulled weights beside the computing thread
 
 Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
@@ -141,6 +144,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
+  if (IsQuarantined(status)) return kQuarantined;
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kClusterLost : kBadInput;
 }
 
@@ -164,8 +168,8 @@ int Main(int argc, char** argv) {
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   const absl::Status status = RunWorker(*options, cancellation);
   const int code = ExitCodeOf(status);
-  // One line: bad input is refused as bad flags are; a cluster that was lost is the log's last event.
-  if (code == kBadInput) {
+  // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
+  if (code == kBadInput || code == kQuarantined) {
     std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
   } else if (code != 0) {
     spdlog::error("{}", status);
