@@ -15,7 +15,8 @@ const float kInfinity = std::numeric_limits<float>::infinity();
 // (current, longest) of `worker`, as the shard reports them.
 using Runs = std::pair<std::uint64_t, std::uint64_t>;
 Runs RunsOf(ShardFixture& f, std::uint32_t worker) {
-  for (const v1::NonFiniteRun& run : f.shard.Describe().nonfinite_runs()) {
+  const v1::WatchRequest described = f.shard.Describe();
+  for (const v1::NonFiniteRun& run : described.nonfinite_runs()) {
     if (run.worker_id() == worker) return {run.current(), run.longest()};
   }
   return {0, 0};
