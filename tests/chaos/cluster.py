@@ -4,45 +4,73 @@ One thread: step() is called again and again. A process that ends by itself with
 """
 
 import os
+import re
 import signal
+import socket
 import sys
 import time
+from dataclasses import dataclass
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "integration"))
 
-from harness import LIBC, PS, WORKER, read  # noqa: E402, F401
+from harness import PS, WORKER  # noqa: E402
 from proof import ACKNOWLEDGED, Keeper  # noqa: E402
 from world import World, apart  # noqa: E402
 
-PORT = 7070
-RECORDS = 2000
-BATCH = 50
 HANG = 90  # seconds without an acknowledged push, while nothing is the matter
 POLL = 0.02
+
+
+@dataclass
+class Training:
+    """What the cluster trains."""
+
+    epochs: int
+    servers: int = 2
+    workers: int = 3
+    model: str = "mlp:16"
+    data: str = "synthetic:2000"
+    records: int = 2000
+    batch: int = 50
+    rounds: bool = False
+    lease: int = 2  # seconds
+    policy: tuple = ()  # flags of ps-0
+    ps_flags: tuple = ()
+    worker_flags: tuple = ()
+    evaluate: tuple = ("--eval_every_epochs=0", "--eval_every_seconds=2")  # (): no evaluator
+
+    def steps(self):
+        # In rounds each worker has its part of the records.
+        part = -(-self.records // self.workers) if self.rounds else self.records
+        return self.epochs * -(-part // self.batch)
 
 
 class Member:
     def __init__(self, name, command):
         self.name, self.command = name, command
-        self.starts = 0
         self.child = None
-        self.start_at = 0.0  # when it has none
+        self.start_at = 0.0  # when it has none; None: never
         self.ended = False
-        self.killed = []  # its former processes
+        self.former = []  # processes that were killed
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Cluster:
-    def __init__(self, case, workers, servers, epochs, lease, rounds=False, policy=(), worker_flags=(), ps_flags=()):
-        self.case, self.lease, self.epochs = case, lease, epochs
-        servers = [f"ps-{i}" for i in range(servers)]
-        self.workers = [f"w{i}" for i in range(workers)]
-        self.world = World(case, servers + self.workers + ["eval"])
+    def __init__(self, case, training, links=True):
+        """`links`: each process on a network of its own, where that is allowed."""
+        self.case, self.training = case, training
+        servers = [f"ps-{i}" for i in range(training.servers)]
+        workers = [f"w{i}" for i in range(training.workers)]
+        evaluators = ["eval"] if training.evaluate else []
+        self.world = World(case, servers + workers + evaluators, links)
         self.checkpoints = os.path.join(self.world.disk, "checkpoints")
         self.keeper = Keeper(self.checkpoints, os.path.join(self.world.disk, "kept"))
         self.final = os.path.join(case.folder, "final.safetensors")
-        self.rounds = rounds
-        # In rounds each worker has its part of the records.
-        self.steps = epochs * -(-RECORDS // workers // BATCH) if rounds else epochs * RECORDS // BATCH
         self.acknowledged = set()  # (shard, incarnation, step, chunk)
         self.pushes = set()  # (incarnation, step), by shard 0
         self.newest = time.monotonic()  # when something was acknowledged, or while something was the matter
@@ -51,51 +79,62 @@ class Cluster:
         self.log_ends = {}  # by file: up to where it was read
         self.mends = []  # (when, what, function)
         self.members = {}
-        self.faults = []
         self.story = []
         self.began = time.monotonic()
 
-        coordinator = f"{self.world.address('ps-0')}:{PORT}"
-        common = [f"--num_shards={len(servers)}", f"--checkpoint_dir={self.checkpoints}", "--journal=on", *ps_flags]
+        ports = [7070 if apart() else free_port() for _ in servers]
+        addresses = [f"{self.world.address(name)}:{port + i}" for i, (name, port) in enumerate(zip(servers, ports))]
+        self.coordinator = addresses[0]
         leading = [
-            f"--num_workers={workers}",
-            "--num_evaluators=1",
-            f"--epochs={epochs}",
-            f"--lease={lease}s",
+            f"--num_workers={training.workers}",
+            f"--num_evaluators={len(evaluators)}",
+            f"--epochs={training.epochs}",
+            f"--lease={training.lease}s",
             "--linger=0s",
-            *policy,
+            *training.policy,
         ]
         for index, name in enumerate(servers):
-            where = [f"--shard_index={index}", f"--listen={self.world.address(name)}:{PORT + index}"]
-            role = leading if index == 0 else [f"--coordinator={coordinator}"]
-            self.add(name, PS, *where, *common, *role)
-        data = [f"--coordinator={coordinator}", "--model=mlp:16", f"--data=synthetic:{RECORDS}", f"--batch={BATCH}"]
-        for name in self.workers:
-            self.add(name, WORKER, f"--name={name}", *data, "--log_level=debug", *worker_flags)
-        evaluate = ["--role=eval", "--eval_every_epochs=0", "--eval_every_seconds=2", f"--final_weights={self.final}"]
-        self.add("eval", WORKER, "--name=eval", *data, *evaluate)
+            where = [f"--shard_index={index}", f"--num_shards={training.servers}", f"--listen={addresses[index]}"]
+            disk = [f"--checkpoint_dir={self.checkpoints}", "--journal=on"]
+            role = leading if index == 0 else [f"--coordinator={self.coordinator}"]
+            self.add(name, PS, *where, *disk, *training.ps_flags, *role)
+        for name in workers:
+            self.add_worker(name)
+        if evaluators:
+            role = ["--role=eval", f"--final_weights={self.final}", *training.evaluate]
+            self.add("eval", WORKER, *self.common("eval"), *role)
+
+    def common(self, name):
+        training = self.training
+        data = [f"--model={training.model}", f"--data={training.data}", f"--batch={training.batch}"]
+        return [f"--name={name}", f"--coordinator={self.coordinator}", *data]
 
     def add(self, name, *command):
         self.members[name] = Member(name, [*self.world.inside(name), *command])
+
+    def add_worker(self, name, *flags):
+        self.add(name, WORKER, *self.common(name), "--log_level=debug", *self.training.worker_flags, *flags)
 
     def say(self, what):
         self.story.append(f"{time.monotonic() - self.began:7.2f} s: {what}")
 
     def progress(self):
         """The share of the run's steps that shard 0 has acknowledged."""
-        return (max((step for _, step in self.pushes), default=0) if self.rounds else len(self.pushes)) / self.steps
+        done = max((step for _, step in self.pushes), default=0) if self.training.rounds else len(self.pushes)
+        return done / self.training.steps()
 
     def running(self, name):
-        return self.members[name].child is not None
+        return self.members[name].child is not None and not self.members[name].ended
 
-    def kill(self, name, seconds):
-        """kill -9; started again after `seconds`."""
+    def kill(self, name, again):
+        """kill -9; started again after `again` seconds (None: never)."""
         member = self.members[name]
         member.child.kill(signal.SIGKILL)
         member.child.process.wait()
-        member.killed.append(member.child)
+        member.former.append(member.child)
         member.child = None
-        member.start_at = time.monotonic() + seconds
+        member.start_at = None if again is None else time.monotonic() + again
+        member.ended = again is None
 
     def later(self, seconds, what, undo):
         self.mends.append((time.monotonic() + seconds, what, undo))
@@ -113,27 +152,36 @@ class Cluster:
             self.mends.remove(mend)
             self.say(mend[1])
             mend[2]()
-        for member in self.members.values():
+        for member in list(self.members.values()):
             self.look_after(member, now)
         self.keeper.look()
-        for name in self.workers:
-            self.read_log(name)
-        if self.mends or not self.quiet():
+        for member in self.members.values():
+            self.read_log(member)
+        if not self.quiet():
             self.newest = max(self.newest, now)
         if now - self.newest > HANG:
             self.fail(f"nothing was acknowledged for {HANG} s")
-        if self.faults:
-            self.fail("; ".join(self.faults))
         time.sleep(POLL)
+
+    def step_until(self, condition, seconds, what):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"waited {seconds} s for {what}")
+            self.step()
+
+    def finish(self, seconds):
+        """Until everybody has ended by itself."""
+        self.step_until(self.over, seconds, "the end")
+        self.keeper.look()
 
     def look_after(self, member, now):
         if member.ended:
             return
         if member.child is None:
             if now >= member.start_at:
-                member.starts += 1
-                member.child = self.case.start(f"{member.name}.{member.starts}", *member.command)
-                if member.starts > 1:
+                member.child = self.case.start(f"{member.name}.{len(member.former) + 1}", *member.command)
+                if member.former:
                     self.say(f"{member.name} is started again")
             return
         code = member.child.process.poll()
@@ -141,11 +189,10 @@ class Cluster:
             member.ended = True
             self.say(f"{member.name} ends")
         elif code is not None:
-            self.faults.append(f"{member.name} ended by itself with {code}")
+            self.fail(f"{member.name} ended by itself with {code}")
 
-    def read_log(self, name):
-        member = self.members[name]
-        for child in member.killed[-1:] + [member.child]:
+    def read_log(self, member):
+        for child in member.former[-1:] + [member.child]:
             if child is None:
                 continue
             with open(child.stderr_path, "rb") as file:
@@ -162,14 +209,23 @@ class Cluster:
                     self.pause = max(self.pause, now - (self.acknowledged_at or now))
                     self.newest = self.acknowledged_at = now
 
+    def children(self, name):
+        """All processes that `name` has had."""
+        member = self.members[name]
+        return member.former + ([member.child] if member.child else [])
+
+    def logged(self, name, pattern):
+        """All matches in the logs of `name`."""
+        return [match for child in self.children(name) for match in re.findall(pattern, child.stderr())]
+
     def fail(self, why):
         self.case.fail(f"{why}\n{self.everything()}")
 
     def everything(self):
         """What a failed test shows: what was done, and the ends of the logs."""
         text = "\n".join(self.story)
-        for member in self.members.values():
-            for child in member.killed[-2:] + ([member.child] if member.child else []):
+        for name in self.members:
+            for child in self.children(name)[-3:]:
                 lines = [line for line in child.output().splitlines() if "acknowledged:" not in line]
-                text += "\n".join([f"\n--- {child.name} (of {member.starts})", *lines[-25:]])
+                text += "\n".join([f"\n--- {child.name}", *lines[-25:]])
         return text

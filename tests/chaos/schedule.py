@@ -1,7 +1,11 @@
 """What a chaos test does to its processes, and when: a function of the seed."""
 
 import random
+import signal
+import time
 from dataclasses import dataclass
+
+from world import apart
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class Event:
 
     def __str__(self):
         then = "started again after" if self.kind == "kill" else "for"
-        return f"{100 * self.at:5.1f} % + {self.delay:.2f} s: {self.kind} {self.target or 'the disk'}, {then} {self.seconds:.2f} s"
+        what = f"{self.kind} {self.target or 'the disk'}, {then} {self.seconds:.2f} s"
+        return f"{what} (at {100 * self.at:.1f} % and {self.delay:.2f} s)"
 
 
 def make(seed, kills, workers, servers, lease, last=0.8):
@@ -48,3 +53,49 @@ def make(seed, kills, workers, servers, lease, last=0.8):
             )
         )
     return events
+
+
+def disturb(cluster, events):
+    """Carries out the events while the cluster trains, and waits until the last one is over."""
+    waiting, not_before = list(events), None  # when the first may happen, once its place is reached
+    while waiting:
+        cluster.step()
+        if not_before is None and cluster.progress() >= waiting[0].at:
+            not_before = time.monotonic() + waiting[0].delay
+        if not_before is not None and time.monotonic() >= not_before and hit(cluster, waiting[0]):
+            waiting.pop(0)
+            not_before = None
+    while not cluster.quiet():
+        cluster.step()
+    if cluster.progress() >= 1:
+        cluster.fail("training was over before the events were")
+
+
+def hit(cluster, event):
+    """Carries out an event, or says that it must wait: False."""
+    if event.kind in ("cut", "fill") and not apart():
+        return True
+    if event.target and not cluster.running(event.target):
+        return False
+    end = f"end of {event.kind} {event.target}"
+    if event.kind == "kill":
+        cluster.kill(event.target, event.seconds)
+    elif any(end == mend[1] for mend in cluster.mends):
+        return False
+    elif event.kind == "stop":
+        child = cluster.members[event.target].child
+        child.kill(signal.SIGSTOP)
+        # (It may have been killed meanwhile.)
+        cluster.later(event.seconds, end, lambda: child.process.poll() is None and child.kill(signal.SIGCONT))
+    elif event.kind == "cut":
+        cluster.world.cut(event.target, True)
+        cluster.later(event.seconds, end, lambda: cluster.world.cut(event.target, False))
+    else:
+        cluster.world.fill(True)
+        cluster.later(event.seconds, end, lambda: cluster.world.fill(False))
+    cluster.say(str(event))
+    return True
+
+
+def counted(events):
+    return {kind: sum(event.kind == kind for event in events) for kind in ("kill", "stop", "cut", "fill")}

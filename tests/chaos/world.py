@@ -6,7 +6,6 @@ gone with the test. Where the machine does not allow that, every process is on l
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -41,8 +40,9 @@ def run(*words):
 
 
 class World:
-    def __init__(self, case, names):
-        """`names`: of the processes. `case` starts what holds their namespaces, and ends it."""
+    def __init__(self, case, names, links=True):
+        """`names`: of the processes. `case` starts what holds their namespaces, and ends it. `links`: False leaves all on
+        loopback."""
         self.names = names
         self.disk = os.path.join(case.folder, "disk")
         os.mkdir(self.disk)
@@ -52,6 +52,8 @@ class World:
         run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", self.disk)
         case.addCleanup(subprocess.run, ["umount", "--lazy", self.disk])
         run("ip", "link", "set", "lo", "up")
+        if not links:
+            return
         subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)  # of the test before
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "link", "set", BRIDGE, "up")
@@ -66,21 +68,21 @@ class World:
             run(*self.inside(name), "ip", "link", "set", "lo", "up")
 
     def address(self, name):
-        return f"10.77.0.{10 + self.names.index(name)}" if apart() else "127.0.0.1"
+        return f"10.77.0.{10 + self.names.index(name)}" if self.holders else "127.0.0.1"
 
     def inside(self, name):
         """What to put before the command of the process `name`."""
-        return ["nsenter", f"--net=/proc/{self.holders[name].pid}/ns/net"] if apart() else []
+        return ["nsenter", f"--net=/proc/{self.holders[name].pid}/ns/net"] if self.holders else []
 
     def cut(self, name, on):
         """What is sent on its link is lost, without a word to anybody."""
         run("ip", "link", "set", name, *(["nomaster"] if on else ["master", BRIDGE]))
 
     def fill(self, on):
-        used = os.statvfs(self.disk)
-        size = (used.f_blocks - used.f_bfree) * used.f_frsize + 4096 if on else DISK
-        run("mount", "-o", f"remount,size={size}", self.disk)
-
-    def end(self):
-        for holder in self.holders.values():
-            holder.kill(signal.SIGKILL)
+        for attempt in range(50):
+            used = os.statvfs(self.disk)
+            size = (used.f_blocks - used.f_bfree) * used.f_frsize + (4096 << min(attempt, 8)) if on else DISK
+            done = subprocess.run(["mount", "-o", f"remount,size={size}", self.disk], capture_output=True, text=True)
+            if done.returncode == 0:
+                return
+        raise RuntimeError(done.stderr)  # it was not written to so fast 50 times

@@ -24,7 +24,7 @@ void FuzzTextReader(FuzzInput input, const Read& read, const Write& write) {
   const std::uint8_t given = input.Byte();
   const std::uint8_t features = input.Byte();
   const std::uint8_t classes = input.Byte();
-  if ((given & 1) != 0) options.num_features = features;
+  if ((given & 1) != 0 && features > 0) options.num_features = features;
   if ((given & 2) != 0) options.num_classes = classes;
   const MemoryFile file(input.Rest());
   const absl::StatusOr<Dataset> data = read(file.path(), options);
