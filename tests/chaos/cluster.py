@@ -61,15 +61,16 @@ def free_port():
 
 
 class Cluster:
-    def __init__(self, case, training, links=True):
-        """`links`: each process on a network of its own, where that is allowed."""
+    def __init__(self, case, training, links=True, keep=True):
+        """`links`: each process on a network of its own and the files on a disk of theirs, where that is allowed. `keep`:
+        what the processes remove, for the proof."""
         self.case, self.training = case, training
         servers = [f"ps-{i}" for i in range(training.servers)]
         workers = [f"w{i}" for i in range(training.workers)]
         evaluators = ["eval"] if training.evaluate else []
         self.world = World(case, servers + workers + evaluators, links)
         self.checkpoints = os.path.join(self.world.disk, "checkpoints")
-        self.keeper = Keeper(self.checkpoints, os.path.join(self.world.disk, "kept"))
+        self.keeper = Keeper(self.checkpoints, os.path.join(self.world.disk, "kept")) if keep else None
         self.final = os.path.join(case.folder, "final.safetensors")
         self.acknowledged = set()  # (shard, incarnation, step, chunk)
         self.pushes = set()  # (incarnation, step), by shard 0
@@ -154,7 +155,8 @@ class Cluster:
             mend[2]()
         for member in list(self.members.values()):
             self.look_after(member, now)
-        self.keeper.look()
+        if self.keeper:
+            self.keeper.look()
         for member in self.members.values():
             self.read_log(member)
         if not self.quiet():
@@ -173,7 +175,6 @@ class Cluster:
     def finish(self, seconds):
         """Until everybody has ended by itself."""
         self.step_until(self.over, seconds, "the end")
-        self.keeper.look()
 
     def look_after(self, member, now):
         if member.ended:

@@ -42,18 +42,18 @@ def run(*words):
 class World:
     def __init__(self, case, names, links=True):
         """`names`: of the processes. `case` starts what holds their namespaces, and ends it. `links`: False leaves all on
-        loopback."""
+        loopback, and the files in the test's folder."""
         self.names = names
         self.disk = os.path.join(case.folder, "disk")
         os.mkdir(self.disk)
         self.holders = {}
         if not apart():
             return
-        run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", self.disk)
-        case.addCleanup(subprocess.run, ["umount", "--lazy", self.disk])
         run("ip", "link", "set", "lo", "up")
         if not links:
             return
+        run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", self.disk)
+        case.addCleanup(subprocess.run, ["umount", "--lazy", self.disk])
         subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)  # of the test before
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "link", "set", BRIDGE, "up")
