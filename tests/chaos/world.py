@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-INSIDE = "LEEWAY_CHAOS_INSIDE"
+INSIDE = "LEEWAY_TEST_CHAOS_INSIDE"
 BRIDGE = "leeway0"
 DISK = 8 << 30
 
