@@ -20,7 +20,7 @@ import world  # noqa: E402
 from cluster import Cluster, Training  # noqa: E402
 from harness import TestCase, main  # noqa: E402
 
-PUSHES_PER_KILL = 200  # some seconds of training between two events
+PUSHES_PER_KILL = 150  # some seconds of training between two events
 END = 120  # seconds that training may take once it is left alone
 
 

@@ -19,6 +19,7 @@ from world import World, apart  # noqa: E402
 
 HANG = 90  # seconds without an acknowledged push, while nothing is the matter
 POLL = 0.02
+LOST = 2  # exit code: the cluster was lost
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Cluster:
     def common(self, name):
         training = self.training
         data = [f"--model={training.model}", f"--data={training.data}", f"--batch={training.batch}"]
-        return [f"--name={name}", f"--coordinator={self.coordinator}", *data]
+        return [f"--name={name}", f"--coordinator={self.coordinator}", "--start_timeout=20s", *data]
 
     def add(self, name, *command):
         self.members[name] = Member(name, [*self.world.inside(name), *command])
@@ -180,7 +181,9 @@ class Cluster:
         if member.ended:
             return
         if member.child is None:
-            if now >= member.start_at:
+            if self.members["ps-0"].ended:
+                member.ended = True  # the run is over
+            elif now >= member.start_at:
                 member.child = self.case.start(f"{member.name}.{len(member.former) + 1}", *member.command)
                 if member.former:
                     self.say(f"{member.name} is started again")
@@ -189,6 +192,8 @@ class Cluster:
         if code == 0:
             member.ended = True
             self.say(f"{member.name} ends")
+        elif code == LOST and self.members["ps-0"].ended and "gave up on the coordinator" in member.child.stderr():
+            member.ended = True  # it was killed, and started again when the run was over
         elif code is not None:
             self.fail(f"{member.name} ended by itself with {code}")
 

@@ -21,7 +21,7 @@ class Membership(TestCase):
 
     def test_one_worker_many_and_one_again(self):
         # The first worker alone makes most of the steps; the others are slow, so that the run lasts while they come and go.
-        training = Training(epochs=60, workers=1, model="softmax", lease=3, policy=["--staleness_bound=-1"])
+        training = Training(epochs=100, workers=1, model="softmax", lease=3, policy=["--staleness_bound=-1"])
         training.worker_flags = ["--pipeline_depth=1"]
         cluster = Cluster(self, training, links=False)
         cluster.members["w0"].command.append("--pace=15ms")
@@ -29,7 +29,7 @@ class Membership(TestCase):
 
         others = [f"w{i}" for i in range(1, self.most)]
         for name in others:
-            cluster.add_worker(name, "--pace=500ms")
+            cluster.add_worker(name, "--pace=1s")
         trained = lambda: sum(  # noqa: E731
             cluster.members[name].child is not None and "acknowledged" in cluster.members[name].child.stderr()
             for name in others

@@ -74,6 +74,7 @@ def check_journal(case, kept, acknowledged, final_weights):
     case.assertEqual(lost, [], "acknowledged and lost: (shard, incarnation, step, chunk)")
     case.assertGreater(len(acknowledged), 0)
     # What the journal says is what the weights are.
+    case.assertTrue(os.path.exists(final_weights), "there was no final evaluation")
     case.assertEqual(weights(replayed), weights(final_weights), "the journals' weights are not the run's")
     return {"acknowledged": len(acknowledged), "in the journals": len(times)}
 
