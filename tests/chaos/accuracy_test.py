@@ -22,7 +22,7 @@ from harness import TestCase, main  # noqa: E402
 
 DATA = "/usr/share/datasets/fashion-mnist"
 RECORDS = 60000
-EPOCHS = 4
+EPOCHS = 6
 PAIRS = 5
 KILLS = 8
 POINTS = 0.5  # of accuracy, in percent
@@ -40,11 +40,12 @@ class Accuracy(TestCase):
             batch=100,
             policy=[
                 f"--seed={seed}",
-                "--learning_rate=0.1",
+                "--optimizer=adam",
+                "--learning_rate=0.001",
                 "--schedule=cosine",
                 f"--schedule_total_samples={EPOCHS * RECORDS}",
             ],
-            worker_flags=["--pace=40ms", f"--rank=-1"],
+            worker_flags=["--pace=40ms"],
             ps_flags=["--checkpoint_steps=300"],
             evaluate=["--eval_every_epochs=1"],
         )

@@ -19,7 +19,7 @@ from world import World, apart  # noqa: E402
 
 HANG = 90  # seconds without an acknowledged push, while nothing is the matter
 POLL = 0.02
-LOST = 2  # exit code: the cluster was lost
+BAD_INPUT, LOST = 1, 2  # exit codes
 
 
 @dataclass
@@ -192,8 +192,10 @@ class Cluster:
         if code == 0:
             member.ended = True
             self.say(f"{member.name} ends")
-        elif code == LOST and self.members["ps-0"].ended and "gave up on the coordinator" in member.child.stderr():
+        elif code == BAD_INPUT and member.name == "ps-0" and "the run is finished" in member.child.stderr():
             member.ended = True  # it was killed, and started again when the run was over
+        elif code == LOST and self.members["ps-0"].ended and "gave up on the coordinator" in member.child.stderr():
+            member.ended = True
         elif code is not None:
             self.fail(f"{member.name} ended by itself with {code}")
 
