@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
-"""What chaos costs in accuracy: the same training undisturbed and with kills, stops, cut links and a full disk, over the
-same seeds, in turns. Prints a markdown table. Manual: about 15 minutes.
+"""What chaos costs in accuracy: the same training undisturbed and with kills, stops, cut links and a full disk, over
+the same seeds, in turns. Prints a markdown table. Manual: about 15 minutes.
 
     bazel test --config=opt --test_output=all //tests/chaos:accuracy_test
 
@@ -64,7 +64,8 @@ class Accuracy(TestCase):
     def test_chaos_costs_no_accuracy(self):
         self.root = self.folder
         first = int(os.environ.get("LEEWAY_TEST_SEED") or 1)
-        print(f"\n| seed | undisturbed | with {KILLS} kills | difference | seconds |\n| ---: | ---: | ---: | ---: | ---: |")
+        print(f"\n| seed | undisturbed | with {KILLS} kills | difference | seconds |")
+        print("| ---: | ---: | ---: | ---: | ---: |", flush=True)
         differences = []
         for seed in range(first, first + PAIRS):
             calm, calm_seconds = self.train(seed, 0)

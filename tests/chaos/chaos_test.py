@@ -2,8 +2,8 @@
 """Random kill -9, SIGSTOP beyond the lease, cut links and full disks, while a cluster trains: it ends by itself, no
 acknowledged push is lost, none is applied twice, and every record of every epoch is committed once.
 
-LEEWAY_TEST_SEED repeats a run's events (when they hit is in shares of the run's pushes). LEEWAY_CHAOS_KEEP=DIR keeps the
-logs and files of a run that fails.
+LEEWAY_TEST_SEED repeats a run's events (when they hit is in shares of the run's pushes). LEEWAY_CHAOS_KEEP=DIR keeps
+the logs and files of a run that fails.
 """
 
 import os

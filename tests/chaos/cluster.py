@@ -63,8 +63,8 @@ def free_port():
 
 class Cluster:
     def __init__(self, case, training, links=True, keep=True):
-        """`links`: each process on a network of its own and the files on a disk of theirs, where that is allowed. `keep`:
-        what the processes remove, for the proof."""
+        """`links`: each process on a network of its own and the files on a disk of theirs, where that is allowed.
+        `keep`: what the processes remove, for the proof."""
         self.case, self.training = case, training
         servers = [f"ps-{i}" for i in range(training.servers)]
         workers = [f"w{i}" for i in range(training.workers)]

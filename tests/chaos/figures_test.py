@@ -32,10 +32,8 @@ def evict(folder):
 
 def table(what, values, goal):
     values = sorted(values)
-    print(
-        f"{what}: {values[0]:.2f} to {values[-1]:.2f} s, median {statistics.median(values):.2f} s; at most {goal:.0f} s",
-        flush=True,
-    )
+    found = f"{values[0]:.2f} to {values[-1]:.2f} s, median {statistics.median(values):.2f} s"
+    print(f"{what}: {found}; at most {goal:.0f} s", flush=True)
 
 
 class Figures(TestCase):

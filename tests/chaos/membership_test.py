@@ -20,7 +20,7 @@ class Membership(TestCase):
     most = 16
 
     def test_one_worker_many_and_one_again(self):
-        # The first worker alone makes most of the steps; the others are slow, so that the run lasts while they come and go.
+        # The first worker alone makes most of the steps; the others are slow: the run lasts while they come and go.
         training = Training(epochs=100, workers=1, model="softmax", lease=3, policy=["--staleness_bound=-1"])
         training.worker_flags = ["--pipeline_depth=1"]
         cluster = Cluster(self, training, links=False)

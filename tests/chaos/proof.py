@@ -55,7 +55,8 @@ class Keeper:
 
 def execute(*command):
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
-    assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}: {done.stdout[-2000:]}{done.stderr}"
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} exited with {done.returncode}: {done.stdout[-2000:]}{done.stderr}")
     return done.stdout
 
 

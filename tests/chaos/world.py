@@ -41,8 +41,8 @@ def run(*words):
 
 class World:
     def __init__(self, case, names, links=True):
-        """`names`: of the processes. `case` starts what holds their namespaces, and ends it. `links`: False leaves all on
-        loopback, and the files in the test's folder."""
+        """`names`: of the processes. `case` starts what holds their namespaces, and ends it. `links`: False leaves all
+        on loopback, and the files in the test's folder."""
         self.names = names
         self.disk = os.path.join(case.folder, "disk")
         os.mkdir(self.disk)
