@@ -53,7 +53,8 @@ class Accuracy(TestCase):
         os.mkdir(self.folder)
         cluster = Cluster(self, training)
         if kills > 0:
-            schedule.disturb(cluster, schedule.make(seed, kills, training.workers, training.servers, training.lease))
+            events = schedule.make(seed, kills, training.workers, training.servers, training.lease, last=0.8)
+            schedule.disturb(cluster, events)
         cluster.finish(END)
         proof.check_journal(self, cluster.keeper.kept, cluster.acknowledged, cluster.final)
         proof.check_leases(self, cluster.keeper.kept, RECORDS, EPOCHS)

@@ -21,6 +21,7 @@ from cluster import Cluster, Training  # noqa: E402
 from harness import TestCase, main  # noqa: E402
 
 PUSHES_PER_KILL = 150  # some seconds of training between two events
+TAIL = 300  # steps that are left to those who were hit last, so that the run is not over before they are back
 END = 120  # seconds that training may take once it is left alone
 
 
@@ -36,6 +37,7 @@ class Chaos(TestCase):
     def keep(self):
         folder = os.environ.get("LEEWAY_CHAOS_KEEP")
         if folder and not self.passed:
+            self.end_all()  # so that nothing is written meanwhile
             shutil.copytree(self.folder, os.path.join(folder, f"{self._testMethodName}-{self.seed}"))
 
     def survive(self, policy, worker_flags, rounds=False):
@@ -51,7 +53,8 @@ class Chaos(TestCase):
             worker_flags=[*worker_flags, "--pace=50ms"],
             ps_flags=["--checkpoint_steps=150", "--checkpoint_keep=2"],
         )
-        events = schedule.make(self.seed, self.kills, training.workers, servers, training.lease)
+        last = 1 - TAIL / training.steps()
+        events = schedule.make(self.seed, self.kills, training.workers, servers, training.lease, last)
         print(f"{servers} ps, {training.workers} workers, {' '.join(policy + worker_flags)}")
         cluster = Cluster(self, training)
         self.addCleanup(self.keep)  # before its disk is gone

@@ -22,7 +22,7 @@ class Event:
         return f"{what} (at {100 * self.at:.1f} % and {self.delay:.2f} s)"
 
 
-def make(seed, kills, workers, servers, lease, last=0.8):
+def make(seed, kills, workers, servers, lease, last):
     """Beside `kills` kills some stops, cuts and full disks. The last one begins at `last` of the run."""
     draw = random.Random(seed)
 
@@ -98,4 +98,5 @@ def hit(cluster, event):
 
 
 def counted(events):
-    return {kind: sum(event.kind == kind for event in events) for kind in ("kill", "stop", "cut", "fill")}
+    kinds = ("kill", "stop", "cut", "fill") if apart() else ("kill", "stop")
+    return {kind: sum(event.kind == kind for event in events) for kind in kinds}

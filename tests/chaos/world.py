@@ -82,7 +82,9 @@ class World:
         for attempt in range(50):
             used = os.statvfs(self.disk)
             size = (used.f_blocks - used.f_bfree) * used.f_frsize + (4096 << min(attempt, 8)) if on else DISK
-            done = subprocess.run(["mount", "-o", f"remount,size={size}", self.disk], capture_output=True, text=True)
+            # (With its type and source, or mount adds options that a user may not give.)
+            command = ["mount", "-i", "-t", "tmpfs", "-o", f"remount,size={size}", "tmpfs", self.disk]
+            done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode == 0:
                 return
         raise RuntimeError(done.stderr)  # it was not written to so fast 50 times
