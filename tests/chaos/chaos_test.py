@@ -74,7 +74,11 @@ class Chaos(TestCase):
 
     def test_nothing_is_lost_applied_twice_or_hangs(self):
         draw = random.Random(self.seed + 1)
-        self.survive([f"--staleness_bound={draw.choice([-1, 1, 8])}"], [f"--pipeline_depth={draw.choice([0, 1])}"])
+        late = draw.choice(["apply", "apply", "scale"])  # scale: every push needs a ticket of the coordinator
+        self.survive(
+            [f"--staleness_bound={draw.choice([-1, 1, 8])}", f"--delay_policy={late}"],
+            [f"--pipeline_depth={draw.choice([0, 1])}", f"--pull_encoding={draw.choice(['f32', 'f32', 'delta'])}"],
+        )
 
     def test_in_rounds_too(self):
         self.survive(["--aggregation=round", "--staleness_bound=0"], ["--pipeline_depth=0"], rounds=True)
