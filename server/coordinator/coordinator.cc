@@ -292,13 +292,18 @@ void Coordinator::CheckCourse() {
     if (const std::optional<std::string> reason = ReasonToFinish()) MoveTo(v1::FINISHING, *reason);
   }
   if (state_ == v1::FINISHING && membership_.trainers() == 0) {
-    if (membership_.observers() > 0) {
+    if (EvaluatorExpected()) {
       MoveTo(v1::EVALUATING, "the final weights are evaluated");
     } else {
       MoveTo(v1::FINISHED, stop_reason_);
     }
   }
-  if (state_ == v1::EVALUATING && membership_.observers() == 0) MoveTo(v1::FINISHED, stop_reason_);
+  if (state_ == v1::EVALUATING && !EvaluatorExpected()) MoveTo(v1::FINISHED, stop_reason_);
+}
+
+bool Coordinator::EvaluatorExpected() const {
+  if (membership_.observers() > 0) return true;
+  return evaluator_waits_ && clock_->Now() - *evaluator_waits_ <= kMaxHold;
 }
 
 void Coordinator::ScheduleTick() {

@@ -130,6 +130,8 @@ class Coordinator {
   void Publish() LEEWAY_REQUIRES(mu_);
   void PromoteJoiners() LEEWAY_REQUIRES(mu_);
   void CheckCourse() LEEWAY_REQUIRES(mu_);
+  // There is one, or one waits to join: it was killed, and its predecessor's lease is just over.
+  bool EvaluatorExpected() const LEEWAY_REQUIRES(mu_);
   void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
@@ -236,6 +238,7 @@ class Coordinator {
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> evaluator_waits_ LEEWAY_GUARDED_BY(mu_);  // when one asked to join, and was not let in
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish
   Instant last_tick_ LEEWAY_GUARDED_BY(mu_);
