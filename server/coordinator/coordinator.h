@@ -31,6 +31,7 @@
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/status_board.h"
@@ -138,6 +139,7 @@ class Coordinator {
 
   // coordinator_saved.cc
   v1::CoordinatorState Describe();
+  v1::CoordinatorState DescribeLocked() const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::CoordinatorState& state) const LEEWAY_REQUIRES(mu_);
   absl::Status RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& manifest) LEEWAY_REQUIRES(mu_);
   absl::Status RestoreShards(Instant now, const v1::CoordinatorState& state) LEEWAY_REQUIRES(mu_);
@@ -179,6 +181,10 @@ class Coordinator {
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
   void OnBegun(std::uint64_t step, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   v1::CheckpointIndex CheckpointIndexNow() const LEEWAY_REQUIRES(mu_);
+  // Takes the state that belongs to the cut, once it is so far.
+  void CaptureProgress() LEEWAY_REQUIRES(mu_);
+  // Has everything come that belongs into the state, or need it not be waited for?
+  bool ProgressComplete(Instant now) LEEWAY_REQUIRES(mu_);
   void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   void EndCheckpoint(const std::string& failure) LEEWAY_REQUIRES(mu_);
 
@@ -226,6 +232,8 @@ class Coordinator {
   bool beginning_ LEEWAY_GUARDED_BY(mu_) = false;   // the committer makes room
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::optional<ProgressAtCut> at_cut_ LEEWAY_GUARDED_BY(mu_);  // of the checkpoint under way
+  std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);    // when all shards had written it
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish

@@ -15,7 +15,7 @@ void Coordinator::DriveCheckpoint() {
   if (state_ != v1::TRAINING && course_.under_way()) return EndCheckpoint("training is over");
   course_.Expire(now);
   if (!course_.failure().empty()) return EndCheckpoint(course_.failure());
-  if (course_.written() && !committing_) {
+  if (course_.written() && !committing_ && ProgressComplete(now)) {
     committing_ = true;
     options_.committer->Commit(CheckpointIndexNow(), [this](const absl::Status& status) {
       executor_->Post([this, status] { OnCommitted(status); });
@@ -45,11 +45,37 @@ void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
     }
     // A number that no cut had before, also not of a coordinator that this one has taken up from.
     course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
+    at_cut_.reset();
+    written_at_.reset();
     checkpoint_step_ = step;
     changed_ = true;
     Settle(&replies);
   }
   Send(std::move(replies));
+}
+
+void Coordinator::CaptureProgress() {
+  if (at_cut_ || !course_.cut().limited()) return;
+  // In rounds the state is right when all the cut's rounds are closed, and the next one is not: no shard has it whole
+  // before its cut. Whatever becomes of the workers, it is when all shards have written.
+  if (options_.policy.aggregation() == v1::ROUND && !course_.written()) {
+    for (const v1::MemberClock& limit : course_.cut().limits()) {
+      if (rounds_.open_round() < limit.clock()) return;
+    }
+  }
+  at_cut_.emplace(DescribeLocked(), leases_, course_.cut());
+}
+
+bool Coordinator::ProgressComplete(Instant now) {
+  CaptureProgress();
+  if (!written_at_) written_at_ = now;
+  if (at_cut_->awaited() == 0) return true;
+  // Who does not come by now is out after its lease; a member that is alive and does not say what became of its
+  // step has lost it.
+  if (now - *written_at_ < options_.lease) return false;
+  Event(absl::StrCat("checkpoint ", course_.cut().name(), ": the commits of ", at_cut_->awaited(),
+                     " steps have not come; it says that their records are to be trained on"));
+  return true;
 }
 
 v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
@@ -61,6 +87,7 @@ v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
   index.set_model_fingerprint(manifest_->fingerprint());
   index.set_num_shards(options_.num_shards);
   index.set_block_elements(placement_->block_elements());
+  *index.mutable_coordinator_state() = at_cut_->State();
   for (const v1::CutReport& report : course_.reports()) {
     index.set_slots(report.slots());
     for (const v1::CheckpointFile& file : report.files()) *index.add_files() = file;

@@ -28,8 +28,12 @@ std::string Differences(const v1::Policy& before, const v1::Policy& after) {
 }  // namespace
 
 v1::CoordinatorState Coordinator::Describe() {
-  v1::CoordinatorState state;
   MutexLock lock(mu_);
+  return DescribeLocked();
+}
+
+v1::CoordinatorState Coordinator::DescribeLocked() const {
+  v1::CoordinatorState state;
   state.set_run_id(options_.run_id);
   state.set_num_shards(options_.num_shards);
   *state.mutable_policy() = options_.policy;

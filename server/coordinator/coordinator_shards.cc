@@ -97,6 +97,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       }
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
+        CaptureProgress();
         DriveCheckpoint();
       }
       // What every shard has carried out need not be told again.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,7 +27,9 @@ class CoordinatorFixture {
 
   // With `files` its coordinator takes up what an earlier one has saved there, and saves its own state there. Without,
   // it keeps nothing.
-  explicit CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards = 1, CrashFiles* files = nullptr);
+  // `change`: of the options, before it begins.
+  explicit CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards = 1, CrashFiles* files = nullptr,
+                              const std::function<void(Coordinator::Options*)>& change = {});
   ~CoordinatorFixture();
 
   template <typename Reply, typename Request>
