@@ -1,4 +1,4 @@
-// JournalReader: the records of a shard's journal, from all its files, in order.
+// JournalReader: the records of a shard's journal, from all the files of its newest era, in order.
 //
 // Thread safety: none. Ownership: `files` outlives it; payloads that were read keep their file's bytes alive.
 #pragma once
@@ -18,10 +18,14 @@
 
 namespace leeway {
 
+// Of the newest file that has one; a default header: there is none, or no such directory. DATA_LOSS, FAILED_PRECONDITION
+// (another format): see JournalReader::Next.
+absl::StatusOr<v1::JournalHeader> NewestJournalHeader(FileSystem& files, const std::string& directory);
+
 class JournalReader {
  public:
-  // Of shard `shard_index` of `num_shards`, from the record behind number `after` on. A directory that is not there is
-  // an empty journal. The file system's errors.
+  // Of shard `shard_index` of `num_shards`, from the record behind number `after` on; files of another era than the
+  // newest are passed over. A directory that is not there is an empty journal. NewestJournalHeader's errors.
   static absl::StatusOr<JournalReader> Open(FileSystem& files, const std::string& directory, std::uint32_t shard_index,
                                             std::uint32_t num_shards, std::uint64_t after);
 
@@ -31,7 +35,9 @@ class JournalReader {
 
   std::uint64_t last_sequence() const { return last_sequence_; }  // that Next gave; at first `after`
   std::uint64_t next_file() const { return next_file_; }          // above the numbers of all files
-  // The files that were read: number, and sequence of the first record.
+  // Every file there is, for who begins a new era: none of them is needed.
+  std::map<std::uint64_t, std::uint64_t> all_as_earlier() const;
+  // The files that were read: number, and sequence of the first record; 0: it is of an earlier era.
   const std::map<std::uint64_t, std::uint64_t>& files() const { return first_in_file_; }
   std::uint64_t torn() const { return torn_; }  // files that ended within a record
 

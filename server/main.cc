@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -35,6 +36,8 @@ ABSL_FLAG(uint64_t, checkpoint_steps, 0, "shard 0: a checkpoint every so many st
 ABSL_FLAG(absl::Duration, checkpoint_interval, absl::Minutes(5),
           "shard 0: a checkpoint after so long; inf: not by time");
 ABSL_FLAG(uint32_t, checkpoint_keep, 3, "shard 0: how many checkpoints are kept");
+ABSL_FLAG(double, rollback_on_divergence, 0,
+          "shard 0: go back to a checkpoint when the loss is above so many times the first one; 0: never");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
@@ -124,6 +127,14 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   }
   if (options.checkpoint_dir.empty() && options.checkpoint_steps > 0) {
     return FlagError("checkpoint_steps", absl::StrCat(options.checkpoint_steps), "0 without --checkpoint_dir");
+  }
+  options.rollback_on_divergence = absl::GetFlag(FLAGS_rollback_on_divergence);
+  if (!(options.rollback_on_divergence >= 0) || std::isinf(options.rollback_on_divergence)) {
+    return FlagError("rollback_on_divergence", absl::StrCat(options.rollback_on_divergence), "0 and above");
+  }
+  if (options.checkpoint_dir.empty() && options.rollback_on_divergence > 0) {
+    return FlagError("rollback_on_divergence", absl::StrCat(options.rollback_on_divergence),
+                     "0 without --checkpoint_dir");
   }
   if (options.checkpoint_keep == 0) return FlagError("checkpoint_keep", "0", "1 and above");
   const absl::StatusOr<PsNode::Options::JournalMode> journal = JournalModeFromFlags();

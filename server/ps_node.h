@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "proto/policy.pb.h"
 #include "server/block_store.h"
 
@@ -33,6 +34,8 @@ class PsNode {
     absl::Duration checkpoint_interval = absl::InfiniteDuration();
     std::size_t checkpoint_keep = 3;
     enum class JournalMode { kOff, kOn, kFsync } journal = JournalMode::kOff;  // others than kOff need checkpoint_dir
+    // Of shard 0, with checkpoint_dir: go back to a checkpoint when the loss is above so many times the first; 0: never.
+    double rollback_on_divergence = 0;
     absl::Duration lease = absl::Seconds(10);
     std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers
     absl::Duration start_timeout = absl::Minutes(1);
@@ -50,7 +53,8 @@ class PsNode {
   // Where workers reach this `ps`.
   const std::string& address() const;
 
-  // Blocks until the run is over (OK), the coordinator refused this `ps` or was lost, or RequestStop (OK).
+  // Blocks until the run is over (OK), the coordinator refused this `ps` or was lost, or RequestStop (OK). When the run
+  // goes back to a checkpoint, everything here is made anew from that, at the same address.
   absl::Status Wait();
   // May be called from a thread that handles signals: Wait returns soon.
   void RequestStop(const std::string& reason);
@@ -60,7 +64,11 @@ class PsNode {
  private:
   class Impl;
   explicit PsNode(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+
+  const std::string address_;
+  Mutex mu_;
+  std::unique_ptr<Impl> impl_ LEEWAY_GUARDED_BY(mu_);  // replaced by Wait alone
+  bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace leeway

@@ -124,9 +124,14 @@ void ShardCheckpoints::RemoveOldJournal() {
       ListCheckpoints(*files_, options_.directory, CheckpointCheck::kIndex);
   std::optional<std::uint64_t> needed;
   for (const CheckpointEntry& entry : all.ok() ? *all : std::vector<CheckpointEntry>()) {
-    if (!entry.status.ok() || entry.num_shards != options_.num_shards) continue;
+    if (!entry.status.ok()) continue;
     const absl::StatusOr<Checkpoint> index = ReadCheckpointIndex(*files_, entry.path);
     if (!index.ok()) continue;
+    if (index->index.era() != options_.era.number) {
+      // What this era began with needs all of its records; what is older has none in it.
+      if (StepDirectoryName(entry.step) == options_.era.base) needed = 0;
+      break;
+    }
     const absl::StatusOr<v1::ShardState> state = ReadShardState(*files_, entry.path, index->index, options_.index);
     if (!state.ok()) return spdlog::warn("the journal is kept: {}", state.status());
     needed = state->journal_sequence();  // newest first, so the last one is the oldest

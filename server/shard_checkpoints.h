@@ -11,6 +11,7 @@
 
 #include "common/executor.h"
 #include "common/files.h"
+#include "server/era.h"
 #include "server/journal.h"
 #include "server/shard.h"
 #include "server/store_cut.h"
@@ -23,6 +24,7 @@ class ShardCheckpoints final : public CutSink {
     std::string directory;  // --checkpoint_dir
     std::uint32_t index = 0;
     std::uint32_t num_shards = 1;
+    Era era = {};  // of the shard
   };
   ShardCheckpoints(const Options& options, FileSystem* files, Executor* executor, Shard* shard, Journal* journal)
       : options_(options), files_(files), executor_(executor), shard_(shard), journal_(journal) {}

@@ -32,8 +32,10 @@ class CheckpointCourse {
 
   // Training begins, or goes on, at `steps`: intervals count from here.
   void Start(Instant now, std::uint64_t steps);
-  // Is it time for one? Never while one is under way. Failing ones are tried again after kTryAgain.
+  // Is it time for one? Only when Free.
   bool Due(Instant now, std::uint64_t steps) const;
+  // None is under way, and none has failed within kTryAgain.
+  bool Free(Instant now) const;
   static constexpr absl::Duration kTryAgain = absl::Seconds(10);
 
   // Begins checkpoint `name`. Requires that none is under way; `id` is not 0, and new.

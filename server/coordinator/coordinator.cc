@@ -30,7 +30,8 @@ Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executo
       course_({.num_shards = options.num_shards,
                .every_steps = options.checkpoint_steps,
                .every = options.checkpoint_interval,
-               .one_limit = options.policy.aggregation() == v1::ROUND}) {}
+               .one_limit = options.policy.aggregation() == v1::ROUND}),
+      divergence_(options.rollback_on_divergence) {}
 
 Coordinator::~Coordinator() { Shutdown("destroyed"); }
 
@@ -190,6 +191,8 @@ void Coordinator::Publish() {
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
   if (course_.under_way()) *next.mutable_cut() = course_.cut();
   next.set_committed_checkpoint(committed_checkpoint_);
+  next.set_era(era_);
+  next.set_base_checkpoint(base_checkpoint_);
   const auto before = std::exchange(joining_since_, {});
   for (const v1::Member& member : next.members()) {
     if (member.state() != v1::JOINING) continue;
@@ -222,7 +225,11 @@ std::string Coordinator::WaitsFor() const {
 }
 
 void Coordinator::PromoteJoiners() {
-  const bool running = options_.policy.aggregation() == v1::ROUND && state_ != v1::STARTING;
+  if (!membership_.Installed()) return;
+  // In rounds, those who come back together take part in the one that is open: it has no contributors yet.
+  const bool regrouping = !regrouping_.empty();
+  if (regrouping && !Regrouped()) return;
+  const bool running = options_.policy.aggregation() == v1::ROUND && state_ != v1::STARTING && !regrouping;
   const bool deserted = running && ExpectedRanks().empty();
   std::optional<std::uint64_t> round_entry;
   if (options_.policy.aggregation() == v1::ROUND) {
@@ -276,7 +283,10 @@ std::optional<std::string> Coordinator::ReasonToFinish() {
   if (round && rounds_.open_round() >= RoundLimit()) return absl::StrCat(RoundLimit(), " rounds are closed");
   const std::uint64_t epochs = leases_ ? leases_->epochs_done() : 0;
   if (auto reason = stop_.Check(epochs, steps_, now - started_)) return reason;
-  if (membership_.trainers() > 0) {
+  // While a ps is missing nobody can join.
+  const bool shards_here =
+      std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
+  if (membership_.trainers() > 0 || !shards_here) {
     deserted_since_.reset();
     return std::nullopt;
   }
@@ -328,6 +338,7 @@ void Coordinator::Tick() {
       if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one");
     }
     DriveCheckpoint();
+    CheckDivergence();
     Settle(&replies);
     ScheduleTick();
   }

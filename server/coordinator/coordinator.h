@@ -30,6 +30,7 @@
 #include "server/coordinator/checkpoint_course.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
+#include "server/coordinator/divergence_rule.h"
 #include "server/coordinator/membership.h"
 #include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/reply.h"
@@ -54,7 +55,15 @@ class Coordinator {
     CheckpointCommitter* committer = nullptr;
     std::uint64_t checkpoint_steps = 0;  // 0: not by steps
     absl::Duration checkpoint_interval = absl::InfiniteDuration();
+    // Go back to a checkpoint when the loss is above so many times the first, or not finite; 0: never.
+    double rollback_on_divergence = 0;
+    // The run goes back, which is saved: this coordinator answers nobody any more, and one that Restores what is saved
+    // is to take its place. Called once, on the executor or a thread of the store, without a lock.
+    std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
+    };
   };
+  // When the loss has diverged so often, the run ends: going back does not help it.
+  static constexpr std::uint32_t kMostDivergences = 3;
   // Of a shard's former generations so many are known: one that is older has met its calls' deadlines long since.
   static constexpr std::size_t kReplacedKnown = 16;
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
@@ -80,7 +89,7 @@ class Coordinator {
   v1::RunState state();
 
   // Answers everything that is held with UNAVAILABLE, and every later request too.
-  void Shutdown(const std::string& reason);
+  void Shutdown(const std::string& reason) LEEWAY_EXCLUDES(mu_);
 
  private:
   struct ShardInfo {
@@ -91,6 +100,7 @@ class Coordinator {
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
+    bool keeps_journal = false;
     v1::ShardStats stats;
     std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
@@ -137,8 +147,18 @@ class Coordinator {
   // Once every change until now is saved: whatever a reply tells, a restarted coordinator knows.
   void Send(Replies replies);
 
+  // coordinator_rollback.cc: going back to a checkpoint (docs/adr/0015-going-back-together.md).
+  // To the newest good one of at most `at_most` steps; nothing to do when that is under way.
+  void GoBack(const std::string& reason, std::uint64_t at_most) LEEWAY_REQUIRES(mu_);
+  void OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint) LEEWAY_EXCLUDES(mu_);
+  // A shard cannot go on in this era, for `reason`: has the run go back, and says what the shard is answered.
+  absl::Status AnswerLost(const v1::WatchRequest& request, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  void CheckDivergence() LEEWAY_REQUIRES(mu_);
+  // After the run has gone back: may the joiners go live? Trainers of before are waited for, for the time of a lease.
+  bool Regrouped() LEEWAY_REQUIRES(mu_);
+
   // coordinator_saved.cc
-  v1::CoordinatorState Describe();
+  v1::CoordinatorState Describe() LEEWAY_EXCLUDES(mu_);
   v1::CoordinatorState DescribeLocked() const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::CoordinatorState& state) const LEEWAY_REQUIRES(mu_);
   absl::Status RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& manifest) LEEWAY_REQUIRES(mu_);
@@ -165,6 +185,8 @@ class Coordinator {
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  // "", or why this shard cannot go on in this era.
+  std::string WhyLost(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
 
   // coordinator_data.cc
   void AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done);
@@ -235,6 +257,16 @@ class Coordinator {
   std::optional<ProgressAtCut> at_cut_ LEEWAY_GUARDED_BY(mu_);  // of the checkpoint under way
   std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);    // when all shards had written it
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
+  // Going back.
+  std::uint64_t era_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::string base_checkpoint_ LEEWAY_GUARDED_BY(mu_);
+  DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
+  std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
+  bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;  // a checkpoint is being chosen
+  std::string stuck_ LEEWAY_GUARDED_BY(mu_);        // not empty: there was none, and why
+  std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
+  std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for
+  std::optional<Instant> regroup_until_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish
   Instant last_tick_ LEEWAY_GUARDED_BY(mu_);

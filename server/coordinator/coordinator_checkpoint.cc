@@ -10,7 +10,7 @@
 namespace leeway {
 
 void Coordinator::DriveCheckpoint() {
-  if (options_.committer == nullptr || state_ < v1::TRAINING) return;
+  if (options_.committer == nullptr || state_ < v1::TRAINING || going_back_) return;
   const Instant now = clock_->Now();
   if (state_ != v1::TRAINING && course_.under_way()) return EndCheckpoint("training is over");
   course_.Expire(now);
@@ -25,7 +25,11 @@ void Coordinator::DriveCheckpoint() {
   const bool all_there = std::all_of(shards_.begin(), shards_.end(), [&](const ShardInfo& shard) {
     return shard.weights_ready && now - shard.seen < options_.lease;
   });
-  if (state_ != v1::TRAINING || beginning_ || !all_there || !course_.Due(now, steps_)) return;
+  // Without its journal a shard that is killed needs something to go back to from the beginning on.
+  const bool bare = committed_checkpoint_.empty() && base_checkpoint_.empty() &&
+                    std::any_of(shards_.begin(), shards_.end(), [](const auto& shard) { return !shard.keeps_journal; });
+  const bool due = course_.Due(now, steps_) || (bare && course_.Free(now));
+  if (state_ != v1::TRAINING || beginning_ || !all_there || !due) return;
   beginning_ = true;
   options_.committer->Begin(steps_, [this, step = steps_](const absl::Status& status) {
     executor_->Post([this, step, status] { OnBegun(step, status); });
@@ -82,6 +86,7 @@ v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
   v1::CheckpointIndex index;
   index.set_step(checkpoint_step_);
   index.set_run_id(options_.run_id);
+  index.set_era(era_);
   *index.mutable_policy() = options_.policy;
   *index.mutable_manifest() = manifest_->ToProto();
   index.set_model_fingerprint(manifest_->fingerprint());

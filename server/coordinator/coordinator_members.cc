@@ -264,6 +264,7 @@ void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
     changed_ = true;
   }
   data_states_.erase(worker);
+  divergence_.Forget(worker);
 }
 
 void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {

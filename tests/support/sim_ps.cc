@@ -21,7 +21,7 @@ SimPs::SimPs(std::uint32_t index, std::uint32_t num_shards, const v1::Policy& po
   shard_ = std::make_unique<Shard>(shard, clock, &apply_);
   if (files != nullptr) {
     absl::StatusOr<ShardFiles> recovered =
-        RecoverShard("checkpoints", fsync, shard, files, clock, &disk_, shard_.get());
+        RecoverShard({.checkpoint_dir = "checkpoints", .fsync = fsync}, shard, files, clock, &disk_, shard_.get());
     started_ = recovered.status();
     if (!recovered.ok()) return;
     storage_ = *std::move(recovered);
