@@ -28,9 +28,8 @@ void FileCheckpointCommitter::Commit(v1::CheckpointIndex index, Done done) {
 }
 
 void FileCheckpointCommitter::ChooseNewestGood(std::uint64_t at_most, Chosen done) {
-  executor_->Post([this, at_most, done = std::move(done)] {
-    done(leeway::ChooseNewestGood(*files_, directory_, at_most));
-  });
+  executor_->Post(
+      [this, at_most, done = std::move(done)] { done(leeway::ChooseNewestGood(*files_, directory_, at_most)); });
 }
 
 }  // namespace leeway

@@ -18,8 +18,8 @@
 
 namespace leeway {
 
-// Of the newest file that has one; a default header: there is none, or no such directory. DATA_LOSS, FAILED_PRECONDITION
-// (another format): see JournalReader::Next.
+// Of the newest file that has one; a default header: there is none, or no such directory. DATA_LOSS,
+// FAILED_PRECONDITION (another format): see JournalReader::Next.
 absl::StatusOr<v1::JournalHeader> NewestJournalHeader(FileSystem& files, const std::string& directory);
 
 class JournalReader {

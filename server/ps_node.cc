@@ -190,8 +190,8 @@ class PsNode::Impl final : public RequestHandler {
   }
 
  private:
-  // What an earlier process of this shard has left is taken up. If that cannot be gone on from, `lost` says why, and the
-  // shard knows nothing: the coordinator will say what to go back to.
+  // What an earlier process of this shard has left is taken up. If that cannot be gone on from, `lost` says why, and
+  // the shard knows nothing: the coordinator will say what to go back to.
   absl::Status MakeShard(const Shard::Options& options, std::string* lost) {
     shard_ = std::make_unique<Shard>(options, clock_.get(), apply_.get());
     RecoverOptions recover;
@@ -266,8 +266,8 @@ class PsNode::Impl final : public RequestHandler {
     ASSIGN_OR_RETURN(v1::CoordinatorState state, RollBack(now, index, name, options_.num_shards));
     spdlog::warn("the run goes on from {}/{}, of {} ps and {} steps, with {} ps{}", directory, name, index.num_shards(),
                  index.step(), options_.num_shards,
-                 *saved ? absl::StrCat("; steps done before: ", now.steps(), ", of which are lost: ",
-                                       now.steps() - std::min(now.steps(), state.steps()))
+                 *saved ? absl::StrCat("; steps done before: ", now.steps(),
+                                       ", of which are lost: ", now.steps() - std::min(now.steps(), state.steps()))
                         : "");
     if (!*saved) state_store_->SetManifest(index.manifest());
     saved->emplace();

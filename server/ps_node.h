@@ -34,7 +34,8 @@ class PsNode {
     absl::Duration checkpoint_interval = absl::InfiniteDuration();
     std::size_t checkpoint_keep = 3;
     enum class JournalMode { kOff, kOn, kFsync } journal = JournalMode::kOff;  // others than kOff need checkpoint_dir
-    // Of shard 0, with checkpoint_dir: go back to a checkpoint when the loss is above so many times the first; 0: never.
+    // Of shard 0, with checkpoint_dir: go back to a checkpoint when the loss is above so many times the first; 0:
+    // never.
     double rollback_on_divergence = 0;
     absl::Duration lease = absl::Seconds(10);
     std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers

@@ -94,8 +94,8 @@ absl::StatusOr<Restored> GoBack(const std::string& checkpoint_dir, const Era& to
 }
 
 // The newest good one of this era; without one, what the era began with.
-absl::StatusOr<Restored> RestoreNewest(const std::string& checkpoint_dir, const Era& era,
-                                       const Shard::Options& options, FileSystem* files, Shard* shard) {
+absl::StatusOr<Restored> RestoreNewest(const std::string& checkpoint_dir, const Era& era, const Shard::Options& options,
+                                       FileSystem* files, Shard* shard) {
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all,
                    ListCheckpoints(*files, checkpoint_dir, CheckpointCheck::kIndex));
   absl::Status damage;

@@ -24,8 +24,8 @@ std::string JournalDirectory(const std::string& checkpoint_dir, std::uint32_t sh
 struct RecoverOptions {
   std::string checkpoint_dir;
   bool journal = true;
-  bool fsync = false;               // of the journal
-  std::optional<Era> go_back;       // into this era, whatever the journal says
+  bool fsync = false;                         // of the journal
+  std::optional<Era> go_back = std::nullopt;  // into this era, whatever the journal says
 };
 
 struct ShardFiles {

@@ -13,8 +13,7 @@ namespace leeway {
 
 absl::StatusOr<v1::CheckpointIndex> ChooseNewestGood(FileSystem& files, const std::string& directory,
                                                      std::uint64_t at_most) {
-  ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all,
-                   ListCheckpoints(files, directory, CheckpointCheck::kIndex));
+  ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all, ListCheckpoints(files, directory, CheckpointCheck::kIndex));
   std::vector<std::string> skipped;
   std::string why;
   for (const CheckpointEntry& entry : all) {

@@ -48,12 +48,13 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
   {
     MutexLock lock(mu_);
     if (!shutdown_.empty()) return;
-    absl::StatusOr<v1::CoordinatorState> state = checkpoint.status();
     if (checkpoint.ok()) {
       name = StepDirectoryName(checkpoint->step());
       Event(absl::StrCat("the run goes back from ", steps_, " steps to ", name));
-      state = RollBack(DescribeLocked(), *checkpoint, name, options_.num_shards);
     }
+    absl::StatusOr<v1::CoordinatorState> state =
+        checkpoint.ok() ? RollBack(DescribeLocked(), *checkpoint, name, options_.num_shards)
+                        : absl::StatusOr<v1::CoordinatorState>(checkpoint.status());
     if (state.ok()) {
       if (divergence_.diverged()) state->set_divergences(divergences_ + 1);
       era = state->era();

@@ -52,9 +52,9 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
   }
   // Without a journal, whose lock only one process at a time can have, the other one may be alive.
   if (!request.keeps_journal() && request.lost().empty() && clock_->Now() - known.seen < options_.lease) {
-    return absl::UnavailableError(absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ",
-                                               known.address, " serves this shard, or did within --lease=",
-                                               absl::FormatDuration(options_.lease)));
+    return absl::UnavailableError(
+        absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ", known.address,
+                     " serves this shard, or did within --lease=", absl::FormatDuration(options_.lease)));
   }
   return absl::OkStatus();
 }

@@ -2,7 +2,8 @@
 //
 // A loss is bad when it is not finite, or above `factor` times the one that the run began with: a lower one would be a
 // matter of taste, as training losses scatter. The evaluator's word is enough: it is one on the whole model. Of the
-// trainers more than half must say so at the same time: a single one may just have bad data, and its pushes are refused.
+// trainers more than half must say so at the same time: a single one may just have bad data, and its pushes are
+// refused.
 //
 // Thread safety: none; a plain object, guarded by its owner.
 #pragma once

@@ -38,8 +38,8 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
         absl::StrCat(name, " holds no coordinator's state: a run cannot go back to it"));
   }
   if (now.run_id() != 0 && now.run_id() != then.run_id()) {
-    return absl::FailedPreconditionError(absl::StrCat(name, " is of run ", absl::Hex(then.run_id()), ", this is run ",
-                                                      absl::Hex(now.run_id())));
+    return absl::FailedPreconditionError(
+        absl::StrCat(name, " is of run ", absl::Hex(then.run_id()), ", this is run ", absl::Hex(now.run_id())));
   }
   const bool known = now.run_id() != 0;
   v1::CoordinatorState state = then;

@@ -27,8 +27,8 @@ struct Process {
           const v1::WatchReply* snapshot = nullptr, bool fsync = false)
       : fixture(policy, elements, Shard::Options{.generation = generation}) {
     if (snapshot != nullptr) fixture.snapshot = *snapshot;
-    absl::StatusOr<ShardFiles> recovered =
-        RecoverShard({.checkpoint_dir = kFolder, .fsync = fsync}, fixture.options, &files, &fixture.clock, &disk, &fixture.shard);
+    absl::StatusOr<ShardFiles> recovered = RecoverShard({.checkpoint_dir = kFolder, .fsync = fsync}, fixture.options,
+                                                        &files, &fixture.clock, &disk, &fixture.shard);
     INFO(recovered.status().ToString());
     REQUIRE(recovered.ok());
     storage = *std::move(recovered);

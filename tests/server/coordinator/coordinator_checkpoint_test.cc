@@ -26,6 +26,7 @@ class Committer final : public CheckpointCommitter {
     indices.push_back(std::move(index));
     done(refusal);
   }
+  void ChooseNewestGood(std::uint64_t, Chosen done) override { done(absl::NotFoundError("none")); }
 
   absl::Status begin_refusal;
   absl::Status refusal;
@@ -38,7 +39,9 @@ struct Run {
       : f(policy, shards, nullptr, [&](Coordinator::Options* options) {
           options->committer = &committer;
           options->checkpoint_steps = every_steps;
-        }) {}
+        }) {
+    f.journals = true;
+  }
 
   // Shard `shard` has seen these steps of each worker, or (none) has written.
   void Tell(std::uint32_t shard, const std::map<std::uint32_t, std::uint64_t>& seen) {

@@ -92,6 +92,8 @@ v1::WatchRequest CoordinatorFixture::WatchOf(std::uint32_t shard) {
   request.mutable_local_endpoint()->set_address(absl::StrCat("local:", request.generation()));
   request.set_protocol_version(kProtocolVersion);
   request.set_weights_ready(true);
+  request.set_keeps_journal(journals);
+  request.set_era(era);
   const auto it = known.find(shard);
   if (it == known.end()) return request;
   const v1::WatchReply& snapshot = it->second;

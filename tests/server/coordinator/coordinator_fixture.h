@@ -72,6 +72,8 @@ class CoordinatorFixture {
   PumpedExecutor executor;
   PumpedExecutor disk;     // writes the state
   bool disk_idle = false;  // then it does not
+  bool journals = false;   // its shards keep one
+  std::uint64_t era = 0;   // that its shards are in
   VolatileCoordinatorStore nothing;
   const std::unique_ptr<FileCoordinatorStore> store;  // null: `nothing` is used
   Coordinator coordinator;
