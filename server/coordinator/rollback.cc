@@ -49,7 +49,10 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.mutable_rounds()->clear_reports();
   state.mutable_tickets()->clear_decisions();
   if (then.has_leases()) *state.mutable_leases() = HandedOutAgain(then.leases());
-  if (known) *state.mutable_board() = now.board();
+  if (known) {
+    *state.mutable_board() = now.board();
+    *state.mutable_quarantine() = now.quarantine();
+  }
   for (v1::StatusRow& row : *state.mutable_board()->mutable_rows()) {
     v1::WorkerStatus& status = *row.mutable_status();
     if (status.state() == "left" || status.state() == "expired") continue;
