@@ -25,9 +25,12 @@ void Coordinator::DriveCheckpoint() {
   const bool all_there = std::all_of(shards_.begin(), shards_.end(), [&](const ShardInfo& shard) {
     return shard.weights_ready && now - shard.seen < options_.lease;
   });
-  // Without its journal a shard that is killed needs something to go back to from the beginning on.
-  const bool bare = committed_checkpoint_.empty() && base_checkpoint_.empty() &&
-                    std::any_of(shards_.begin(), shards_.end(), [](const auto& shard) { return !shard.keeps_journal; });
+  // A shard that is killed without its journal, and a loss that diverges, need something to go back to from the
+  // beginning on.
+  const bool might_go_back =
+      options_.rollback_on_divergence > 0 ||
+      std::any_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return !shard.keeps_journal; });
+  const bool bare = might_go_back && committed_checkpoint_.empty() && base_checkpoint_.empty();
   const bool due = course_.Due(now, steps_) || (bare && course_.Free(now));
   if (state_ != v1::TRAINING || beginning_ || !all_there || !due) return;
   beginning_ = true;
@@ -108,6 +111,7 @@ void Coordinator::OnCommitted(const absl::Status& status) {
     if (!shutdown_.empty() || !course_.under_way()) return;
     if (status.ok()) {
       committed_checkpoint_ = course_.cut().name();
+      divergence_.Saved(checkpoint_step_);
       Event(absl::StrFormat("checkpoint %s is committed", committed_checkpoint_));
       course_.End(clock_->Now(), steps_, true);
       changed_ = true;

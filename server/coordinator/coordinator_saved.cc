@@ -201,6 +201,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   base_checkpoint_ = state.base_checkpoint();
   regrouping_.insert(state.regrouping().begin(), state.regrouping().end());
   divergences_ = state.divergences();
+  divergence_.Saved(steps_);
   const v1::StatusBoardState& board = state.board();
   divergence_.Restore(board.points().empty() ? std::nullopt : std::optional(board.points(0).loss()),
                       board.evaluations().empty() ? std::nullopt : std::optional(board.evaluations(0).loss()));

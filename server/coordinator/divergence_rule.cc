@@ -11,6 +11,10 @@ void DivergenceRule::Restore(std::optional<double> trained, std::optional<double
   first_evaluated_ = evaluated;
 }
 
+void DivergenceRule::Saved(std::uint64_t steps) {
+  if (!judged_ && !diverged()) last_good_steps_ = steps;
+}
+
 bool DivergenceRule::Bad(double loss, std::optional<double>* first) const {
   if (!std::isfinite(loss)) return true;
   if (!*first) *first = loss;
@@ -35,6 +39,7 @@ void DivergenceRule::Trained(std::uint32_t worker, std::uint64_t incarnation, do
     reason_ = absl::StrCat("the training loss of ", bad, " of ", judged, " workers is not finite or above ",
                            factor_ * first_trained_.value_or(0), " (", factor_, " times the first); the last: ", loss);
   } else if (!trainer.bad) {
+    judged_ = true;
     last_good_steps_ = steps;
   }
 }
@@ -42,6 +47,7 @@ void DivergenceRule::Trained(std::uint32_t worker, std::uint64_t incarnation, do
 void DivergenceRule::Evaluated(double loss, std::uint64_t steps) {
   if (factor_ == 0 || diverged()) return;
   if (!Bad(loss, &first_evaluated_)) {
+    judged_ = true;
     last_good_steps_ = steps;
     return;
   }

@@ -29,6 +29,8 @@ class DivergenceRule {
   void Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
                std::uint64_t steps);
   void Evaluated(double loss, std::uint64_t steps);
+  // A checkpoint was taken, or the run taken up, at `steps`: good as long as nothing was judged.
+  void Saved(std::uint64_t steps);
   void Forget(std::uint32_t worker) { trainers_.erase(worker); }  // it has left or expired
 
   bool diverged() const { return !reason_.empty(); }
@@ -51,6 +53,7 @@ class DivergenceRule {
   std::map<std::uint32_t, Trainer> trainers_;
   // Losses of training and of evaluation are not of the same samples.
   std::optional<double> first_trained_, first_evaluated_;
+  bool judged_ = false;
   std::uint64_t last_good_steps_ = 0;
   std::string reason_;
 };

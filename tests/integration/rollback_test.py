@@ -121,7 +121,7 @@ class Rollback(Cluster):
 
     def test_a_loss_that_has_diverged_goes_back_and_at_last_ends(self):
         # With this rate the loss is beyond all bounds after some steps, again and again.
-        flags = ["--optimizer=sgd", "--learning_rate=50", "--checkpoint_steps=5", "--rollback_on_divergence=2"]
+        flags = ["--learning_rate=50", "--checkpoint_steps=5", "--rollback_on_divergence=2", "--quarantine_after=0"]
         self.start_cluster(*flags)
         for child in self.servers + self.workers:
             self.assertEqual(child.wait(), 0, self.everything())

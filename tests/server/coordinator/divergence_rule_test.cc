@@ -80,5 +80,14 @@ TEST_CASE("A restarted coordinator measures by the losses that the run began wit
   CHECK(rule.diverged());
 }
 
+TEST_CASE("What was saved before anything was judged is good") {
+  DivergenceRule rule(2);
+  rule.Saved(3);
+  CHECK(rule.last_good_steps() == 3);
+  rule.Evaluated(1.0, 10);
+  rule.Saved(20);
+  CHECK(rule.last_good_steps() == 10);
+}
+
 }  // namespace
 }  // namespace leeway
