@@ -22,6 +22,7 @@ absl::Status Coordinator::AnswerLost(const v1::WatchRequest& request, const std:
 
 void Coordinator::CheckDivergence() {
   if (!divergence_.diverged() || state_ != v1::TRAINING || going_back_) return;
+  if (course_.under_way() || beginning_) return;  // it may be the first, and is passed over if it is not good
   if (divergences_ >= kMostDivergences) {
     return MoveTo(v1::FINISHING, absl::StrCat("after going back ", divergences_,
                                               " times the loss has diverged again: ", divergence_.reason()));

@@ -12,7 +12,7 @@ void DivergenceRule::Restore(std::optional<double> trained, std::optional<double
 }
 
 void DivergenceRule::Saved(std::uint64_t steps) {
-  if (!judged_ && !diverged()) last_good_steps_ = steps;
+  if (!judged_) last_good_steps_ = steps;
 }
 
 bool DivergenceRule::Bad(double loss, std::optional<double>* first) const {
