@@ -20,9 +20,6 @@ std::string JournalDirectory(const std::string& checkpoint_dir, std::uint32_t sh
   return absl::StrFormat("%s/journal/shard-%05d", checkpoint_dir, shard_index);
 }
 
-namespace {
-
-// Makes `shard` what it was when the checkpoint in `path` was cut. Returns its place in the journal.
 absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const Shard::Options& options,
                                                 FileSystem* files, Shard* shard) {
   ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointReader> reader, CheckpointReader::Open(*files, path));
@@ -51,6 +48,8 @@ absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const S
   for (std::uint32_t local = 0; local < blocks; ++local) store->SetSteps(local, steps[local]);
   return state.journal_sequence();
 }
+
+namespace {
 
 // The newest good one. Fills in `path`; 0 and "" without one.
 absl::StatusOr<std::uint64_t> RestoreNewest(const std::string& checkpoint_dir, const Shard::Options& options,
@@ -121,7 +120,7 @@ absl::StatusOr<ShardFiles> RecoverShard(const std::string& checkpoint_dir, bool 
   journal.next_file = reader.next_file();
   journal.old_files = reader.files();
   ASSIGN_OR_RETURN(opened.journal, Journal::Open(journal, files, clock, executor));
-  shard->UseJournal(opened.journal.get());
+  shard->UseJournal(opened.journal.get(), bytes);
   return opened;
 }
 

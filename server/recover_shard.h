@@ -26,6 +26,11 @@ struct ShardFiles {
   std::string checkpoint;      // that was restored; "": none
 };
 
+// Makes `shard` what it was when the checkpoint in `path` was cut, and returns its place in the journal. DATA_LOSS: it
+// is damaged; FAILED_PRECONDITION: it is of another number of shards, or of another optimizer.
+absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const Shard::Options& options,
+                                                FileSystem* files, Shard* shard);
+
 // Restores the newest good checkpoint of this shard, replays the journal from there into `shard`, begins its next file
 // and has the shard use it. A checkpoint that is damaged is named in the log, and the one before is used. Errors: the
 // file system's;
