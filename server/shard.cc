@@ -247,6 +247,7 @@ v1::WatchRequest Shard::Describe() {
     const std::uint64_t since = journal_replayed_ + journal_->bytes() - journal_at_checkpoint_;
     request.set_wants_checkpoint(since > options_.journal_max_bytes);
   }
+  nonfinite_runs_.Save(request.mutable_nonfinite_runs());
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;
   stats.set_version(version_);

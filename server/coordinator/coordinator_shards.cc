@@ -99,6 +99,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       if (request.wants_checkpoint() && !course_.under_way() && request.known_sequence() >= committed_sequence_) {
         journal_full_ = true;
       }
+      HearOfNonFinite(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
         CaptureProgress();
