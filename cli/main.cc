@@ -37,7 +37,7 @@ constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
     {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
-    {"checkpoint", "look at checkpoints: list, verify, reshard, diff", RunCheckpoint},
+    {"checkpoint", "look at checkpoints: list, verify, reshard, diff; or take one: now", RunCheckpoint},
     {"export", "a checkpoint's weights as one safetensors file", RunExport},
     {"bench-peer", nullptr, RunBenchPeer},
 };

@@ -10,7 +10,8 @@
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kWatchWait = absl::Seconds(1);  // also how often statistics travel
+constexpr absl::Duration kWatchWait = absl::Seconds(1);              // also how often statistics travel
+constexpr absl::Duration kWatchWaitInCut = absl::Milliseconds(200);  // a checkpoint waits for what is told
 constexpr absl::Duration kTimeout = absl::Seconds(6);
 constexpr absl::Duration kComplainEvery = absl::Seconds(10);
 // How long the end waits for a journal that cannot be written.
@@ -65,7 +66,8 @@ void CoordinatorLink::Watch() {
   request.set_era(options_.era.number);
   request.set_lost(options_.lost);
   if (!options_.local_endpoint.host().empty()) *request.mutable_local_endpoint() = options_.local_endpoint;
-  request.set_wait_millis(finishing_ ? 0 : static_cast<std::uint32_t>(absl::ToInt64Milliseconds(kWatchWait)));
+  const absl::Duration wait = finishing_ ? absl::ZeroDuration() : request.has_cut() ? kWatchWaitInCut : kWatchWait;
+  request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(wait)));
   told_the_end_ = finishing_;
   last_request_ = request;
   Send(request);

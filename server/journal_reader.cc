@@ -82,6 +82,7 @@ absl::StatusOr<JournalReader> JournalReader::Open(FileSystem& files, const std::
     if (whole && (*header)->era() != newest.era()) break;
     // One that cannot be read may be of this era: then Next says what is wrong with it.
     reader.numbers_.push_front(*number);
+    if (whole) reader.first_sequence_ = (*header)->first_sequence();
     begun = whole && (*header)->first_sequence() == 1;
   }
   for (; number != numbers.rend(); ++number) reader.first_in_file_[*number] = 0;

@@ -33,8 +33,9 @@ class JournalReader {
   // does not leave, or a record that is missing; FAILED_PRECONDITION: another shard's file.
   absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> Next();
 
-  std::uint64_t last_sequence() const { return last_sequence_; }  // that Next gave; at first `after`
-  std::uint64_t next_file() const { return next_file_; }          // above the numbers of all files
+  std::uint64_t last_sequence() const { return last_sequence_; }    // that Next gave; at first `after`
+  std::uint64_t first_sequence() const { return first_sequence_; }  // of the oldest file that is there; 0: none is
+  std::uint64_t next_file() const { return next_file_; }            // above the numbers of all files
   // Every file there is, for who begins a new era: none of them is needed.
   std::map<std::uint64_t, std::uint64_t> all_as_earlier() const;
   // The files that were read: number, and sequence of the first record; 0: it is of an earlier era.
@@ -50,6 +51,7 @@ class JournalReader {
   std::uint32_t shard_index_ = 0;
   std::uint32_t num_shards_ = 0;
   std::uint64_t last_sequence_ = 0;
+  std::uint64_t first_sequence_ = 0;
   std::uint64_t next_file_ = 1;
   std::uint64_t torn_ = 0;
   std::deque<std::uint64_t> numbers_;  // of the files that are not open yet

@@ -3,8 +3,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <random>
 #include <utility>
@@ -23,6 +25,7 @@
 #include "common/mutex.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
+#include "server/ask_checkpoint.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/newest_good.h"
 #include "server/coordinator/coordinator.h"
@@ -37,6 +40,12 @@
 
 namespace leeway {
 namespace {
+
+// Of --drain_timeout: until then a checkpoint is waited for, and until then what is under way.
+constexpr double kCheckpointShare = 0.8;
+constexpr double kQuietShare = 0.9;
+// A draining cluster's coordinator may be gone before this `ps`.
+constexpr absl::Duration kUnreachable = absl::Seconds(3);
 
 std::uint64_t RandomId() {
   std::random_device device;
@@ -60,6 +69,7 @@ class PsNode::Impl final : public RequestHandler {
     if (link_ != nullptr) link_->Stop();
     if (shard_ != nullptr) shard_->Shutdown("this ps ends");
     if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
+    if (checkpoints_ != nullptr) checkpoints_->Stop();
     if (files_.journal != nullptr) files_.journal->Stop();
     if (state_store_ != nullptr) state_store_->Stop();
     local_server_.reset();
@@ -84,12 +94,13 @@ class PsNode::Impl final : public RequestHandler {
     shard.num_shards = options_.num_shards;
     shard.generation = RandomId();
     shard.max_held_bytes = options_.max_held_bytes;
+    shard.journal_max_bytes = options_.journal_max_bytes;
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
     if (checkpoint_disk_ != nullptr) {
       const ShardCheckpoints::Options checkpoints{options_.checkpoint_dir, options_.shard_index, options_.num_shards,
-                                                  files_.era};
+                                                  files_.era, options_.keep_journal};
       checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, &RealFileSystem(), checkpoint_disk_.get(),
                                                         shard_.get(), files_.journal.get());
       shard_->set_cut_sink(checkpoints_.get());
@@ -115,6 +126,7 @@ class PsNode::Impl final : public RequestHandler {
     }
     link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
     if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
+    coordinator_address_ = link.coordinator;
     link.address = address_;
     link.local_endpoint = local;
     link.start_timeout = options_.start_timeout;
@@ -147,10 +159,18 @@ class PsNode::Impl final : public RequestHandler {
 
   absl::Status Wait() {
     absl::Status status;
+    bool drain = false;
     {
       MutexLock lock(mu_);
-      while (!ended_) changed_.Wait(mu_);
+      while (!ended_ && !drain_) changed_.Wait(mu_);
+      drain = !ended_;
       status = end_;
+    }
+    if (drain) {
+      Drain();
+      MutexLock lock(mu_);
+      if (!ended_) return absl::OkStatus();
+      status = end_;  // training has ended meanwhile
     }
     if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
@@ -162,8 +182,21 @@ class PsNode::Impl final : public RequestHandler {
       changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
     const auto until = now() + linger;
-    while (!stop_ && now() < until) changed_.WaitUntil(mu_, until);
-    return status;
+    while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
+    return coordinator_->last_checkpoint();
+  }
+
+  void RequestDrain(const std::string& reason) {
+    {
+      MutexLock lock(mu_);
+      if (!ended_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
+        spdlog::info("ps {}: {}", options_.shard_index, reason);
+        drain_ = true;
+        changed_.NotifyAll();
+        return;
+      }
+    }
+    RequestStop(reason);
   }
 
   void RequestStop(const std::string& reason) {
@@ -235,6 +268,7 @@ class PsNode::Impl final : public RequestHandler {
       coordinator.committer = committer_.get();
       coordinator.checkpoint_steps = options_.checkpoint_steps;
       coordinator.checkpoint_interval = options_.checkpoint_interval;
+      coordinator.checkpoint_dir = options_.checkpoint_dir;
       store = state_store_.get();
       saved = state_store_->TakeSaved();
     }
@@ -276,6 +310,46 @@ class PsNode::Impl final : public RequestHandler {
     return absl::OkStatus();
   }
 
+  // Blocks, for drain_timeout at most.
+  void Drain() {
+    server_->SetServing(false);
+    const absl::Time begun = absl::Now();
+    const std::uint64_t cut = shard_->last_cut();
+    const auto over = [this] {
+      MutexLock lock(mu_);
+      return ended_;
+    };
+    CheckpointAsk ask;
+    ask.coordinator = coordinator_address_;
+    ask.if_possible = true;
+    ask.limit = options_.drain_timeout * kCheckpointShare;
+    ask.unreachable_limit = std::min(kUnreachable, ask.limit);
+    // Behind the cut this shard's steps are no part of the checkpoint, so it takes no more.
+    ask.go_on = [&] {
+      if (shard_->last_cut() != cut) shard_->Drain();
+      return !over();
+    };
+    if (const absl::StatusOr<v1::CheckpointReply> reply = AskForCheckpoint(*transport_, ask); reply.ok()) {
+      spdlog::info("ps {}: {} is committed", options_.shard_index, reply->path());
+    } else if (!over()) {
+      spdlog::warn("ps {}: it ends without a checkpoint{}: {}", options_.shard_index,
+                   options_.journal == JournalMode::kOff ? "" : ", but with its journal",
+                   std::string(reply.status().message()));
+    }
+    shard_->Drain();
+    // A part of the time is left for the end itself.
+    const absl::Time until = begun + options_.drain_timeout * kQuietShare;
+    while (!shard_->Quiet() && absl::Now() < until) Look();
+    auto written = std::make_shared<std::atomic<bool>>(false);
+    shard_->WhenWritten([written](const absl::Status&) { *written = true; });
+    while (!*written && absl::Now() < until) Look();
+  }
+
+  void Look() {
+    MutexLock lock(mu_);
+    changed_.WaitUntil(mu_, std::chrono::steady_clock::now() + std::chrono::milliseconds(20));
+  }
+
   absl::Status OfCheckpointDir(const absl::Status& status) const {
     if (status.ok()) return status;
     return absl::Status(status.code(),
@@ -300,6 +374,7 @@ class PsNode::Impl final : public RequestHandler {
   const Options options_;
   const std::optional<Era> go_back_;
   std::string address_;
+  std::string coordinator_address_;
   const std::unique_ptr<Clock> clock_;
   VolatileCoordinatorStore no_store_;
   std::unique_ptr<Executor> apply_;       // gradients
@@ -323,6 +398,7 @@ class PsNode::Impl final : public RequestHandler {
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
   bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
   std::optional<Era> next_era_ LEEWAY_GUARDED_BY(mu_);
+  bool drain_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status end_ LEEWAY_GUARDED_BY(mu_);
 };
 
@@ -370,6 +446,12 @@ void PsNode::RequestStop(const std::string& reason) {
   MutexLock lock(mu_);
   stop_ = true;
   if (impl_ != nullptr) impl_->RequestStop(reason);
+}
+
+void PsNode::RequestDrain(const std::string& reason) {
+  MutexLock lock(mu_);
+  stop_ = true;
+  if (impl_ != nullptr) impl_->RequestDrain(reason);
 }
 
 std::shared_ptr<BlockStore> PsNode::store() {

@@ -45,6 +45,9 @@ class PsNode {
     absl::Duration linger = absl::Seconds(2);  // after the end, so that the last status can be read
     std::size_t threads = 2;                   // that apply gradients
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
+    bool keep_journal = false;            // also what no checkpoint needs
+    std::uint64_t journal_max_bytes = 0;  // a journal that has grown by more asks for a checkpoint; 0: it does not
+    absl::Duration drain_timeout = absl::Seconds(30);
   };
 
   // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options.
@@ -59,6 +62,9 @@ class PsNode {
   absl::Status Wait();
   // May be called from a thread that handles signals: Wait returns soon.
   void RequestStop(const std::string& reason);
+  // As RequestStop, but with a checkpoint_dir Wait first has a checkpoint taken if one is possible, then refuses new
+  // steps, completes what is under way and writes the journal: all within drain_timeout.
+  void RequestDrain(const std::string& reason);
 
   std::shared_ptr<BlockStore> store();  // for tests
 

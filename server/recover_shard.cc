@@ -78,6 +78,23 @@ absl::Status RestoreBase(CheckpointReader& reader, const Shard::Options& options
   return ReadTensors(reader, options, shard);
 }
 
+}  // namespace
+
+absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const Era& era, const Shard::Options& options,
+                                                FileSystem* files, Shard* shard) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointReader> reader, CheckpointReader::Open(*files, path));
+  const v1::CheckpointIndex& index = reader->checkpoint().index;
+  if (index.era() == era.number) return Restore(*reader, options, shard);
+  if (StepDirectoryName(index.step()) != era.base) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " is of era ", index.era(), ", the journal of era ",
+                                                      era.number, ", which began with '", era.base, "'"));
+  }
+  RETURN_IF_ERROR(RestoreBase(*reader, options, shard));
+  return 0;
+}
+
+namespace {
+
 struct Restored {
   std::string path;         // "": nothing was
   std::uint64_t after = 0;  // its place in the journal
@@ -86,10 +103,9 @@ struct Restored {
 absl::StatusOr<Restored> GoBack(const std::string& checkpoint_dir, const Era& to, const Shard::Options& options,
                                 FileSystem* files, Shard* shard) {
   Restored restored{absl::StrCat(checkpoint_dir, "/", to.base), 0};
-  absl::StatusOr<std::unique_ptr<CheckpointReader>> reader = CheckpointReader::Open(*files, restored.path);
-  if (absl::IsNotFound(reader.status())) return absl::DataLossError(reader.status().message());
-  RETURN_IF_ERROR(reader.status());
-  RETURN_IF_ERROR(RestoreBase(**reader, options, shard));
+  const absl::Status status = RestoreCheckpoint(restored.path, to, options, files, shard).status();
+  if (absl::IsNotFound(status)) return absl::DataLossError(status.message());
+  RETURN_IF_ERROR(status);
   return restored;
 }
 
@@ -102,9 +118,8 @@ absl::StatusOr<Restored> RestoreNewest(const std::string& checkpoint_dir, const 
   for (const CheckpointEntry& entry : all) {
     absl::Status status = entry.status;
     if (status.ok()) {
-      ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointReader> reader, CheckpointReader::Open(*files, entry.path));
-      if (reader->checkpoint().index.era() != era.number) continue;
-      const absl::StatusOr<std::uint64_t> after = Restore(*reader, options, shard);
+      if (entry.era != era.number) continue;
+      const absl::StatusOr<std::uint64_t> after = RestoreCheckpoint(entry.path, era, options, files, shard);
       if (after.ok()) return Restored{entry.path, *after};
       status = after.status();
     }
@@ -167,10 +182,10 @@ absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Sha
   ASSIGN_OR_RETURN(JournalReader reader,
                    JournalReader::Open(*files, directory, options.index, options.num_shards, restored.after));
   Journal::Options journal;
+  std::uint64_t bytes = 0;
   if (recover.go_back) {
     journal.old_files = reader.all_as_earlier();
   } else {
-    std::uint64_t bytes = 0;
     RETURN_IF_ERROR(ReplayAll(reader, directory, shard, &opened, &bytes));
     if (opened.replayed > 0) {
       spdlog::info("shard {}: {} records ({} of gradients) replayed from {} in {} ms{}", options.index, opened.replayed,
@@ -189,7 +204,7 @@ absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Sha
   journal.next_sequence = reader.last_sequence() + 1;
   journal.next_file = reader.next_file();
   ASSIGN_OR_RETURN(opened.journal, Journal::Open(journal, files, clock, executor));
-  shard->UseJournal(opened.journal.get());
+  shard->UseJournal(opened.journal.get(), bytes);
   return opened;
 }
 

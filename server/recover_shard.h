@@ -36,6 +36,12 @@ struct ShardFiles {
   Era era;                           // that this shard is in
 };
 
+// Makes `shard` what it was when the checkpoint in `path` was cut, and returns its place in the journal of `era`: 0
+// when it is what that era began with; then any number of shards will do. NOT_FOUND: it is not committed; DATA_LOSS: it
+// is damaged, or of another number of shards; FAILED_PRECONDITION: it is of another era or optimizer.
+absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const Era& era, const Shard::Options& options,
+                                                FileSystem* files, Shard* shard);
+
 // Restores the newest good checkpoint of this shard, replays the journal from there into `shard`, begins its next file
 // and has the shard use it. A checkpoint that is damaged is named in the log, and the one before is used. To go back,
 // `go_back->base` alone is restored, on whatever number of shards, without members and what they have pushed, and the

@@ -210,6 +210,10 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
     FollowCut(snapshot.cut());
     if (cut_sink_ != nullptr && !replaying_ && committed_ != snapshot.committed_checkpoint()) {
       committed_ = snapshot.committed_checkpoint();
+      if (committed_ == cut_made_) {
+        journal_at_checkpoint_ = journal_at_cut_;
+        journal_replayed_ = 0;
+      }
       cut_sink_->Committed(committed_);
     }
     TryCut();
@@ -239,6 +243,10 @@ v1::WatchRequest Shard::Describe() {
     installed.set_clock(clocks_.Get(id));
   }
   if (cut_phase_ != CutPhase::kNone) *request.mutable_cut() = cut_report_;
+  if (journal_ != nullptr && options_.journal_max_bytes > 0) {
+    const std::uint64_t since = journal_replayed_ + journal_->bytes() - journal_at_checkpoint_;
+    request.set_wants_checkpoint(since > options_.journal_max_bytes);
+  }
   nonfinite_runs_.Save(request.mutable_nonfinite_runs());
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;

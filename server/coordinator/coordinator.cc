@@ -81,6 +81,13 @@ v1::RunState Coordinator::state() {
   return state_;
 }
 
+absl::Status Coordinator::last_checkpoint() {
+  MutexLock lock(mu_);
+  if (last_failure_.empty()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("training has ended, but there is no checkpoint of its end in ",
+                                             options_.checkpoint_dir, ": ", last_failure_));
+}
+
 template <typename Request>
 void Coordinator::Parse(const Buffer& bytes, const ReplyCallback& done,
                         void (Coordinator::*serve)(const Request&, ReplyCallback)) {
@@ -108,6 +115,7 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   if (method == "OpenPush") return Parse(request, done, &Coordinator::OpenPush);
   if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
   if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
+  if (method == "Checkpoint") return Parse(request, done, &Coordinator::Checkpoint);
   if (method == "ReportProgress") return Parse(request, done, &Coordinator::ReportProgress);
   done(absl::UnimplementedError("coordinator: no method '" + method + "'"), {});
 }
@@ -120,6 +128,8 @@ bool Coordinator::Attempt(Held& held, Replies* replies) {
       return AttemptJoin(held, replies);
     case Held::kWatch:
       return AttemptWatch(held, replies);
+    case Held::kCheckpoint:
+      return AttemptCheckpoint(held, replies);
     case Held::kAcquire:
       break;
   }
@@ -128,7 +138,8 @@ bool Coordinator::Attempt(Held& held, Replies* replies) {
 
 void Coordinator::Hold(std::unique_ptr<Held> held, absl::Duration limit, Replies* replies) {
   const std::uint64_t id = next_held_++;
-  held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), kMaxHold),
+  const absl::Duration most = held->kind == Held::kCheckpoint ? kMaxAskerHold : kMaxHold;
+  held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), most),
                               [this, id] { executor_->Post([this, id] { OnTimer(id); }); });
   held_.emplace(id, std::move(held));
   Settle(replies);
@@ -304,11 +315,11 @@ void Coordinator::CheckCourse() {
   if (state_ == v1::FINISHING && membership_.trainers() == 0) {
     if (EvaluatorExpected()) {
       MoveTo(v1::EVALUATING, "the final weights are evaluated");
-    } else {
+    } else if (LastIsOver()) {
       MoveTo(v1::FINISHED, stop_reason_);
     }
   }
-  if (state_ == v1::EVALUATING && !EvaluatorExpected()) MoveTo(v1::FINISHED, stop_reason_);
+  if (state_ == v1::EVALUATING && !EvaluatorExpected() && LastIsOver()) MoveTo(v1::FINISHED, stop_reason_);
 }
 
 bool Coordinator::EvaluatorExpected() const {
@@ -338,6 +349,10 @@ void Coordinator::Tick() {
     if (now - last_complaint_ >= kComplainEvery) {
       last_complaint_ = now;
       if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
+      if (LastIsDue()) {
+        const std::string missing = MissingShard(now);
+        spdlog::info("coordinator: waiting: the last checkpoint{}{}", missing.empty() ? "" : ": ", missing);
+      }
       if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
     }
     DriveCheckpoint();

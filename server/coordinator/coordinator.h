@@ -62,6 +62,9 @@ class Coordinator {
     // is to take its place. Called once, on the executor or a thread of the store, without a lock.
     std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
     };
+    std::string checkpoint_dir = {};  // the committer's, for who asks where a checkpoint is
+    // The end waits for the last checkpoint, which is tried again for so long.
+    absl::Duration last_checkpoint_timeout = absl::Minutes(1);
   };
   // When the loss has diverged so often, the run ends: going back does not help it.
   static constexpr std::uint32_t kMostDivergences = 3;
@@ -69,6 +72,9 @@ class Coordinator {
   static constexpr std::size_t kReplacedKnown = 16;
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(2);
+  // Who asks for a checkpoint is nobody's member: so many may wait, for so long.
+  static constexpr std::size_t kMostAskers = 64;
+  static constexpr absl::Duration kMaxAskerHold = absl::Seconds(10);
 
   Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorStore* store);
   ~Coordinator();
@@ -88,6 +94,8 @@ class Coordinator {
   // True when the run is FINISHED and every shard knows it.
   bool Over();
   v1::RunState state();
+  // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
+  absl::Status last_checkpoint();
 
   // Answers everything that is held with UNAVAILABLE, and every later request too.
   void Shutdown(const std::string& reason) LEEWAY_EXCLUDES(mu_);
@@ -107,10 +115,11 @@ class Coordinator {
   };
 
   struct Held {
-    enum Kind { kJoin, kWatch, kAcquire } kind = kJoin;
+    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint } kind = kJoin;
     v1::JoinRequest join;
     v1::WatchRequest watch;
     v1::AcquireDataRequest acquire;
+    v1::CheckpointRequest checkpoint;
     ReplyCallback done;
     std::uint64_t timer = 0;
     bool expired = false;
@@ -204,6 +213,20 @@ class Coordinator {
 
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
+  void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
+  // Is there a reason to begin one?
+  // A shard that is killed without its journal, and a loss that diverges, need something to go back to from the
+  // beginning on.
+  bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
+  bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
+  // "ps 1 is not there", or nothing: all are.
+  std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
+  // Trainers are gone: what is left to do is the last checkpoint.
+  bool LastIsDue() const LEEWAY_REQUIRES(mu_);
+  bool LastIsOver() const LEEWAY_REQUIRES(mu_) { return options_.committer == nullptr || last_over_; }
+  void GiveUpLastIfLate(Instant now) LEEWAY_REQUIRES(mu_);
+  void Checkpoint(const v1::CheckpointRequest& request, ReplyCallback done);
+  bool AttemptCheckpoint(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   void OnBegun(std::uint64_t step, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   v1::CheckpointIndex CheckpointIndexNow() const LEEWAY_REQUIRES(mu_);
   // Takes the state that belongs to the cut, once it is so far.
@@ -211,6 +234,7 @@ class Coordinator {
   // Has everything come that belongs into the state, or need it not be waited for?
   bool ProgressComplete(Instant now) LEEWAY_REQUIRES(mu_);
   void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
+  void Committed() LEEWAY_REQUIRES(mu_);
   void EndCheckpoint(const std::string& failure) LEEWAY_REQUIRES(mu_);
 
   // coordinator_quarantine.cc
@@ -278,6 +302,17 @@ class Coordinator {
   std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
   std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for
   std::optional<Instant> regroup_until_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t committed_number_ LEEWAY_GUARDED_BY(mu_) = 0;  // the cut's id
+  std::uint64_t failed_number_ LEEWAY_GUARDED_BY(mu_) = 0;     // of the last one that was given up
+  std::string failed_reason_ LEEWAY_GUARDED_BY(mu_);
+  bool asked_for_ LEEWAY_GUARDED_BY(mu_) = false;                // somebody waits for one
+  bool journal_full_ LEEWAY_GUARDED_BY(mu_) = false;             // a shard's
+  std::uint64_t committed_sequence_ LEEWAY_GUARDED_BY(mu_) = 0;  // of the snapshot that tells of it
+  // The last checkpoint.
+  bool last_begun_ LEEWAY_GUARDED_BY(mu_) = false;  // the one under way is it
+  bool last_over_ LEEWAY_GUARDED_BY(mu_) = false;   // committed or given up
+  std::optional<Instant> last_since_ LEEWAY_GUARDED_BY(mu_);
+  std::string last_failure_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> evaluator_waits_ LEEWAY_GUARDED_BY(mu_);  // when one asked to join, and was not let in
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish

@@ -118,6 +118,10 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
                                 installed.clock());
       }
+      // What it said before it heard of the newest checkpoint is old news.
+      if (request.wants_checkpoint() && !course_.under_way() && request.known_sequence() >= committed_sequence_) {
+        journal_full_ = true;
+      }
       HearOfNonFinite(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;

@@ -7,11 +7,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from cluster import RECORDS, Cluster, free_port  # noqa: E402
+from by_hand import RECORDS, ByHand, free_port  # noqa: E402
 from harness import main, weights  # noqa: E402
 
 
-class Restart(Cluster):
+class Restart(ByHand):
     def test_the_coordinator_is_killed(self):
         self.start_cluster()
         first = self.servers[0]

@@ -8,17 +8,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from cluster import EPOCHS, Cluster  # noqa: E402
+from by_hand import EPOCHS, ByHand  # noqa: E402
 from harness import main, weights  # noqa: E402
 
 ROUNDS = ["--aggregation=round", "--staleness_bound=0"]
 
 
-class Rollback(Cluster):
-    def start_ps(self, index, port, *flags, name=None):
-        mine = [flag for flag in flags if index == 0 or flag.startswith("--journal")]
-        return super().start_ps(index, port, *mine, name=name)
-
+class Rollback(ByHand):
     def restart(self, index, *flags, name):
         server = self.servers[index]
         server.kill()
@@ -26,11 +22,8 @@ class Rollback(Cluster):
         self.servers.append(self.start_ps(index, self.port if index == 0 else 0, *flags, name=name))
         return server
 
-    def folder_of(self):
-        return f"{self.folder}/{self.cluster}.checkpoints"
-
     def committed(self):
-        return sorted(glob.glob(f"{self.folder_of()}/step-*/COMMITTED"))
+        return sorted(glob.glob(f"{self.checkpoint_dir()}/step-*/COMMITTED"))
 
     def undisturbed(self):
         """The final weights of a run in rounds to which nothing happens."""
@@ -44,23 +37,22 @@ class Rollback(Cluster):
     def test_without_a_journal_rounds_give_the_same_weights_whoever_was_killed(self):
         expected = self.undisturbed()
         flags = [*ROUNDS, "--journal=off", "--checkpoint_steps=20"]
-        self.num_shards = 2
+        # ps 1 keeps a journal, and goes back although it would not need to.
         self.start_cluster(*flags)
-        # start_cluster hands flags to ps 0 alone: ps 1 keeps a journal, and goes back although it needs not.
         self.wait_until(lambda: len(self.committed()) >= 2, "two checkpoints", self.everything)
         killed = self.restart(0, *flags, name="ps-0-again")
         self.servers[-1].wait_for("goes back from .* steps to step-")
         self.assert_all([killed])
         self.assertEqual(weights(self.final), expected, self.everything())
 
-    def test_a_ps_without_a_journal_takes_everybody_back(self):
+    def test_a_damaged_journal_takes_everybody_back(self):
         self.start_cluster("--journal=on", "--checkpoint_steps=20")
         self.wait_until(lambda: len(self.committed()) >= 1, "a checkpoint", self.everything)
         # What it wrote is damaged in the middle, where no killed process leaves anything.
         killed = self.servers[1]
         killed.kill()
         killed.wait()
-        files = sorted(glob.glob(f"{self.folder_of()}/journal/shard-00001/*.log"))
+        files = sorted(glob.glob(f"{self.checkpoint_dir()}/journal/shard-00001/*.log"))
         size = os.path.getsize(files[-1])
         with open(files[-1], "r+b") as file:
             file.seek(size // 2)
@@ -112,9 +104,9 @@ class Rollback(Cluster):
             child.kill()
             child.wait()
         kept = os.path.dirname(self.committed()[-1])
-        old, self.cluster = self.folder_of(), "moved"
-        os.makedirs(self.folder_of())
-        os.rename(os.path.join(old, os.path.basename(kept)), os.path.join(self.folder_of(), os.path.basename(kept)))
+        old, self.cluster = self.checkpoint_dir(), "moved"
+        os.makedirs(self.checkpoint_dir())
+        os.rename(os.path.join(old, os.path.basename(kept)), os.path.join(self.checkpoint_dir(), os.path.basename(kept)))
         self.start_cluster("--checkpoint_steps=20")
         self.assertRegex(self.servers[0].output(), f"the run goes on from .*{os.path.basename(kept)}")
         self.assert_all([])

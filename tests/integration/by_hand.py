@@ -1,4 +1,4 @@
-"""Clusters of ps and worker processes that a test starts, kills and starts again one by one."""
+"""A cluster whose processes a test starts itself, so that it can end each of them and start it again."""
 
 import os
 import re
@@ -21,9 +21,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Cluster(TestCase):
+class ByHand(TestCase):
+    """Two `ps` with a journal, two workers, an evaluator."""
+
     cluster = "one"
     num_shards = 2
+
+    def checkpoint_dir(self):
+        return f"{self.folder}/{self.cluster}.checkpoints"
 
     def start_ps(self, index, port, *flags, name=None):
         policy = ["--num_workers=2", "--num_evaluators=1", f"--epochs={EPOCHS}", "--linger=0s"]
@@ -33,7 +38,7 @@ class Cluster(TestCase):
             f"--shard_index={index}",
             f"--num_shards={self.num_shards}",
             f"--listen=127.0.0.1:{port}",
-            f"--checkpoint_dir={self.folder}/{self.cluster}.checkpoints",
+            f"--checkpoint_dir={self.checkpoint_dir()}",
             *(policy if index == 0 else [f"--coordinator=127.0.0.1:{self.port}"]),
             *flags,
         )
@@ -43,10 +48,10 @@ class Cluster(TestCase):
         where = [f"--coordinator=127.0.0.1:{self.port}", f"--name={name}"]
         return self.start(f"{self.cluster}.{name}", WORKER, *where, *data, *flags)
 
-    def start_cluster(self, *flags):
+    def start_cluster(self, *flags, both=()):
+        """`flags`: of ps 0; `both`: of both."""
         self.port = free_port()
-        self.servers = [self.start_ps(0, self.port, *flags)]
-        self.servers += [self.start_ps(index, 0) for index in range(1, self.num_shards)]
+        self.servers = [self.start_ps(0, self.port, *flags, *both), self.start_ps(1, 0, *both)]
         depth = "--pipeline_depth=0" if "--staleness_bound=0" in flags else "--pipeline_depth=1"
         self.workers = [self.start_worker(f"w{i}", "--pace=50ms", depth) for i in range(2)]
         self.final = f"{self.folder}/{self.cluster}.safetensors"
@@ -57,11 +62,11 @@ class Cluster(TestCase):
     def everything(self):
         return "".join(f"--- {child.name}\n{child.output()}" for child in self.servers + self.workers)
 
-    def finish(self, ended):
+    def finish(self, killed):
         """Everybody but those whom the test has killed ends by itself, after every record of every epoch."""
         for child in self.servers + self.workers:
             code = child.wait()
-            self.assertEqual(code, -signal.SIGKILL if child in ended else 0, child.name + "\n" + self.everything())
+            self.assertEqual(code, -signal.SIGKILL if child in killed else 0, child.name + "\n" + self.everything())
         log = "".join(server.output() for server in self.servers)
         rounds = EPOCHS * RECORDS // 100
         self.assertRegex(log, f"{EPOCHS} epochs are done|{rounds} rounds are closed", self.everything())
@@ -70,5 +75,5 @@ class Cluster(TestCase):
         self.assertEqual([int(total) for total in totals], [EPOCHS * RECORDS - given_up], self.everything())
         return given_up
 
-    def assert_all(self, ended):
-        self.assertEqual(self.finish(ended), 0, "records were given up\n" + self.everything())
+    def assert_all(self, killed=()):
+        self.assertEqual(self.finish(killed), 0, "records were given up\n" + self.everything())
