@@ -71,6 +71,7 @@ void PrintRecord(std::uint32_t shard, const v1::JournalRecord& record) {
     what = absl::StrCat(record.has_chunk() ? v1::Verdict_Name(record.chunk().verdict()) : "null push", " worker ",
                         push.stamp().worker_id(), " incarnation ", absl::Hex(push.stamp().incarnation()), " step ",
                         push.clock(), " chunk ", push.chunk(), " of ", push.chunk_count());
+    if (record.has_chunk()) absl::StrAppend(&what, ", ", push.samples(), " samples, rate ", record.chunk().rate());
   } else {
     what = absl::StrCat("initial weights of ", record.weights().run().num_blocks(), " blocks");
   }

@@ -27,7 +27,13 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, F
                                                        Executor* executor) {
   RETURN_IF_ERROR(files->MakeDirectories(options.directory));
   std::unique_ptr<Journal> journal(new Journal(options, files, clock, executor));
-  RETURN_IF_ERROR(journal->BeginFile(options.next_sequence));
+  const absl::Status begun = journal->BeginFile(options.next_sequence);
+  // On a full disk the first record waits for room, as later ones do.
+  if (absl::IsResourceExhausted(begun)) {
+    spdlog::error("journal {}: pushes will wait: {}", options.directory, begun);
+    return journal;
+  }
+  RETURN_IF_ERROR(begun);
   return journal;
 }
 

@@ -1,6 +1,7 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost.
+// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost; 3 the
+// worker is quarantined, because its gradients were not finite (--quarantine_after of shard 0).
 #include <grpc/grpc.h>
 #include <malloc.h>
 
@@ -26,6 +27,7 @@
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
 #include "worker/client/error_feedback.h"
+#include "worker/client/join.h"
 #include "worker/data_for_model.h"
 #include "worker/signals.h"
 #include "worker/trainer/evaluator.h"
@@ -38,6 +40,7 @@ namespace {
 
 constexpr int kBadInput = 1;
 constexpr int kClusterLost = 2;
+constexpr int kQuarantined = 3;
 constexpr std::size_t kReplyThreads = 2;  // decode replies and copy pulled weights beside the computing thread
 
 Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
@@ -133,6 +136,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
+  if (IsQuarantined(status)) return kQuarantined;
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kClusterLost : kBadInput;
 }
 
@@ -156,8 +160,8 @@ int Main(int argc, char** argv) {
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   const absl::Status status = RunWorker(*options, cancellation);
   const int code = ExitCodeOf(status);
-  // One line: bad input is refused as bad flags are; a cluster that was lost is the log's last event.
-  if (code == kBadInput) {
+  // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
+  if (code == kBadInput || code == kQuarantined) {
     std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
   } else if (code != 0) {
     spdlog::error("{}", status);

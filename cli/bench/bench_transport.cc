@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cli/bench/journaled_push.h"
 #include "cli/bench/peer.h"
 #include "cli/bench/raw_socket.h"
 #include "cli/bench/shard_client.h"
@@ -64,6 +65,7 @@ class TransportBench {
     RETURN_IF_ERROR(AddRaw());
     RETURN_IF_ERROR(AddPeer());
     RETURN_IF_ERROR(AddPs());
+    RETURN_IF_ERROR(AddJournal());
     RETURN_IF_ERROR(AddProtobuf());
     AddMemory();
     ASSIGN_OR_RETURN(const Measured measured, MeasureInTurns(subjects_, options_.turns));
@@ -160,6 +162,14 @@ class TransportBench {
     return absl::OkStatus();
   }
 
+  absl::Status AddJournal() {
+    ASSIGN_OR_RETURN(journaled_,
+                     JournaledPush::Start(ClusterOptions(options_), options_.elements, options_.turns.wait));
+    Add("ps.push_journaled", {journaled_->pid()}, 1, [this] { return journaled_->Push(); });
+    Add("write", {}, 1, [this] { return journaled_->Write(vector_); });
+    return absl::OkStatus();
+  }
+
   absl::Status AddProtobuf() {
     ASSIGN_OR_RETURN(const Peer* server, Start(kProtobufPeer));
     ASSIGN_OR_RETURN(const Peer* client, Start(kProtobufClient, server->addresses[0]));
@@ -186,9 +196,6 @@ class TransportBench {
       return absl::OkStatus();
     });
   }
-
-  // What a push with the optimizer's step would take if the step came after the transfer.
-  static double PushThenApply(double push, double apply) { return 1 / (1 / push + 1 / apply); }
 
   std::vector<BenchRow> Rows(const Measured& measured) const {
     std::vector<BenchRow> rows;
@@ -219,7 +226,11 @@ class TransportBench {
     speed("both", "raw_tcp.both", 0, "a push and a pull at once; the sum");
     speed("unix.push", "raw_unix.push", 0.9, "push over a Unix socket");
     speed("unix.pull", "raw_unix.pull", 0.9, "pull over a Unix socket");
-    AddPushThenApply(measured, &rows);
+    speed("write", "", 0, "write() to a new file on the disk of --checkpoint_dir, from memory; nothing is synced");
+    AddSum(measured, {"push", "apply_alone", "ps.push"}, "push_then_apply",
+           "push to a real `ps`: checked, and applied with SGD", &rows);
+    AddSum(measured, {"ps.push", "write", "ps.push_journaled"}, "push_then_write",
+           "the same to a `ps` with --journal=on", &rows);
     speed("ps.pull", "raw_tcp.pull", 0.95, "pull from a real `ps`");
     speed("ps.both", "raw_tcp.both", 0, "a push, checked and applied, and a pull at once; the sum");
     speed("unix.ps.push", "raw_unix.push", 0, "push to a real `ps` over a Unix socket, checked and applied");
@@ -239,24 +250,26 @@ class TransportBench {
     return rows;
   }
 
-  // ps.push, against what pushing and applying one after the other would give.
-  void AddPushThenApply(const Measured& measured, std::vector<BenchRow>* rows) const {
-    const std::vector<std::string> names = {"transport.push", "transport.apply_alone", "transport.ps.push"};
+  // The third of `names`, against what the first and the second would give one after the other, a row `sum`.
+  static void AddSum(const Measured& measured, std::vector<std::string> names, const std::string& sum,
+                     const std::string& what, std::vector<BenchRow>* rows) {
+    const std::string of = absl::StrCat("1 / (1 / ", names[0], " + 1 / ", names[1], ")");
+    for (std::string& name : names) name = "transport." + name;
     if (!measured.Has(names[2])) return;
-    BenchRow row = measured.Speed(names[2], "", 0, "push to a real `ps`: checked, and applied with SGD");
+    BenchRow row = measured.Speed(names[2], "", 0, what);
     if (measured.Has(names[0]) && measured.Has(names[1])) {
-      const auto model = [](const std::vector<Measured::Sample>& s) {
-        return PushThenApply(s[0].gigabytes_per_second, s[1].gigabytes_per_second);
+      const auto both = [](const std::vector<Measured::Sample>& s) {
+        return 1 / (1 / s[0].gigabytes_per_second + 1 / s[1].gigabytes_per_second);
       };
-      BenchRow sum;
-      sum.name = "transport.push_then_apply";
-      sum.value = Median(measured.PerRound(names, model));
-      sum.unit = "GB/s";
-      sum.what = "1 / (1 / push + 1 / apply_alone)";
-      rows->push_back(sum);
-      row.baseline = sum.name;
+      BenchRow model;
+      model.name = "transport." + sum;
+      model.value = Median(measured.PerRound(names, both));
+      model.unit = "GB/s";
+      model.what = of;
+      rows->push_back(model);
+      row.baseline = model.name;
       row.ratio =
-          Median(measured.PerRound(names, [&model](const auto& s) { return s[2].gigabytes_per_second / model(s); }));
+          Median(measured.PerRound(names, [&both](const auto& s) { return s[2].gigabytes_per_second / both(s); }));
       row.goal = 0.9;
     }
     rows->push_back(row);
@@ -268,6 +281,7 @@ class TransportBench {
   std::vector<Subject> subjects_;
   std::vector<std::unique_ptr<Peer>> peers_;
   LocalCluster cluster_;
+  std::unique_ptr<JournaledPush> journaled_;
   const std::unique_ptr<Transport> driver_ = MakeGrpcTransport();
   const Peer* raw_peer_ = nullptr;
   std::unique_ptr<RawClient> raw_[2], raw_local_;

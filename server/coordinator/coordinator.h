@@ -31,6 +31,7 @@
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/quarantine.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/status_board.h"
@@ -129,6 +130,8 @@ class Coordinator {
   void Publish() LEEWAY_REQUIRES(mu_);
   void PromoteJoiners() LEEWAY_REQUIRES(mu_);
   void CheckCourse() LEEWAY_REQUIRES(mu_);
+  // There is one, or one waits to join: it was killed, and its predecessor's lease is just over.
+  bool EvaluatorExpected() const LEEWAY_REQUIRES(mu_);
   void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
@@ -182,6 +185,13 @@ class Coordinator {
   void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   void EndCheckpoint(const std::string& failure) LEEWAY_REQUIRES(mu_);
 
+  // coordinator_quarantine.cc
+  void HearOfNonFinite(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckQuarantine(const std::string& name) const LEEWAY_REQUIRES(mu_);
+  // No trainer is there: has everybody finished of whom that can be expected?
+  bool EveryWorkerIsThrough() const LEEWAY_REQUIRES(mu_);
+  std::string InQuarantine() const LEEWAY_REQUIRES(mu_);  // "; in quarantine: ...", or nothing
+
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
@@ -203,6 +213,7 @@ class Coordinator {
   std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
   StopRule stop_ LEEWAY_GUARDED_BY(mu_);
   StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
+  Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.
@@ -227,6 +238,7 @@ class Coordinator {
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> evaluator_waits_ LEEWAY_GUARDED_BY(mu_);  // when one asked to join, and was not let in
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish
   Instant last_tick_ LEEWAY_GUARDED_BY(mu_);

@@ -161,12 +161,18 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   };
   // Too late for a trainer: it is told the state and leaves.
   if (state_ >= v1::FINISHING && (request.role() == v1::TRAINER || state_ == v1::FINISHED)) return answer(reply);
+  if (request.role() == v1::EVALUATOR) evaluator_waits_ = clock_->Now();
   const bool shards_here =
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
   if (!shards_here) return not_yet(WaitsFor());
   if (!manifest_) return not_yet("no trainer has brought the model yet");
 
-  absl::Status refused;
+  absl::Status refused = CheckQuarantine(request.name());
+  if (!refused.ok()) {
+    spdlog::warn("coordinator: a worker was refused: {}", std::string(refused.message()));
+    replies->Refuse(std::move(held.done), refused);
+    return true;
+  }
   const std::optional<std::uint32_t> known = membership_.IdOf(request.name());
   const v1::Member* member = known ? membership_.Find(*known) : nullptr;
   const bool in_room = member == nullptr || member->incarnation() != request.incarnation();
@@ -198,6 +204,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
     return true;
   }
   if (!joined->accepted) return not_yet(joined->waiting);
+  if (request.role() == v1::EVALUATOR) evaluator_waits_.reset();
   // A member that nobody has been told of yet would be a stranger to the shards.
   if (membership_.epoch() != snapshot_.membership_epoch()) return false;
   return answer(JoinReplyFor(*membership_.Find(joined->worker_id), request));

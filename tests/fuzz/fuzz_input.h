@@ -47,6 +47,8 @@ class FuzzInput {
     return bytes;
   }
 
+  std::string Rest() { return Bytes(size_); }
+
   // The rest, cut into slices: a byte with the number of cuts, a byte for each (how far behind the one before), then
   // the contents. Each slice has memory of its own, so that a read past its end is seen.
   Buffer Pieces() {

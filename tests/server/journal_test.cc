@@ -115,6 +115,26 @@ TEST_CASE("Journal: a full disk lets nothing count as written, and when there is
   CHECK(Process(files).found == std::vector<std::string>{"before", "first", "second"});
 }
 
+TEST_CASE("Journal: a process that is started on a full disk waits for room like any other") {
+  CrashFiles files(3);
+  {
+    Process process(files);
+    process.Append("before");
+  }
+  files.FailAppends(absl::ResourceExhaustedError("write x.log: No space left on device"));
+  Process process(files);
+  CHECK(process.found == std::vector<std::string>{"before"});
+  process.Append("first");
+  process.executor.RunAll();
+  CHECK(process.told.empty());
+  CHECK(absl::IsUnavailable(process.journal->Ready()));
+  files.FailAppends(absl::OkStatus());
+  process.clock.Advance(Journal::kTryAgain);
+  process.executor.RunAll();
+  CHECK(process.told.size() == 1);
+  CHECK(Process(files).found == std::vector<std::string>{"before", "first"});
+}
+
 TEST_CASE("Journal: room that comes bit by bit is used for what is new, not for the same records again") {
   CrashFiles files(5);
   Process process(files);

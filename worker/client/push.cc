@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/log.h"
 #include "worker/client/chunk_memory.h"
 
 namespace leeway {
@@ -214,6 +215,7 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
         status = absl::InternalError(
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
       }
+      if (status.ok() && spdlog::should_log(spdlog::level::debug)) LogVerdict(id, reply);
       if (MayBeApplied(status, reply)) encoded_.erase(id);
       if (status.ok() || IsRefusal(status)) {
         if (!reply.has_not_yet()) Count(status, reply);
@@ -228,6 +230,16 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
     SendSome();
     EndIfOver();
   }
+}
+
+// Chaos tests compare these lines with the shards' journals (tests/chaos/proof.py).
+void Push::LogVerdict(ChunkId id, const v1::PushReply& reply) {
+  if (reply.verdict() == v1::VERDICT_NONE || null_verdict_ != v1::VERDICT_NONE ||
+      placement_.ShardBlocks(id.shard) == 0) {
+    return;
+  }
+  spdlog::debug("acknowledged: {} incarnation {:x} step {} shard {} chunk {}", v1::Verdict_Name(reply.verdict()),
+                view_->stamp().incarnation(), request_.clock, id.shard, id.chunk);
 }
 
 bool Push::IsOver() const {

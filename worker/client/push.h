@@ -96,6 +96,7 @@ class Push : public std::enable_shared_from_this<Push> {
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
   void Count(const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
+  void LogVerdict(ChunkId id, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   bool IsOver() const LEEWAY_REQUIRES(mu_);
   void EndIfOver();
   PushResult Result() LEEWAY_REQUIRES(mu_);

@@ -15,7 +15,7 @@
 namespace leeway {
 
 struct TextOptions {
-  std::optional<std::uint32_t> num_features;          // absent: what the file has
+  std::optional<std::uint32_t> num_features;          // positive; absent: what the file has
   std::optional<std::uint32_t> num_classes;           // absent: the greatest label + 1
   std::uint64_t max_values = std::uint64_t{1} << 32;  // records x features: 16 GiB of float32
 };

@@ -188,6 +188,33 @@ TEST_CASE("Coordinator: with an evaluator the final weights are evaluated before
   CHECK(f.Status().evaluations(0).samples() == 10);
 }
 
+TEST_CASE("Coordinator: the evaluation waits for an evaluator that waits for the lease of a killed one") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_steps(1);
+  CoordinatorFixture f(policy);
+  f.Start(1);
+  v1::JoinRequest join = f.JoinOf("eval", 50);
+  join.set_role(v1::EVALUATOR);
+  f.Join(join);
+  f.SyncShards();
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  f.Leave(0);
+  CHECK(f.coordinator.state() == v1::EVALUATING);
+  join.set_incarnation(51);
+  auto again = f.Join(join);
+  for (int i = 0; i < 20 && !(again->ok() && !again->message.has_not_yet()); ++i) {
+    if (again->done()) again = f.Join(join);  // it was told to ask again
+    f.Advance(absl::Seconds(1));
+    f.SyncShards();
+  }
+  REQUIRE(again->ok());
+  CHECK_FALSE(again->message.has_not_yet());
+  CHECK(f.coordinator.state() == v1::EVALUATING);
+  // And one that asks no more is not waited for.
+  f.Advance(absl::Seconds(30));
+  CHECK(f.coordinator.state() == v1::FINISHED);
+}
+
 TEST_CASE("Coordinator: a target, and minutes, end the run") {
   v1::Policy policy = LeasedPolicy(1);
   policy.mutable_stop()->set_target_metric("accuracy");
