@@ -22,7 +22,9 @@ constexpr absl::Duration kPortFileTimeout = absl::Minutes(1);
 constexpr absl::Duration kRestartDelay = absl::Seconds(2);
 constexpr absl::Duration kPsRestartDelay = absl::Milliseconds(200);  // everybody waits for it
 constexpr int kMaxRestarts = 20;                                     // of one process: more is no accident
-constexpr int kBadInput = 1;  // exit code of a process that would fail in the same way again
+// Exit codes of processes that would fail in the same way again.
+constexpr int kBadInput = 1;
+constexpr int kQuarantined = 3;
 constexpr std::size_t kQuotedBytes = 4096;
 constexpr std::size_t kQuotedLines = 8;
 
@@ -109,7 +111,7 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     const ProcessExit exit = *child.process->Poll();
     const bool ps = child.role == ProcessRole::kPs;
     const bool restart = (ps ? options_.restart_ps : options_.restart_workers) && !exit.ok() &&
-                         exit.code != kBadInput && child.restarts < kMaxRestarts;
+                         exit.code != kBadInput && exit.code != kQuarantined && child.restarts < kMaxRestarts;
     if (restart) {
       ++child.restarts;
       child.restart_at = now + (ps ? kPsRestartDelay : kRestartDelay);

@@ -20,6 +20,7 @@
 #include "common/status_macros.h"
 #include "server/policy_flags.h"
 #include "worker/data/load.h"
+#include "worker/data_for_model.h"
 #include "worker/worker_flags.h"
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
@@ -107,6 +108,7 @@ absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder)
 
 // Whether the files that a worker's flags name are there.
 absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
+  RETURN_IF_ERROR(CheckModelTakes(worker.model, worker.data));
   RETURN_IF_ERROR(CheckDataset(worker.data, evaluator ? Split::kTest : Split::kTrain));
   if (worker.init_from.empty() || access(worker.init_from.c_str(), R_OK) == 0) return absl::OkStatus();
   return FlagError("init_from", worker.init_from, absl::StrCat("a file that can be read (", strerror(errno), ")"));

@@ -1,6 +1,6 @@
 // Backend: where a worker's arithmetic runs. It hands out memory, streams and events; the arithmetic itself
-// is ops() (kernels/ops.h). Models and the trainer know only these two headers, so that a CUDA backend fits
-// without a change to them.
+// is ops() (kernels/ops.h), and for transformers transformer_ops() (kernels/transformer_ops.h). Models and the trainer
+// know only these headers, so that a CUDA backend fits without a change to them.
 //
 // Nothing assumes that device memory can be read by the host: a DevicePtr cannot be dereferenced, and data
 // crosses by CopyToDevice/CopyToHost, enqueued on a Stream. On the `cpu` backend device memory is host memory,
@@ -28,6 +28,7 @@ namespace leeway {
 
 class Backend;
 class Ops;
+class TransformerOps;
 
 // An address in device memory: it can be moved and handed to ops, not dereferenced.
 template <typename T>
@@ -140,6 +141,7 @@ class Backend {
   virtual void CopyToHost(Stream& stream, void* destination, DevicePtr<const void> source, std::size_t bytes) = 0;
 
   virtual Ops& ops() = 0;
+  virtual TransformerOps& transformer_ops() = 0;
 };
 
 }  // namespace leeway

@@ -4,6 +4,8 @@
 // multiply-adds are off (.bazelrc), approximate reciprocals need -ffast-math, which nobody passes.
 //
 // clang 14 does not link calls from other files, and thread sanitizer crashes in the resolvers: no clones there.
+//
+// LEEWAY_INLINE: for what such functions share: it is inlined into each version, and compiled for its instruction set.
 #pragma once
 
 #if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
@@ -13,3 +15,5 @@
 #define LEEWAY_HAS_TARGET_CLONES 0
 #define LEEWAY_TARGET_CLONES
 #endif
+
+#define LEEWAY_INLINE inline __attribute__((always_inline))

@@ -55,6 +55,8 @@ ABSL_FLAG(uint32_t, round_quorum, 0, "a round closes after so many pushes; later
 ABSL_FLAG(int64_t, max_delay, -1, "a push whose delay is at least this is refused; -1: none is");
 ABSL_FLAG(leeway::v1::DelayPolicy, delay_policy, leeway::v1::APPLY,
           "what is done to a late gradient that is accepted. apply: nothing; scale: rate / max(1, delay)");
+ABSL_FLAG(uint32_t, quarantine_after, 10,
+          "a worker is out for good after so many pushes in a row with a NaN or an infinity; 0: never");
 // Optimizer.
 ABSL_FLAG(leeway::v1::OptimizerConfig::Kind, optimizer, leeway::v1::OptimizerConfig::SGD,
           "sgd, momentum, adagrad, rmsprop, adam or adamw");
@@ -233,6 +235,7 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   policy.set_seed(absl::GetFlag(FLAGS_seed));
   policy.set_num_workers(absl::GetFlag(FLAGS_num_workers));
   policy.set_lease_records(absl::GetFlag(FLAGS_lease_records));
+  policy.set_quarantine_after(absl::GetFlag(FLAGS_quarantine_after));
   RETURN_IF_ERROR(CheckPolicy(policy));
   return policy;
 }

@@ -32,7 +32,9 @@ PushWindow::Step PushWindow::OpenStep::Outcome(std::uint64_t step) const {
       std::count_if(chunks.begin(), chunks.end(), [](const Chunk& c) { return c.verdict == v1::APPLIED; }));
   v1::Verdict verdict = settled_verdict;
   if (!chunks.empty()) verdict = applied > 0 ? v1::APPLIED : chunks.front().verdict;
-  return {step, verdict, applied > 0, applied > 0 && applied < chunks.size()};
+  const bool refused = verdict == v1::REFUSED || std::any_of(chunks.begin(), chunks.end(),
+                                                             [](const Chunk& c) { return c.verdict == v1::REFUSED; });
+  return {step, verdict, applied > 0, applied > 0 && applied < chunks.size(), refused};
 }
 
 void PushWindow::OpenStep::Settle(v1::Verdict verdict) {

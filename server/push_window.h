@@ -57,6 +57,7 @@ class PushWindow {
     v1::Verdict verdict = v1::VERDICT_NONE;
     bool any_applied = false;  // on at least one chunk
     bool partial = false;      // on some chunks and not on others
+    bool any_refused = false;  // a chunk, or all that had not come by a null push
   };
   // The steps that have become whole since the last call, each once: first those behind the clock, then, in order,
   // those that the clock advances past.

@@ -28,9 +28,10 @@ bool RoundBook::AddRefused(std::uint64_t round, std::uint32_t rank, std::uint32_
   return contribution.whole();
 }
 
-bool RoundBook::Settle(std::uint64_t round, std::uint32_t rank) {
+bool RoundBook::Settle(std::uint64_t round, std::uint32_t rank, bool refused) {
   Contribution& contribution = rounds_[round][rank];
   if (contribution.whole()) return false;
+  contribution.refused = contribution.refused || refused;
   contribution.null = true;
   return true;
 }

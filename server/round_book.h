@@ -26,7 +26,7 @@ class RoundBook {
     std::uint64_t samples = 0;
     std::vector<Chunk> chunks;  // empty for a null push
     std::size_t have = 0;
-    bool refused = false;  // it holds a non-finite value: given, but adds nothing
+    bool refused = false;  // it holds a non-finite value, or was refused for one: given, but adds nothing
     bool null = false;     // settled without all its chunks
     bool whole() const { return null || (!chunks.empty() && have == chunks.size()); }
     bool usable() const { return whole() && !refused && !null; }
@@ -41,8 +41,9 @@ class RoundBook {
   // As Add, for a chunk that holds a non-finite value.
   bool AddRefused(std::uint64_t round, std::uint32_t rank, std::uint32_t chunk, std::uint32_t chunk_count);
 
-  // The rank gives nothing (more) to this round. Returns true when the push has become whole by it.
-  bool Settle(std::uint64_t round, std::uint32_t rank);
+  // The rank gives nothing (more) to this round; `refused`: because of a non-finite value. Returns true when the push
+  // has become whole by it.
+  bool Settle(std::uint64_t round, std::uint32_t rank, bool refused);
 
   // Everyone whose push of `round` is whole here, by rank.
   std::vector<v1::RoundContribution> Whole(std::uint64_t round) const;

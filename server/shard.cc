@@ -239,6 +239,7 @@ v1::WatchRequest Shard::Describe() {
     installed.set_clock(clocks_.Get(id));
   }
   if (cut_phase_ != CutPhase::kNone) *request.mutable_cut() = cut_report_;
+  nonfinite_runs_.Save(request.mutable_nonfinite_runs());
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;
   stats.set_version(version_);

@@ -34,6 +34,7 @@
 #include "server/departed_windows.h"
 #include "server/histogram.h"
 #include "server/journal.h"
+#include "server/nonfinite_runs.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
 #include "server/staleness_gate.h"
@@ -307,6 +308,7 @@ class Shard {
   v1::ShardStats stats_ LEEWAY_GUARDED_BY(mu_);
   LinearHistogram gap_ LEEWAY_GUARDED_BY(mu_);
   LinearHistogram delay_ LEEWAY_GUARDED_BY(mu_);
+  NonFiniteRuns nonfinite_runs_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

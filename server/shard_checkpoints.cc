@@ -13,6 +13,11 @@
 
 namespace leeway {
 
+// With something in them: a shard without blocks has one that is empty, for the sake of its clock.
+static std::uint32_t Chunks(const ShardCheckpoints::Options& options, const BlockStore& store) {
+  return store.num_blocks() == 0 ? 0 : store.placement().ShardChunks(options.index);
+}
+
 // One cut. Its writer is made by whoever comes first, for Begin must not touch the disk.
 class ShardCheckpoints::Job {
  public:
@@ -41,7 +46,7 @@ class ShardCheckpoints::Job {
 
   // Writes what no update has come to, and the rest.
   v1::CutReport Finish(StoreCut* cut) {
-    for (std::uint32_t chunk = 0; chunk < store_->placement().ShardChunks(options_.index); ++chunk) {
+    for (std::uint32_t chunk = 0; chunk < Chunks(options_, *store_); ++chunk) {
       MutexLock lock(store_->ChunkMutex(chunk));
       cut->BeforeUpdate(chunk);
     }
@@ -106,7 +111,7 @@ class ShardCheckpoints::Job {
 
 std::shared_ptr<StoreCut> ShardCheckpoints::Begin(std::uint64_t id, const std::string& name,
                                                   const v1::ShardState& state, std::shared_ptr<BlockStore> store) {
-  const std::uint32_t chunks = store->placement().ShardChunks(options_.index);
+  const std::uint32_t chunks = Chunks(options_, *store);
   const auto job = std::make_shared<Job>(options_, files_, id, name, state, std::move(store));
   const auto cut = std::make_shared<StoreCut>(chunks, [job](std::uint32_t chunk) { job->Write(chunk); });
   executor_->Post([this, job, cut] { shard_->CutWritten(job->Finish(cut.get())); });

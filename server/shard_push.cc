@@ -204,7 +204,7 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
     if (late) {
       verdict = v1::DROPPED;
-    } else if (rounds_.Settle(header.clock(), member.proto.rank())) {
+    } else if (rounds_.Settle(header.clock(), member.proto.rank(), verdict == v1::REFUSED)) {
       if (on_round_) actions->push_back(on_round_);
     }
   } else if (open) {
@@ -339,6 +339,10 @@ bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
       stats_.set_pushes_refused(stats_.pushes_refused() + 1);
     }
     if (step.partial) stats_.set_pushes_partial(stats_.pushes_partial() + 1);
+    // A push that was refused by its delay has got no ticket; else what is refused here is not finite, whether this
+    // shard has seen that or the worker itself (which then sends a null push).
+    const bool by_delay = NeedsTicket(policy_) && push.ticket().serial() == 0;
+    if (step.any_refused ? !by_delay : step.any_applied) nonfinite_runs_.Add(worker, step.any_refused);
     if (push.ticket().serial() != 0) tickets_.Settle(push.ticket().serial());
     open_pushes_.erase(header);
   }

@@ -89,6 +89,9 @@ void Shard::FinishClose(Actions* actions) {
     member.window.JumpTo(open_round_ + 1, contributed ? v1::APPLIED : v1::DROPPED);
     clocks_.Advance(id, open_round_ + 1);
     open_pushes_.erase(open_pushes_.lower_bound({id, 0}), open_pushes_.upper_bound({id, open_round_}));
+    const auto given = closing_->contributions.find(member.proto.rank());
+    if (given == closing_->contributions.end()) continue;
+    if (given->second.refused || given->second.usable()) nonfinite_runs_.Add(id, given->second.refused);
   }
   departed_.CloseRound(open_round_, contributors);
   // A push that was held but not named is dropped, and counted.

@@ -42,6 +42,7 @@ v1::ShardState Shard::SaveStateLocked() const {
   *state.mutable_stats()->mutable_gap() = gap_.ToProto();
   *state.mutable_stats()->mutable_delay() = delay_.ToProto();
   state.set_min_clock(clocks_.Min());
+  nonfinite_runs_.Save(state.mutable_nonfinite_runs());
   return state;
 }
 
@@ -78,6 +79,7 @@ absl::Status Shard::RestoreState(const v1::ShardState& state, const v1::Manifest
   stats_ = state.stats();
   gap_ = LinearHistogram::FromProto(state.stats().gap());
   delay_ = LinearHistogram::FromProto(state.stats().delay());
+  nonfinite_runs_ = NonFiniteRuns(state.nonfinite_runs());
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost.
+// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost; 3 the
+// worker is quarantined, because its gradients were not finite (--quarantine_after of shard 0).
 #include <grpc/grpc.h>
 #include <malloc.h>
 
@@ -13,7 +14,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/any_transport.h"
-#include "common/tune_process.h"
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
@@ -22,12 +22,13 @@
 #include "common/log.h"
 #include "common/machine.h"
 #include "common/status_macros.h"
+#include "common/tune_process.h"
 #include "kernels/device.h"
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
 #include "worker/client/error_feedback.h"
-#include "worker/data/load.h"
-#include "worker/models/registry.h"
+#include "worker/client/join.h"
+#include "worker/data_for_model.h"
 #include "worker/signals.h"
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/trainer.h"
@@ -39,6 +40,7 @@ namespace {
 
 constexpr int kBadInput = 1;
 constexpr int kClusterLost = 2;
+constexpr int kQuarantined = 3;
 constexpr std::size_t kReplyThreads = 2;  // decode replies and copy pulled weights beside the computing thread
 
 Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
@@ -47,6 +49,7 @@ Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data)
   engine.weights_slots = options.evaluator ? 1 : options.pipeline_depth + 1;
   engine.gradient_slots = options.evaluator ? 0 : options.pipeline_depth + 1;
   engine.features = data.features_per_record();
+  engine.labels = data.labels_per_record();
   return engine;
 }
 
@@ -55,16 +58,6 @@ std::uint64_t EncodingBytes(const WorkerOptions& options, std::uint64_t elements
   if (options.evaluator) return 0;
   return ErrorFeedback::EstimateBytes(elements, options.push_encoding, options.pipeline_depth + 1) +
          (options.pull_encoding == v1::INT8 ? elements * sizeof(float) : 0);
-}
-
-absl::StatusOr<std::unique_ptr<Model>> ModelFor(const WorkerOptions& options, const Dataset& data) {
-  ModelSpec spec;
-  spec.name = options.model;
-  spec.channels = data.shape().channels;
-  spec.height = data.shape().height;
-  spec.width = data.shape().width;
-  spec.classes = data.num_classes();
-  return MakeModel(spec);
 }
 
 // Everything that talks to the cluster, in the order in which it has to end.
@@ -95,17 +88,19 @@ class Connection {
 
 absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation) {
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
-  ASSIGN_OR_RETURN(const Dataset data, LoadDataset(options.data, split));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, ModelFor(options, data));
+  RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
+  ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, MakeModel(ModelSpecFor(options.model, data)));
   const Manifest& manifest = model->manifest();
   const Engine::Options engine_options = EngineOptions(options, data);
   const std::uint64_t estimate =
       Engine::EstimateBytes(manifest.elements(), engine_options) + EncodingBytes(options, manifest.elements());
   spdlog::info(
-      "{} {}: {} records of {} features, model {} with {} parameters; weights, gradients, encodings and inputs take "
+      "{} {}: {} records of {} {}, model {} with {} parameters; weights, gradients, encodings and inputs take "
       "{}, this machine has {}",
       options.evaluator ? "evaluator" : "trainer", options.name, data.num_records(), data.features_per_record(),
-      manifest.model(), manifest.elements(), FormatBytes(estimate), FormatBytes(TotalMemoryBytes()));
+      data.has_tokens() ? "tokens" : "features", manifest.model(), manifest.elements(), FormatBytes(estimate),
+      FormatBytes(TotalMemoryBytes()));
   if (estimate > TotalMemoryBytes()) {
     return absl::InvalidArgumentError(absl::StrCat("the buffers of --pipeline_depth=", options.pipeline_depth, " take ",
                                                    FormatBytes(estimate), "; this machine has ",
@@ -141,6 +136,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
+  if (IsQuarantined(status)) return kQuarantined;
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kClusterLost : kBadInput;
 }
 
@@ -164,8 +160,8 @@ int Main(int argc, char** argv) {
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   const absl::Status status = RunWorker(*options, cancellation);
   const int code = ExitCodeOf(status);
-  // One line: bad input is refused as bad flags are; a cluster that was lost is the log's last event.
-  if (code == kBadInput) {
+  // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
+  if (code == kBadInput || code == kQuarantined) {
     std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
   } else if (code != 0) {
     spdlog::error("{}", status);

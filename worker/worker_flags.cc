@@ -20,9 +20,12 @@ ABSL_FLAG(std::string, name, "",
 ABSL_FLAG(std::int32_t, rank, -1, "which part of statically shared data is this worker's; -1: by sorted names");
 ABSL_FLAG(std::string, role, "train",
           "train, or eval: pull, evaluate on the test split, report, keep the best weights");
-ABSL_FLAG(std::string, model, "cnn", "what is trained: softmax, mlp, mlp:HIDDEN[,HIDDEN...] or cnn");
+ABSL_FLAG(std::string, model, "cnn",
+          "what is trained: softmax, mlp, mlp:HIDDEN[,HIDDEN...], cnn, or of text gpt:SIZES: 1m, 4m, 10m, 30m or 124m "
+          "parameters, and single sizes, as gpt:1m,context=256 (layers, width, heads, context, vocab)");
 ABSL_FLAG(std::string, data, "",
-          "the data: a directory of IDX files, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
+          "the data: a directory of IDX files, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], synthetic:RECORDS, or "
+          "tokens:FILE[,TEST] for gpt: any file byte by byte, or FILE.bin with 16-bit tokens");
 ABSL_FLAG(std::int32_t, batch, 64, "samples that are computed at once, 1 to 65536");
 ABSL_FLAG(std::int32_t, accumulate, 1, "batches whose gradients are added up into one push, 1 to 65536");
 ABSL_FLAG(std::string, device, "auto", "where to compute: auto, cpu or cuda:N");
@@ -135,7 +138,8 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.data = absl::GetFlag(FLAGS_data);
   if (need_coordinator) {
     RETURN_IF_ERROR(Check(!options.data.empty(), "data", options.data,
-                          "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS"));
+                          "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], synthetic:RECORDS or "
+                          "tokens:FILE[,TEST]"));
   }
   options.batch = absl::GetFlag(FLAGS_batch);
   RETURN_IF_ERROR(Check(In(options.batch, 1, 65536), "batch", options.batch, "1 to 65536 samples"));

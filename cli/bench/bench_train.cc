@@ -12,7 +12,7 @@
 #include "common/grpc_transport.h"
 #include "common/status_macros.h"
 #include "kernels/device.h"
-#include "worker/data/load.h"
+#include "worker/data_for_model.h"
 #include "worker/models/plain_loop.h"
 
 namespace leeway {
@@ -29,7 +29,11 @@ absl::StatusOr<double> PlainRate(const BenchTrainOptions& options, const Dataset
   std::uint64_t next = 0;
   const auto step = [&] {
     for (std::uint64_t& record : records) record = (next = (next + 7919) % data.num_records());
-    data.Gather(records, loop.features(), loop.labels());
+    if (data.has_tokens()) {
+      data.Gather(records, loop.tokens(), loop.labels());
+    } else {
+      data.Gather(records, loop.features(), loop.labels());
+    }
     return loop.Step().status();
   };
   for (int i = 0; i < 10; ++i) RETURN_IF_ERROR(step());  // warm up
@@ -85,10 +89,9 @@ absl::StatusOr<double> ClusterRate(const BenchTrainOptions& options, int pair) {
 }  // namespace
 
 absl::StatusOr<std::vector<BenchRow>> BenchTrain(const BenchTrainOptions& options) {
-  ASSIGN_OR_RETURN(const Dataset data, LoadDataset(options.data, Split::kTrain));
+  ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, Split::kTrain));
   ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend("cpu", 1));
-  const ModelSpec spec{options.model, data.shape().channels, data.shape().height, data.shape().width,
-                       data.num_classes()};
+  const ModelSpec spec = ModelSpecFor(options.model, data);
   ASSIGN_OR_RETURN(const std::unique_ptr<PlainLoop> loop, PlainLoop::Make(*backend, spec, options.batch, kRate, 1));
   std::vector<double> plain, cluster, ratios;
   for (int pair = 0; pair < options.pairs; ++pair) {

@@ -174,6 +174,8 @@ std::string RenderSummaryJson(const v1::GetStatusReply& status, const RunFacts& 
   json["num_records"] = status.num_records();
   json["num_workers"] = figures.trainers.size();
   json["num_shards"] = status.shards_size();
+  json["quarantined"] = std::count_if(status.workers().begin(), status.workers().end(),
+                                      [](const auto& worker) { return worker.state() == "quarantined"; });
   json["final_accuracy"] = JsonNumber(figures.final_accuracy);
   json["final_loss"] = JsonNumber(figures.final_loss);
   json["final_evaluation"] = figures.last_evaluation != nullptr && figures.last_evaluation->final();

@@ -19,6 +19,7 @@ namespace leeway {
 //   stop_reason, waiting_for
 //   run_id                      16 hex digits (a string: above 2^53 other readers would round it)
 //   model, elements, num_records, num_workers (trainers, all that ever were), num_shards
+//   quarantined                 workers that are out because their pushes were not finite
 //   final_accuracy, final_loss  of the last evaluation; final_evaluation is true where that was of the final weights
 //   best_accuracy, training_loss
 //   weights_crc32c              8 hex digits, of the final weights

@@ -9,6 +9,7 @@
 #include "dnnl.hpp"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/cpu_stream.h"
+#include "kernels/cpu/cpu_transformer_ops.h"
 
 namespace leeway {
 namespace {
@@ -57,6 +58,7 @@ class CpuBackend final : public Backend {
   }
 
   Ops& ops() override { return ops_; }
+  TransformerOps& transformer_ops() override { return transformer_ops_; }
 
  private:
   template <typename Memory>
@@ -79,6 +81,7 @@ class CpuBackend final : public Backend {
   const int threads_;
   const dnnl::engine engine_;
   CpuOps ops_;
+  CpuTransformerOps transformer_ops_;
 };
 
 }  // namespace

@@ -83,8 +83,8 @@ void CpuOps::SoftmaxCrossEntropy(Stream& stream, std::int64_t batch, std::int64_
                                  DevicePtr<const float> logits, DevicePtr<const std::int32_t> labels, float scale,
                                  DevicePtr<float> dlogits, DevicePtr<LossSum> sum) {
   Cpu(stream).Run("softmax cross-entropy", [&] {
-    return CpuSoftmaxCrossEntropy(batch, classes, logits.address(), labels.address(), scale, dlogits.address(),
-                                  sum.address());
+    return CpuSoftmaxCrossEntropy({batch, classes, classes}, logits.address(), labels.address(), scale,
+                                  dlogits.address(), sum.address());
   });
 }
 

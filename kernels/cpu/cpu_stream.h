@@ -1,10 +1,13 @@
 // CpuStream: a stream whose work runs in the calling thread, before the enqueueing call returns. It holds the
-// matrix products that oneDNN has prepared (kernels/cpu/matmul.h), because both belong to one thread at a time.
+// matrix products that oneDNN has prepared (kernels/cpu/matmul.h) and the scratch memory of ops, because these belong
+// to one thread at a time.
 //
 // Thread safety: one thread at a time, as every Stream.
 #pragma once
 
+#include <cstddef>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -50,6 +53,11 @@ class CpuStream final : public Stream {
 
   dnnl::stream& dnnl_stream() { return dnnl_stream_; }
   MatmulCache& matmuls() { return matmuls_; }
+  // For the op that runs, any contents; kept, and allocated anew only when an op needs more than any did before.
+  float* Scratch(std::size_t floats) {
+    if (scratch_.size() < floats) scratch_.resize(floats);
+    return scratch_.data();
+  }
 
  private:
   void Fail(absl::Status status) {
@@ -60,6 +68,7 @@ class CpuStream final : public Stream {
   const int threads_;
   dnnl::stream dnnl_stream_;
   MatmulCache matmuls_;
+  std::vector<float> scratch_;
   absl::Status status_;
 };
 

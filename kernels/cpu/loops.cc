@@ -16,6 +16,10 @@ LEEWAY_TARGET_CLONES void Axpy(std::size_t count, float a, const float* x, float
   for (std::size_t i = 0; i < count; ++i) y[i] += a * x[i];
 }
 
+LEEWAY_TARGET_CLONES void Add(std::int64_t count, const float* a, const float* b, float* y) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = a[i] + b[i];
+}
+
 LEEWAY_TARGET_CLONES void ReluForward(std::size_t count, const float* x, float* y) {
   // Written so that NaN stays NaN.
   for (std::size_t i = 0; i < count; ++i) y[i] = x[i] <= 0.0f ? 0.0f : x[i];

@@ -12,6 +12,8 @@ namespace leeway::loops {
 void Fill(std::size_t count, float value, float* x);
 void Scale(std::size_t count, float factor, float* x);
 void Axpy(std::size_t count, float a, const float* x, float* y);
+// y = a + b; y may be either.
+void Add(std::int64_t count, const float* a, const float* b, float* y);
 void ReluForward(std::size_t count, const float* x, float* y);
 void ReluBackward(std::size_t count, const float* y, const float* dy, float* dx);
 double SquaredNorm(std::size_t count, const float* x);

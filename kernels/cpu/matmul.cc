@@ -25,6 +25,7 @@ MatmulCache::Entry MatmulCache::Make(const Key& key) const {
   // Tag::ba reads a row-major matrix as its transpose.
   switch (key.product) {
     case Product::kForward:
+    case Product::kForwardWithoutBias:
       left = Matrix(key.batch, key.in, Tag::ab);
       right = Matrix(key.in, key.out, Tag::ba);
       out = Matrix(key.batch, key.out, Tag::ab);

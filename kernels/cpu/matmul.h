@@ -16,8 +16,9 @@
 
 namespace leeway {
 
-// y[batch,out] = x[batch,in] w[out,in]^T + bias | dx[batch,in] = dy[batch,out] w | dw[out,in] = dy^T x.
-enum class Product { kForward, kData, kWeights };
+// y[batch,out] = x[batch,in] w[out,in]^T + bias, or without bias | dx[batch,in] = dy[batch,out] w |
+// dw[out,in] = dy^T x.
+enum class Product { kForward, kForwardWithoutBias, kData, kWeights };
 
 class MatmulCache {
  public:

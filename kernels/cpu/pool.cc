@@ -10,9 +10,7 @@ namespace {
 
 constexpr std::int32_t kCutOff = 4;
 
-// The loops over channels. Always inlined, so that each target clone of their callers has them for its instruction
-// set; __restrict, because `choice` is bytes, which might overlap anything.
-#define LEEWAY_INLINE inline __attribute__((always_inline))
+// The loops over channels. __restrict, because `choice` is bytes, which might overlap anything.
 
 // One output pixel from the window whose upper left pixel is `window`; what is not above `floor` is cut off. Nothing
 // is below a floor of NaN.
@@ -87,7 +85,5 @@ LEEWAY_TARGET_CLONES void CpuMaxPoolBackward(const ImageShape& shape, const floa
     if (shape.height % 2 == 1) std::fill_n(plane + (shape.height - 1) * row, row, 0.0f);
   }
 }
-
-#undef LEEWAY_INLINE
 
 }  // namespace leeway

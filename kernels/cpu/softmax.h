@@ -1,4 +1,5 @@
-// Softmax cross-entropy of the cpu backend. Meaning: SoftmaxCrossEntropy of kernels/ops.h.
+// Softmax cross-entropy of the cpu backend. Meaning: SoftmaxCrossEntropy of kernels/ops.h, and, with
+// columns beyond the classes, of kernels/transformer_ops.h.
 //
 // Thread safety: a pure function over the caller's memory.
 #pragma once
@@ -6,12 +7,12 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "kernels/ops.h"
+#include "kernels/transformer_ops.h"
 
 namespace leeway {
 
 // `dlogits` may be null. INVALID_ARGUMENT: a label outside [0, classes); the message names row and label.
-absl::Status CpuSoftmaxCrossEntropy(std::int64_t batch, std::int64_t classes, const float* logits,
-                                    const std::int32_t* labels, float scale, float* dlogits, LossSum* sum);
+absl::Status CpuSoftmaxCrossEntropy(const LogitsShape& shape, const float* logits, const std::int32_t* labels,
+                                    float scale, float* dlogits, LossSum* sum);
 
 }  // namespace leeway

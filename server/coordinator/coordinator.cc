@@ -26,6 +26,7 @@ Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executo
                    options.lease, options.num_evaluators}),
       rounds_(options.num_shards, options.policy.round_quorum()),
       stop_(options.policy.stop()),
+      quarantine_(options.policy.quarantine_after()),
       shards_(options.num_shards),
       course_({.num_shards = options.num_shards,
                .every_steps = options.checkpoint_steps,
@@ -280,13 +281,10 @@ std::optional<std::string> Coordinator::ReasonToFinish() {
     deserted_since_.reset();
     return std::nullopt;
   }
-  const bool fixed = options_.policy.data_sharing() == v1::STATIC;
-  if (fixed ? finished_ranks_.size() >= options_.policy.num_workers() : !finished_ranks_.empty()) {
-    return "every worker has finished";
-  }
+  if (EveryWorkerIsThrough()) return "every worker has finished" + InQuarantine();
   if (!deserted_since_) deserted_since_ = now;
   if (now - *deserted_since_ < options_.abandon_timeout) return std::nullopt;
-  return absl::StrCat("no worker for ", absl::FormatDuration(options_.abandon_timeout));
+  return absl::StrCat("no worker for ", absl::FormatDuration(options_.abandon_timeout), InQuarantine());
 }
 
 void Coordinator::CheckCourse() {
@@ -330,7 +328,7 @@ void Coordinator::Tick() {
     if (now - last_complaint_ >= kComplainEvery) {
       last_complaint_ = now;
       if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
-      if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one");
+      if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
     }
     DriveCheckpoint();
     Settle(&replies);

@@ -31,6 +31,7 @@
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/quarantine.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/status_board.h"
@@ -184,6 +185,13 @@ class Coordinator {
   void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   void EndCheckpoint(const std::string& failure) LEEWAY_REQUIRES(mu_);
 
+  // coordinator_quarantine.cc
+  void HearOfNonFinite(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckQuarantine(const std::string& name) const LEEWAY_REQUIRES(mu_);
+  // No trainer is there: has everybody finished of whom that can be expected?
+  bool EveryWorkerIsThrough() const LEEWAY_REQUIRES(mu_);
+  std::string InQuarantine() const LEEWAY_REQUIRES(mu_);  // "; in quarantine: ...", or nothing
+
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
@@ -205,6 +213,7 @@ class Coordinator {
   std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
   StopRule stop_ LEEWAY_GUARDED_BY(mu_);
   StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
+  Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.

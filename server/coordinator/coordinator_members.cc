@@ -167,7 +167,12 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   if (!shards_here) return not_yet(WaitsFor());
   if (!manifest_) return not_yet("no trainer has brought the model yet");
 
-  absl::Status refused;
+  absl::Status refused = CheckQuarantine(request.name());
+  if (!refused.ok()) {
+    spdlog::warn("coordinator: a worker was refused: {}", std::string(refused.message()));
+    replies->Refuse(std::move(held.done), refused);
+    return true;
+  }
   const std::optional<std::uint32_t> known = membership_.IdOf(request.name());
   const v1::Member* member = known ? membership_.Find(*known) : nullptr;
   const bool in_room = member == nullptr || member->incarnation() != request.incarnation();

@@ -82,6 +82,7 @@ v1::CoordinatorState Coordinator::Describe() {
   if (ended_) state.set_trained_nanos_at_end(absl::ToInt64Nanoseconds(*ended_ - started_));
   for (const v1::RoundClose& close : closes_) *state.add_closes() = close;
   state.mutable_void_tickets()->insert(void_tickets_.begin(), void_tickets_.end());
+  quarantine_.Save(state.mutable_quarantine());
   return state;
 }
 
@@ -96,6 +97,7 @@ absl::Status Coordinator::Restore(const v1::CoordinatorState& state, const v1::M
   RETURN_IF_ERROR(tickets_.Restore(state.tickets()));
   RETURN_IF_ERROR(stop_.Restore(state.stop()));
   RETURN_IF_ERROR(board_.Restore(state.board()));
+  RETURN_IF_ERROR(quarantine_.Restore(state.quarantine()));
   RETURN_IF_ERROR(RestoreProgress(now, state));
   Event(absl::StrCat("the coordinator is back: run ", absl::Hex(options_.run_id), ", ", v1::RunState_Name(state_), ", ",
                      membership_.members().size(), " members, ", samples_, " samples"));

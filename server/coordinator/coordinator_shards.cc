@@ -95,6 +95,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
                                 installed.clock());
       }
+      HearOfNonFinite(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
         DriveCheckpoint();

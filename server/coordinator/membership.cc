@@ -19,6 +19,17 @@ std::optional<std::uint32_t> Membership::IdOf(const std::string& name) const {
   return it == ids_.end() ? std::nullopt : std::optional(it->second);
 }
 
+std::optional<std::string> Membership::NameOf(std::uint32_t worker) const {
+  const auto it =
+      std::find_if(ids_.begin(), ids_.end(), [worker](const auto& entry) { return entry.second == worker; });
+  return it == ids_.end() ? std::nullopt : std::optional(it->first);
+}
+
+std::optional<std::uint32_t> Membership::RankOf(const std::string& name) const {
+  const auto it = ranks_.find(name);
+  return it == ranks_.end() ? std::nullopt : std::optional(it->second);
+}
+
 std::size_t Membership::observers() const {
   return static_cast<std::size_t>(
       std::count_if(members_.begin(), members_.end(), [](const auto& m) { return m.second.state() == v1::OBSERVER; }));

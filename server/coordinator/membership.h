@@ -91,7 +91,9 @@ class Membership {
   const std::map<std::uint32_t, v1::Member>& members() const { return members_; }
   const v1::Member* Find(std::uint32_t worker) const;
   std::optional<std::uint32_t> IdOf(const std::string& name) const;
-  std::size_t trainers() const;  // live, parked and joining
+  std::optional<std::string> NameOf(std::uint32_t worker) const;       // of all that were ever admitted
+  std::optional<std::uint32_t> RankOf(const std::string& name) const;  // the last it had
+  std::size_t trainers() const;                                        // live, parked and joining
   std::size_t observers() const;
   double MeanSamples() const;         // samples_per_step over live trainers; 0 without any
   std::string StartWaitsFor() const;  // "" once started

@@ -35,6 +35,7 @@ class TimedBackend final : public Backend, private Ops {
     base_.CopyToHost(stream, destination, source, bytes);
   }
   Ops& ops() override { return *this; }
+  TransformerOps& transformer_ops() override { return base_.transformer_ops(); }  // not timed
 
  private:
   class TimedConv3x3 final : public Conv3x3 {

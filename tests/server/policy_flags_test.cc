@@ -28,6 +28,7 @@ TEST_CASE("policy flags: the defaults are a policy") {
   CHECK(policy->aggregation() == v1::EACH);
   CHECK(policy->data_sharing() == v1::LEASED);
   CHECK(policy->max_delay() == -1);
+  CHECK(policy->quarantine_after() == 10);
   REQUIRE(policy->groups().size() == 1);
   CHECK(policy->groups(0).group() == "bias");
   CHECK(policy->groups(0).weight_decay_factor() == 0);
@@ -71,6 +72,7 @@ TEST_CASE("policy flags: values arrive where they belong") {
                                 "--seed=7",
                                 "--num_workers=8",
                                 "--lease_records=9",
+                                "--quarantine_after=5",
                                 "--data_sharing=static"});
   REQUIRE(policy.ok());
   CHECK(policy->staleness_bound() == -1);
@@ -97,6 +99,7 @@ TEST_CASE("policy flags: values arrive where they belong") {
   CHECK(policy->seed() == 7);
   CHECK(policy->num_workers() == 8);
   CHECK(policy->lease_records() == 9);
+  CHECK(policy->quarantine_after() == 5);
   CHECK(policy->data_sharing() == v1::STATIC);
 }
 

@@ -35,8 +35,10 @@ TEST_CASE("RoundBook: agrees with maps of strings") {
     const auto chunk = static_cast<std::uint32_t>(random.Below(count));
     if (random.Chance(0.05)) {
       const bool was = given.Whole();
-      REQUIRE(book.Settle(round, rank) == !was);
+      const bool refused = random.Chance(0.5);
+      REQUIRE(book.Settle(round, rank, refused) == !was);
       given.null = given.null || !was;
+      given.refused = given.refused || (!was && refused);
     } else if (!given.Whole() && given.chunks.count(chunk) == 0) {
       given.count = count;
       if (random.Chance(0.05)) {
@@ -56,6 +58,7 @@ TEST_CASE("RoundBook: agrees with maps of strings") {
       for (const auto& [who, contribution] : taken) {
         const Given& expected = model[open][who];
         REQUIRE(contribution.whole() == expected.Whole());
+        REQUIRE(contribution.refused == expected.refused);
         REQUIRE(contribution.usable() == (expected.Whole() && !expected.refused && !expected.null));
         for (const auto& [i, bytes] : expected.chunks) REQUIRE(contribution.chunks[i].payload.ToString() == bytes);
       }

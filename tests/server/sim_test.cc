@@ -51,9 +51,19 @@ SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
     options.cuts = static_cast<int>(random.Below(3));
     options.preemptions = static_cast<int>(random.Below(3));
   }
-  options.journal = random.Chance(0.5);
-  if (options.journal) options.ps_deaths = static_cast<int>(random.Below(4));
-  options.power_loss = random.Chance(0.3);
+  if (random.Chance(0.4)) options.partitions = static_cast<int>(random.Between(1, 4));
+  options.files = random.Chance(0.7);
+  if (options.files) {
+    options.ps_deaths = static_cast<int>(random.Below(5));
+    options.power_loss = random.Chance(0.3);
+    if (random.Chance(0.3)) options.full_disks = static_cast<int>(random.Between(1, 3));
+    if (random.Chance(0.6)) options.checkpoint_steps = random.Between(3, 30);
+    options.checkpoint_keep = random.Between(1, 3);
+  }
+  if (options.workers > 1 && options.null_chance == 0 && random.Chance(0.15)) {
+    options.sick_after = random.Below(8);
+    options.policy.set_quarantine_after(static_cast<std::uint32_t>(random.Between(1, 5)));
+  }
   return options;
 }
 
@@ -64,7 +74,10 @@ struct Totals {
   std::uint64_t applied = 0;
   std::uint64_t resolved = 0;
   std::uint64_t deltas = 0;
-  std::uint64_t restarts = 0;  // of a ps
+  std::uint64_t restarts = 0;      // of a ps
+  std::uint64_t coordinators = 0;  // restarts of ps 0
+  std::uint64_t checkpoints = 0;
+  std::uint64_t quarantined = 0;
 };
 
 Totals RunMany(int count, bool rounds) {
@@ -82,34 +95,42 @@ Totals RunMany(int count, bool rounds) {
     totals.resolved += cluster.resolved();
     totals.deltas += cluster.deltas();
     totals.restarts += cluster.ps_restarts();
+    totals.coordinators += cluster.coordinator_restarts();
+    totals.checkpoints += cluster.checkpoints();
+    totals.quarantined += cluster.quarantined();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
-      "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu pulls held, %llu differences, %llu pushes "
-      "applied, %llu of them "
-      "learned of late: %.1f s\n",
-      count, static_cast<unsigned long long>(totals.events), static_cast<unsigned long long>(totals.lives),
-      static_cast<unsigned long long>(totals.restarts), static_cast<unsigned long long>(totals.held),
-      static_cast<unsigned long long>(totals.deltas), static_cast<unsigned long long>(totals.applied),
-      static_cast<unsigned long long>(totals.resolved), took.count());
+      "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu of them of ps 0, %llu checkpoints, %llu "
+      "quarantines, %llu pulls held, %llu differences, %llu pushes applied, %llu of them learned of late: %.1f s\n",
+      count, number(totals.events), number(totals.lives), number(totals.restarts), number(totals.coordinators),
+      number(totals.checkpoints), number(totals.quarantined), number(totals.held), number(totals.deltas),
+      number(totals.applied), number(totals.resolved), took.count());
   return totals;
 }
 
-TEST_CASE("simulation: `each` under loss, duplication, disorder, deaths, cuts and preemptions") {
+TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, deaths, full disks, and checkpoints") {
   const Totals totals = RunMany(700, false);
   CHECK(totals.lives > 250);
   CHECK(totals.held > 100);
   CHECK(totals.applied > 1000);
   CHECK(totals.deltas > 100);
   CHECK(totals.resolved > 0);
-  CHECK(totals.restarts > 20);
+  CHECK(totals.restarts > 100);
+  CHECK(totals.coordinators > 30);
+  CHECK(totals.checkpoints > 100);
+  CHECK(totals.quarantined > 10);
 }
 
 TEST_CASE("simulation: rounds under the same") {
   const Totals totals = RunMany(400, true);
   CHECK(totals.lives > 150);
   CHECK(totals.held > 100);
-  CHECK(totals.restarts > 10);
+  CHECK(totals.restarts > 50);
+  CHECK(totals.coordinators > 15);
+  CHECK(totals.checkpoints > 50);
+  CHECK(totals.quarantined > 5);
 }
 
 TEST_CASE("simulation: a seed repeats its run exactly") {

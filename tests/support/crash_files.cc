@@ -1,5 +1,7 @@
 #include "tests/support/crash_files.h"
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -105,7 +107,7 @@ class CrashFiles::Held final : public FileLock {
  public:
   Held(CrashFiles* files, std::string path) : files_(files), path_(std::move(path)), life_(files->life_) {}
   ~Held() override {
-    if (life_ == files_->life_) files_->locks_.erase(path_);
+    if (life_ == files_->life_) files_->disk_->locks.erase(path_);
   }
 
  private:
@@ -144,7 +146,7 @@ void CrashFiles::LosePower(Node& node) {
 
 std::uint64_t CrashFiles::Room() const {
   std::uint64_t used = 0;
-  for (const auto& [path, node] : files_) used += node->bytes.size();
+  for (const auto& [path, node] : disk_->files) used += node->bytes.size();
   return capacity_ - std::min(capacity_, used);
 }
 
@@ -152,71 +154,107 @@ void CrashFiles::Restart(Loss loss) {
   crash_at_ = 0;
   operations_ = 0;
   append_failure_ = absl::OkStatus();
-  locks_.clear();
+  for (auto it = disk_->locks.begin(); it != disk_->locks.end();) {
+    it = it->second == this ? disk_->locks.erase(it) : std::next(it);
+  }
   ++life_;
   if (loss == Loss::kProcess) return;
-  // A removal may have reached the disk without its directory's sync, and others not.
-  for (auto it = durable_.begin(); it != durable_.end();) {
-    it = files_.count(it->first) == 0 && random_.Chance(0.5) ? durable_.erase(it) : std::next(it);
+  for (auto it = disk_->changed.begin(); it != disk_->changed.end();) {
+    const auto& [path, who] = *it;
+    if (who != this) {
+      ++it;
+      continue;
+    }
+    const auto durable = disk_->durable.find(path);
+    // A removal may have reached the disk without its directory's sync, and others not.
+    const bool removed = disk_->files.count(path) == 0 && random_.Chance(0.5);
+    if (durable == disk_->durable.end() || removed) {
+      disk_->files.erase(path);
+      disk_->durable.erase(path);
+    } else {
+      disk_->files[path] = durable->second;
+    }
+    it = disk_->changed.erase(it);
   }
-  files_ = durable_;
-  for (auto& [path, node] : files_) {
+  for (auto& [path, node] : disk_->files) {
+    if (node->writer != this) continue;
     LosePower(*node);
     node->synced = node->bytes;
   }
 }
 
+std::unique_ptr<CrashFiles> CrashFiles::Clone() const {
+  auto clone = std::make_unique<CrashFiles>(1);
+  for (const auto& [path, node] : disk_->files) {
+    auto copy = std::make_shared<Node>();
+    copy->bytes = copy->synced = node->bytes;
+    clone->disk_->files[path] = clone->disk_->durable[path] = std::move(copy);
+  }
+  return clone;
+}
+
+CrashFiles::Node& CrashFiles::NewFile(const std::string& path) {
+  std::shared_ptr<Node>& node = disk_->files[path];
+  if (node == nullptr) {
+    node = std::make_shared<Node>();
+    disk_->changed[path] = this;
+  }
+  node->writer = this;
+  node->bytes.clear();
+  node->sized = false;
+  node->not_synced.clear();
+  return *node;
+}
+
 absl::StatusOr<std::string> CrashFiles::Read(const std::string& path) {
   RETURN_IF_ERROR(Operate("read"));
-  const auto it = files_.find(path);
-  if (it == files_.end()) return absl::NotFoundError(absl::StrCat("read ", path, ": no such file"));
+  const auto it = disk_->files.find(path);
+  if (it == disk_->files.end()) return absl::NotFoundError(absl::StrCat("read ", path, ": no such file"));
   return it->second->bytes;
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> CrashFiles::Create(const std::string& path) {
   RETURN_IF_ERROR(Operate("create"));
-  std::shared_ptr<Node>& node = files_[path];
-  if (node == nullptr) node = std::make_shared<Node>();
-  node->bytes.clear();
-  node->sized = false;
-  return std::make_unique<File>(this, node);
+  NewFile(path);
+  return std::make_unique<File>(this, disk_->files.at(path));
 }
 
 absl::StatusOr<std::unique_ptr<RandomWriteFile>> CrashFiles::CreateSized(const std::string& path, std::uint64_t size) {
   RETURN_IF_ERROR(Operate("create"));
-  std::shared_ptr<Node>& node = files_[path];
-  if (node == nullptr) node = std::make_shared<Node>();
-  node->bytes.assign(size, '\0');
-  node->sized = true;
-  node->not_synced.clear();
-  return std::make_unique<SizedFile>(this, node);
+  Node& node = NewFile(path);
+  node.bytes.assign(size, '\0');
+  node.sized = true;
+  return std::make_unique<SizedFile>(this, disk_->files.at(path));
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccessFile>> CrashFiles::Open(const std::string& path) {
   RETURN_IF_ERROR(Operate("open"));
-  const auto it = files_.find(path);
-  if (it == files_.end()) return absl::NotFoundError(absl::StrCat("open ", path, ": no such file"));
+  const auto it = disk_->files.find(path);
+  if (it == disk_->files.end()) return absl::NotFoundError(absl::StrCat("open ", path, ": no such file"));
   return std::make_unique<OpenFile>(this, path, it->second);
 }
 
 absl::Status CrashFiles::Rename(const std::string& from, const std::string& to) {
   RETURN_IF_ERROR(Operate("rename"));
-  const auto it = files_.find(from);
-  if (it == files_.end()) return absl::NotFoundError(absl::StrCat("rename ", from, ": no such file"));
-  files_[to] = it->second;
-  files_.erase(from);
+  const auto it = disk_->files.find(from);
+  if (it == disk_->files.end()) return absl::NotFoundError(absl::StrCat("rename ", from, ": no such file"));
+  disk_->files[to] = it->second;
+  disk_->files.erase(from);
+  disk_->changed[from] = disk_->changed[to] = this;
   return absl::OkStatus();
 }
 
 absl::Status CrashFiles::Remove(const std::string& path) {
   RETURN_IF_ERROR(Operate("remove"));
-  return files_.erase(path) > 0 ? absl::OkStatus() : absl::NotFoundError(absl::StrCat("remove ", path));
+  if (disk_->files.erase(path) == 0) return absl::NotFoundError(absl::StrCat("remove ", path));
+  disk_->changed[path] = this;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> CrashFiles::List(const std::string& directory) {
   RETURN_IF_ERROR(Operate("list"));
   std::set<std::string> names;
-  for (const auto& [path, node] : files_) {
+  for (const auto& [path, node] : disk_->files) {
     if (!absl::StartsWith(path, directory + "/")) continue;
     const std::string rest = path.substr(directory.size() + 1);
     names.insert(rest.substr(0, rest.find('/')));
@@ -225,13 +263,12 @@ absl::StatusOr<std::vector<std::string>> CrashFiles::List(const std::string& dir
 }
 
 std::string& CrashFiles::Bytes(const std::string& path) {
-  std::shared_ptr<Node>& node = files_[path];
-  if (node == nullptr) node = std::make_shared<Node>();
-  return node->bytes;
+  if (disk_->files.count(path) == 0) NewFile(path);
+  return disk_->files.at(path)->bytes;
 }
 
 bool CrashFiles::Exists(const std::string& path) {
-  for (const auto& [name, node] : files_) {
+  for (const auto& [name, node] : disk_->files) {
     if (name == path || absl::StartsWith(name, path + "/")) return true;
   }
   return false;
@@ -239,19 +276,85 @@ bool CrashFiles::Exists(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<FileLock>> CrashFiles::Lock(const std::string& path) {
   RETURN_IF_ERROR(Operate("lock"));
-  if (!locks_.insert(path).second) return absl::UnavailableError(absl::StrCat("lock ", path, ": another has it"));
+  if (!disk_->locks.emplace(path, this).second) {
+    return absl::UnavailableError(absl::StrCat("lock ", path, ": another has it"));
+  }
   return std::make_unique<Held>(this, path);
 }
 
 absl::Status CrashFiles::SyncDirectory(const std::string& directory) {
   RETURN_IF_ERROR(Operate("sync directory"));
-  for (auto it = durable_.begin(); it != durable_.end();) {
-    it = IsIn(it->first, directory) && files_.count(it->first) == 0 ? durable_.erase(it) : std::next(it);
-  }
-  for (const auto& [path, node] : files_) {
-    if (IsIn(path, directory)) durable_[path] = node;
+  for (auto it = disk_->changed.begin(); it != disk_->changed.end();) {
+    const auto& [path, who] = *it;
+    if (who != this || !IsIn(path, directory)) {
+      ++it;
+      continue;
+    }
+    if (const auto file = disk_->files.find(path); file != disk_->files.end()) {
+      disk_->durable[path] = file->second;
+    } else {
+      disk_->durable.erase(path);
+    }
+    it = disk_->changed.erase(it);
   }
   return absl::OkStatus();
 }
+
+class CrashFiles::Process final : public FileSystem {
+ public:
+  explicit Process(CrashFiles* files) : files_(files), life_(files->life_) {}
+
+  absl::StatusOr<std::string> Read(const std::string& path) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->Read(path);
+  }
+  absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->Create(path);
+  }
+  absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->CreateSized(path, size);
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->Open(path);
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->Rename(from, to);
+  }
+  absl::Status Remove(const std::string& path) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->Remove(path);
+  }
+  absl::Status MakeDirectories(const std::string& path) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->MakeDirectories(path);
+  }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->List(directory);
+  }
+  bool Exists(const std::string& path) override { return files_->Exists(path); }
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->Lock(path);
+  }
+  absl::Status SyncDirectory(const std::string& directory) override {
+    RETURN_IF_ERROR(Alive());
+    return files_->SyncDirectory(directory);
+  }
+
+ private:
+  absl::Status Alive() const {
+    return life_ == files_->life_ ? absl::OkStatus() : absl::UnavailableError("this process is dead");
+  }
+
+  CrashFiles* const files_;
+  const std::uint64_t life_;
+};
+
+std::unique_ptr<FileSystem> CrashFiles::NewProcess() { return std::make_unique<Process>(this); }
 
 }  // namespace leeway

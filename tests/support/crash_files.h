@@ -1,5 +1,6 @@
 // CrashFiles: a file system in memory that can be full, can die at any operation, and then shows what the next process
 // finds: all that was handed to the system when only the process died, or only what was synced when the power failed.
+// Several machines may share one: each dies by itself, and loses what it has written itself.
 //
 // Thread safety: none.
 #pragma once
@@ -7,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -18,7 +18,14 @@ namespace leeway {
 
 class CrashFiles final : public FileSystem {
  public:
-  explicit CrashFiles(std::uint64_t seed) : random_(seed) {}
+  explicit CrashFiles(std::uint64_t seed) : random_(seed), disk_(std::make_shared<Disk>()) {}
+  // Another machine with the same files.
+  CrashFiles(std::uint64_t seed, const CrashFiles& shared) : random_(seed), disk_(shared.disk_) {}
+
+  // The files as one process of this machine has them: after Restart every operation fails.
+  std::unique_ptr<FileSystem> NewProcess();
+  // A machine of its own with copies of all files as they are now.
+  std::unique_ptr<CrashFiles> Clone() const;
 
   // Operation number `operation` (counted from 1) is carried out in part, perhaps, and fails; so does every later one.
   void CrashAt(std::uint64_t operation) { crash_at_ = operation; }
@@ -56,12 +63,21 @@ class CrashFiles final : public FileSystem {
     std::size_t size = 0;
   };
   struct Node {
+    const CrashFiles* writer = nullptr;  // whose loss of power concerns it
     std::string bytes;
     std::string synced;
     bool sized = false;  // written in pieces
     std::vector<Piece> not_synced;
   };
   using Names = std::map<std::string, std::shared_ptr<Node>>;
+  struct Disk {
+    Names files;    // as running processes see them
+    Names durable;  // names that survive the loss of power
+    // Who has changed a name since it was last synced: created, renamed or removed it.
+    std::map<std::string, const CrashFiles*> changed;
+    std::map<std::string, const CrashFiles*> locks;
+  };
+  class Process;
   class File;
   class SizedFile;
   class OpenFile;
@@ -71,15 +87,14 @@ class CrashFiles final : public FileSystem {
   // An error when this operation is the crash's, or comes after it.
   absl::Status Operate(const std::string& what);
   void LosePower(Node& node);
+  Node& NewFile(const std::string& path);
 
   Random random_;
   std::uint64_t crash_at_ = 0;  // 0: never
   std::uint64_t operations_ = 0;
   absl::Status append_failure_;
   std::uint64_t capacity_ = UINT64_MAX;
-  Names files_;    // as the running process sees them
-  Names durable_;  // names that survive the loss of power
-  std::set<std::string> locks_;
+  const std::shared_ptr<Disk> disk_;
   std::uint64_t life_ = 0;  // of processes: what an earlier one still holds is of no use
 };
 

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "tests/support/answer.h"
 #include "tests/support/sim_cluster.h"
 
 namespace leeway {
@@ -20,29 +19,26 @@ static std::uint64_t Promised(const SimLife& life, std::uint32_t shard, std::uin
   return count;
 }
 
-void SimCluster::OnReply(const std::string& address, const std::string& method, const Buffer&,
+void SimCluster::OnReply(const std::string& address, const std::string& method, const Buffer& request,
                          const absl::Status& status, const Buffer& reply) {
+  const auto as = [](const Buffer& bytes, auto message) {
+    DecodeMessage(bytes, &message).IgnoreError();
+    return message;
+  };
+  if (method == "Coordinator/OpenPush") return OnTicket(as(request, v1::OpenPushRequest()), status, reply);
   if (!status.ok()) return;
-  std::uint64_t version = 0;
-  if (method == "Coordinator/WatchMembership") {
-    v1::WatchReply snapshot;
-    DecodeMessage(reply, &snapshot).IgnoreError();
-    for (const v1::RoundClose& close : snapshot.closes()) {
-      const auto [it, first] = closes_.try_emplace(close.round(), close);
-      if (!first && it->second.SerializeAsString() != close.SerializeAsString()) {
-        Complain(absl::StrCat("round ", close.round(), " was closed twice"));
-      }
-    }
-    if (snapshot.sequence() > snapshot_.sequence()) snapshot_ = std::move(snapshot);
-    return;
+  if (method == "Coordinator/WatchMembership") return OnSnapshot(as(reply, v1::WatchReply()));
+  if (method == "Coordinator/CommitData") return OnCommit(as(request, v1::CommitDataRequest()));
+  if (method == "Coordinator/AcquireData") {
+    return OnLease(as(request, v1::AcquireDataRequest()), as(reply, v1::AcquireDataReply()));
   }
+  std::uint64_t version = 0;
   if (method == "ParameterServer/Pull") {
     Decoded<v1::PullReply> pull;
     DecodeMessage(reply, &pull.message, &pull.payload).IgnoreError();
     version = pull.message.version();
   } else if (method == "ParameterServer/Push") {
-    v1::PushReply push;
-    DecodeMessage(reply, &push).IgnoreError();
+    const auto push = as(reply, v1::PushReply());
     version = push.version();
     if (push.verdict() == v1::APPLIED && !push.duplicate()) ++applied_;
   } else {
@@ -89,9 +85,9 @@ void SimCluster::CheckPull(const SimLife& life, std::uint32_t shard, const v1::P
 
 void SimCluster::CheckEnd() {
   for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {
-    SimPs& ps = *ps_[shard];
-    if (!ps.end()->ok()) return Complain(absl::StrCat("ps", shard, " ended with ", ps.end()->ToString()));
-    const v1::ShardStats stats = ps.shard().Describe().stats();
+    const bool told = gone_[shard] != nullptr || ps_[shard]->end()->ok();
+    if (!told) return Complain(absl::StrCat("ps", shard, " ended with ", ps_[shard]->end()->ToString()));
+    const v1::ShardStats stats = ShardOf(shard).Describe().stats();
     const std::int64_t bound = options_.policy.staleness_bound();
     // In rounds a joiner's entry is ahead of the others' clocks; rounds are checked below.
     const bool each = options_.policy.aggregation() == v1::EACH;
@@ -100,31 +96,30 @@ void SimCluster::CheckEnd() {
     }
     if (stats.held_bytes() != 0 && each) Complain("bytes are held at the end");
     if (stats.inflight_bytes() != 0) Complain("bytes are in flight at the end");
-    std::vector<std::vector<float>> blocks;
-    for (std::uint64_t b = shard; b < placement_.num_blocks(); b += options_.shards) {
-      const Buffer bytes = ps.shard().store()->ReadCopy({b, 1});
-      blocks.emplace_back(bytes.size() / sizeof(float));
-      bytes.CopyTo(0, bytes.size(), blocks.back().data());
-      if (std::any_of(blocks.back().begin() + static_cast<std::ptrdiff_t>(lives_.size()), blocks.back().end(),
-                      [](float weight) { return weight != 0; })) {
-        Complain("a weight that nobody touched has changed");
-      }
-    }
-    if (options_.policy.aggregation() == v1::ROUND) {
-      CheckRounds(shard, blocks);
-    } else {
-      CheckEach(shard, blocks);
+    CheckShard(shard);
+  }
+  for (const auto& worker : workers_) {
+    const bool sick = options_.sick_after && worker == workers_.front();
+    if (worker->quarantined() && !sick) Complain(absl::StrCat(worker->name(), " is quarantined for nothing"));
+  }
+  CheckData();
+}
+
+void SimCluster::CheckShard(std::uint32_t index) {
+  std::vector<std::vector<float>> blocks;
+  for (std::uint64_t b = index; b < placement_.num_blocks(); b += options_.shards) {
+    const Buffer bytes = ShardOf(index).store()->ReadCopy({b, 1});
+    blocks.emplace_back(bytes.size() / sizeof(float));
+    bytes.CopyTo(0, bytes.size(), blocks.back().data());
+    if (std::any_of(blocks.back().begin() + static_cast<std::ptrdiff_t>(lives_.size()), blocks.back().end(),
+                    [](float weight) { return weight != 0; })) {
+      Complain("a weight that nobody touched has changed");
     }
   }
-  if (options_.policy.data_sharing() != v1::LEASED || options_.policy.stop().epochs() == 0) return;
-  const auto status = std::make_shared<Answer<v1::GetStatusReply>>();
-  ps_[0]->coordinator()->Handle("GetStatus", EncodeMessage(v1::GetStatusRequest()), FillIn(status));
-  const std::uint64_t wanted = options_.policy.stop().epochs() * options_.num_records;
-  // A range that was refused again and again is given up.
-  if (status->message.samples() > wanted ||
-      (options_.null_chance == 0 && options_.policy.max_delay() < 0 && status->message.samples() != wanted)) {
-    Complain(absl::StrCat(status->message.samples(), " records were committed, not ", wanted,
-                          "; the run ended because ", status->message.stop_reason()));
+  if (options_.policy.aggregation() == v1::ROUND) {
+    CheckRounds(index, blocks);
+  } else {
+    CheckEach(index, blocks);
   }
 }
 
@@ -152,7 +147,7 @@ void SimCluster::CheckEach(std::uint32_t shard, const std::vector<std::vector<fl
 }
 
 void SimCluster::CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks) {
-  const std::uint64_t closed = ps_[shard]->shard().Describe().closed_round();
+  const std::uint64_t closed = ShardOf(shard).Describe().closed_round();
   std::vector<float> expected(lives_.size());
   for (std::uint64_t round = 0; round < closed; ++round) {
     const auto close = closes_.find(round);

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "tests/support/answer.h"
 
 namespace leeway {
 namespace {
@@ -33,8 +33,11 @@ SimCluster::SimCluster(const Options& options)
                             const absl::Status& status,
                             const Buffer& reply) { OnReply(address, method, request, status, reply); });
   ps_.resize(options.shards);
+  gone_.resize(options.shards);
+  full_until_.resize(options.shards);
   for (std::uint32_t index = 0; index < options.shards; ++index) {
-    files_.push_back(std::make_unique<CrashFiles>(random_.Bits()));
+    const std::uint64_t seed = random_.Bits();
+    files_.push_back(index == 0 ? std::make_unique<CrashFiles>(seed) : std::make_unique<CrashFiles>(seed, *files_[0]));
     StartPs(index);
   }
   for (std::uint32_t i = 0; i < options.workers; ++i) {
@@ -44,6 +47,7 @@ SimCluster::SimCluster(const Options& options)
     worker.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
     worker.num_records = options.num_records;
     worker.null_chance = options.null_chance;
+    if (i == 0) worker.sick_after = options.sick_after;
     if (options.policy.aggregation() == v1::ROUND) worker.samples = 1 + i;
     workers_.push_back(std::make_unique<SimWorker>(
         worker, manifest_, &clock_, &random_, &network_, &lives_,
@@ -63,12 +67,36 @@ SimCluster::~SimCluster() {
 }
 
 void SimCluster::StartPs(std::uint32_t index) {
-  ps_[index] = std::make_unique<SimPs>(index, options_.shards, options_.policy, &clock_, &random_, &network_,
-                                       options_.journal ? files_[index].get() : nullptr, options_.power_loss);
-  if (files_[index]->crashed()) return KillPs(index);  // it died again, at once
-  if (!ps_[index]->started().ok()) {
-    Complain(absl::StrCat("ps", index, " did not come back: ", ps_[index]->started().ToString()));
+  SimPs::Options options;
+  options.index = index;
+  options.num_shards = options_.shards;
+  options.policy = options_.policy;
+  options.fsync = options_.power_loss;
+  options.checkpoint_steps = options_.checkpoint_steps;
+  options.checkpoint_keep = options_.checkpoint_keep;
+  CrashFiles& files = *files_[index];
+  if (clock_.Now() < full_until_[index]) files.FailAppends(absl::ResourceExhaustedError("no space left"));
+  ps_[index] = std::make_unique<SimPs>(options, &clock_, &random_, &network_, options_.files ? &files : nullptr);
+  const absl::Status& started = ps_[index]->started();
+  // It dies again at once; or its disk is full, and who has started it tries again.
+  if (files.crashed() || absl::IsResourceExhausted(started)) return KillPs(index);
+  if (started.ok()) {
+    // On the first start there is nothing to look at.
+    if (ps_[index]->shard().store() != nullptr) CheckShard(index);
+    return;
   }
+  // Every shard knew of the end when it died: there is nothing to come back for.
+  const bool finished =
+      index == 0 && absl::IsFailedPrecondition(started) && absl::StrContains(started.message(), "the run is finished");
+  if (!finished) return Complain(absl::StrCat("ps", index, " did not come back: ", started.ToString()));
+  killed_.push_back(std::move(ps_[index]));
+  auto left = RecoveredShard::From(files, SimPs::kDirectory, index, options_.shards, "");
+  if (!left.ok()) return Complain(absl::StrCat("what ps", index, " has left: ", left.status().ToString()));
+  gone_[index] = *std::move(left);
+}
+
+Shard& SimCluster::ShardOf(std::uint32_t index) {
+  return gone_[index] != nullptr ? gone_[index]->shard() : ps_[index]->shard();
 }
 
 void SimCluster::KillPs(std::uint32_t index) {
@@ -76,8 +104,28 @@ void SimCluster::KillPs(std::uint32_t index) {
   network_.Serve(absl::StrCat("ps", index), nullptr);
   ps_[index]->Kill(options_.power_loss ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
   killed_.push_back(std::move(ps_[index]));
+  coordinator_restarts_ += index == 0 ? 1 : 0;
   version_.erase(absl::StrCat("ps", index));  // versions count within a generation
   clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1), [this, index] { StartPs(index); });
+}
+
+void SimCluster::FillDisk(std::uint32_t index) {
+  if (clock_.Now() < full_until_[index]) return;
+  // Short enough that everything which waits for it is answered in time.
+  full_until_[index] = clock_.Now() + absl::Seconds(3) * random_.Unit();
+  files_[index]->FailAppends(absl::ResourceExhaustedError("no space left"));
+  clock_.RunAt(full_until_[index], [this, index] { files_[index]->FailAppends(absl::OkStatus()); });
+}
+
+void SimCluster::CutSome() {
+  std::vector<std::string> names;
+  for (std::uint32_t i = 0; i < options_.shards; ++i) names.push_back(absl::StrCat("ps", i));
+  for (const auto& worker : workers_) names.push_back(worker->name());
+  const std::size_t one = random_.Below(names.size());
+  const std::size_t other = (one + 1 + random_.Below(names.size() - 1)) % names.size();
+  const Instant until = clock_.Now() + std::min(absl::Seconds(2) * random_.Exponential(1), SimPs::kLease * 3);
+  network_.Cut(names[one], names[other], until);
+  if (random_.Chance(0.5)) network_.Cut(names[other], names[one], until);
 }
 
 void SimCluster::BringBack(SimWorker* worker) {
@@ -102,10 +150,17 @@ void SimCluster::Script() {
   for (int i = 0; i < options_.cuts; ++i) {
     const std::string name = absl::StrCat("w", random_.Below(workers_.size()));
     clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5),
-                 [this, name] { network_.Cut(name, clock_.Now() + SimPs::kLease * 1.5); });
+                 [this, name] { network_.Cut(name, "", clock_.Now() + SimPs::kLease * 1.5); });
   }
-  for (int i = 0; i < options_.ps_deaths && options_.shards > 1; ++i) {
-    const auto index = static_cast<std::uint32_t>(random_.Between(1, options_.shards - 1));
+  for (int i = 0; i < options_.partitions; ++i) {
+    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this] { CutSome(); });
+  }
+  for (int i = 0; i < options_.full_disks; ++i) {
+    const auto index = static_cast<std::uint32_t>(random_.Below(options_.shards));
+    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this, index] { FillDisk(index); });
+  }
+  for (int i = 0; i < options_.ps_deaths; ++i) {
+    const auto index = static_cast<std::uint32_t>(random_.Below(options_.shards));
     const bool on_file = random_.Chance(0.5);
     clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this, index, on_file] {
       CrashFiles& files = *files_[index];
@@ -127,8 +182,8 @@ void SimCluster::Complain(const std::string& what) {
 }
 
 bool SimCluster::Over() const {
-  for (const auto& ps : ps_) {
-    if (ps == nullptr || !ps->end()) return false;
+  for (std::uint32_t index = 0; index < options_.shards; ++index) {
+    if (gone_[index] == nullptr && (ps_[index] == nullptr || !ps_[index]->end())) return false;
   }
   return std::none_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->running(); });
 }
@@ -138,12 +193,7 @@ std::optional<std::string> SimCluster::Run() {
   while (!complaint_ && !Over()) {
     const std::optional<Instant> next = clock_.NextTimer();
     if (!next || limit < *next) {
-      const auto status = std::make_shared<Answer<v1::GetStatusReply>>();
-      ps_[0]->coordinator()->Handle("GetStatus", EncodeMessage(v1::GetStatusRequest()), FillIn(status));
-      status->message.clear_events();
-      status->message.clear_policy();
-      Complain(absl::StrCat("no end: ", status->message.ShortDebugString(),
-                            " members: ", v1::WatchReply(snapshot_).ShortDebugString()));
+      Complain(absl::StrCat("no end; the newest snapshot: ", v1::WatchReply(snapshot_).ShortDebugString()));
       break;
     }
     clock_.AdvanceTo(*next);
@@ -165,8 +215,13 @@ std::optional<std::string> SimCluster::Run() {
 
 std::uint64_t SimCluster::pulls_held() {
   std::uint64_t held = 0;
-  for (const auto& ps : ps_) held += ps->shard().Describe().stats().pulls_blocked();
+  for (std::uint32_t i = 0; i < options_.shards; ++i) held += ShardOf(i).Describe().stats().pulls_blocked();
   return held;
+}
+
+std::uint64_t SimCluster::quarantined() const {
+  return static_cast<std::uint64_t>(
+      std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->quarantined(); }));
 }
 
 std::uint64_t SimCluster::resolved() const {

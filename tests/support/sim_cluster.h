@@ -1,11 +1,17 @@
-// SimCluster: real shards, a real coordinator and real links over a simulated network, scripted workers, deaths, cuts
-// and preemptions, all in one thread and in virtual time. A seed decides everything and reproduces the run exactly.
+// SimCluster: real shards, a real coordinator and real links over a simulated network and files, scripted workers,
+// deaths, partitions, full disks, checkpoints and preemptions, all in one thread and in virtual time. A seed decides
+// everything and reproduces the run exactly.
 //
-// After every event the checkers look for what may never happen:
-//   - a pull that lacks an update which the SSP read rule promises, or one of its asker's own pushes;
-//   - a version that falls; a request that a server does not answer; an answer that no worker should get;
-// and at the end: each life's acknowledged pushes are in the weights exactly once (`each`), or the weights are the
-// replay of the closed rounds, bit for bit, the same on all shards (`round`); every record was committed.
+// The checkers look for what may never happen. With every answer that a server gives, before it travels:
+//   - a pull lacks an update which the SSP read rule promises, or one of its asker's own pushes;
+//   - a version falls; a request is not answered; a worker gets an answer that it should not;
+//   - the coordinator says two things under one number, also after a restart: snapshots, members of an epoch, the
+//     verdict of a ticket, the range of a data request, a round's close; or its numbers fall;
+//   - a record is committed twice.
+// With every start of a `ps`, and at the end: each life's acknowledged pushes are in the weights exactly once (`each`),
+// or the weights are the replay of the closed rounds, bit for bit (`round`). With every checkpoint that is committed:
+// recovering each shard from it gives all that recovering without it gives. At the end: every record was committed,
+// clocks never were further apart than the bound allows, nothing is held, nobody is in quarantine who should not be.
 //
 // Thread safety: none.
 #pragma once
@@ -14,7 +20,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proto/policy.pb.h"
@@ -22,6 +30,7 @@
 #include "tests/support/random.h"
 #include "tests/support/sim_network.h"
 #include "tests/support/sim_ps.h"
+#include "tests/support/sim_recovery.h"
 #include "tests/support/sim_worker.h"
 
 namespace leeway {
@@ -36,12 +45,18 @@ class SimCluster {
     std::uint64_t num_records = 200;
     double null_chance = 0;
     SimNetwork::Faults faults;
-    int deaths = 0;           // kill -9 of a worker, which comes back as a new incarnation
-    int cuts = 0;             // of a worker's network, for longer than its lease
-    int preemptions = 0;      // SIGTERM: it leaves, and comes back
-    int ps_deaths = 0;        // kill -9 of a `ps` other than ps0, at any moment or any operation on its files
-    bool journal = false;     // needed by ps_deaths
-    bool power_loss = false;  // a `ps` dies with its machine: fsync, and what was not synced is lost
+    int deaths = 0;       // kill -9 of a worker, which comes back as a new incarnation
+    int cuts = 0;         // of a worker's network, for longer than its lease
+    int partitions = 0;   // between any two, one way or both, for a while
+    int preemptions = 0;  // SIGTERM: it leaves, and comes back
+    // Of a `ps`: kill -9 at any moment, or at any operation on its files; and a disk that is full for a while.
+    int ps_deaths = 0;
+    int full_disks = 0;
+    bool files = false;                  // --checkpoint_dir; needed by the two above
+    bool power_loss = false;             // a `ps` dies with its machine: fsync, and what was not synced is lost
+    std::uint64_t checkpoint_steps = 0;  // with files; 0: none are taken
+    std::size_t checkpoint_keep = 1;
+    std::optional<std::uint64_t> sick_after;        // steps, after which all gradients of the first worker hold a NaN
     absl::Duration time_limit = absl::Minutes(30);  // virtual
   };
 
@@ -60,23 +75,40 @@ class SimCluster {
   std::uint64_t resolved() const;  // pushes whose verdict was learned after their life's end
   std::uint64_t deltas() const;    // pulls that were answered with a difference
   std::uint64_t ps_restarts() const { return killed_.size(); }
+  std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
+  std::uint64_t checkpoints() const { return checkpoints_.size(); }
+  std::uint64_t quarantined() const;  // workers
 
  private:
   static constexpr std::uint64_t kElements = 4096 + 600;  // two blocks: a third shard has none
   static constexpr std::size_t kSlots = 600;
 
   void Script();
+  void CutSome();
+  void FillDisk(std::uint32_t index);
   void BringBack(SimWorker* worker);
   void StartPs(std::uint32_t index);
   void KillPs(std::uint32_t index);
   bool Over() const;
+  // Of shard `index`; of one that ended and died, what it has left.
+  Shard& ShardOf(std::uint32_t index);
+
+  // sim_checkers.cc
   void OnReply(const std::string& address, const std::string& method, const Buffer& request, const absl::Status& status,
                const Buffer& reply);
   void CheckPull(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
                  const std::vector<float>& weights);
   void CheckEnd();
+  void CheckShard(std::uint32_t index);
   void CheckEach(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
   void CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
+  // sim_coordinator_checkers.cc
+  void OnSnapshot(v1::WatchReply snapshot);
+  void OnTicket(const v1::OpenPushRequest& request, const absl::Status& status, const Buffer& reply);
+  void OnLease(const v1::AcquireDataRequest& request, const v1::AcquireDataReply& reply);
+  void OnCommit(const v1::CommitDataRequest& request);
+  void CheckCheckpoint(const std::string& name);
+  void CheckData();
   void Complain(const std::string& what);
 
   const Options options_;
@@ -85,17 +117,29 @@ class SimCluster {
   Random random_;
   FakeClock clock_;
   SimNetwork network_;
-  std::vector<std::unique_ptr<CrashFiles>> files_;  // by shard
-  std::vector<std::unique_ptr<SimPs>> ps_;          // null: it is down
+  std::vector<std::unique_ptr<CrashFiles>> files_;  // by shard: machines with one disk
+  std::vector<Instant> full_until_;
+  std::vector<std::unique_ptr<SimPs>> ps_;  // null: it is down
   std::vector<std::unique_ptr<SimPs>> killed_;
+  std::vector<std::unique_ptr<RecoveredShard>> gone_;  // of those that were not needed any more
+  std::uint64_t coordinator_restarts_ = 0;
   SimWorker::Lives lives_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
   std::optional<std::string> complaint_;
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
-  v1::WatchReply snapshot_;  // the newest that the coordinator has told anyone
+  // What the coordinator has told anyone.
+  v1::WatchReply snapshot_;                       // the newest
+  std::map<std::uint64_t, std::string> told_;     // by sequence
+  std::map<std::uint64_t, std::string> members_;  // by membership epoch
   std::map<std::uint64_t, v1::RoundClose> closes_;
-  std::map<std::string, std::uint64_t> version_;  // by address
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> tickets_;  // by incarnation and clock: the decision
+  std::map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>> serials_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> ranges_;  // by incarnation and request
+  std::set<std::pair<std::uint64_t, std::uint64_t>> commits_;              // by incarnation and clock
+  std::set<std::pair<std::uint64_t, std::uint64_t>> committed_;            // records, by epoch and position
+  std::set<std::string> checkpoints_;                                      // that were committed
+  std::map<std::string, std::uint64_t> version_;                           // by address
 };
 
 }  // namespace leeway

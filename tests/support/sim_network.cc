@@ -7,6 +7,7 @@
 namespace leeway {
 
 struct SimNetwork::Call {
+  std::string client;
   std::string address;
   std::string method;
   Buffer request;
@@ -21,11 +22,12 @@ class SimTransport final : public Transport {
   void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
             ReplyCallback done) override {
     auto call = std::make_shared<SimNetwork::Call>();
+    call->client = client_;
     call->address = address;
     call->method = method;
     call->request = std::move(request);
     call->done = std::move(done);
-    network_->Start(client_, call, timeout);
+    network_->Start(call, timeout);
   }
 
  private:
@@ -42,13 +44,25 @@ absl::Duration SimNetwork::Delay() {
   return mean * random_->Exponential(1);
 }
 
-void SimNetwork::Start(const std::string& client, const std::shared_ptr<Call>& call, absl::Duration timeout) {
+void SimNetwork::Cut(const std::string& from, const std::string& to, Instant until) {
+  Instant& end = cut_until_[{from, to}];
+  end = std::max(end, until);
+}
+
+bool SimNetwork::IsCut(const std::string& from, const std::string& to) const {
+  for (const std::string& whom : {to, std::string()}) {
+    const auto cut = cut_until_.find({from, whom});
+    if (cut != cut_until_.end() && clock_->Now() < cut->second) return true;
+  }
+  return false;
+}
+
+void SimNetwork::Start(const std::shared_ptr<Call>& call, absl::Duration timeout) {
   const Instant now = clock_->Now();
   call->timer = clock_->RunAt(now + timeout, [this, call] {
     Finish(call, absl::DeadlineExceededError(absl::StrCat(call->address, ": no answer in time")), {});
   });
-  const auto cut = cut_until_.find(client);
-  const bool lost = random_->Chance(faults_.loss) || (cut != cut_until_.end() && now < cut->second);
+  const bool lost = random_->Chance(faults_.loss) || IsCut(call->client, call->address);
   if (random_->Chance(faults_.unreachable)) {
     clock_->RunAt(now + Delay(), [this, call] {
       Finish(call, absl::UnavailableError(absl::StrCat(call->address, ": unreachable")), {});
@@ -72,7 +86,7 @@ void SimNetwork::Deliver(const std::shared_ptr<Call>& call) {
     // The wire carries the bytes of this moment; weights go on changing.
     reply = Buffer::FromString(reply.ToString());
     if (probe_) probe_(call->address, call->method, call->request, status, reply);
-    if (random_->Chance(faults_.loss)) return;
+    if (random_->Chance(faults_.loss) || IsCut(call->address, call->client)) return;
     clock_->RunAt(clock_->Now() + Delay(),
                   [this, call, status = std::move(status), reply = std::move(reply)] { Finish(call, status, reply); });
   });

@@ -1,5 +1,6 @@
 // SimNetwork: the Transport seam inside one thread, in virtual time. Messages take seeded random times, overtake each
-// other, come twice, or are lost; a client can be cut off. SimExecutor: the Executor seam on the same clock.
+// other, come twice, or are lost; who is there can be parted from others. SimExecutor: the Executor seam on the same
+// clock.
 //
 // Thread safety: none. Ownership: clock and random outlive the network; the network outlives its transports.
 #pragma once
@@ -38,8 +39,8 @@ class SimNetwork {
   // The network as `client` sees it.
   std::unique_ptr<Transport> Connect(const std::string& client);
 
-  // Nothing that `client` sends before `until` arrives.
-  void Cut(const std::string& client, Instant until) { cut_until_[client] = until; }
+  // Nothing that `from` sends to `to` ("": to anybody) before `until` arrives; the other way it does.
+  void Cut(const std::string& from, const std::string& to, Instant until);
 
   // Called with every answer of a server when it is given, before it travels.
   using Probe = std::function<void(const std::string& address, const std::string& method, const Buffer& request,
@@ -54,17 +55,18 @@ class SimNetwork {
  private:
   friend class SimTransport;
   struct Call;
-  void Start(const std::string& client, const std::shared_ptr<Call>& call, absl::Duration timeout);
+  void Start(const std::shared_ptr<Call>& call, absl::Duration timeout);
   void Deliver(const std::shared_ptr<Call>& call);
   void Finish(const std::shared_ptr<Call>& call, absl::Status status, Buffer reply);
   absl::Duration Delay();
+  bool IsCut(const std::string& from, const std::string& to) const;
 
   FakeClock* const clock_;
   Random* const random_;
   const Faults faults_;
   Probe probe_;
   std::map<std::string, RequestHandler*> servers_;
-  std::map<std::string, Instant> cut_until_;
+  std::map<std::pair<std::string, std::string>, Instant> cut_until_;
   struct Held {
     std::string what;
     Instant since;

@@ -4,43 +4,68 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace leeway {
 
-SimPs::SimPs(std::uint32_t index, std::uint32_t num_shards, const v1::Policy& policy, FakeClock* clock, Random* random,
-             SimNetwork* network, CrashFiles* files, bool fsync)
+SimPs::SimPs(const Options& options, FakeClock* clock, Random* random, SimNetwork* network, CrashFiles* files)
     : apply_(clock, random),
       control_(clock, random),
       disk_(clock, random),
+      state_disk_(clock, random),
+      checkpoint_disk_(clock, random),
       files_(files),
-      transport_(network->Connect(absl::StrCat("ps", index))) {
-  Shard::Options shard;
-  shard.index = index;
-  shard.num_shards = num_shards;
-  shard.generation = random->Bits() | 1;
-  shard_ = std::make_unique<Shard>(shard, clock, &apply_);
-  if (files != nullptr) {
-    absl::StatusOr<ShardFiles> recovered =
-        RecoverShard("checkpoints", fsync, shard, files, clock, &disk_, shard_.get());
-    started_ = recovered.status();
-    if (!recovered.ok()) return;
-    storage_ = *std::move(recovered);
-  }
-  if (index == 0) {
-    Coordinator::Options coordinator;
-    coordinator.policy = policy;
-    coordinator.num_shards = num_shards;
-    coordinator.run_id = random->Bits() | 1;
-    coordinator.lease = kLease;
-    coordinator_ = std::make_unique<Coordinator>(coordinator, clock, &control_, &store_);
-    coordinator_->Start();
-  }
+      process_(files == nullptr ? nullptr : files->NewProcess()),
+      transport_(network->Connect(absl::StrCat("ps", options.index))) {
+  started_ = Start(options, clock, random);
+  if (!started_.ok()) return;
   CoordinatorLink::Options link;
   link.coordinator = "ps0";
-  link.address = absl::StrCat("ps", index);
+  link.address = absl::StrCat("ps", options.index);
   link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock, &control_);
   network->Serve(link.address, this);
   link_->Start([this](absl::Status status) { end_ = std::move(status); });
+}
+
+absl::Status SimPs::Start(const Options& options, FakeClock* clock, Random* random) {
+  if (options.index == 0) RETURN_IF_ERROR(MakeCoordinator(options, clock, random));
+  Shard::Options shard;
+  shard.index = options.index;
+  shard.num_shards = options.num_shards;
+  shard.generation = random->Bits() | 1;
+  shard_ = std::make_unique<Shard>(shard, clock, &apply_);
+  if (process_ != nullptr) {
+    ASSIGN_OR_RETURN(storage_,
+                     RecoverShard(kDirectory, options.fsync, shard, process_.get(), clock, &disk_, shard_.get()));
+    const ShardCheckpoints::Options checkpoints{kDirectory, options.index, options.num_shards};
+    checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, process_.get(), &checkpoint_disk_, shard_.get(),
+                                                      storage_.journal.get());
+    shard_->set_cut_sink(checkpoints_.get());
+  }
+  if (coordinator_ != nullptr) coordinator_->Start();
+  return absl::OkStatus();
+}
+
+absl::Status SimPs::MakeCoordinator(const Options& options, FakeClock* clock, Random* random) {
+  Coordinator::Options coordinator;
+  coordinator.policy = options.policy;
+  coordinator.num_shards = options.num_shards;
+  coordinator.run_id = random->Bits() | 1;
+  coordinator.lease = kLease;
+  CoordinatorStore* store = &no_store_;
+  std::optional<FileCoordinatorStore::Saved> saved;
+  if (process_ != nullptr) {
+    ASSIGN_OR_RETURN(store_, FileCoordinatorStore::Open(kDirectory, process_.get(), clock, &state_disk_));
+    committer_ = std::make_unique<FileCheckpointCommitter>(kDirectory, options.checkpoint_keep, process_.get(),
+                                                           &checkpoint_disk_);
+    if (options.checkpoint_steps > 0) coordinator.committer = committer_.get();
+    coordinator.checkpoint_steps = options.checkpoint_steps;
+    store = store_.get();
+    saved = store_->TakeSaved();
+  }
+  if (saved) coordinator.run_id = saved->state.run_id();
+  coordinator_ = std::make_unique<Coordinator>(coordinator, clock, &control_, store);
+  return saved ? coordinator_->Restore(saved->state, saved->manifest) : absl::OkStatus();
 }
 
 void SimPs::Handle(const std::string& method, Buffer request, ReplyCallback reply_to) {
@@ -65,9 +90,10 @@ void SimPs::Kill(CrashFiles::Loss loss) {
 
 void SimPs::Stop() {
   if (link_ != nullptr) link_->Stop();
-  shard_->Shutdown("the simulation is over");
-  if (storage_.journal != nullptr) storage_.journal->Stop();
+  if (shard_ != nullptr) shard_->Shutdown("the simulation is over");
   if (coordinator_ != nullptr) coordinator_->Shutdown("the simulation is over");
+  if (storage_.journal != nullptr) storage_.journal->Stop();
+  if (store_ != nullptr) store_->Stop();
 }
 
 }  // namespace leeway

@@ -1,5 +1,5 @@
-// SimPs: one `ps` of the simulated cluster: shard, link, and on shard 0 the coordinator, as server/ps_node.cc puts them
-// together, on a simulated clock, executor, network and file system.
+// SimPs: one `ps` of the simulated cluster: shard, link, checkpoints, and on shard 0 the coordinator, as
+// server/ps_node.cc puts them together, on a simulated clock, executor, network and file system.
 //
 // Thread safety: none. Ownership: clock, random, network and files outlive it; destroy it after the clock has stopped,
 // also when it was killed: what was under way still refers to it, though nobody hears of it any more.
@@ -13,9 +13,12 @@
 #include "proto/policy.pb.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/coordinator_store.h"
+#include "server/coordinator/file_coordinator_store.h"
 #include "server/coordinator_link.h"
+#include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
+#include "server/shard_checkpoints.h"
 #include "tests/support/crash_files.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/random.h"
@@ -26,10 +29,19 @@ namespace leeway {
 class SimPs final : public RequestHandler {
  public:
   static constexpr absl::Duration kLease = absl::Seconds(3);
+  static constexpr char kDirectory[] = "checkpoints";
 
-  // Serves "ps<index>"; the coordinator is at "ps0". With `files` it recovers what is there and keeps a journal.
-  SimPs(std::uint32_t index, std::uint32_t num_shards, const v1::Policy& policy, FakeClock* clock, Random* random,
-        SimNetwork* network, CrashFiles* files, bool fsync);
+  struct Options {
+    std::uint32_t index = 0;
+    std::uint32_t num_shards = 1;
+    v1::Policy policy;
+    bool fsync = false;                  // the journal's
+    std::uint64_t checkpoint_steps = 0;  // 0: none are taken
+    std::size_t checkpoint_keep = 1;
+  };
+
+  // Serves "ps<index>"; the coordinator is at "ps0". With `files` it takes up what is there and keeps its own there.
+  SimPs(const Options& options, FakeClock* clock, Random* random, SimNetwork* network, CrashFiles* files);
 
   void Handle(const std::string& method, Buffer request, ReplyCallback done) override;
 
@@ -41,7 +53,6 @@ class SimPs final : public RequestHandler {
 
   // Why it could not begin, or OK.
   const absl::Status& started() const { return started_; }
-  std::uint64_t replayed() const { return storage_.replayed; }
 
   Shard& shard() { return *shard_; }
   Coordinator* coordinator() { return coordinator_.get(); }  // null but on shard 0
@@ -49,16 +60,25 @@ class SimPs final : public RequestHandler {
   const std::optional<absl::Status>& end() const { return end_; }
 
  private:
+  absl::Status Start(const Options& options, FakeClock* clock, Random* random);
+  absl::Status MakeCoordinator(const Options& options, FakeClock* clock, Random* random);
+
   SimExecutor apply_;
   SimExecutor control_;
   SimExecutor disk_;
-  CrashFiles* const files_;  // null: no journal
+  SimExecutor state_disk_;
+  SimExecutor checkpoint_disk_;
+  CrashFiles* const files_;                    // null: it keeps nothing
+  const std::unique_ptr<FileSystem> process_;  // its own view of them
   bool killed_ = false;
   absl::Status started_;
   ShardFiles storage_;
-  VolatileCoordinatorStore store_;
+  VolatileCoordinatorStore no_store_;
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<Shard> shard_;
+  std::unique_ptr<ShardCheckpoints> checkpoints_;
+  std::unique_ptr<FileCheckpointCommitter> committer_;
+  std::unique_ptr<FileCoordinatorStore> store_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<CoordinatorLink> link_;
   std::optional<absl::Status> end_;

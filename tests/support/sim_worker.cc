@@ -1,6 +1,7 @@
 #include "tests/support/sim_worker.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -140,6 +141,10 @@ void SimWorker::Join() {
       [this](const absl::Status& status) {
         // It was cut off while it joined, for longer than its lease.
         if (absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "join again")) return Rejoin();
+        if (absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "' is quarantined: ")) {
+          quarantined_ = finished_ = true;
+          return Kill();
+        }
         Fail("Join", status);
       });
 }
@@ -259,7 +264,8 @@ void SimWorker::OnPulled() {
 }
 
 void SimWorker::OpenPush() {
-  const bool null = random_->Chance(options_.null_chance);
+  // A worker may see by itself that its gradient is not finite, or leave that to the shards.
+  const bool null = sick() ? random_->Chance(0.3) : random_->Chance(options_.null_chance);
   if (policy_.max_delay() < 0 && policy_.delay_policy() == v1::APPLY) return Push({}, null);
   v1::OpenPushRequest request;
   *request.mutable_stamp() = StampNow();
@@ -277,21 +283,21 @@ void SimWorker::OpenPush() {
 }
 
 void SimWorker::Push(const v1::Ticket& ticket, bool null) {
-  life_->pushes[step_].null = null;
+  life_->pushes[step_].null = null || sick();
   waiting_for_ = placement_->num_shards();
-  for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) PushTo(shard, ticket);
+  for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) PushTo(shard, ticket, null);
 }
 
 std::vector<float> SimWorker::Gradient(std::uint32_t shard) {
   const ChunkRun run = placement_->Chunk(shard, 0);
   std::vector<float> floats(placement_->RunElements(run));
-  for (std::uint32_t i = 0; i < run.num_blocks; ++i) floats[i * placement_->block_elements() + life_->slot] = 1;
+  const float value = sick() ? std::nanf("") : 1;
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) floats[i * placement_->block_elements() + life_->slot] = value;
   return floats;
 }
 
-void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket) {
+void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null) {
   const ChunkRun run = placement_->Chunk(shard, 0);
-  const bool null = life_->pushes[step_].null;
   v1::PushRequest request;
   *request.mutable_stamp() = StampNow();
   request.set_clock(step_);
@@ -305,17 +311,26 @@ void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket) {
   } else {
     request.mutable_run()->set_first_block(run.first_block);
     request.mutable_run()->set_num_blocks(run.num_blocks);
-    request.set_encoding(static_cast<v1::Encoding>(random_->Below(4)));
+    request.set_encoding(static_cast<v1::Encoding>(random_->Below(sick() ? 2 : 4)));
     payload = EncodeRun(*placement_, run, request.encoding(), Gradient(shard), 0.001);
     sent_[shard] = EncodeMessage(request, payload);
   }
-  Ask<v1::PushReply>(shards_[shard], "ParameterServer/Push", request, payload,
-                     [this, shard, ticket](const v1::PushReply& reply, auto&) {
-                       if (reply.has_not_yet()) return Later(kAgain, [this, shard, ticket] { PushTo(shard, ticket); });
-                       life_->pushes[step_].verdicts[shard] = reply.verdict();
-                       open_round_ = std::max(open_round_, reply.open_round());
-                       if (--waiting_for_ == 0) Commit();
-                     });
+  Ask<v1::PushReply>(
+      shards_[shard], "ParameterServer/Push", request, payload,
+      [this, shard, ticket, null](const v1::PushReply& reply, auto&) {
+        if (reply.has_not_yet()) {
+          return Later(kAgain, [this, shard, ticket, null] { PushTo(shard, ticket, null); });
+        }
+        life_->pushes[step_].verdicts[shard] = reply.verdict();
+        open_round_ = std::max(open_round_, reply.open_round());
+        if (--waiting_for_ == 0) Commit();
+      },
+      [this, shard](const absl::Status& status) {
+        if (absl::IsFailedPrecondition(status)) return Rejoin();
+        if (!sick() || !absl::StrContains(status.message(), "non-finite")) return Fail("Push", status);
+        life_->pushes[step_].verdicts[shard] = v1::REFUSED;
+        if (--waiting_for_ == 0) Commit();
+      });
 }
 
 void SimWorker::Commit() {
@@ -336,6 +351,7 @@ void SimWorker::Commit() {
     if (range_->begin() == range_->end()) range_.reset();
   }
   step_ = dropped ? std::max(step_ + 1, open_round_) : step_ + 1;
+  ++steps_;
   Ask<v1::CommitDataReply>(options_.coordinator, "Coordinator/CommitData", request, {},
                            [this](const v1::CommitDataReply&, auto&) { NextStep(); });
 }

@@ -31,7 +31,7 @@ namespace leeway {
 // What one incarnation has done, as it knows it: what the checkers compare the shards with.
 struct SimLife {
   struct Push {
-    bool null = false;
+    bool null = false;                              // it adds nothing: a null push, or one that is not finite
     std::map<std::uint32_t, v1::Verdict> verdicts;  // by shard; missing: in doubt
   };
   std::string name;
@@ -55,7 +55,8 @@ class SimWorker {
     absl::Duration mean_step = absl::Milliseconds(20);
     std::uint32_t samples = 2;
     std::uint64_t num_records = 100;
-    double null_chance = 0;  // of a step whose gradient turns out to be worth nothing
+    double null_chance = 0;                   // of a step whose gradient turns out to be worth nothing
+    std::optional<std::uint64_t> sick_after;  // so many steps, all of its gradients hold a NaN
   };
   // Every life that there has been. A slot is an index into it.
   using Lives = std::vector<std::unique_ptr<SimLife>>;
@@ -74,10 +75,13 @@ class SimWorker {
   void Preempt() { preempted_ = true; }
   bool preempted() const { return preempted_; }
 
+  const std::string& name() const { return options_.name; }
   bool running() const { return life_ != nullptr; }
   bool joined() const { return life_ != nullptr && life_->joined; }
   // The cluster sent it home: the run is ending.
   bool finished() const { return finished_; }
+  // The cluster does not want it any more, as its gradients are not finite.
+  bool quarantined() const { return quarantined_; }
   // An answer that it should not have got.
   const std::string& error() const { return error_; }
 
@@ -103,10 +107,11 @@ class SimWorker {
   void OnPulled();
   void OpenPush();
   void Push(const v1::Ticket& ticket, bool null);
-  void PushTo(std::uint32_t shard, const v1::Ticket& ticket);
+  void PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null);
   void Commit();
   void Leave();
   v1::Stamp StampNow() const;
+  bool sick() const { return options_.sick_after && steps_ >= *options_.sick_after; }
   std::vector<float> Gradient(std::uint32_t shard);
   bool TakeWeights(std::uint32_t shard, const v1::PullReply& reply, const Buffer& payload);
   // Asks, for as long as it takes, what `shard` did with the push `bytes` of `step`.
@@ -123,6 +128,8 @@ class SimWorker {
   SimLife* life_ = nullptr;
   bool preempted_ = false;
   bool finished_ = false;
+  bool quarantined_ = false;
+  std::uint64_t steps_ = 0;  // of all its lives
   std::string error_;
   // Of this life.
   v1::Policy policy_;

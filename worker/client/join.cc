@@ -79,4 +79,8 @@ bool IsOver(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "join again");
 }
 
+bool IsQuarantined(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) && absl::StrContains(status.message(), "' is quarantined: ");
+}
+
 }  // namespace leeway

@@ -112,6 +112,38 @@ absl::StatusOr<Dataset> Dataset::FromFloats(const std::string& source, FeatureSh
   return data;
 }
 
+absl::StatusOr<Dataset> Dataset::FromTokens(const std::string& source, std::uint32_t vocabulary, std::uint32_t context,
+                                            std::vector<std::uint16_t> tokens) {
+  if (context == 0 || context > kMaxDimension) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(source, ": windows of ", context, " tokens; allowed are 1 to ", kMaxDimension));
+  }
+  if (tokens.size() <= context) {
+    return absl::InvalidArgumentError(absl::StrCat(source, ": ", tokens.size(), " tokens; a window of ", context,
+                                                   " and the token after it need ", context + 1));
+  }
+  const auto bad =
+      std::find_if(tokens.begin(), tokens.end(), [vocabulary](std::uint16_t token) { return token >= vocabulary; });
+  if (bad != tokens.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(source, ": token ", bad - tokens.begin(), " is ", *bad,
+                                                   "; a vocabulary of ", vocabulary, " ends before it"));
+  }
+  Dataset data;
+  data.shape_ = {1, 1, context};
+  data.num_classes_ = vocabulary;
+  data.tokens_ = std::move(tokens);
+  data.SetFingerprint(data.tokens_.data(), data.tokens_.size() * sizeof(data.tokens_[0]));
+  return data;
+}
+
+void Dataset::Gather(absl::Span<const std::uint64_t> indices, std::int32_t* tokens, std::int32_t* labels) const {
+  for (std::uint64_t index : indices) {
+    const std::uint16_t* const window = tokens_.data() + index * shape_.width;
+    tokens = std::copy_n(window, shape_.width, tokens);
+    labels = std::copy_n(window + 1, shape_.width, labels);
+  }
+}
+
 void Dataset::Gather(absl::Span<const std::uint64_t> indices, float* features, std::int32_t* labels) const {
   const std::uint64_t per_record = features_per_record();
   for (std::uint64_t index : indices) {

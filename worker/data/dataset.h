@@ -1,12 +1,13 @@
 // Dataset: labelled records of one shape for classification, wholly in memory.
 //
 // Image bytes are kept as bytes (a quarter of the memory) and normalised when they are gathered; features
-// that a file gives as numbers are kept as float32 and gathered as they are.
+// that a file gives as numbers are kept as float32 and gathered as they are. A text is kept as tokens of two bytes;
+// its records are windows of it that follow one another, and each token's label is the token after it.
 //
 // Thread safety: immutable after construction; any number of threads may gather.
 // Ownership: owns its records; move only, because a copy is never meant.
-// Invariants: at least one record; all records have shape().elements() features, every feature is finite
-// after normalisation, every label is in [0, num_classes()).
+// Invariants: at least one record; all records have shape().elements() features (or tokens), every feature is finite
+// after normalisation, every label (and token) is in [0, num_classes()).
 #pragma once
 
 #include <array>
@@ -51,13 +52,22 @@ class Dataset {
   static absl::StatusOr<Dataset> FromFloats(const std::string& source, FeatureShape shape, std::uint32_t num_classes,
                                             std::vector<float> features, std::vector<std::int32_t> labels);
 
+  // Record i is tokens[i * context, (i + 1) * context); its labels are the tokens from i * context + 1 on. Tokens at
+  // the end that make no whole window are left out. The shape is 1 x 1 x context. INVALID_ARGUMENT: fewer than context
+  // + 1 tokens, a context of 0, a token outside [0, vocabulary).
+  static absl::StatusOr<Dataset> FromTokens(const std::string& source, std::uint32_t vocabulary, std::uint32_t context,
+                                            std::vector<std::uint16_t> tokens);
+
   Dataset(Dataset&&) = default;
   Dataset& operator=(Dataset&&) = default;
 
-  std::uint64_t num_records() const { return labels_.size(); }
+  bool has_tokens() const { return !tokens_.empty(); }
+  std::uint64_t num_records() const { return has_tokens() ? (tokens_.size() - 1) / shape_.width : labels_.size(); }
   const FeatureShape& shape() const { return shape_; }
   std::uint64_t features_per_record() const { return shape_.elements(); }
   std::uint32_t num_classes() const { return num_classes_; }
+  std::uint64_t labels_per_record() const { return has_tokens() ? shape_.width : 1; }
+  // Requires !has_tokens().
   std::int32_t label(std::uint64_t record) const { return labels_[record]; }
 
   // Of the normalised contents, labels, shape and number of classes: the same on every machine, different
@@ -66,7 +76,10 @@ class Dataset {
 
   // Copies the records `indices` (each < num_records(), repeats allowed) in their order: their features to
   // features[indices.size() * features_per_record()], their labels to labels[indices.size()].
+  // Requires !has_tokens().
   void Gather(absl::Span<const std::uint64_t> indices, float* features, std::int32_t* labels) const;
+  // The same of a text: tokens and labels [indices.size() * labels_per_record()]. Requires has_tokens().
+  void Gather(absl::Span<const std::uint64_t> indices, std::int32_t* tokens, std::int32_t* labels) const;
 
  private:
   Dataset() = default;
@@ -78,6 +91,7 @@ class Dataset {
   std::vector<std::uint8_t> bytes_;       // either these
   std::array<float, 256> byte_values_{};  // the normalised value of each byte
   std::vector<float> floats_;             // or these
+  std::vector<std::uint16_t> tokens_;     // or these, which need no labels
   std::vector<std::int32_t> labels_;
   std::uint64_t fingerprint_ = 0;
 };

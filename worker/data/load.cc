@@ -22,13 +22,14 @@ constexpr std::uint64_t kSyntheticTestShare = 6;  // a test record for 6 trainin
 
 // What a spec says: a kind, and what follows its colon.
 struct Source {
-  enum Kind { kImages, kCsv, kLibsvm, kSynthetic } kind = kImages;
+  enum Kind { kImages, kCsv, kLibsvm, kSynthetic, kTokens } kind = kImages;
   std::string rest;
 };
 
 absl::StatusOr<Source> ParseSpec(const std::string& spec) {
   constexpr char kAllowed[] =
-      "allowed are a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], synthetic:RECORDS";
+      "allowed are a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], synthetic:RECORDS, "
+      "tokens:FILE[,TEST]";
   if (spec.empty()) return absl::InvalidArgumentError(absl::StrCat("data '': ", kAllowed));
   const std::size_t colon = spec.find(':');
   const std::string kind = spec.substr(0, colon);
@@ -38,6 +39,7 @@ absl::StatusOr<Source> ParseSpec(const std::string& spec) {
   if (kind == "csv") return Source{Source::kCsv, rest};
   if (kind == "libsvm") return Source{Source::kLibsvm, rest};
   if (kind == "synthetic") return Source{Source::kSynthetic, rest};
+  if (kind == "tokens") return Source{Source::kTokens, rest};
   return absl::InvalidArgumentError(absl::StrCat("data '", spec, "': the kind '", kind, "' is unknown; ", kAllowed));
 }
 
@@ -51,6 +53,21 @@ absl::StatusOr<std::vector<std::string>> TextFiles(const std::string& spec, cons
         absl::StrCat("data '", spec, "': no test file is named; say ", train, ",TESTFILE"));
   }
   return std::vector<std::string>{train, files.substr(comma + 1)};
+}
+
+// Of "FILE[,TEST]": the files that the split is read from, as LoadTokens takes them.
+struct TokenFiles {
+  std::string path, test_path;
+  const std::string& For(Split split) const { return split == Split::kTest && !test_path.empty() ? test_path : path; }
+};
+
+absl::StatusOr<TokenFiles> ParseTokenFiles(const std::string& files) {
+  const std::size_t comma = files.find(',');
+  if (comma == std::string::npos) return TokenFiles{files, ""};
+  if (comma + 1 == files.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("data 'tokens:", files, "': no test file behind the comma"));
+  }
+  return TokenFiles{files.substr(0, comma), files.substr(comma + 1)};
 }
 
 using TextReader = std::function<absl::StatusOr<Dataset>(const std::string&, const TextOptions&)>;
@@ -79,13 +96,21 @@ absl::Status CheckDataset(const std::string& spec, Split split) {
   ASSIGN_OR_RETURN(const Source source, ParseSpec(spec));
   if (source.kind == Source::kImages) return CheckImageDirectory(source.rest, split);
   if (source.kind == Source::kSynthetic) return SyntheticRecords(spec, source.rest, split).status();
+  if (source.kind == Source::kTokens) {
+    ASSIGN_OR_RETURN(const TokenFiles files, ParseTokenFiles(source.rest));
+    return InputFile::Open(files.For(split)).status();
+  }
   ASSIGN_OR_RETURN(const std::vector<std::string> files, TextFiles(spec, source.rest, split));
   for (const std::string& file : files) RETURN_IF_ERROR(InputFile::Open(file).status());
   return absl::OkStatus();
 }
 
-absl::StatusOr<Dataset> LoadDataset(const std::string& spec, Split split) {
+absl::StatusOr<Dataset> LoadDataset(const std::string& spec, Split split, const TokenOptions& tokens) {
   ASSIGN_OR_RETURN(const Source source, ParseSpec(spec));
+  if (source.kind == Source::kTokens) {
+    ASSIGN_OR_RETURN(const TokenFiles files, ParseTokenFiles(source.rest));
+    return LoadTokens(files.path, files.test_path, split, tokens);
+  }
   if (source.kind == Source::kImages) return LoadImageDirectory(source.rest, split);
   if (source.kind == Source::kSynthetic) {
     ASSIGN_OR_RETURN(const std::uint64_t records, SyntheticRecords(spec, source.rest, split));

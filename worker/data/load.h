@@ -4,8 +4,9 @@
 //   csv:TRAIN[,TEST]         numeric text, label first (csv.h)
 //   libsvm:TRAIN[,TEST]      sparse text (libsvm.h)
 //   synthetic:RECORDS        made up, seeded, learnable images (synthetic.h)
+//   tokens:FILE[,TEST]       text, byte by byte, or files of tokens (tokens.h), for models of tokens
 //
-// A file name of csv: and libsvm: must not contain a comma.
+// A file name of csv:, libsvm: and tokens: must not contain a comma.
 //
 // Thread safety: pure functions of the files.
 #pragma once
@@ -15,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/data/dataset.h"
+#include "worker/data/tokens.h"
 
 namespace leeway {
 
@@ -24,7 +26,7 @@ absl::Status CheckDataset(const std::string& spec, Split split);
 
 // The test split is in the training split's terms: normalised by its mean and deviation, with its features
 // and classes. Errors are those of the readers, and INVALID_ARGUMENT for a spec that is not one of the
-// above or that names no test file when one is asked for.
-absl::StatusOr<Dataset> LoadDataset(const std::string& spec, Split split);
+// above or that names no test file when one is asked for (tokens: splits the one file then).
+absl::StatusOr<Dataset> LoadDataset(const std::string& spec, Split split, const TokenOptions& tokens = {});
 
 }  // namespace leeway

@@ -19,21 +19,23 @@
 
 namespace leeway {
 
-// A batch in device memory: features [size, height, width, channels], labels [size], each in [0, classes).
+// A batch in device memory: features [size, height, width, channels], labels [size], each in [0, classes). For a model
+// of tokens: tokens [size, context], labels [size, context], the token that follows each, all in [0, classes).
 struct Batch {
   DevicePtr<const float> features;
   DevicePtr<const std::int32_t> labels;
   std::int64_t size = 0;
+  DevicePtr<const std::int32_t> tokens = {};
 };
 
-// loss_sum and correct over a batch (kernels/ops.h).
+// loss_sum and correct over the labels of a batch (kernels/ops.h).
 using StepResult = LossSum;
 
 struct StepOptions {
   // Add to the gradients instead of overwriting them.
   bool accumulate = false;
-  // Multiplies the batch's mean gradient. Pieces of one batch, each with scale = its size / all sizes and
-  // accumulate from the second on, sum up to the mean over all of them.
+  // Multiplies the batch's mean gradient (the mean over its labels). Pieces of one batch, each with scale = its size /
+  // all sizes and accumulate from the second on, sum up to the mean over all of them.
   float scale = 1;
 };
 

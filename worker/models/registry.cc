@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "worker/models/conv.h"
+#include "worker/models/gpt/gpt.h"
 #include "worker/models/linear.h"
 #include "worker/models/model_name.h"
 #include "worker/models/pool.h"
@@ -49,6 +50,19 @@ ModelOr MakeCnn(const ModelSpec& spec, const Shape& input) {
   return builder.Build();
 }
 
+ModelOr MakeGptFor(const ModelSpec& spec, GptConfig config) {
+  if (spec.width != config.context || spec.height != 1 || spec.channels != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model=", spec.name, ": sequences of ", spec.width, " tokens; its context is ", config.context));
+  }
+  if (config.vocabulary == 0) config.vocabulary = spec.classes;
+  if (config.vocabulary < spec.classes) {
+    return absl::InvalidArgumentError(absl::StrCat("--model=", spec.name, ": vocab ", config.vocabulary,
+                                                   "; the data has ", spec.classes, " different tokens"));
+  }
+  return MakeGpt(spec.name, config);
+}
+
 bool IsDimension(std::int64_t value) { return value >= 1 && value <= kMaxDimension; }
 
 // Each dimension is bounded first, so that their product does not overflow.
@@ -70,12 +84,19 @@ ModelOr MakeModel(const ModelSpec& spec) {
     return absl::InvalidArgumentError(
         absl::StrCat("model ", spec.name, ": ", spec.classes, " classes; allowed are 2 to ", kMaxDimension));
   }
+  if (spec.tokens != (name.family == ModelName::kGpt)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--model=", spec.name, ": the data are ",
+                     spec.tokens ? "tokens; only gpt takes them" : "no tokens; it takes --data=tokens:FILE"));
+  }
   const Shape input{spec.height, spec.width, spec.channels};
   switch (name.family) {
     case ModelName::kSoftmax:
       return MakeSoftmax(spec, input);
     case ModelName::kMlp:
       return MakeMlp(spec, input, name.hidden);
+    case ModelName::kGpt:
+      return MakeGptFor(spec, name.gpt);
     case ModelName::kCnn:
       break;
   }

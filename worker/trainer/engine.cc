@@ -33,7 +33,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Make(Backend& backend, Model& mo
 std::uint64_t Engine::EstimateBytes(std::uint64_t elements, const Options& options) {
   const auto slots = static_cast<std::uint64_t>(options.weights_slots + options.gradient_slots);
   return elements * sizeof(float) * slots +
-         static_cast<std::uint64_t>(options.batch) * (options.features * sizeof(float) + sizeof(std::int32_t));
+         static_cast<std::uint64_t>(options.batch) *
+             (options.features * sizeof(float) + options.labels * sizeof(std::int32_t));
 }
 
 absl::Status Engine::Allocate() {
@@ -57,9 +58,10 @@ absl::Status Engine::Allocate() {
     }
   }
   const auto batch = static_cast<std::size_t>(options_.batch);
-  ASSIGN_OR_RETURN(features_, backend_.Allocate(batch * options_.features * sizeof(float)));
-  ASSIGN_OR_RETURN(host_features_, backend_.HostTwin(features_));
-  ASSIGN_OR_RETURN(labels_, backend_.Allocate(batch * sizeof(std::int32_t)));
+  static_assert(sizeof(float) == sizeof(std::int32_t), "features and tokens take the same memory");
+  ASSIGN_OR_RETURN(inputs_, backend_.Allocate(batch * options_.features * sizeof(float)));
+  ASSIGN_OR_RETURN(host_inputs_, backend_.HostTwin(inputs_));
+  ASSIGN_OR_RETURN(labels_, backend_.Allocate(batch * options_.labels * sizeof(std::int32_t)));
   ASSIGN_OR_RETURN(host_labels_, backend_.HostTwin(labels_));
   ASSIGN_OR_RETURN(result_, backend_.AllocateHost(sizeof(StepResult)));
   ASSIGN_OR_RETURN(scalar_, backend_.Allocate(sizeof(double)));
@@ -70,16 +72,27 @@ absl::Status Engine::Allocate() {
 // The stream must be idle: the host side of the inputs is overwritten.
 absl::Duration Engine::LoadInputs(const Dataset& data, absl::Span<const std::uint64_t> records) {
   const auto start = std::chrono::steady_clock::now();
-  data.Gather(records, host_features_.floats(), host_labels_.as<std::int32_t>());
-  backend_.CopyToDevice(*compute_, features_.floats(), host_features_.floats(),
+  if (data.has_tokens()) {
+    data.Gather(records, host_inputs_.as<std::int32_t>(), host_labels_.as<std::int32_t>());
+  } else {
+    data.Gather(records, host_inputs_.floats(), host_labels_.as<std::int32_t>());
+  }
+  backend_.CopyToDevice(*compute_, inputs_.floats(), host_inputs_.floats(),
                         records.size() * options_.features * sizeof(float));
   backend_.CopyToDevice(*compute_, labels_.as<std::int32_t>(), host_labels_.as<std::int32_t>(),
-                        records.size() * sizeof(std::int32_t));
+                        records.size() * options_.labels * sizeof(std::int32_t));
   return absl::FromChrono(std::chrono::steady_clock::now() - start);
 }
 
 Batch Engine::InputBatch(std::size_t size) const {
-  return {features_.floats(), labels_.as<std::int32_t>(), static_cast<std::int64_t>(size)};
+  return {inputs_.floats(), labels_.as<std::int32_t>(), static_cast<std::int64_t>(size), inputs_.as<std::int32_t>()};
+}
+
+// The stream must be idle.
+void Engine::AddResult(StepOutcome* outcome) const {
+  const StepResult& result = *result_.as<StepResult>();
+  outcome->loss_sum += result.loss_sum / static_cast<double>(options_.labels);
+  outcome->correct += static_cast<double>(result.correct) / static_cast<double>(options_.labels);
 }
 
 void Engine::UploadWeights(int slot) {
@@ -150,8 +163,7 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
     RETURN_IF_ERROR(model_.Step(*compute_, weights_[static_cast<std::size_t>(request.weights_slot)].device.floats(),
                                 gradient.device.floats(), InputBatch(size), options, ready, result));
     RETURN_IF_ERROR(compute_->Synchronize());
-    outcome.loss_sum += result->loss_sum;
-    outcome.correct += result->correct;
+    AddResult(&outcome);
   }
   if (whole) RETURN_IF_ERROR(FinishWhole(gradient, request));
   return outcome;
@@ -170,8 +182,7 @@ absl::StatusOr<Engine::StepOutcome> Engine::Evaluate(int weights_slot, const Dat
     RETURN_IF_ERROR(model_.Evaluate(*compute_, weights_[static_cast<std::size_t>(weights_slot)].device.floats(),
                                     InputBatch(size), result));
     RETURN_IF_ERROR(compute_->Synchronize());
-    outcome.loss_sum += result->loss_sum;
-    outcome.correct += result->correct;
+    AddResult(&outcome);
   }
   return outcome;
 }

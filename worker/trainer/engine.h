@@ -28,7 +28,8 @@ class Engine {
     int batch = 0;               // samples of one micro-batch
     int weights_slots = 1;       // d + 1
     int gradient_slots = 1;      // d + 1; 0: evaluation only
-    std::uint64_t features = 0;  // floats of one sample
+    std::uint64_t features = 0;  // floats of one sample, or its tokens
+    std::uint64_t labels = 1;    // of one sample
   };
 
   struct StepRequest {
@@ -44,9 +45,10 @@ class Engine {
     std::function<void(const std::string& why)> on_refused;
   };
 
+  // Summed over samples, of each the mean over its labels: a sequence of tokens counts as one sample.
   struct StepOutcome {
     double loss_sum = 0;
-    std::int64_t correct = 0;
+    double correct = 0;
     absl::Duration data_time;  // gathering the records
   };
 
@@ -90,6 +92,7 @@ class Engine {
   absl::Status Allocate();
   absl::Duration LoadInputs(const Dataset& data, absl::Span<const std::uint64_t> records);
   Batch InputBatch(std::size_t size) const;
+  void AddResult(StepOutcome* outcome) const;
   void UploadWeights(int slot);
   void SendTensor(Gradient& gradient, std::size_t tensor, const StepRequest& request);
   absl::Status FinishWhole(Gradient& gradient, const StepRequest& request);
@@ -103,8 +106,8 @@ class Engine {
   std::unique_ptr<Stream> copy_;
   std::vector<Weights> weights_;
   std::vector<Gradient> gradients_;
-  DeviceMemory features_, labels_;
-  HostMemory host_features_, host_labels_;
+  DeviceMemory inputs_, labels_;  // inputs: features, or tokens
+  HostMemory host_inputs_, host_labels_;
   HostMemory result_;  // a StepResult
   DeviceMemory scalar_;
   HostMemory host_scalar_;            // a double or an index

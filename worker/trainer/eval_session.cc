@@ -110,7 +110,7 @@ absl::Status EvalSession::EvaluateOnce(bool final) {
   const auto records = static_cast<double>(worker_.test.num_records());
   evaluation.set_version(*version);
   evaluation.set_loss(outcome.loss_sum / records);
-  evaluation.set_accuracy(static_cast<double>(outcome.correct) / records);
+  evaluation.set_accuracy(outcome.correct / records);
   evaluation.set_final(final);
   evaluation.set_weights_crc32c(
       Crc32c(worker_.engine.weights(0), static_cast<std::size_t>(placement_.elements()) * sizeof(float)));

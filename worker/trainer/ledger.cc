@@ -1,6 +1,7 @@
 #include "worker/trainer/ledger.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace leeway {
 namespace {
@@ -51,14 +52,15 @@ void Ledger::CountHidden() {
 }
 
 void Ledger::Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum,
-                      std::uint64_t correct, std::uint64_t epoch) {
+                      double correct, std::uint64_t epoch) {
   CountHidden();
   WaitedForData(data);
   totals_.mutable_seconds()->set_compute(totals_.seconds().compute() + Seconds(compute));
   totals_.set_steps(totals_.steps() + 1);
   totals_.set_samples(totals_.samples() + samples);
   totals_.set_loss_sum(totals_.loss_sum() + loss_sum);
-  totals_.set_correct(totals_.correct() + correct);
+  correct_ += correct;
+  totals_.set_correct(static_cast<std::uint64_t>(std::llround(correct_)));
   totals_.set_epoch(std::max<std::uint64_t>(totals_.epoch(), epoch));
 }
 

@@ -26,8 +26,8 @@ class Ledger {
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);
   void WaitedForData(absl::Duration time);
   void WaitedForPush(Instant from, Instant to);
-  void Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum,
-                std::uint64_t correct, std::uint64_t epoch);
+  void Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum, double correct,
+                std::uint64_t epoch);
   void Paced(absl::Duration time);
   void PushEnded(const PushResult& push);
 
@@ -41,6 +41,7 @@ class Ledger {
   void CountHidden();
 
   v1::Progress totals_;
+  double correct_ = 0;  // in samples: a sequence of tokens may be right by a part
   std::map<std::uint32_t, double> blocked_on_;
   // Transfers whose waits may not all be known yet: a verdict comes before the wait for it is over.
   std::vector<Interval> transfers_;

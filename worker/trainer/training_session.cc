@@ -213,7 +213,7 @@ void TrainingSession::DoStep() {
     const absl::Duration lasted = worker_.caller.Now() - start;
     if (outcome.ok()) {
       ledger_.Computed(lasted - outcome->data_time, outcome->data_time, records.size(), outcome->loss_sum,
-                       static_cast<std::uint64_t>(outcome->correct), in_flight.work.batch.epoch);
+                       outcome->correct, in_flight.work.batch.epoch);
       ++*worker_.steps_done;
       Pace(step.clock, lasted);
     } else {

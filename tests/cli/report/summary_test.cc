@@ -46,6 +46,10 @@ TEST_CASE("summary.json: the sample's figures") {
   CHECK(summary["max_delay"] == 17);
   CHECK(summary["num_workers"] == 4);
   CHECK(summary["num_shards"] == 2);
+  CHECK(summary["quarantined"] == 0);
+  v1::GetStatusReply status = SampleStatus();
+  status.mutable_workers(1)->set_state("quarantined");
+  CHECK(Parse(status)["quarantined"] == 1);
   CHECK(summary["workers"].size() == 5);
   CHECK(summary["workers"][4]["role"] == "evaluator");
   CHECK(summary["workers"][4]["loss"].is_null());
@@ -100,6 +104,7 @@ TEST_CASE("summary.json: the keys") {
                                          "num_shards",
                                          "num_workers",
                                          "policy",
+                                         "quarantined",
                                          "run_id",
                                          "samples",
                                          "samples_per_second",

@@ -128,5 +128,30 @@ TEST_CASE("Dataset: what makes no data set is refused, with names and values") {
         "F: record 1, feature 1 is inf; features must be finite");
 }
 
+TEST_CASE("Dataset: a text is cut into windows, each token's label is the next one") {
+  const auto data = Dataset::FromTokens("text", 10, 3, {0, 1, 2, 3, 4, 5, 6, 7, 8});
+  REQUIRE(data.ok());
+  CHECK(data->has_tokens());
+  CHECK(data->num_records() == 2);  // 7 and 8 make no window
+  CHECK(data->features_per_record() == 3);
+  CHECK(data->labels_per_record() == 3);
+  CHECK(data->num_classes() == 10);
+  std::vector<std::int32_t> tokens(6), labels(6);
+  data->Gather({1, 0}, tokens.data(), labels.data());
+  CHECK(tokens == std::vector<std::int32_t>{3, 4, 5, 0, 1, 2});
+  CHECK(labels == std::vector<std::int32_t>{4, 5, 6, 1, 2, 3});
+  const auto other = Dataset::FromTokens("text", 10, 3, {0, 1, 2, 3, 4, 5, 6, 7, 9});
+  CHECK(other->fingerprint() != data->fingerprint());
+}
+
+TEST_CASE("Dataset: texts that are too short or have tokens outside the vocabulary are refused") {
+  CHECK_THAT(Message(Dataset::FromTokens("text", 10, 3, {0, 1, 2}).status()),
+             Catch::Contains("text: 3 tokens") && Catch::Contains("need 4"));
+  CHECK_THAT(Message(Dataset::FromTokens("text", 10, 3, {}).status()), Catch::Contains("0 tokens"));
+  CHECK_THAT(Message(Dataset::FromTokens("text", 10, 0, {1, 2}).status()), Catch::Contains("windows of 0 tokens"));
+  CHECK_THAT(Message(Dataset::FromTokens("text", 10, 1, {1, 2, 10, 3}).status()),
+             Catch::Contains("token 2 is 10") && Catch::Contains("vocabulary of 10"));
+}
+
 }  // namespace
 }  // namespace leeway

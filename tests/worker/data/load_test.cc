@@ -47,6 +47,22 @@ TEST_CASE("CheckDataset: looks for every file of the split, and reads none") {
   CHECK(CheckDataset("synthetic:100", Split::kTest).ok());
 }
 
+TEST_CASE("LoadDataset: tokens") {
+  const TempDirectory directory;
+  const std::string text = directory.Write("text", std::string(100, 'a')), other = directory.Write("other", "abcdef");
+  CHECK(LoadDataset("tokens:" + text, Split::kTrain, {5, 0})->num_records() == 18);
+  CHECK(LoadDataset("tokens:" + text, Split::kTest, {5, 0})->num_records() == 1);
+  CHECK(LoadDataset("tokens:" + text + "," + other, Split::kTrain, {5, 0})->num_records() == 19);
+  CHECK(LoadDataset("tokens:" + text + "," + other, Split::kTest, {5, 0})->num_records() == 1);
+  CHECK(absl::IsNotFound(LoadDataset("tokens:/no/such", Split::kTrain, {5, 0}).status()));
+  CHECK_THAT(Error("tokens:" + text + ","), Contains("no test file behind the comma"));
+  CHECK(CheckDataset("tokens:" + text, Split::kTest).ok());
+  CHECK(CheckDataset("tokens:" + text + ",/no/such", Split::kTrain).ok());
+  CHECK(absl::IsNotFound(CheckDataset("tokens:" + text + ",/no/such", Split::kTest)));
+  CHECK_THAT(std::string(LoadDataset("tokens:" + text, Split::kTrain).status().message()),
+             Contains("only --model=gpt takes tokens"));
+}
+
 TEST_CASE("LoadDataset: directories, with and without idx:") {
   const TempDirectory directory;
   directory.Write("train-images-idx3-ubyte", Idx({1, 1, 2}, "ab"));

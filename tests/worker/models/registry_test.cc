@@ -45,7 +45,7 @@ TEST_CASE("models that differ have different fingerprints") {
 TEST_CASE("unknown names are refused with what is allowed") {
   for (const std::string name : {"", "CNN", "mlp2", "softmax:3", "cnn:16", "resnet"}) {
     CHECK(MakeModel(Grey28(name)).status() ==
-          absl::InvalidArgumentError("--model=" + name + ": allowed are softmax, mlp[:hidden,...], cnn"));
+          absl::InvalidArgumentError("--model=" + name + ": allowed are softmax, mlp[:hidden,...], cnn, gpt[:sizes]"));
   }
 }
 
@@ -56,6 +56,22 @@ TEST_CASE("hidden sizes that are none are refused by name") {
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);
     CHECK_THAT(std::string(status.message()), Catch::StartsWith("--model=mlp:" + sizes + ": hidden size '"));
   }
+}
+
+TEST_CASE("gpt takes tokens, in sequences as long as its context, with a vocabulary that has them all") {
+  const ModelSpec good{"gpt:layers=1,width=8,heads=2,context=5", 1, 1, 5, 70, true};
+  CHECK(MakeModel(good).value()->manifest().tensors()[0].shape == std::vector<std::int64_t>{128, 8});
+  const auto refused = [&](auto change, const std::string& why) {
+    ModelSpec spec = good;
+    change(spec);
+    const absl::Status status = MakeModel(spec).status();
+    CHECK(status.code() == absl::StatusCode::kInvalidArgument);
+    CHECK_THAT(std::string(status.message()), Catch::Contains(why));
+  };
+  refused([](ModelSpec& spec) { spec.tokens = false; }, "--data=tokens:FILE");
+  refused([](ModelSpec& spec) { spec.name = "softmax"; }, "only gpt");
+  refused([](ModelSpec& spec) { spec.width = 6; }, "sequences of 6 tokens; its context is 5");
+  refused([](ModelSpec& spec) { spec.name += ",vocab=69"; }, "vocab 69; the data has 70 different tokens");
 }
 
 TEST_CASE("samples and classes that no model can have are refused") {

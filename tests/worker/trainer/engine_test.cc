@@ -62,5 +62,24 @@ TEST_CASE("Evaluation in batches counts every record once") {
   CHECK(all->correct == 17);
 }
 
+TEST_CASE("A sequence of tokens counts as one record: its loss and answers are means over its tokens") {
+  std::vector<std::uint16_t> text;
+  for (std::uint16_t i = 0; i <= 40; ++i) text.push_back(i % 4);
+  const Dataset data = Dataset::FromTokens("text", 10, 8, text).value();
+  const std::unique_ptr<Backend> backend = MakeBackend("cpu", 1).value();
+  ModelSpec spec{"gpt:layers=1,width=8,heads=2,context=8", 1, 1, 8, 10, true};
+  const std::unique_ptr<Model> model = MakeModel(spec).value();
+  Engine::Options options;
+  options.batch = 2;
+  options.features = data.features_per_record();
+  options.labels = data.labels_per_record();
+  const std::unique_ptr<Engine> engine = Engine::Make(*backend, *model, options).value();
+  const auto all = engine->Evaluate(0, data, 0, 5);
+  REQUIRE(all.ok());
+  // All weights are zero: every token is as likely, and token 0, every fourth, is the answer.
+  CHECK(all->loss_sum == Approx(5 * std::log(10.0)));
+  CHECK(all->correct == Approx(5 * 0.25));
+}
+
 }  // namespace
 }  // namespace leeway

@@ -1,0 +1,52 @@
+// Coordinator: workers that send values that are not finite.
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/coordinator/coordinator.h"
+
+namespace leeway {
+
+void Coordinator::HearOfNonFinite(const v1::WatchRequest& request) {
+  // At the end they leave anyway.
+  if (state_ != v1::TRAINING) return;
+  for (const v1::NonFiniteRun& run : request.nonfinite_runs()) {
+    const std::optional<std::string> name = membership_.NameOf(run.worker_id());
+    if (!name || !quarantine_.Observe(*name, run.longest())) continue;
+    const std::string reason = quarantine_.Reason(*name);
+    const std::uint32_t rank = membership_.RankOf(*name).value_or(0);
+    board_.SetState(run.worker_id(), *name, v1::TRAINER, rank, "quarantined", reason);
+    Event(absl::StrCat("worker '", *name, "' is quarantined: ", reason));
+    if (const v1::Member* member = membership_.Find(run.worker_id())) {
+      const std::uint64_t incarnation = member->incarnation();
+      Forget(run.worker_id(), incarnation);
+      membership_.Leave(run.worker_id(), incarnation).IgnoreError();
+    }
+    changed_ = true;
+  }
+}
+
+absl::Status Coordinator::CheckQuarantine(const std::string& name) const {
+  const std::string reason = quarantine_.Reason(name);
+  if (reason.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("join: worker '", name, "' is quarantined: ", reason,
+                   "; once its cause is found, a worker of another name may take its place"));
+}
+
+bool Coordinator::EveryWorkerIsThrough() const {
+  if (options_.policy.data_sharing() != v1::STATIC) return !finished_ranks_.empty();
+  std::set<std::uint32_t> through = finished_ranks_;
+  for (const std::string& name : quarantine_.names()) {
+    if (const std::optional<std::uint32_t> rank = membership_.RankOf(name)) through.insert(*rank);
+  }
+  return !finished_ranks_.empty() && through.size() >= options_.policy.num_workers();
+}
+
+std::string Coordinator::InQuarantine() const {
+  return quarantine_.empty() ? "" : absl::StrCat("; in quarantine: ", absl::StrJoin(quarantine_.names(), ", "));
+}
+
+}  // namespace leeway

@@ -1,0 +1,41 @@
+// Quarantine: which workers are out for good because their pushes were not finite, again and again. By name: a new
+// incarnation is the same worker, with the same data, device and memory.
+//
+// Thread safety: none; a plain object, guarded by its owner.
+// Invariants: who is in stays in, also over a restart.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "proto/coordinator_state.pb.h"
+
+namespace leeway {
+
+class Quarantine {
+ public:
+  // After `after` pushes in a row; 0: never.
+  explicit Quarantine(std::uint32_t after) : after_(after) {}
+
+  // Some shard has counted `run` pushes of `name` in a row with a non-finite value. True: it is in quarantine from now
+  // on; what a shard says later of it changes nothing.
+  bool Observe(const std::string& name, std::uint64_t run);
+
+  // Why it is in quarantine; "": it is not.
+  std::string Reason(const std::string& name) const;
+  std::vector<std::string> names() const;  // sorted
+  bool empty() const { return runs_.empty(); }
+
+  // For a restart: Restore gives a new object all that another one saved. DATA_LOSS: no such object can have saved it.
+  void Save(v1::QuarantineState* state) const;
+  absl::Status Restore(const v1::QuarantineState& state);
+
+ private:
+  const std::uint32_t after_;
+  std::map<std::string, std::uint64_t> runs_;  // of those in quarantine; at most one for each name the cluster knows
+};
+
+}  // namespace leeway

@@ -1,0 +1,62 @@
+#include "server/coordinator/quarantine.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/catch.h"
+#include "tests/seed.h"
+#include "tests/support/random.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+TEST_CASE("Quarantine: agrees with a map, also over restarts") {
+  Random random(TestSeed());
+  for (const std::uint32_t after : {0u, 1u, 10u}) {
+    Quarantine quarantine(after);
+    std::map<std::string, std::uint64_t> model;  // of those who are in, the run it was for
+    for (int step = 0; step < 500; ++step) {
+      const std::string name = absl::StrCat("w", random.Below(20));
+      const std::uint64_t run = random.Below(12);
+      const bool now = after > 0 && run >= after && model.count(name) == 0;
+      REQUIRE(quarantine.Observe(name, run) == now);
+      if (now) model[name] = run;
+      const std::string reason = quarantine.Reason(name);
+      REQUIRE(reason.empty() == (model.count(name) == 0));
+      if (!reason.empty()) {
+        REQUIRE(reason == absl::StrCat(model[name],
+                                       " pushes in a row held a NaN or an infinity (--quarantine_after=", after, ")"));
+      }
+      if (random.Chance(0.9)) continue;
+      v1::QuarantineState state;
+      quarantine.Save(&state);
+      Quarantine restored(after);
+      REQUIRE(restored.Restore(state).ok());
+      std::vector<std::string> names;
+      for (const auto& [in, why] : model) {
+        names.push_back(in);
+        REQUIRE(restored.Reason(in) == quarantine.Reason(in));
+      }
+      REQUIRE(restored.names() == names);
+      REQUIRE(restored.empty() == names.empty());
+    }
+    CHECK((model.size() > 10) == (after > 0));
+  }
+}
+
+TEST_CASE("Quarantine: what nobody can have saved is refused") {
+  v1::QuarantineState state;
+  (*state.mutable_runs())["w"] = 9;
+  CHECK(Says(Quarantine(10).Restore(state), absl::StatusCode::kDataLoss, {"'w'", "9", "10"}));
+  CHECK(absl::IsDataLoss(Quarantine(0).Restore(state)));
+  CHECK(Quarantine(9).Restore(state).ok());
+  (*state.mutable_runs())[""] = 9;
+  CHECK(absl::IsDataLoss(Quarantine(9).Restore(state)));
+}
+
+}  // namespace
+}  // namespace leeway

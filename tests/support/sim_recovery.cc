@@ -1,0 +1,52 @@
+#include "tests/support/sim_recovery.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace leeway {
+
+absl::StatusOr<std::unique_ptr<RecoveredShard>> RecoveredShard::From(const CrashFiles& files,
+                                                                     const std::string& checkpoint_dir,
+                                                                     std::uint32_t index, std::uint32_t num_shards,
+                                                                     const std::string& ignored) {
+  std::unique_ptr<RecoveredShard> recovered(new RecoveredShard(files.Clone()));
+  if (!ignored.empty())
+    RETURN_IF_ERROR(recovered->files_->Remove(absl::StrCat(checkpoint_dir, "/", ignored, "/COMMITTED")));
+  Shard::Options options;
+  options.index = index;
+  options.num_shards = num_shards;
+  recovered->shard_ = std::make_unique<Shard>(options, &recovered->clock_, &recovered->executor_);
+  ASSIGN_OR_RETURN(recovered->storage_,
+                   RecoverShard(checkpoint_dir, false, options, recovered->files_.get(), &recovered->clock_,
+                                &recovered->executor_, recovered->shard_.get()));
+  return recovered;
+}
+
+RecoveredShard::~RecoveredShard() {
+  if (shard_ != nullptr) shard_->Shutdown("it was only looked at");
+  if (storage_.journal != nullptr) storage_.journal->Stop();
+  executor_.RunAll();
+  clock_.Stop();
+}
+
+std::string RecoveredShard::Everything() {
+  v1::ShardState state = shard_->SaveState();
+  state.clear_stats();
+  state.mutable_snapshot()->clear_manifest();
+  std::string everything = absl::StrCat(state.SerializeAsString(), shard_->DescribeRound().SerializeAsString());
+  const std::shared_ptr<BlockStore> store = shard_->store();
+  if (store == nullptr || store->num_blocks() == 0) return everything;
+  const ChunkRun own{shard_->DescribeRound().shard_index(), static_cast<std::uint32_t>(store->num_blocks())};
+  const std::size_t bytes = store->placement().RunElements(own) * sizeof(float);
+  everything.append(reinterpret_cast<const char*>(store->Weights(own)), bytes);
+  for (std::size_t slot = 0; slot < store->num_slots(); ++slot) {
+    everything.append(reinterpret_cast<const char*>(store->Slot(slot, own)), bytes);
+  }
+  for (std::size_t local = 0; local < store->num_blocks(); ++local)
+    absl::StrAppend(&everything, " ", store->Steps(local));
+  return everything;
+}
+
+}  // namespace leeway
