@@ -40,11 +40,12 @@ SimCluster::SimCluster(const Options& options)
     files_.push_back(index == 0 ? std::make_unique<CrashFiles>(seed) : std::make_unique<CrashFiles>(seed, *files_[0]));
     StartPs(index);
   }
-  for (std::uint32_t i = 0; i < options.workers; ++i) {
+  for (std::uint32_t i = 0; i < options.workers + options.visitors; ++i) {
     SimWorker::Options worker;
     worker.name = absl::StrCat("w", i);
     worker.coordinator = "ps0";
     worker.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
+    if (i >= options.workers) worker.mean_step *= 10;  // or the data is used up while they are there
     worker.num_records = options.num_records;
     worker.null_chance = options.null_chance;
     if (i == 0) worker.sick_after = options.sick_after;
@@ -53,6 +54,10 @@ SimCluster::SimCluster(const Options& options)
         worker, manifest_, &clock_, &random_, &network_, &lives_,
         [this](const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
                const std::vector<float>& weights) { CheckPull(life, shard, request, reply, weights); }));
+    if (i >= options.workers) {
+      Visit(workers_.back().get());
+      continue;
+    }
     clock_.RunAt(clock_.Now() + absl::Milliseconds(300) * random_.Exponential(1),
                  [worker = workers_.back().get()] { worker->Start(); });
   }
@@ -132,6 +137,15 @@ void SimCluster::BringBack(SimWorker* worker) {
   clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(2), [this, worker] {
     if (worker->running()) return worker->preempted() ? BringBack(worker) : void();
     if (!worker->finished()) worker->Start();
+  });
+}
+
+void SimCluster::Visit(SimWorker* worker) {
+  clock_.RunAt(clock_.Now() + absl::Seconds(1) * (1 + random_.Unit()), [worker] { worker->Start(); });
+  clock_.RunAt(clock_.Now() + absl::Seconds(1) * (4 + random_.Unit()), [worker, preempted = random_.Chance(0.5)] {
+    if (!worker->running()) return;
+    if (preempted && worker->joined()) return worker->Preempt();
+    worker->Kill();
   });
 }
 

@@ -1,4 +1,5 @@
 // SimCluster's checkers of what the coordinator decides: once told, a decision stands, whatever has died since.
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -22,6 +23,7 @@ void SimCluster::OnSnapshot(v1::WatchReply snapshot) {
   if (told_.try_emplace(sequence, snapshot.SerializeAsString()).first->second != snapshot.SerializeAsString()) {
     Complain(absl::StrCat("there are two snapshots ", sequence));
   }
+  most_members_ = std::max(most_members_, static_cast<std::size_t>(snapshot.members_size()));
   std::string members;
   for (const v1::Member& member : snapshot.members()) members += member.SerializeAsString();
   if (members_.try_emplace(epoch, members).first->second != members) {
