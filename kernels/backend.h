@@ -1,13 +1,14 @@
 // Backend: where a worker's arithmetic runs. It hands out memory, streams and events; the arithmetic itself
-// is ops() (kernels/ops.h), and for transformers transformer_ops() (kernels/transformer_ops.h). Models and the trainer
-// know only these headers, so that a CUDA backend fits without a change to them.
+// is ops() (kernels/ops.h), for transformers transformer_ops() (kernels/transformer_ops.h), and for optimizer steps and
+// encodings vector_ops() (kernels/vector_ops.h). Models and the trainer know only these headers.
 //
 // Nothing assumes that device memory can be read by the host: a DevicePtr cannot be dereferenced, and data
 // crosses by CopyToDevice/CopyToHost, enqueued on a Stream. On the `cpu` backend device memory is host memory,
 // streams run their work before the call returns, and a copy of memory onto itself does nothing (HostTwin).
 //
-// Errors of enqueued work stick to its stream: everything enqueued after them is skipped, and
-// Stream::Synchronize() returns the first. So enqueueing returns nothing, and a step checks once.
+// Errors of enqueued work stick to its stream: Stream::Synchronize() returns the first, and so does every Event that
+// was recorded after it. Nothing is enqueued once the error is known; on a device that works later than the host, what
+// was enqueued meanwhile has run on what the failed work left. So enqueueing returns nothing, and a step checks once.
 //
 // Thread safety: a Backend may be used from any thread. A Stream, and the memory its work touches, belongs to
 // one thread at a time. Events may be waited for from any thread.
@@ -29,6 +30,7 @@ namespace leeway {
 class Backend;
 class Ops;
 class TransformerOps;
+class VectorOps;
 
 // An address in device memory: it can be moved and handed to ops, not dereferenced.
 template <typename T>
@@ -142,6 +144,7 @@ class Backend {
 
   virtual Ops& ops() = 0;
   virtual TransformerOps& transformer_ops() = 0;
+  virtual VectorOps& vector_ops() = 0;
 };
 
 }  // namespace leeway

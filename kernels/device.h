@@ -10,11 +10,13 @@
 
 namespace leeway {
 
-// `device`: "auto" (the best there is), "cpu" or "cuda:N". INVALID_ARGUMENT: another name. UNIMPLEMENTED: this build
-// has no such backend. The message names the flag and its value.
+// `device`: "auto" (a GPU if one can be used, else the CPU, and then it logs why), "cpu" or "cuda:N".
+// INVALID_ARGUMENT: another name. The message names the flag and its value.
 absl::Status CheckDevice(const std::string& device);
 
-// As above; `threads` is the number of compute threads of the `cpu` backend. INVALID_ARGUMENT: outside [1, 1024].
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device, int threads);
+// As above; `threads` is the number of compute threads of the `cpu` backend; with `tf32` the `cuda` backend's float32
+// products may round their inputs to TF32. INVALID_ARGUMENT: threads outside [1, 1024]. UNAVAILABLE,
+// FAILED_PRECONDITION, INTERNAL: "cuda:N" cannot be used here, and why (kernels/cuda/load_cuda.h).
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device, int threads, bool tf32 = false);
 
 }  // namespace leeway

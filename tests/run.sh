@@ -43,6 +43,11 @@ if [ $# -gt 0 ]; then
   stage tests bazel test --test_tag_filters=-manual,-gpu --build_tests_only "${config[@]}" "$@" "${targets[@]}"
 else
   stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu --build_tests_only //...
+  if [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
+    stage cuda bazel build --config=opt //kernels/cuda:libleeway_cuda.so //tests/gpu:benchmark
+  else
+    echo "== cuda: skipped, no nvcc: the CUDA backend is not compiled"
+  fi
   stage asan-ubsan bazel test --config=asan-ubsan --test_tag_filters=sanitize,-manual,-gpu --build_tests_only //...
   stage tsan bazel test --config=tsan --test_tag_filters=threads,-manual,-gpu --build_tests_only //...
   if command -v clang-14 >/dev/null; then

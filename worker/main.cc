@@ -106,7 +106,8 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
                                                    FormatBytes(estimate), "; this machine has ",
                                                    FormatBytes(TotalMemoryBytes())));
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device, options.threads));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device, options.threads, options.tf32));
+  spdlog::info("computes on {}", backend->description());
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
   Identity identity{options.name, options.rank, options.num_shards, options.give_up_after};
 

@@ -34,6 +34,7 @@ struct WorkerOptions {
   int accumulate = 1;
   std::string device;
   int threads = 1;
+  bool tf32 = false;
   int pipeline_depth = 1;
   PushEncoding push_encoding;
   v1::Encoding pull_encoding = v1::F32;

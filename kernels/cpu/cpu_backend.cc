@@ -10,6 +10,7 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/cpu_stream.h"
 #include "kernels/cpu/cpu_transformer_ops.h"
+#include "kernels/cpu/cpu_vector_ops.h"
 
 namespace leeway {
 namespace {
@@ -59,6 +60,7 @@ class CpuBackend final : public Backend {
 
   Ops& ops() override { return ops_; }
   TransformerOps& transformer_ops() override { return transformer_ops_; }
+  VectorOps& vector_ops() override { return vector_ops_; }
 
  private:
   template <typename Memory>
@@ -82,6 +84,7 @@ class CpuBackend final : public Backend {
   const dnnl::engine engine_;
   CpuOps ops_;
   CpuTransformerOps transformer_ops_;
+  CpuVectorOps vector_ops_;
 };
 
 }  // namespace

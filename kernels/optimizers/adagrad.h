@@ -8,6 +8,7 @@
 
 #include <cmath>
 
+#include "kernels/host_device.h"
 #include "kernels/optimizers/optimizer.h"
 
 namespace leeway {
@@ -16,7 +17,7 @@ namespace leeway {
 struct AdagradRule {
   float scale, weight_decay, rate, epsilon;
 
-  float operator()(float weight, float gradient, float& sum) const {
+  LEEWAY_HOST_DEVICE float operator()(float weight, float gradient, float& sum) const {
     const float g = scale * gradient + weight_decay * weight;
     sum = sum + g * g;
     return weight - rate * (g / (std::sqrt(sum) + epsilon));

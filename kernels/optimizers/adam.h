@@ -9,6 +9,7 @@
 
 #include <cmath>
 
+#include "kernels/host_device.h"
 #include "kernels/optimizers/optimizer.h"
 
 namespace leeway {
@@ -23,7 +24,7 @@ struct AdamRule {
   float root_factor;  // 1 / sqrt(1 - beta2^t)
   float epsilon;
 
-  float operator()(float weight, float gradient, float& first, float& second) const {
+  LEEWAY_HOST_DEVICE float operator()(float weight, float gradient, float& first, float& second) const {
     const float g = scale * gradient + weight_decay * weight;
     first = first + one_minus_beta1 * (g - first);
     second = beta2 * second + one_minus_beta2 * g * g;

@@ -6,6 +6,7 @@
 // Thread safety and memory: kernels/optimizers/optimizer.h.
 #pragma once
 
+#include "kernels/host_device.h"
 #include "kernels/optimizers/optimizer.h"
 
 namespace leeway {
@@ -14,12 +15,12 @@ namespace leeway {
 struct MomentumRule {
   float scale, weight_decay, rate, momentum;
 
-  float Plain(float weight, float gradient, float& buffer) const {
+  LEEWAY_HOST_DEVICE float Plain(float weight, float gradient, float& buffer) const {
     buffer = momentum * buffer + (scale * gradient + weight_decay * weight);
     return weight - rate * buffer;
   }
 
-  float Nesterov(float weight, float gradient, float& buffer) const {
+  LEEWAY_HOST_DEVICE float Nesterov(float weight, float gradient, float& buffer) const {
     const float g = scale * gradient + weight_decay * weight;
     buffer = momentum * buffer + g;
     return weight - rate * (g + momentum * buffer);

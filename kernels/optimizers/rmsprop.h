@@ -8,6 +8,7 @@
 
 #include <cmath>
 
+#include "kernels/host_device.h"
 #include "kernels/optimizers/optimizer.h"
 
 namespace leeway {
@@ -16,7 +17,7 @@ namespace leeway {
 struct RmspropRule {
   float scale, weight_decay, rate, rho, one_minus_rho, epsilon;
 
-  float operator()(float weight, float gradient, float& square) const {
+  LEEWAY_HOST_DEVICE float operator()(float weight, float gradient, float& square) const {
     const float g = scale * gradient + weight_decay * weight;
     square = rho * square + one_minus_rho * g * g;
     return weight - rate * (g / (std::sqrt(square) + epsilon));

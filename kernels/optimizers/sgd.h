@@ -5,6 +5,7 @@
 // Thread safety and memory: kernels/optimizers/optimizer.h.
 #pragma once
 
+#include "kernels/host_device.h"
 #include "kernels/optimizers/optimizer.h"
 
 namespace leeway {
@@ -13,7 +14,7 @@ namespace leeway {
 struct SgdRule {
   float scale, weight_decay, rate;
 
-  float operator()(float weight, float gradient) const {
+  LEEWAY_HOST_DEVICE float operator()(float weight, float gradient) const {
     return weight - rate * (scale * gradient + weight_decay * weight);
   }
 };

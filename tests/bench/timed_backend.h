@@ -36,6 +36,7 @@ class TimedBackend final : public Backend, private Ops {
   }
   Ops& ops() override { return *this; }
   TransformerOps& transformer_ops() override { return base_.transformer_ops(); }  // not timed
+  VectorOps& vector_ops() override { return base_.vector_ops(); }                 // not timed
 
  private:
   class TimedConv3x3 final : public Conv3x3 {

@@ -49,7 +49,7 @@ TEST_CASE("a host twin carries data to the device and back") {
   CHECK(twin->floats()[4] == 8.0f);
 }
 
-TEST_CASE("an error sticks to its stream: later work is skipped, and Synchronize returns it once") {
+TEST_CASE("an error sticks to its stream: Synchronize returns it once, and so do those who waited for it") {
   DeviceFixture device;
   absl::StatusOr<std::unique_ptr<Event>> event = device.backend().NewEvent();
   absl::StatusOr<std::unique_ptr<Stream>> other = device.backend().NewStream();
@@ -61,12 +61,13 @@ TEST_CASE("an error sticks to its stream: later work is skipped, and Synchronize
   const DeviceMemory sum = device.Garbage<LossSum>(1);
   device.ops().SoftmaxCrossEntropy(device.stream(), 1, 1, x.floats(), label.as<const std::int32_t>(), 1.0f, {},
                                    sum.as<LossSum>());
-  device.ops().Fill(device.stream(), 1, 5.0f, x.floats());
   device.stream().Record(**event);
   (*other)->WaitFor(**event);
   CHECK((*event)->Synchronize().code() == absl::StatusCode::kInvalidArgument);
+  device.ops().Fill(device.stream(), 1, 5.0f, x.floats());  // the error is known: skipped
   CHECK((*other)->Synchronize().code() == absl::StatusCode::kInvalidArgument);
   CHECK(device.stream().Synchronize().code() == absl::StatusCode::kInvalidArgument);
+  CHECK((*event)->Synchronize().code() == absl::StatusCode::kInvalidArgument);  // also when it is asked late
   CHECK(device.stream().Synchronize().ok());
   CHECK(device.Download(x) == Floats{1});
 }
@@ -99,14 +100,10 @@ TEST_CASE("streams compute side by side") {
   }
 }
 
-TEST_CASE("--device: auto and cpu give the cpu, cuda:N says what is missing, the rest what is allowed") {
-  for (const std::string name : {"auto", "cpu"}) {
-    const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(name, 1);
-    REQUIRE(backend.ok());
-    CHECK_THAT((*backend)->description(), Catch::StartsWith("cpu (oneDNN") && Catch::EndsWith("1 thread)"));
-  }
-  CHECK(MakeBackend("cuda:0", 1).status() ==
-        absl::UnimplementedError("--device=cuda:0: this build has no CUDA backend"));
+TEST_CASE("--device: what is allowed is said") {
+  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend("cpu", 1);
+  REQUIRE(backend.ok());
+  CHECK_THAT((*backend)->description(), Catch::StartsWith("cpu (oneDNN") && Catch::EndsWith("1 thread)"));
   for (const std::string name : {"", "gpu", "cuda", "cuda:", "cuda:x", "cuda:-1", "CPU", "cuda:99999999999"}) {
     const absl::Status status = MakeBackend(name, 1).status();
     CHECK(status == absl::InvalidArgumentError("--device=" + name + ": allowed are auto, cpu and cuda:N"));

@@ -1,16 +1,18 @@
 // DeviceFixture: what tests of ops share: a backend and its stream, and device memory with known values.
+// LEEWAY_TEST_DEVICE=cuda:0 runs them on a GPU; without it they run on the CPU.
 //
 // Thread safety: none.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/device.h"
 #include "kernels/ops.h"
 #include "tests/catch.h"
 
@@ -39,7 +41,9 @@ inline Doubles Magnitudes(const Doubles& values) {
 class DeviceFixture {
  public:
   explicit DeviceFixture(int threads = 1) {
-    absl::StatusOr<std::unique_ptr<Backend>> made = MakeCpuBackend(threads);
+    const char* const device = std::getenv("LEEWAY_TEST_DEVICE");
+    absl::StatusOr<std::unique_ptr<Backend>> made = MakeBackend(device == nullptr ? "cpu" : device, threads);
+    INFO(made.status().ToString());
     REQUIRE(made.ok());
     backend_ = std::move(made).value();
     absl::StatusOr<std::unique_ptr<Stream>> stream = backend_->NewStream();

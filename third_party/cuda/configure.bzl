@@ -9,7 +9,7 @@ bool_flag(name = "enabled", build_setting_default = {found})
 config_setting(name = "using_cuda", flag_values = {{":enabled": "True"}})
 cc_library(name = "cuda_headers", hdrs = glob(["include/**"], allow_empty = True), includes = ["include"])
 cc_library(name = "cudart", linkopts = {cudart}, deps = [":cuda_headers"])
-cc_library(name = "cublas", linkopts = {cublas}, deps = [":cuda_headers"])
+cc_library(name = "cublas_lt", linkopts = {cublas}, deps = [":cuda_headers"])
 """
 
 def _impl(rctx):
@@ -23,7 +23,9 @@ def _impl(rctx):
         rctx.symlink(home + "/include", "include")
         search = ["-L%s/lib64" % home]
         cudart = search + ["-lcudart_static", "-ldl", "-lrt", "-lpthread"]
-        cublas = search + ["-Wl,-rpath,%s/lib64" % home, "-lcublas"]
+
+        # Not as a file of Bazel's: it has 500 MB. Found at run time where it was at build time, or by LD_LIBRARY_PATH.
+        cublas = search + ["-Wl,-rpath,%s/lib64" % home, "-lcublasLt"]
     rctx.file("BUILD.bazel", _BUILD.format(found = found, cudart = cudart, cublas = cublas))
     rctx.file("defs.bzl", """CUDA_HOME = %r
 def if_cuda(yes, no = []):

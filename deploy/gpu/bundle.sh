@@ -1,0 +1,72 @@
+#!/bin/bash
+# bundle.sh [--parity] [FILE]: builds Leeway with its CUDA backend and packs it into FILE (leeway-gpu.tar.gz): programs,
+# GPU tests, benchmark, and every library that they need but CUDA's and the C library's. Unpacked anywhere on an x86-64
+# Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's nvidia-cublas), ./check.sh tries all of it.
+#
+#   --parity   only the tests of the arithmetic and the benchmark, for quick tries: a smaller file
+#
+# Fashion-MNIST goes in where it is installed and fits; else check.sh trains on made-up images.
+set -euo pipefail
+readonly MAX_BYTES=$((60 << 20))
+cd "$(dirname "$0")/../.."
+
+parity=
+if [ "${1:-}" = --parity ]; then
+  parity=1
+  shift
+fi
+file=$(realpath -m "${1:-leeway-gpu.tar.gz}")
+
+programs=(//server:ps //worker:worker //cli:leeway)
+tests=(//tests/kernels:{backend,elementwise,linear,conv,attention,transformer_ops}_test //tests/gpu:{parity,benchmark})
+[ -z "$parity" ] || programs=()
+command -v patchelf >/dev/null || { echo "bundle.sh: needs patchelf (apt-get install patchelf)" >&2; exit 1; }
+bazel build --config=opt --config=cuda --noshow_progress "${programs[@]}" "${tests[@]}" //kernels/cuda:libleeway_cuda.so
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+out=$folder/leeway-gpu
+mkdir -p "$out/bin" "$out/lib" "$out/data"
+
+# add FILE FOLDER RPATH: copies a program or library, with the libraries that it needs.
+add() {
+  local copy
+  copy=$2/$(basename "$1")
+  cp -L "$1" "$copy"
+  chmod u+w "$copy"
+  strip --strip-unneeded "$copy"
+  ldd "$copy" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | while read -r library; do
+    case $(basename "$library") in
+      libc.so.6 | libm.so.6 | libdl.so.2 | librt.so.1 | libpthread.so.0 | libresolv.so.2) ;;
+      libcuda* | libcublas* | libnv*) ;;
+      *) [ -e "$out/lib/$(basename "$library")" ] || cp -L "$library" "$out/lib/" ;;
+    esac
+  done
+  patchelf --set-rpath "$3" "$copy"
+}
+
+for label in "${programs[@]}" "${tests[@]}"; do
+  path=${label#//}
+  add "bazel-bin/${path/://}" "$out/bin" "\$ORIGIN/../lib"
+done
+# The toolkit's usual place comes second: the bundle's env.sh says where CUDA is elsewhere.
+add bazel-bin/kernels/cuda/libleeway_cuda.so "$out/lib" "\$ORIGIN:/usr/local/cuda/lib64"
+for library in "$out"/lib/*.so.*; do
+  chmod u+w "$library"
+  patchelf --set-rpath "\$ORIGIN" "$library"
+done
+cp deploy/gpu/{check,env}.sh tests/gpu/torch_gpt.py "$out/"
+# Some text to train on: our own.
+cat README.md docs/*.md docs/adr/*.md >"$out/data/text"
+git rev-parse HEAD >"$out/COMMIT" 2>/dev/null || true
+
+data=/usr/share/datasets/fashion-mnist
+if [ -z "$parity" ] && [ -d "$data" ]; then cp "$data"/*.gz "$out/data/"; fi
+tar -C "$folder" -czf "$file" leeway-gpu
+if [ "$(stat -c %s "$file")" -ge $MAX_BYTES ]; then
+  rm "$out"/data/*.gz
+  tar -C "$folder" -czf "$file" leeway-gpu
+fi
+bytes=$(stat -c %s "$file")
+echo "$file: $((bytes >> 20)) MiB"
+[ "$bytes" -lt $MAX_BYTES ] || { echo "bundle.sh: $bytes bytes; a bundle has less than $MAX_BYTES" >&2; exit 1; }

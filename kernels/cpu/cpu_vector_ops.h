@@ -1,0 +1,25 @@
+// CpuVectorOps: VectorOps (kernels/vector_ops.h) on the CPU: kernels/optimizers and kernels/encodings, on a stream.
+//
+// Thread safety: as VectorOps. Every Stream it is given is a CpuStream.
+#pragma once
+
+#include "kernels/vector_ops.h"
+
+namespace leeway {
+
+class CpuVectorOps final : public VectorOps {
+ public:
+  void Step(Stream& stream, const SgdRule& rule, const DeviceStep& step) override;
+  void Step(Stream& stream, const MomentumRule& rule, bool nesterov, const DeviceStep& step) override;
+  void Step(Stream& stream, const AdagradRule& rule, const DeviceStep& step) override;
+  void Step(Stream& stream, const RmspropRule& rule, const DeviceStep& step) override;
+  void Step(Stream& stream, const AdamRule& rule, const DeviceStep& step) override;
+  void EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
+                  DevicePtr<std::uint16_t> out) override;
+  void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
+                  DevicePtr<float> scales, DevicePtr<std::int8_t> out) override;
+  void SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
+                  DevicePtr<const float> values, DevicePtr<std::uint32_t> indices, DevicePtr<float> out) override;
+};
+
+}  // namespace leeway

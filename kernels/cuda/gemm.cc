@@ -1,0 +1,133 @@
+#include "kernels/cuda/gemm.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "kernels/cuda/cuda_status.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::uint32_t kMaxAlignment = 256;  // more is worth nothing to cuBLASLt
+
+// The greatest power of two, up to kMaxAlignment, that divides the address.
+std::uint32_t AlignmentOf(const void* address) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(address) | kMaxAlignment;
+  return static_cast<std::uint32_t>(bits & (~bits + 1));
+}
+
+}  // namespace
+
+// One plan's descriptors and its algorithm.
+class GemmCache::Prepared {
+ public:
+  ~Prepared() {
+    if (operation_ != nullptr) cublasLtMatmulDescDestroy(operation_);
+    for (cublasLtMatrixLayout_t layout : {a_, b_, d_}) {
+      if (layout != nullptr) cublasLtMatrixLayoutDestroy(layout);
+    }
+  }
+
+  absl::Status Prepare(cublasLtHandle_t cublas, const Gemm::Plan& plan, bool tf32, int choice,
+                       std::size_t workspace_bytes) {
+    const bool float32 = plan.input == CUDA_R_32F;
+    LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmulDescCreate(
+        &operation_, float32 && tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_TRANSA, plan.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N));
+    RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_TRANSB, plan.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N));
+    RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_EPILOGUE, plan.epilogue));
+    if (UsesAux(plan)) RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, plan.m));
+    RETURN_IF_ERROR(Layout(plan.input, plan.m, plan.k, plan.transpose_a, &a_));
+    RETURN_IF_ERROR(Layout(plan.input, plan.k, plan.n, plan.transpose_b, &b_));
+    RETURN_IF_ERROR(Layout(plan.output, plan.m, plan.n, false, &d_));
+
+    cublasLtMatmulPreference_t preference = nullptr;
+    LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmulPreferenceCreate(&preference));
+    const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>,
+                          cublasStatus_t (*)(cublasLtMatmulPreference_t)>
+        owner(preference, cublasLtMatmulPreferenceDestroy);
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t name, const auto& value) {
+      return CublasStatus(cublasLtMatmulPreferenceSetAttribute(preference, name, &value, sizeof value),
+                          "cublasLtMatmulPreferenceSetAttribute");
+    };
+    const auto bytes = static_cast<std::uint64_t>(workspace_bytes);
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, bytes));
+    // Where the inner dimension is split, parts are added up in float32: a sum is rounded to bfloat16 once, at its end.
+    const std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes));
+    // Tensors lie anywhere in the flat buffer of weights: 4 bytes are all that may be assumed of some.
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, plan.align_a));
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, plan.align_b));
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, plan.align_d));
+    RETURN_IF_ERROR(prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan.align_d));
+    std::vector<cublasLtMatmulHeuristicResult_t> found(static_cast<std::size_t>(choice) + 1);
+    int count = 0;
+    LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmulAlgoGetHeuristic(cublas, operation_, a_, b_, d_, d_, preference,
+                                                                 choice + 1, found.data(), &count));
+    if (count <= choice) return absl::InternalError("cublasLtMatmulAlgoGetHeuristic: no algorithm");
+    algorithm_ = found.back().algo;
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(cublasLtHandle_t cublas, cudaStream_t stream, const Gemm& gemm, void* workspace,
+                   std::size_t workspace_bytes) {
+    if (gemm.bias != nullptr) RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, gemm.bias));
+    if (gemm.aux != nullptr) RETURN_IF_ERROR(Set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, gemm.aux));
+    const float alpha = 1.0f, beta = gemm.plan.add ? 1.0f : 0.0f;
+    LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtMatmul(cublas, operation_, &alpha, gemm.a, a_, gemm.b, b_, &beta, gemm.d, d_,
+                                                 gemm.d, d_, &algorithm_, workspace, workspace_bytes, stream));
+    return absl::OkStatus();
+  }
+
+ private:
+  static bool UsesAux(const Gemm::Plan& plan) {
+    return plan.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS || plan.epilogue == CUBLASLT_EPILOGUE_DGELU;
+  }
+
+  template <typename T>
+  absl::Status Set(cublasLtMatmulDescAttributes_t name, const T& value) {
+    return CublasStatus(cublasLtMatmulDescSetAttribute(operation_, name, &value, sizeof value),
+                        "cublasLtMatmulDescSetAttribute");
+  }
+
+  // A matrix that is [rows, columns] once it is transposed, if it is.
+  static absl::Status Layout(cudaDataType_t type, std::int64_t rows, std::int64_t columns, bool transposed,
+                             cublasLtMatrixLayout_t* layout) {
+    if (transposed) std::swap(rows, columns);
+    return CublasStatus(cublasLtMatrixLayoutCreate(layout, type, static_cast<std::uint64_t>(rows),
+                                                   static_cast<std::uint64_t>(columns), rows),
+                        "cublasLtMatrixLayoutCreate");
+  }
+
+  cublasLtMatmulDesc_t operation_ = nullptr;
+  cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, d_ = nullptr;
+  cublasLtMatmulAlgo_t algorithm_{};
+};
+
+GemmCache::GemmCache(cublasLtHandle_t cublas, bool tf32, int choice) : cublas_(cublas), tf32_(tf32), choice_(choice) {}
+GemmCache::~GemmCache() = default;
+
+absl::Status GemmCache::Run(cudaStream_t stream, const Gemm& gemm, void* workspace, std::size_t workspace_bytes) {
+  Gemm::Plan plan = gemm.plan;
+  plan.align_a = AlignmentOf(gemm.a);
+  plan.align_b = AlignmentOf(gemm.b);
+  plan.align_d = std::min(AlignmentOf(gemm.d), gemm.aux == nullptr ? kMaxAlignment : AlignmentOf(gemm.aux));
+  auto found = plans_.find(plan);
+  absl::Status status;
+  if (found == plans_.end()) {
+    if (plans_.size() >= kMaxPlans) plans_.clear();
+    auto prepared = std::make_unique<Prepared>();
+    status = prepared->Prepare(cublas_, plan, tf32_, choice_, workspace_bytes);
+    if (status.ok()) found = plans_.emplace(plan, std::move(prepared)).first;
+  }
+  if (status.ok()) status = found->second->Run(cublas_, stream, gemm, workspace, workspace_bytes);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("product of [", plan.m, ",", plan.k, "] and [", plan.k, ",", plan.n,
+                                                  "], types ", plan.input, " to ", plan.output, ", epilogue ",
+                                                  plan.epilogue, ": ", std::string(status.message())));
+}
+
+}  // namespace leeway

@@ -1,0 +1,60 @@
+// VectorOps: optimizer steps and encodings on device memory, enqueued on a Stream. A Backend hands it out beside its
+// Ops (Backend::vector_ops()). Each gives the bits of its counterpart in kernels/optimizers or kernels/encodings, whose
+// headers define it, on every backend.
+//
+// Sizes may be 0. Pointers are aligned to their elements. What an op reads must not overlap what it writes, except
+// where one pointer is both.
+//
+// Thread safety: as Ops: several threads, each with a stream of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/backend.h"
+#include "kernels/optimizers/adagrad.h"
+#include "kernels/optimizers/adam.h"
+#include "kernels/optimizers/momentum.h"
+#include "kernels/optimizers/rmsprop.h"
+#include "kernels/optimizers/sgd.h"
+
+namespace leeway {
+
+// What an optimizer's step works on: `count` weights, their gradient, and the slots that the rule has.
+struct DeviceStep {
+  std::size_t count = 0;
+  DevicePtr<const float> gradient;
+  DevicePtr<float> weights;
+  DevicePtr<float> slots[2] = {};
+};
+
+// A vector that is encoded block by block; the last block may be shorter.
+struct EncodedBlocks {
+  std::size_t count, block;  // block > 0
+  std::size_t blocks() const { return (count + block - 1) / block; }
+};
+
+class VectorOps {
+ public:
+  virtual ~VectorOps() = default;
+
+  // The rules of one step: Sgd::Rule and so on make them.
+  virtual void Step(Stream& stream, const SgdRule& rule, const DeviceStep& step) = 0;
+  virtual void Step(Stream& stream, const MomentumRule& rule, bool nesterov, const DeviceStep& step) = 0;
+  virtual void Step(Stream& stream, const AdagradRule& rule, const DeviceStep& step) = 0;
+  virtual void Step(Stream& stream, const RmspropRule& rule, const DeviceStep& step) = 0;
+  virtual void Step(Stream& stream, const AdamRule& rule, const DeviceStep& step) = 0;
+
+  // kernels/encodings/bf16.h: out[count]. `residual`: what was written is taken off the values.
+  virtual void EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
+                          DevicePtr<std::uint16_t> out) = 0;
+  // kernels/encodings/int8.h: scales[blocks], out[count]. Requires finite values.
+  virtual void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
+                          DevicePtr<float> scales, DevicePtr<std::int8_t> out) = 0;
+  // kernels/encodings/top_k.h: of each block `kept` values, of the last one `last_kept`; those of block b begin at
+  // b * kept in `indices` (within the block, ascending) and `out`. Requires finite values.
+  virtual void SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
+                          DevicePtr<const float> values, DevicePtr<std::uint32_t> indices, DevicePtr<float> out) = 0;
+};
+
+}  // namespace leeway

@@ -1,0 +1,62 @@
+// How the CUDA backend's shared object is found and opened, in each state in which a machine may have it. Stand-ins for
+// it, which need no CUDA, are built beside this test.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "kernels/cuda/load_cuda.h"
+#include "kernels/device.h"
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+// A library of tests/kernels/, as this test finds its data.
+std::string Data(const std::string& name) { return std::filesystem::absolute("tests/kernels/" + name).string(); }
+
+TEST_CASE("the shared object is looked for beside the program, in ../lib, and in the build tree") {
+  CHECK(CudaLibraryPlaces("/opt/leeway/bin/worker") ==
+        std::vector<std::string>{"/opt/leeway/bin/libleeway_cuda.so", "/opt/leeway/lib/libleeway_cuda.so",
+                                 "/opt/leeway/kernels/cuda/libleeway_cuda.so", "/opt/kernels/cuda/libleeway_cuda.so",
+                                 "/kernels/cuda/libleeway_cuda.so"});
+}
+
+TEST_CASE("absent: one line says where it should be") {
+  const absl::Status status = LoadCudaBackend({"/nowhere/bin/x.so", "/nowhere/lib/x.so"}, {}).status();
+  CHECK(status.code() == absl::StatusCode::kUnavailable);
+  CHECK(std::string(status.message()) ==
+        "there is no CUDA backend (libleeway_cuda.so) beside this program or in /nowhere/lib/x.so");
+}
+
+TEST_CASE("present, but a library that it needs is not: one line names that library") {
+  const absl::Status status = LoadCudaBackend({"/nowhere/x.so", Data("libneeds_missing.so")}, {}).status();
+  CHECK(status.code() == absl::StatusCode::kUnavailable);
+  CHECK_THAT(std::string(status.message()), Catch::Contains("are CUDA's libraries installed?") &&
+                                                Catch::Contains("libleeway_missing.so: cannot open shared object") &&
+                                                !Catch::Contains("\n"));
+}
+
+TEST_CASE("present, but of another build: refused, not called") {
+  const absl::Status status = LoadCudaBackend({Data("libother_build.so")}, {}).status();
+  CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK_THAT(std::string(status.message()), Catch::Contains("another build") && Catch::Contains(kCudaFactory));
+}
+
+TEST_CASE("present, but without a driver: its own words reach the caller") {
+  const absl::Status status = LoadCudaBackend({Data("libno_driver.so")}, {7, false}).status();
+  CHECK(status == absl::UnavailableError("no GPU 7: no driver"));
+}
+
+TEST_CASE("--device=cuda:N that cannot be used fails in one line; auto takes the CPU then") {
+  const absl::StatusOr<std::unique_ptr<Backend>> named = MakeBackend("cuda:977", 1);
+  REQUIRE_FALSE(named.ok());
+  CHECK(named.status().code() == absl::StatusCode::kUnavailable);
+  CHECK_THAT(std::string(named.status().message()), Catch::StartsWith("--device=cuda:977: ") && !Catch::Contains("\n"));
+  const absl::StatusOr<std::unique_ptr<Backend>> chosen = MakeBackend("auto", 1);
+  REQUIRE(chosen.ok());
+  const bool has_gpu = MakeBackend("cuda:0", 1).ok();
+  CHECK_THAT((*chosen)->description(), Catch::StartsWith(has_gpu ? "cuda:0 (" : "cpu ("));
+}
+
+}  // namespace
+}  // namespace leeway
