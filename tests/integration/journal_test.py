@@ -52,7 +52,7 @@ class Journal(TestCase):
         expected = weights(run.path("final.safetensors"))
         path = os.path.join(self.folder, "from.safetensors")
         starts = sorted(name for name in os.listdir(self.directory) if name.startswith("step-"))
-        self.assertGreaterEqual(len(starts), 3)
+        self.assertGreaterEqual(len(starts), 2)  # one while it trained, and the last
         records = []
         for start in starts:
             output = self.replay(f"--replay_from={start}", f"--replay_weights={path}")
