@@ -68,27 +68,32 @@ void Shard::InstallMember(const v1::Member& member) {
   if (!same && it != members_.end()) RemoveMember(id);
   const v1::MemberState was = same ? it->second.proto.state() : v1::OBSERVER;
   MemberInfo& info = members_[id];
+  // It has been live, at this clock. This shard may not have been told: it hears of the newest snapshot only.
+  const bool has_entered =
+      member.state() == v1::LIVE || member.state() == v1::PARKED || (same && member.entry_clock() > 0);
+  const bool enters = has_entered && (!info.entered || info.proto.entry_clock() != member.entry_clock());
+  const bool news = !same || was != member.state() || enters;
   info.proto = member;
+  if (enters) {
+    if (info.entered) {
+      info.window.Reenter(member.entry_clock());
+      CountWhole(id, info);
+    } else {
+      info.window.JumpTo(member.entry_clock(), v1::DROPPED);
+    }
+    info.entered = true;
+  }
   switch (member.state()) {
     case v1::JOINING:
       // At the own minimum: it holds the gate until its entry clock is known on all shards. Who comes back from
       // parking goes on behind its own pushes: at a lower clock its steps would count as repetitions.
-      if (!same || was != v1::JOINING) clocks_.Install(id, std::max(clocks_.Min(), info.window.clock()), true);
+      if (news) clocks_.Install(id, std::max(clocks_.Min(), info.window.clock()), true);
       break;
     case v1::LIVE:
-      if (!same || was != v1::LIVE) {
-        if (info.entered) {
-          info.window.Reenter(member.entry_clock());
-          CountWhole(id, info);
-        } else {
-          info.window.JumpTo(member.entry_clock(), v1::DROPPED);
-        }
-        info.entered = true;
-        clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
-      }
+      if (news) clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
       break;
     case v1::PARKED:
-      clocks_.Install(id, clocks_.Get(id), false);
+      clocks_.Install(id, std::max(clocks_.Get(id), info.window.clock()), false);
       break;
     default:
       clocks_.Remove(id);

@@ -207,7 +207,16 @@ std::optional<std::string> SimCluster::Run() {
   while (!complaint_ && !Over()) {
     const std::optional<Instant> next = clock_.NextTimer();
     if (!next || limit < *next) {
-      Complain(absl::StrCat("no end; the newest snapshot: ", v1::WatchReply(snapshot_).ShortDebugString()));
+      std::string shards;
+      for (std::uint32_t index = 0; index < options_.shards; ++index) {
+        if (ps_[index] == nullptr) continue;
+        v1::ShardState state = ps_[index]->shard().SaveState();
+        state.clear_stats();
+        state.mutable_snapshot()->clear_policy();
+        absl::StrAppend(&shards, "\nps", index, ": ", state.ShortDebugString(),
+                        "; its cut: ", ps_[index]->shard().Describe().cut().ShortDebugString());
+      }
+      Complain(absl::StrCat("no end; the newest snapshot: ", snapshot_.ShortDebugString(), shards));
       break;
     }
     clock_.AdvanceTo(*next);
