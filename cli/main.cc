@@ -12,6 +12,7 @@
 #include "cli/checkpoint/checkpoint_verbs.h"
 #include "cli/replay.h"
 #include "cli/run.h"
+#include "cli/tokenize.h"
 #include "common/end_process.h"
 #include "common/flags.h"
 #include "common/log.h"
@@ -37,8 +38,9 @@ constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
     {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
-    {"checkpoint", "look at checkpoints: list, verify, reshard, diff", RunCheckpoint},
+    {"checkpoint", "look at checkpoints: list, verify, reshard, diff; or take one: now", RunCheckpoint},
     {"export", "a checkpoint's weights as one safetensors file", RunExport},
+    {"tokenize", "texts as files of tokens, by GPT-2's byte pair encoding", RunTokenize},
     {"bench-peer", nullptr, RunBenchPeer},
 };
 

@@ -1,5 +1,6 @@
 #include "cli/replay.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -18,12 +19,18 @@
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/status_macros.h"
+#include "server/checkpoint/checkpoint_directory.h"
+#include "server/checkpoint/checkpoint_index.h"
+#include "server/checkpoint/shard_state.h"
 #include "server/journal_reader.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
 #include "worker/trainer/weights_file.h"
 
 ABSL_FLAG(std::string, replay_until, "", "SHARD:RECORD: stop that shard behind this record of its journal");
+ABSL_FLAG(std::string, replay_from, "",
+          "begin at this checkpoint (step-00001234); empty: at the first record, or at the oldest checkpoint behind "
+          "which there are all records");
 ABSL_FLAG(std::string, replay_weights, "", "write the weights to this safetensors file");
 ABSL_FLAG(bool, replay_list, false, "print a line for each record");
 
@@ -78,11 +85,16 @@ void PrintRecord(std::uint32_t shard, const v1::JournalRecord& record) {
   absl::PrintF("%d:%d %s\n", shard, record.sequence(), what);
 }
 
-// Replays one shard's journal. `manifest`: the model, once it has been met.
+// Replays one shard's journal behind record `after`. `manifest`: the model, once it has been met.
 absl::Status ReplayShard(const std::string& directory, std::uint32_t index, std::uint32_t num_shards,
-                         const std::optional<Until>& until, Shard* shard, std::optional<v1::Manifest>* manifest) {
-  ASSIGN_OR_RETURN(JournalReader reader,
-                   JournalReader::Open(RealFileSystem(), directory, index, num_shards, /*after=*/0));
+                         std::uint64_t after, const std::optional<Until>& until, Shard* shard,
+                         std::optional<v1::Manifest>* manifest) {
+  if (until && until->shard == index && until->record < after) {
+    return absl::FailedPreconditionError(absl::StrCat("--replay_until=", index, ":", until->record,
+                                                      ": the checkpoint is ", "of record ", after,
+                                                      "; an earlier one is needed"));
+  }
+  ASSIGN_OR_RETURN(JournalReader reader, JournalReader::Open(RealFileSystem(), directory, index, num_shards, after));
   Counts counts;
   for (;;) {
     if (until && until->shard == index && reader.last_sequence() >= until->record) break;
@@ -103,27 +115,50 @@ absl::Status ReplayShard(const std::string& directory, std::uint32_t index, std:
   return absl::OkStatus();
 }
 
-// Which cluster's journals `directory` holds.
-absl::StatusOr<std::uint32_t> NumShards(const std::string& checkpoint_dir) {
-  const std::string directory = JournalDirectory(checkpoint_dir, 0);
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, RealFileSystem().List(directory));
-  for (const std::string& name : names) {
-    const absl::StatusOr<RecordReader> reader =
-        RecordReader::Open(RealFileSystem(), absl::StrCat(directory, "/", name));
-    if (!reader.ok()) continue;
-    RecordReader first = *reader;
-    const absl::StatusOr<std::optional<Buffer>> body = first.Next();
-    v1::JournalRecord record;
-    if (body.ok() && *body && DecodeMessage(**body, &record).ok() && record.header().num_shards() > 0) {
-      return record.header().num_shards();
-    }
+// Where the replay begins: a checkpoint's directory, or "" for the first record.
+absl::StatusOr<std::string> FindStart(const std::string& checkpoint_dir, const Era& era, std::uint32_t num_shards) {
+  FileSystem& files = RealFileSystem();
+  if (const std::string from = absl::GetFlag(FLAGS_replay_from); !from.empty()) {
+    if (StepOfDirectoryName(from)) return absl::StrCat(checkpoint_dir, "/", from);
+    return FlagError("replay_from", from, "the name of a checkpoint, as step-00001234");
   }
-  return absl::NotFoundError(absl::StrCat(directory, " holds no journal"));
+  std::vector<std::uint64_t> begins;  // of each shard's journal
+  for (std::uint32_t index = 0; index < num_shards; ++index) {
+    const std::string directory = JournalDirectory(checkpoint_dir, index);
+    ASSIGN_OR_RETURN(const JournalReader reader, JournalReader::Open(files, directory, index, num_shards, 0));
+    if (reader.first_sequence() == 0) return absl::NotFoundError(absl::StrCat(directory, " holds no journal"));
+    begins.push_back(reader.first_sequence());
+  }
+  if (std::all_of(begins.begin(), begins.end(), [](std::uint64_t first) { return first == 1; })) {
+    return era.base.empty() ? "" : absl::StrCat(checkpoint_dir, "/", era.base);
+  }
+  ASSIGN_OR_RETURN(std::vector<CheckpointEntry> entries,
+                   ListCheckpoints(files, checkpoint_dir, CheckpointCheck::kIndex));
+  std::reverse(entries.begin(), entries.end());
+  for (const CheckpointEntry& entry : entries) {
+    if (!entry.status.ok() || entry.num_shards != num_shards || entry.era != era.number) continue;
+    ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpointIndex(files, entry.path));
+    bool all = true;
+    for (std::uint32_t index = 0; index < num_shards; ++index) {
+      const absl::StatusOr<v1::ShardState> state = ReadShardState(files, entry.path, checkpoint.index, index);
+      all = all && state.ok() && begins[index] <= state->journal_sequence() + 1;
+    }
+    if (all) return entry.path;
+  }
+  return absl::NotFoundError(absl::StrCat(checkpoint_dir,
+                                          ": the journals do not begin at the first record, and no good ",
+                                          "checkpoint has all the records behind it"));
 }
 
 absl::Status Replay(const std::string& checkpoint_dir) {
   ASSIGN_OR_RETURN(const std::optional<Until> until, UntilFromFlag());
-  ASSIGN_OR_RETURN(const std::uint32_t num_shards, NumShards(checkpoint_dir));
+  const std::string first_journal = JournalDirectory(checkpoint_dir, 0);
+  ASSIGN_OR_RETURN(const v1::JournalHeader header, NewestJournalHeader(RealFileSystem(), first_journal));
+  if (header.num_shards() == 0) return absl::NotFoundError(absl::StrCat(first_journal, " holds no journal"));
+  const std::uint32_t num_shards = header.num_shards();
+  const Era era{header.era(), header.base_checkpoint()};
+  ASSIGN_OR_RETURN(const std::string start, FindStart(checkpoint_dir, era, num_shards));
+  if (!start.empty()) absl::PrintF("from  %s\n", start);
   const std::unique_ptr<Clock> clock = MakeSystemClock();
   const std::unique_ptr<Executor> executor = MakeThreadPool(1);
   std::optional<v1::Manifest> proto;
@@ -134,8 +169,14 @@ absl::Status Replay(const std::string& checkpoint_dir) {
     options.index = index;
     options.num_shards = num_shards;
     shards.push_back(std::make_unique<Shard>(options, clock.get(), executor.get()));
-    RETURN_IF_ERROR(
-        ReplayShard(JournalDirectory(checkpoint_dir, index), index, num_shards, until, shards.back().get(), &proto));
+    std::uint64_t after = 0;
+    if (!start.empty()) {
+      ASSIGN_OR_RETURN(after, RestoreCheckpoint(start, era, options, &RealFileSystem(), shards.back().get()));
+      ASSIGN_OR_RETURN(const Checkpoint checkpoint, ReadCheckpointIndex(RealFileSystem(), start));
+      proto = checkpoint.index.manifest();
+    }
+    RETURN_IF_ERROR(ReplayShard(JournalDirectory(checkpoint_dir, index), index, num_shards, after, until,
+                                shards.back().get(), &proto));
   }
   if (!proto) return absl::NotFoundError(absl::StrCat(checkpoint_dir, ": no worker had brought a model"));
   ASSIGN_OR_RETURN(const Manifest manifest, Manifest::FromProto(*proto));
@@ -160,7 +201,8 @@ absl::Status Replay(const std::string& checkpoint_dir) {
 
 int RunReplay(const std::vector<std::string>& words, int, char**) {
   if (words.size() != 1) {
-    ExitWithError(absl::InvalidArgumentError("usage: leeway replay CHECKPOINT_DIR [--replay_until=SHARD:RECORD]"));
+    ExitWithError(absl::InvalidArgumentError(
+        "usage: leeway replay CHECKPOINT_DIR [--replay_from=step-00001234] [--replay_until=SHARD:RECORD]"));
   }
   if (absl::Status status = Replay(words[0]); !status.ok()) ExitWithError(status);
   return 0;

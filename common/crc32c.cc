@@ -35,15 +35,54 @@ constexpr Tables MakeTables() {
 constexpr Tables kTables = MakeTables();
 static_assert(std::endian::native == std::endian::little);
 
+// a * b modulo the polynomial; the highest bit is x^0.
+constexpr std::uint32_t Multiply(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t product = 0;
+  for (std::uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
+    if (a & bit) product ^= b;
+    b = (b >> 1) ^ (b & 1 ? kPolynomial : 0);  // b * x
+  }
+  return product;
+}
+
+// What a CRC is multiplied by when `bytes` more bytes follow: x^(8 bytes).
+constexpr std::uint32_t ShiftBy(std::uint64_t bytes) {
+  std::uint32_t shift = 0x80000000u;   // x^0
+  std::uint32_t square = 0x00800000u;  // x^8, squared for each bit of the length
+  for (; bytes > 0; bytes /= 2) {
+    if (bytes % 2 == 1) shift = Multiply(shift, square);
+    square = Multiply(square, square);
+  }
+  return shift;
+}
+
 #if defined(__x86_64__)
+// Bytes of each of three streams that are computed side by side: the instruction takes three cycles, and one can begin
+// in each cycle.
+constexpr std::size_t kLane = std::size_t{16} << 10;
+constexpr std::uint32_t kLaneShift = ShiftBy(kLane);
+
+std::uint64_t Load(const unsigned char* bytes) {
+  std::uint64_t word;
+  std::memcpy(&word, bytes, 8);
+  return word;
+}
+
 __attribute__((target("sse4.2"))) std::uint32_t HardwareCrc32c(const void* data, std::size_t size, std::uint32_t seed) {
   const auto* bytes = static_cast<const unsigned char*>(data);
   std::uint64_t crc = ~seed;
-  for (; size >= 8; size -= 8, bytes += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, bytes, 8);
-    crc = _mm_crc32_u64(crc, word);
+  for (; size >= 3 * kLane; size -= 3 * kLane, bytes += 3 * kLane) {
+    std::uint64_t second = 0, third = 0;
+    for (std::size_t i = 0; i < kLane; i += 8) {
+      crc = _mm_crc32_u64(crc, Load(bytes + i));
+      second = _mm_crc32_u64(second, Load(bytes + kLane + i));
+      third = _mm_crc32_u64(third, Load(bytes + 2 * kLane + i));
+    }
+    const std::uint32_t both =
+        Multiply(kLaneShift, static_cast<std::uint32_t>(crc)) ^ static_cast<std::uint32_t>(second);
+    crc = Multiply(kLaneShift, both) ^ static_cast<std::uint32_t>(third);
   }
+  for (; size >= 8; size -= 8, bytes += 8) crc = _mm_crc32_u64(crc, Load(bytes));
   auto crc32 = static_cast<std::uint32_t>(crc);
   for (; size > 0; --size) crc32 = _mm_crc32_u8(crc32, *bytes++);
   return ~crc32;
@@ -62,16 +101,6 @@ Function Choose() {
   }
 #endif
   return PortableCrc32c;
-}
-
-// a * b modulo the polynomial; the highest bit is x^0.
-constexpr std::uint32_t Multiply(std::uint32_t a, std::uint32_t b) {
-  std::uint32_t product = 0;
-  for (std::uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
-    if (a & bit) product ^= b;
-    b = (b >> 1) ^ (b & 1 ? kPolynomial : 0);  // b * x
-  }
-  return product;
 }
 
 }  // namespace
@@ -97,13 +126,7 @@ std::uint32_t Crc32c(const void* data, std::size_t size, std::uint32_t seed) {
 
 // As zlib's crc32_combine: appending n bytes multiplies the first CRC by x^(8 n).
 std::uint32_t CombineCrc32c(std::uint32_t crc1, std::uint32_t crc2, std::uint64_t length2) {
-  std::uint32_t shift = 0x80000000u;   // x^0
-  std::uint32_t square = 0x00800000u;  // x^8, squared for each bit of the length
-  for (; length2 > 0; length2 /= 2) {
-    if (length2 % 2 == 1) shift = Multiply(shift, square);
-    square = Multiply(square, square);
-  }
-  return Multiply(shift, crc1) ^ crc2;
+  return Multiply(ShiftBy(length2), crc1) ^ crc2;
 }
 
 }  // namespace leeway

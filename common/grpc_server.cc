@@ -58,10 +58,11 @@ class ParameterServerService final : public ParameterServerBase {
 };
 
 using C = v1::Coordinator;
-using CoordinatorBase = C::WithRawCallbackMethod_Join<C::WithRawCallbackMethod_Heartbeat<
-    C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<C::WithRawCallbackMethod_ReportRound<
-        C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<C::WithRawCallbackMethod_CommitData<
-            C::WithRawCallbackMethod_ReportProgress<C::WithRawCallbackMethod_GetStatus<C::Service>>>>>>>>>>;
+using CoordinatorBase = C::WithRawCallbackMethod_Join<
+    C::WithRawCallbackMethod_Heartbeat<C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<
+        C::WithRawCallbackMethod_ReportRound<C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<
+            C::WithRawCallbackMethod_CommitData<C::WithRawCallbackMethod_ReportProgress<
+                C::WithRawCallbackMethod_GetStatus<C::WithRawCallbackMethod_Checkpoint<C::Service>>>>>>>>>>>;
 
 class CoordinatorService final : public CoordinatorBase {
  public:
@@ -76,6 +77,7 @@ class CoordinatorService final : public CoordinatorBase {
   LEEWAY_ROUTE(Coordinator, CommitData)
   LEEWAY_ROUTE(Coordinator, ReportProgress)
   LEEWAY_ROUTE(Coordinator, GetStatus)
+  LEEWAY_ROUTE(Coordinator, Checkpoint)
 
  private:
   RequestHandler* const handler_;

@@ -8,7 +8,7 @@ set -euo pipefail
 build=(bazel-bootstrap bazel-rules-java bazel-skylib g++ pkgconf python3)
 wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev)
 arithmetic=(libdnnl-dev)
-logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev)
+logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
 data=(dataset-fashion-mnist)
 tests=(catch2 libbenchmark-dev)
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)

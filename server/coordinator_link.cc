@@ -10,7 +10,8 @@
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kWatchWait = absl::Seconds(1);  // also how often statistics travel
+constexpr absl::Duration kWatchWait = absl::Seconds(1);              // also how often statistics travel
+constexpr absl::Duration kWatchWaitInCut = absl::Milliseconds(200);  // a checkpoint waits for what is told
 constexpr absl::Duration kTimeout = absl::Seconds(6);
 constexpr absl::Duration kComplainEvery = absl::Seconds(10);
 // How long the end waits for a journal that cannot be written.
@@ -62,8 +63,11 @@ void CoordinatorLink::Watch() {
   if (stopped()) return;
   v1::WatchRequest request = shard_->Describe();
   request.set_address(options_.address);
+  request.set_era(options_.era.number);
+  request.set_lost(options_.lost);
   if (!options_.local_endpoint.host().empty()) *request.mutable_local_endpoint() = options_.local_endpoint;
-  request.set_wait_millis(finishing_ ? 0 : static_cast<std::uint32_t>(absl::ToInt64Milliseconds(kWatchWait)));
+  const absl::Duration wait = finishing_ ? absl::ZeroDuration() : request.has_cut() ? kWatchWaitInCut : kWatchWait;
+  request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(wait)));
   told_the_end_ = finishing_;
   last_request_ = request;
   Send(request);
@@ -85,6 +89,10 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   // What a journal brought back of the open round has not been reported by this process.
   if (!std::exchange(reached_, true)) ReportRound();
   backoff_.Reset();
+  if (snapshot.era() != options_.era.number) {
+    next_era_ = {snapshot.era(), snapshot.base_checkpoint()};
+    return End(absl::AbortedError(absl::StrCat("the run has gone back to ", next_era_.base)));
+  }
   if (told_the_end_) return End(absl::OkStatus());
   if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
   finishing_ = snapshot.state() == v1::FINISHED;

@@ -17,6 +17,7 @@
 #include "common/mutex.h"
 #include "common/retry.h"
 #include "common/transport.h"
+#include "server/era.h"
 #include "server/shard.h"
 
 namespace leeway {
@@ -27,6 +28,8 @@ class CoordinatorLink {
     std::string coordinator;                           // host:port
     std::string address;                               // where workers reach this shard
     v1::LocalEndpoint local_endpoint;                  // and where those on its machine do; host "": only there
+    Era era;                                           // that the shard is in
+    std::string lost;                                  // not empty: it has nothing to go on from, and why
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
     absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
   };
@@ -40,12 +43,15 @@ class CoordinatorLink {
         backoff_(HashString(options.address)) {}
 
   // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we
-  // know; FAILED_PRECONDITION and the like when the coordinator refuses this shard; UNAVAILABLE when it could
-  // not be reached in time.
+  // know; ABORTED when the run is in another era than this shard, next_era(); FAILED_PRECONDITION and the like when the
+  // coordinator refuses this shard; UNAVAILABLE when it could not be reached in time.
   void Start(std::function<void(absl::Status)> on_end);
 
   // From now on nothing is sent.
   void Stop();
+
+  // After the end with ABORTED: where the shard has to begin anew.
+  const Era& next_era() const { return next_era_; }
 
  private:
   void Watch();
@@ -66,6 +72,7 @@ class CoordinatorLink {
   std::function<void(absl::Status)> on_end_;
 
   // Touched on the executor only.
+  Era next_era_;
   Backoff backoff_;
   bool reached_ = false;
   bool finishing_ = false;     // FINISHED is carried out; one more call tells the coordinator

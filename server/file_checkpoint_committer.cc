@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/checkpoint_index.h"
+#include "server/checkpoint/newest_good.h"
 
 namespace leeway {
 
@@ -24,6 +25,11 @@ void FileCheckpointCommitter::Commit(v1::CheckpointIndex index, Done done) {
     }
     done(status);
   });
+}
+
+void FileCheckpointCommitter::ChooseNewestGood(std::uint64_t at_most, Chosen done) {
+  executor_->Post(
+      [this, at_most, done = std::move(done)] { done(leeway::ChooseNewestGood(*files_, directory_, at_most)); });
 }
 
 }  // namespace leeway

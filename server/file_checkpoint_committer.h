@@ -21,6 +21,7 @@ class FileCheckpointCommitter final : public CheckpointCommitter {
 
   void Begin(std::uint64_t step, Done done) override;
   void Commit(v1::CheckpointIndex index, Done done) override;
+  void ChooseNewestGood(std::uint64_t at_most, Chosen done) override;
 
  private:
   const std::string directory_;

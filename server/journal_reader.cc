@@ -20,7 +20,49 @@ std::optional<std::uint64_t> NumberOf(const std::string& name) {
   return number;
 }
 
+// Ascending.
+absl::StatusOr<std::vector<std::uint64_t>> FileNumbers(FileSystem& files, const std::string& directory) {
+  std::vector<std::uint64_t> numbers;
+  if (!files.Exists(directory)) return numbers;
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(directory));
+  for (const std::string& name : names) {
+    if (const std::optional<std::uint64_t> number = NumberOf(name)) numbers.push_back(*number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+absl::Status NoRecord(const std::string& path, std::uint64_t behind, const absl::Status& status) {
+  return absl::DataLossError(absl::StrCat(path, ", behind record ", behind, ": ", std::string(status.message())));
+}
+
+// Nothing: the file ends before its header does, as it was just being begun.
+absl::StatusOr<std::optional<v1::JournalHeader>> HeaderOf(FileSystem& files, const std::string& path) {
+  constexpr std::uint64_t kEnough = 4096;
+  ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccessFile> file, files.Open(path));
+  std::string bytes(std::min(file->Size(), kEnough), 0);
+  RETURN_IF_ERROR(file->ReadAt(0, bytes.size(), bytes.data()));
+  ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Parse(path, std::move(bytes)));
+  ASSIGN_OR_RETURN(const std::optional<Buffer> body, reader.Next());
+  if (!body) return std::nullopt;
+  v1::JournalRecord record;
+  if (absl::Status status = DecodeMessage(*body, &record); !status.ok()) return NoRecord(path, 0, status);
+  if (record.header().format() == kJournalFormat) return record.header();
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, ": journal format ", record.header().format(), "; this version reads ", kJournalFormat));
+}
+
 }  // namespace
+
+absl::StatusOr<v1::JournalHeader> NewestJournalHeader(FileSystem& files, const std::string& directory) {
+  ASSIGN_OR_RETURN(const std::vector<std::uint64_t> numbers, FileNumbers(files, directory));
+  for (auto number = numbers.rbegin(); number != numbers.rend(); ++number) {
+    ASSIGN_OR_RETURN(std::optional<v1::JournalHeader> header,
+                     HeaderOf(files, absl::StrCat(directory, "/", JournalFileName(*number))));
+    if (header) return *std::move(header);
+  }
+  return v1::JournalHeader();
+}
 
 absl::StatusOr<JournalReader> JournalReader::Open(FileSystem& files, const std::string& directory,
                                                   std::uint32_t shard_index, std::uint32_t num_shards,
@@ -29,15 +71,21 @@ absl::StatusOr<JournalReader> JournalReader::Open(FileSystem& files, const std::
   reader.shard_index_ = shard_index;
   reader.num_shards_ = num_shards;
   reader.last_sequence_ = after;
-  if (!files.Exists(directory)) return reader;
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(directory));
-  std::vector<std::uint64_t> numbers;
-  for (const std::string& name : names) {
-    if (const std::optional<std::uint64_t> number = NumberOf(name)) numbers.push_back(*number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  reader.numbers_.assign(numbers.begin(), numbers.end());
+  ASSIGN_OR_RETURN(const v1::JournalHeader newest, NewestJournalHeader(files, directory));
+  ASSIGN_OR_RETURN(const std::vector<std::uint64_t> numbers, FileNumbers(files, directory));
   if (!numbers.empty()) reader.next_file_ = numbers.back() + 1;
+  auto number = numbers.rbegin();
+  for (bool begun = false; number != numbers.rend() && !begun; ++number) {
+    const absl::StatusOr<std::optional<v1::JournalHeader>> header =
+        HeaderOf(files, absl::StrCat(directory, "/", JournalFileName(*number)));
+    const bool whole = header.ok() && *header;
+    if (whole && (*header)->era() != newest.era()) break;
+    // One that cannot be read may be of this era: then Next says what is wrong with it.
+    reader.numbers_.push_front(*number);
+    if (whole) reader.first_sequence_ = (*header)->first_sequence();
+    begun = whole && (*header)->first_sequence() == 1;
+  }
+  for (; number != numbers.rend(); ++number) reader.first_in_file_[*number] = 0;
   return reader;
 }
 
@@ -52,6 +100,13 @@ absl::Status JournalReader::CheckHeader(const v1::JournalHeader& header) const {
                                                       num_shards_));
   }
   return absl::OkStatus();
+}
+
+std::map<std::uint64_t, std::uint64_t> JournalReader::all_as_earlier() const {
+  std::map<std::uint64_t, std::uint64_t> all;
+  for (const auto& [number, first] : first_in_file_) all[number] = 0;
+  for (const std::uint64_t number : numbers_) all[number] = 0;
+  return all;
 }
 
 absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() {
@@ -73,8 +128,7 @@ absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() 
     }
     Decoded<v1::JournalRecord> record;
     if (absl::Status status = DecodeMessage(*body, &record.message, &record.payload); !status.ok()) {
-      return absl::DataLossError(
-          absl::StrCat(path_, ", behind record ", last_sequence_, ": ", std::string(status.message())));
+      return NoRecord(path_, last_sequence_, status);
     }
     if (first || record.message.has_header()) {
       RETURN_IF_ERROR(CheckHeader(record.message.header()));

@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -19,6 +21,7 @@
 #include "common/socket.h"
 #include "common/tune_process.h"
 #include "common/version.h"
+#include "server/end_timer.h"
 #include "server/policy_flags.h"
 #include "server/ps_node.h"
 
@@ -35,6 +38,14 @@ ABSL_FLAG(uint64_t, checkpoint_steps, 0, "shard 0: a checkpoint every so many st
 ABSL_FLAG(absl::Duration, checkpoint_interval, absl::Minutes(5),
           "shard 0: a checkpoint after so long; inf: not by time");
 ABSL_FLAG(uint32_t, checkpoint_keep, 3, "shard 0: how many checkpoints are kept");
+ABSL_FLAG(bool, keep_journal, false,
+          "keep the journal back to the beginning of the run, for leeway replay, also what no checkpoint needs");
+ABSL_FLAG(uint64_t, journal_max_bytes, 0,
+          "a checkpoint when this shard's journal has grown by so many bytes since the last one; 0: not by that");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
+          "at SIGTERM: the longest for a checkpoint, for what is under way, and for the end; 0: end at once");
+ABSL_FLAG(double, rollback_on_divergence, 0,
+          "shard 0: go back to a checkpoint when the loss is above so many times the first one; 0: never");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
@@ -51,6 +62,8 @@ namespace {
 
 // More than any machine has room for: these only tell a slip of the hand.
 constexpr std::uint32_t kMostEvaluators = 4096;
+// The end itself has so long, also with --drain_timeout=0.
+constexpr absl::Duration kShortestEnd = absl::Seconds(5);
 constexpr std::uint64_t kMostHeldBytes = std::uint64_t{1} << 50;
 
 absl::StatusOr<PsNode::Options::JournalMode> JournalModeFromFlags() {
@@ -90,6 +103,9 @@ absl::Status CheckLimits(const PsNode::Options& options) {
   if (options.linger < absl::ZeroDuration() || options.linger > absl::Hours(24)) {
     return FlagError("linger", absl::FormatDuration(options.linger), "0 to 24h");
   }
+  if (options.drain_timeout < absl::ZeroDuration() || options.drain_timeout > absl::Hours(1)) {
+    return FlagError("drain_timeout", absl::FormatDuration(options.drain_timeout), "0 to 1h");
+  }
   if (options.num_evaluators > kMostEvaluators) {
     return FlagError("num_evaluators", absl::StrCat(options.num_evaluators), absl::StrCat("0 to ", kMostEvaluators));
   }
@@ -119,16 +135,30 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   options.checkpoint_steps = absl::GetFlag(FLAGS_checkpoint_steps);
   options.checkpoint_interval = absl::GetFlag(FLAGS_checkpoint_interval);
   options.checkpoint_keep = absl::GetFlag(FLAGS_checkpoint_keep);
+  options.keep_journal = absl::GetFlag(FLAGS_keep_journal);
+  options.journal_max_bytes = absl::GetFlag(FLAGS_journal_max_bytes);
+  options.drain_timeout = absl::GetFlag(FLAGS_drain_timeout);
   if (options.checkpoint_interval < absl::Seconds(1)) {
     return FlagError("checkpoint_interval", absl::FormatDuration(options.checkpoint_interval), "1s and above, or inf");
   }
   if (options.checkpoint_dir.empty() && options.checkpoint_steps > 0) {
     return FlagError("checkpoint_steps", absl::StrCat(options.checkpoint_steps), "0 without --checkpoint_dir");
   }
+  options.rollback_on_divergence = absl::GetFlag(FLAGS_rollback_on_divergence);
+  if (!(options.rollback_on_divergence >= 0) || std::isinf(options.rollback_on_divergence)) {
+    return FlagError("rollback_on_divergence", absl::StrCat(options.rollback_on_divergence), "0 and above");
+  }
+  if (options.checkpoint_dir.empty() && options.rollback_on_divergence > 0) {
+    return FlagError("rollback_on_divergence", absl::StrCat(options.rollback_on_divergence),
+                     "0 without --checkpoint_dir");
+  }
   if (options.checkpoint_keep == 0) return FlagError("checkpoint_keep", "0", "1 and above");
   const absl::StatusOr<PsNode::Options::JournalMode> journal = JournalModeFromFlags();
   if (!journal.ok()) return journal.status();
   options.journal = *journal;
+  if (options.journal_max_bytes > 0 && options.journal == PsNode::Options::JournalMode::kOff) {
+    return FlagError("journal_max_bytes", absl::StrCat(options.journal_max_bytes), "0 without a journal");
+  }
   if (options.num_shards == 0 || options.num_shards > 4096) {
     return FlagError("num_shards", absl::StrCat(options.num_shards), "1 to 4096");
   }
@@ -181,16 +211,22 @@ int Main(int argc, char** argv) {
   }
 
   std::atomic<bool> over = false;
+  const absl::Duration drain = options->drain_timeout;
+  EndTimer timer;
   std::thread watcher([&] {
     int signal = 0;
     for (int count = 0; sigwait(&signals, &signal) == 0 && !over; ++count) {
       if (count > 0) _exit(1);  // a second signal does not wait
-      (*node)->RequestStop(absl::StrCat("signal ", signal, ": shutting down"));
+      timer.EndWithin(std::max(drain, kShortestEnd));
+      (*node)->RequestDrain(absl::StrCat("signal ", signal, ": shutting down, within ", absl::FormatDuration(drain)));
     }
   });
 
   const absl::Status status = (*node)->Wait();
   over = true;
+  // What is left to do is to let go: nothing is lost if that is cut short.
+  timer.SetCode(status.ok() ? 0 : 2);
+  timer.EndWithin(std::max(drain, kShortestEnd));
   pthread_kill(watcher.native_handle(), SIGTERM);
   watcher.join();
   node->reset();

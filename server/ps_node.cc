@@ -2,7 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <limits>
+#include <memory>
 #include <optional>
 #include <random>
 #include <utility>
@@ -21,9 +25,13 @@
 #include "common/mutex.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
+#include "server/ask_checkpoint.h"
+#include "server/checkpoint/checkpoint_directory.h"
+#include "server/checkpoint/newest_good.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/file_coordinator_store.h"
+#include "server/coordinator/rollback.h"
 #include "server/coordinator_link.h"
 #include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
@@ -32,6 +40,12 @@
 
 namespace leeway {
 namespace {
+
+// Of --drain_timeout: until then a checkpoint is waited for, and until then what is under way.
+constexpr double kCheckpointShare = 0.8;
+constexpr double kQuietShare = 0.9;
+// A draining cluster's coordinator may be gone before this `ps`.
+constexpr absl::Duration kUnreachable = absl::Seconds(3);
 
 std::uint64_t RandomId() {
   std::random_device device;
@@ -45,7 +59,9 @@ std::uint64_t RandomId() {
 class PsNode::Impl final : public RequestHandler {
  public:
   using JournalMode = Options::JournalMode;
-  explicit Impl(const Options& options) : options_(options), clock_(MakeSystemClock()) {}
+  // `go_back`: into this era, instead of what the journal says.
+  Impl(const Options& options, std::optional<Era> go_back)
+      : options_(options), go_back_(std::move(go_back)), clock_(MakeSystemClock()) {}
 
   ~Impl() override {
     // First everything that is held is answered, then nobody asks any more, then nothing is under way, and
@@ -53,6 +69,7 @@ class PsNode::Impl final : public RequestHandler {
     if (link_ != nullptr) link_->Stop();
     if (shard_ != nullptr) shard_->Shutdown("this ps ends");
     if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
+    if (checkpoints_ != nullptr) checkpoints_->Stop();
     if (files_.journal != nullptr) files_.journal->Stop();
     if (state_store_ != nullptr) state_store_->Stop();
     local_server_.reset();
@@ -77,17 +94,13 @@ class PsNode::Impl final : public RequestHandler {
     shard.num_shards = options_.num_shards;
     shard.generation = RandomId();
     shard.max_held_bytes = options_.max_held_bytes;
-    shard_ = std::make_unique<Shard>(shard, clock_.get(), apply_.get());
-    if (options_.journal != JournalMode::kOff) {
-      disk_ = MakeThreadPool(1);
-      absl::StatusOr<ShardFiles> files =
-          RecoverShard(options_.checkpoint_dir, options_.journal == JournalMode::kFsync, shard, &RealFileSystem(),
-                       clock_.get(), disk_.get(), shard_.get());
-      RETURN_IF_ERROR(OfCheckpointDir(files.status()));
-      files_ = *std::move(files);
-    }
+    shard.journal_max_bytes = options_.journal_max_bytes;
+    CoordinatorLink::Options link;
+    RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
+    link.era = files_.era;
     if (checkpoint_disk_ != nullptr) {
-      const ShardCheckpoints::Options checkpoints{options_.checkpoint_dir, options_.shard_index, options_.num_shards};
+      const ShardCheckpoints::Options checkpoints{options_.checkpoint_dir, options_.shard_index, options_.num_shards,
+                                                  files_.era, options_.keep_journal};
       checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, &RealFileSystem(), checkpoint_disk_.get(),
                                                         shard_.get(), files_.journal.get());
       shard_->set_cut_sink(checkpoints_.get());
@@ -111,15 +124,18 @@ class PsNode::Impl final : public RequestHandler {
     } else if (absl::EndsWith(address_, ":0")) {
       address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
     }
-    CoordinatorLink::Options link;
     link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
     if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
+    coordinator_address_ = link.coordinator;
     link.address = address_;
     link.local_endpoint = local;
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
-    link_->Start([this](absl::Status status) { End(std::move(status)); });
+    link_->Start([this](absl::Status status) {
+      if (absl::IsAborted(status)) return GoBack(link_->next_era());
+      End(std::move(status));
+    });
     server_->SetServing(true);
     return absl::OkStatus();
   }
@@ -143,10 +159,18 @@ class PsNode::Impl final : public RequestHandler {
 
   absl::Status Wait() {
     absl::Status status;
+    bool drain = false;
     {
       MutexLock lock(mu_);
-      while (!ended_) changed_.Wait(mu_);
+      while (!ended_ && !drain_) changed_.Wait(mu_);
+      drain = !ended_;
       status = end_;
+    }
+    if (drain) {
+      Drain();
+      MutexLock lock(mu_);
+      if (!ended_) return absl::OkStatus();
+      status = end_;  // training has ended meanwhile
     }
     if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
@@ -158,8 +182,21 @@ class PsNode::Impl final : public RequestHandler {
       changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
     const auto until = now() + linger;
-    while (!stop_ && now() < until) changed_.WaitUntil(mu_, until);
-    return status;
+    while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
+    return coordinator_->last_checkpoint();
+  }
+
+  void RequestDrain(const std::string& reason) {
+    {
+      MutexLock lock(mu_);
+      if (!ended_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
+        spdlog::info("ps {}: {}", options_.shard_index, reason);
+        drain_ = true;
+        changed_.NotifyAll();
+        return;
+      }
+    }
+    RequestStop(reason);
   }
 
   void RequestStop(const std::string& reason) {
@@ -174,7 +211,43 @@ class PsNode::Impl final : public RequestHandler {
   const std::string& address() const { return address_; }
   std::shared_ptr<BlockStore> store() { return shard_->store(); }
 
+  // After Wait: what this `ps` is to be made anew for, and how: at the port that it has.
+  std::optional<Era> next_era() {
+    MutexLock lock(mu_);
+    return next_era_;
+  }
+  Options options_of_next() const {
+    Options options = options_;
+    options.listen = absl::StrCat(options.listen.substr(0, options.listen.rfind(':')), ":", server_->port());
+    return options;
+  }
+
  private:
+  // What an earlier process of this shard has left is taken up. If that cannot be gone on from, `lost` says why, and
+  // the shard knows nothing: the coordinator will say what to go back to.
+  absl::Status MakeShard(const Shard::Options& options, std::string* lost) {
+    shard_ = std::make_unique<Shard>(options, clock_.get(), apply_.get());
+    RecoverOptions recover;
+    recover.checkpoint_dir = options_.checkpoint_dir;
+    recover.journal = options_.journal != JournalMode::kOff;
+    recover.fsync = options_.journal == JournalMode::kFsync;
+    recover.go_back = go_back_;
+    if (!recover.journal && !recover.go_back) return absl::OkStatus();
+    disk_ = MakeThreadPool(1);
+    absl::StatusOr<ShardFiles> files =
+        RecoverShard(recover, options, &RealFileSystem(), clock_.get(), disk_.get(), shard_.get());
+    if (absl::IsDataLoss(files.status())) {
+      *lost = std::string(files.status().message());
+      spdlog::error("shard {}: it cannot go on from its files: {}", options.index, *lost);
+      shard_ = std::make_unique<Shard>(options, clock_.get(), apply_.get());
+      files_.era = go_back_.value_or(Era{});
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(files.status());
+    files_ = *std::move(files);
+    return absl::OkStatus();
+  }
+
   // A new run, or the one that --checkpoint_dir holds.
   absl::Status MakeCoordinator() {
     Coordinator::Options coordinator;
@@ -195,13 +268,86 @@ class PsNode::Impl final : public RequestHandler {
       coordinator.committer = committer_.get();
       coordinator.checkpoint_steps = options_.checkpoint_steps;
       coordinator.checkpoint_interval = options_.checkpoint_interval;
+      coordinator.checkpoint_dir = options_.checkpoint_dir;
       store = state_store_.get();
       saved = state_store_->TakeSaved();
     }
+    if (state_store_ != nullptr) RETURN_IF_ERROR(GoBackAtStart(&saved));
     if (saved) coordinator.run_id = saved->state.run_id();
+    coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { GoBack({era, base}); };
+    coordinator.rollback_on_divergence = options_.rollback_on_divergence;
     coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);
     if (!saved) return absl::OkStatus();
     return coordinator_->Restore(saved->state, saved->manifest);
+  }
+
+  // A run that is to go on with another number of ps, or of which there are only checkpoints, goes back to the newest
+  // good one.
+  absl::Status GoBackAtStart(std::optional<FileCoordinatorStore::Saved>* saved) {
+    const std::string& directory = options_.checkpoint_dir;
+    if (*saved) {
+      const v1::CoordinatorState& state = (*saved)->state;
+      if (state.num_shards() == options_.num_shards || state.run_state() == v1::FINISHED) return absl::OkStatus();
+    } else {
+      ASSIGN_OR_RETURN(const auto entries, ListCheckpoints(RealFileSystem(), directory, CheckpointCheck::kIndex));
+      const auto begun = [](const CheckpointEntry& entry) { return absl::IsNotFound(entry.status); };
+      if (std::all_of(entries.begin(), entries.end(), begun)) return absl::OkStatus();  // a new run
+    }
+    ASSIGN_OR_RETURN(const v1::CheckpointIndex index,
+                     ChooseNewestGood(RealFileSystem(), directory, std::numeric_limits<std::uint64_t>::max()));
+    const std::string name = StepDirectoryName(index.step());
+    const v1::CoordinatorState now = *saved ? (*saved)->state : v1::CoordinatorState();
+    ASSIGN_OR_RETURN(v1::CoordinatorState state, RollBack(now, index, name, options_.num_shards));
+    spdlog::warn("the run goes on from {}/{}, of {} ps and {} steps, with {} ps{}", directory, name, index.num_shards(),
+                 index.step(), options_.num_shards,
+                 *saved ? absl::StrCat("; steps done before: ", now.steps(),
+                                       ", of which are lost: ", now.steps() - std::min(now.steps(), state.steps()))
+                        : "");
+    if (!*saved) state_store_->SetManifest(index.manifest());
+    saved->emplace();
+    (*saved)->state = std::move(state);
+    (*saved)->manifest = index.manifest();
+    return absl::OkStatus();
+  }
+
+  // Blocks, for drain_timeout at most.
+  void Drain() {
+    server_->SetServing(false);
+    const absl::Time begun = absl::Now();
+    const std::uint64_t cut = shard_->last_cut();
+    const auto over = [this] {
+      MutexLock lock(mu_);
+      return ended_;
+    };
+    CheckpointAsk ask;
+    ask.coordinator = coordinator_address_;
+    ask.if_possible = true;
+    ask.limit = options_.drain_timeout * kCheckpointShare;
+    ask.unreachable_limit = std::min(kUnreachable, ask.limit);
+    // Behind the cut this shard's steps are no part of the checkpoint, so it takes no more.
+    ask.go_on = [&] {
+      if (shard_->last_cut() != cut) shard_->Drain();
+      return !over();
+    };
+    if (const absl::StatusOr<v1::CheckpointReply> reply = AskForCheckpoint(*transport_, ask); reply.ok()) {
+      spdlog::info("ps {}: {} is committed", options_.shard_index, reply->path());
+    } else if (!over()) {
+      spdlog::warn("ps {}: it ends without a checkpoint{}: {}", options_.shard_index,
+                   options_.journal == JournalMode::kOff ? "" : ", but with its journal",
+                   std::string(reply.status().message()));
+    }
+    shard_->Drain();
+    // A part of the time is left for the end itself.
+    const absl::Time until = begun + options_.drain_timeout * kQuietShare;
+    while (!shard_->Quiet() && absl::Now() < until) Look();
+    auto written = std::make_shared<std::atomic<bool>>(false);
+    shard_->WhenWritten([written](const absl::Status&) { *written = true; });
+    while (!*written && absl::Now() < until) Look();
+  }
+
+  void Look() {
+    MutexLock lock(mu_);
+    changed_.WaitUntil(mu_, std::chrono::steady_clock::now() + std::chrono::milliseconds(20));
   }
 
   absl::Status OfCheckpointDir(const absl::Status& status) const {
@@ -217,8 +363,18 @@ class PsNode::Impl final : public RequestHandler {
     changed_.NotifyAll();
   }
 
+  void GoBack(const Era& era) {
+    {
+      MutexLock lock(mu_);
+      if (!ended_ && !next_era_) next_era_ = era;
+    }
+    End(absl::OkStatus());
+  }
+
   const Options options_;
+  const std::optional<Era> go_back_;
   std::string address_;
+  std::string coordinator_address_;
   const std::unique_ptr<Clock> clock_;
   VolatileCoordinatorStore no_store_;
   std::unique_ptr<Executor> apply_;       // gradients
@@ -241,6 +397,8 @@ class PsNode::Impl final : public RequestHandler {
   CondVar changed_;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
   bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::optional<Era> next_era_ LEEWAY_GUARDED_BY(mu_);
+  bool drain_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status end_ LEEWAY_GUARDED_BY(mu_);
 };
 
@@ -249,16 +407,56 @@ absl::StatusOr<std::unique_ptr<PsNode>> PsNode::Start(const Options& options) {
     return absl::InvalidArgumentError(absl::StrCat("--shard_index=", options.shard_index, ": allowed: 0 to ",
                                                    options.num_shards - 1, " (--num_shards=", options.num_shards, ")"));
   }
-  auto impl = std::make_unique<Impl>(options);
+  auto impl = std::make_unique<Impl>(options, std::nullopt);
   RETURN_IF_ERROR(impl->Start());
   return std::unique_ptr<PsNode>(new PsNode(std::move(impl)));
 }
 
-PsNode::PsNode(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PsNode::PsNode(std::unique_ptr<Impl> impl) : address_(impl->address()), impl_(std::move(impl)) {}
 PsNode::~PsNode() = default;
-const std::string& PsNode::address() const { return impl_->address(); }
-absl::Status PsNode::Wait() { return impl_->Wait(); }
-void PsNode::RequestStop(const std::string& reason) { impl_->RequestStop(reason); }
-std::shared_ptr<BlockStore> PsNode::store() { return impl_->store(); }
+const std::string& PsNode::address() const { return address_; }
+
+absl::Status PsNode::Wait() {
+  for (;;) {
+    Impl* now = nullptr;
+    {
+      MutexLock lock(mu_);
+      now = impl_.get();
+    }
+    const absl::Status status = now->Wait();
+    const std::optional<Era> next = now->next_era();
+    if (!next) return status;
+    const Options options = now->options_of_next();
+    std::unique_ptr<Impl> before;
+    {
+      MutexLock lock(mu_);
+      before = std::move(impl_);
+    }
+    before.reset();  // its port and its files are free now
+    auto impl = std::make_unique<Impl>(options, next);
+    spdlog::info("ps {}: goes back to {}", options.shard_index, next->base);
+    RETURN_IF_ERROR(impl->Start());
+    MutexLock lock(mu_);
+    impl_ = std::move(impl);
+    if (stop_) return absl::OkStatus();
+  }
+}
+
+void PsNode::RequestStop(const std::string& reason) {
+  MutexLock lock(mu_);
+  stop_ = true;
+  if (impl_ != nullptr) impl_->RequestStop(reason);
+}
+
+void PsNode::RequestDrain(const std::string& reason) {
+  MutexLock lock(mu_);
+  stop_ = true;
+  if (impl_ != nullptr) impl_->RequestDrain(reason);
+}
+
+std::shared_ptr<BlockStore> PsNode::store() {
+  MutexLock lock(mu_);
+  return impl_ == nullptr ? nullptr : impl_->store();
+}
 
 }  // namespace leeway

@@ -68,27 +68,32 @@ void Shard::InstallMember(const v1::Member& member) {
   if (!same && it != members_.end()) RemoveMember(id);
   const v1::MemberState was = same ? it->second.proto.state() : v1::OBSERVER;
   MemberInfo& info = members_[id];
+  // It has been live, at this clock. This shard may not have been told: it hears of the newest snapshot only.
+  const bool has_entered =
+      member.state() == v1::LIVE || member.state() == v1::PARKED || (same && member.entry_clock() > 0);
+  const bool enters = has_entered && (!info.entered || info.proto.entry_clock() != member.entry_clock());
+  const bool news = !same || was != member.state() || enters;
   info.proto = member;
+  if (enters) {
+    if (info.entered) {
+      info.window.Reenter(member.entry_clock());
+      CountWhole(id, info);
+    } else {
+      info.window.JumpTo(member.entry_clock(), v1::DROPPED);
+    }
+    info.entered = true;
+  }
   switch (member.state()) {
     case v1::JOINING:
       // At the own minimum: it holds the gate until its entry clock is known on all shards. Who comes back from
       // parking goes on behind its own pushes: at a lower clock its steps would count as repetitions.
-      if (!same || was != v1::JOINING) clocks_.Install(id, std::max(clocks_.Min(), info.window.clock()), true);
+      if (news) clocks_.Install(id, std::max(clocks_.Min(), info.window.clock()), true);
       break;
     case v1::LIVE:
-      if (!same || was != v1::LIVE) {
-        if (info.entered) {
-          info.window.Reenter(member.entry_clock());
-          CountWhole(id, info);
-        } else {
-          info.window.JumpTo(member.entry_clock(), v1::DROPPED);
-        }
-        info.entered = true;
-        clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
-      }
+      if (news) clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
       break;
     case v1::PARKED:
-      clocks_.Install(id, clocks_.Get(id), false);
+      clocks_.Install(id, std::max(clocks_.Get(id), info.window.clock()), false);
       break;
     default:
       clocks_.Remove(id);
@@ -210,6 +215,10 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
     FollowCut(snapshot.cut());
     if (cut_sink_ != nullptr && !replaying_ && committed_ != snapshot.committed_checkpoint()) {
       committed_ = snapshot.committed_checkpoint();
+      if (committed_ == cut_made_) {
+        journal_at_checkpoint_ = journal_at_cut_;
+        journal_replayed_ = 0;
+      }
       cut_sink_->Committed(committed_);
     }
     TryCut();
@@ -239,6 +248,10 @@ v1::WatchRequest Shard::Describe() {
     installed.set_clock(clocks_.Get(id));
   }
   if (cut_phase_ != CutPhase::kNone) *request.mutable_cut() = cut_report_;
+  if (journal_ != nullptr && options_.journal_max_bytes > 0) {
+    const std::uint64_t since = journal_replayed_ + journal_->bytes() - journal_at_checkpoint_;
+    request.set_wants_checkpoint(since > options_.journal_max_bytes);
+  }
   nonfinite_runs_.Save(request.mutable_nonfinite_runs());
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;

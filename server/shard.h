@@ -54,6 +54,8 @@ class Shard {
     // it is told to come back: a shard's memory stays bounded however many workers push. Copies for differences take
     // half of it at most, so that pushes find room whoever pulls.
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
+    // A journal that has grown by more than this since the last checkpoint asks for one; 0: it does not.
+    std::uint64_t journal_max_bytes = 0;
   };
   // The longest a request is held, whatever it asks for: below every client's deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(10);
@@ -91,11 +93,18 @@ class Shard {
   void CutWritten(const v1::CutReport& report);
 
   // From here on every input is journaled, and answered when it is written. Call it after the last Replay and before
-  // the first request. `journal` outlives the shard.
-  void UseJournal(Journal* journal);
+  // the first request. `journal` outlives the shard; `replayed`: so many bytes of it are behind the last checkpoint.
+  void UseJournal(Journal* journal, std::uint64_t replayed = 0);
   // Calls `done`, perhaps in line, when what this shard has carried out until now is as safe as its journal makes it,
   // or with the reason why it will not be.
   void WhenWritten(Journal::Done done);
+
+  // From here on steps of which nothing has come here are answered UNAVAILABLE; what is under way is carried out.
+  void Drain();
+  // Nothing is under way.
+  bool Quiet();
+  // The id of the newest cut that was made here; 0: none.
+  std::uint64_t last_cut();
 
   // Answers everything that is held with UNAVAILABLE, and every later request too.
   void Shutdown(const std::string& reason);
@@ -296,6 +305,14 @@ class Shard {
   v1::CutReport cut_report_ LEEWAY_GUARDED_BY(mu_);
   std::string committed_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t chunks_under_way_ LEEWAY_GUARDED_BY(mu_) = 0;  // accepted, without a verdict
+  bool draining_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::uint64_t last_cut_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // The journal's bytes (Journal::bytes) at the cut made last, whose checkpoint has this name, and at the cut of the
+  // checkpoint committed last; before the latter's, those that an earlier process has left behind its.
+  std::string cut_made_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t journal_at_cut_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t journal_at_checkpoint_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t journal_replayed_ LEEWAY_GUARDED_BY(mu_) = 0;
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.

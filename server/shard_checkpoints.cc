@@ -21,9 +21,15 @@ static std::uint32_t Chunks(const ShardCheckpoints::Options& options, const Bloc
 // One cut. Its writer is made by whoever comes first, for Begin must not touch the disk.
 class ShardCheckpoints::Job {
  public:
-  Job(const Options& options, FileSystem* files, std::uint64_t id, const std::string& name, const v1::ShardState& state,
-      std::shared_ptr<BlockStore> store)
-      : options_(options), files_(files), id_(id), name_(name), state_(state), store_(std::move(store)) {
+  Job(const Options& options, FileSystem* files, const std::atomic<bool>* stopped, std::uint64_t id,
+      const std::string& name, const v1::ShardState& state, std::shared_ptr<BlockStore> store)
+      : options_(options),
+        files_(files),
+        stopped_(stopped),
+        id_(id),
+        name_(name),
+        state_(state),
+        store_(std::move(store)) {
     state_.set_shard_index(options.index);
     state_.set_num_shards(options.num_shards);
     state_.set_step(StepOfDirectoryName(name).value_or(0));
@@ -47,6 +53,7 @@ class ShardCheckpoints::Job {
   // Writes what no update has come to, and the rest.
   v1::CutReport Finish(StoreCut* cut) {
     for (std::uint32_t chunk = 0; chunk < Chunks(options_, *store_); ++chunk) {
+      if (*stopped_) Note(absl::CancelledError("this ps ends"));
       MutexLock lock(store_->ChunkMutex(chunk));
       cut->BeforeUpdate(chunk);
     }
@@ -99,6 +106,7 @@ class ShardCheckpoints::Job {
 
   const Options options_;
   FileSystem* const files_;
+  const std::atomic<bool>* const stopped_;
   const std::uint64_t id_;
   const std::string name_;
   v1::ShardState state_;
@@ -112,7 +120,7 @@ class ShardCheckpoints::Job {
 std::shared_ptr<StoreCut> ShardCheckpoints::Begin(std::uint64_t id, const std::string& name,
                                                   const v1::ShardState& state, std::shared_ptr<BlockStore> store) {
   const std::uint32_t chunks = Chunks(options_, *store);
-  const auto job = std::make_shared<Job>(options_, files_, id, name, state, std::move(store));
+  const auto job = std::make_shared<Job>(options_, files_, &stopped_, id, name, state, std::move(store));
   const auto cut = std::make_shared<StoreCut>(chunks, [job](std::uint32_t chunk) { job->Write(chunk); });
   executor_->Post([this, job, cut] { shard_->CutWritten(job->Finish(cut.get())); });
   return cut;
@@ -123,15 +131,20 @@ void ShardCheckpoints::Committed(const std::string&) {
 }
 
 void ShardCheckpoints::RemoveOldJournal() {
-  if (journal_ == nullptr) return;
+  if (journal_ == nullptr || options_.keep_journal) return;
   // From the oldest checkpoint that is kept on, a restart and a replay need the records.
   const absl::StatusOr<std::vector<CheckpointEntry>> all =
       ListCheckpoints(*files_, options_.directory, CheckpointCheck::kIndex);
   std::optional<std::uint64_t> needed;
   for (const CheckpointEntry& entry : all.ok() ? *all : std::vector<CheckpointEntry>()) {
-    if (!entry.status.ok() || entry.num_shards != options_.num_shards) continue;
+    if (!entry.status.ok()) continue;
     const absl::StatusOr<Checkpoint> index = ReadCheckpointIndex(*files_, entry.path);
     if (!index.ok()) continue;
+    if (index->index.era() != options_.era.number) {
+      // What this era began with needs all of its records; what is older has none in it.
+      if (StepDirectoryName(entry.step) == options_.era.base) needed = 0;
+      break;
+    }
     const absl::StatusOr<v1::ShardState> state = ReadShardState(*files_, entry.path, index->index, options_.index);
     if (!state.ok()) return spdlog::warn("the journal is kept: {}", state.status());
     needed = state->journal_sequence();  // newest first, so the last one is the oldest

@@ -5,12 +5,14 @@
 // one function at a time), `shard` and `journal` (may be null) outlive it. Destroy it after the executor has run out.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "common/executor.h"
 #include "common/files.h"
+#include "server/era.h"
 #include "server/journal.h"
 #include "server/shard.h"
 #include "server/store_cut.h"
@@ -23,6 +25,8 @@ class ShardCheckpoints final : public CutSink {
     std::string directory;  // --checkpoint_dir
     std::uint32_t index = 0;
     std::uint32_t num_shards = 1;
+    Era era = {};               // of the shard
+    bool keep_journal = false;  // also what no checkpoint needs
   };
   ShardCheckpoints(const Options& options, FileSystem* files, Executor* executor, Shard* shard, Journal* journal)
       : options_(options), files_(files), executor_(executor), shard_(shard), journal_(journal) {}
@@ -30,6 +34,9 @@ class ShardCheckpoints final : public CutSink {
   std::shared_ptr<StoreCut> Begin(std::uint64_t id, const std::string& name, const v1::ShardState& state,
                                   std::shared_ptr<BlockStore> store) override;
   void Committed(const std::string& name) override;
+
+  // What is being written is given up, as the process ends.
+  void Stop() { stopped_ = true; }
 
  private:
   class Job;
@@ -40,6 +47,7 @@ class ShardCheckpoints final : public CutSink {
   Executor* const executor_;
   Shard* const shard_;
   Journal* const journal_;
+  std::atomic<bool> stopped_ = false;
 };
 
 }  // namespace leeway

@@ -65,6 +65,9 @@ void Shard::TryCut() {
   cut_phase_ = CutPhase::kWriting;
   cut_limits_.clear();
   cut_report_.set_version(version_);
+  last_cut_ = cut_.id();
+  cut_made_ = cut_.name();
+  journal_at_cut_ = journal_ == nullptr ? 0 : journal_->bytes();
   store_cut_ = cut_sink_->Begin(cut_.id(), cut_.name(), SaveStateLocked(), store_);
   // Who waited goes on. Not at once: this may be called in the middle of a pump.
   executor_->Post([this] {
@@ -75,6 +78,21 @@ void Shard::TryCut() {
     }
     Run(actions);
   });
+}
+
+void Shard::Drain() {
+  MutexLock lock(mu_);
+  draining_ = true;
+}
+
+bool Shard::Quiet() {
+  MutexLock lock(mu_);
+  return chunks_under_way_ == 0 && !closing_ && copies_under_way_ == 0;
+}
+
+std::uint64_t Shard::last_cut() {
+  MutexLock lock(mu_);
+  return last_cut_;
 }
 
 void Shard::CutWritten(const v1::CutReport& report) {

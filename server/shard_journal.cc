@@ -14,7 +14,11 @@ absl::Status Foreign(const std::string& what) { return absl::DataLossError(absl:
 
 }  // namespace
 
-void Shard::UseJournal(Journal* journal) { journal_ = journal; }
+void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
+  journal_ = journal;
+  MutexLock lock(mu_);
+  journal_replayed_ = replayed;
+}
 
 void Shard::WhenWritten(Journal::Done done) {
   if (journal_ == nullptr) return done(absl::OkStatus());

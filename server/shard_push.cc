@@ -110,6 +110,12 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
       status = absl::OutOfRangeError(absl::StrCat("push for round ", header.clock(), "; shard ", options_.index,
                                                   " has round ", open_round_, " open"));
     }
+    // A cut that is waited for says itself which steps it needs.
+    const bool cut_decides = cut_phase_ == CutPhase::kHolding;
+    if (status.ok() && draining_ && !cut_decides && header.clock() >= member.window.highest()) {
+      status = absl::UnavailableError(
+          absl::StrCat("shard ", options_.index, " is draining: it ends, and takes no new step"));
+    }
     if (status.ok() && journal_ != nullptr) status = journal_->Ready();
     if (status.ok() && WaitsForCut(header)) {
       if (!held.expired) {

@@ -14,9 +14,15 @@
 #include "cli/checkpoint/reshard.h"
 #include "cli/output_flag.h"
 #include "common/flags.h"
+#include "common/grpc_transport.h"
+#include "common/socket.h"
 #include "common/status_macros.h"
+#include "server/ask_checkpoint.h"
+
+ABSL_FLAG(absl::Duration, checkpoint_timeout, absl::Minutes(30), "how long `checkpoint now` waits; above 0s");
 
 ABSL_DECLARE_FLAG(std::int32_t, num_shards);  // of worker/worker_flags.cc
+ABSL_DECLARE_FLAG(std::string, coordinator);  // of worker/worker_flags.cc
 
 namespace leeway {
 namespace {
@@ -80,6 +86,21 @@ absl::StatusOr<int> Verify(const Paths& paths) {
   return std::all_of(verified.begin(), verified.end(), good) ? 0 : 1;
 }
 
+// Has a running cluster take one.
+absl::StatusOr<int> Now(const Paths&) {
+  CheckpointAsk ask;
+  ask.coordinator = absl::GetFlag(FLAGS_coordinator);
+  ask.limit = absl::GetFlag(FLAGS_checkpoint_timeout);
+  if (!SplitAddress(ask.coordinator).ok()) return FlagError("coordinator", ask.coordinator, "host:port of ps 0");
+  if (ask.limit <= absl::ZeroDuration()) {
+    return FlagError("checkpoint_timeout", absl::FormatDuration(ask.limit), "above 0s");
+  }
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  ASSIGN_OR_RETURN(const v1::CheckpointReply reply, AskForCheckpoint(*transport, ask));
+  Print(absl::StrCat(reply.path(), "\n"));
+  return 0;
+}
+
 absl::StatusOr<int> Reshard(const Paths& paths) {
   const std::int32_t num_shards = absl::GetFlag(FLAGS_num_shards);
   if (num_shards < 1) return FlagError("num_shards", absl::StrCat(num_shards), "1 and above");
@@ -122,6 +143,7 @@ constexpr Command kCommands[] = {
     {"verify", "verify PATH [-o json]", 1, Verify},
     {"reshard", "reshard PATH --num_shards=N -o DIR", 1, Reshard},
     {"diff", "diff PATH PATH [-o json]", 2, Diff},
+    {"now", "now --coordinator=HOST:PORT", 0, Now},
 };
 
 constexpr char kPathMeans[] = "PATH: a checkpoint's directory, or --checkpoint_dir (its newest good one)";

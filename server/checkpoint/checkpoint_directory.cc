@@ -64,6 +64,7 @@ CheckpointEntry LookAtCheckpoint(FileSystem& files, const std::string& path, Che
   entry.run_id = index.run_id();
   entry.model = checkpoint->manifest.model();
   entry.num_shards = index.num_shards();
+  entry.era = index.era();
   for (const v1::CheckpointFile& file : index.files()) entry.bytes += file.bytes();
   entry.status = CheckFileSizes(files, path, index);
   if (!entry.status.ok() || check == CheckpointCheck::kIndex) return entry;

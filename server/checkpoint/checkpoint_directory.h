@@ -30,6 +30,7 @@ struct CheckpointEntry {
   std::uint64_t run_id = 0;
   std::string model;
   std::uint32_t num_shards = 0;
+  std::uint64_t era = 0;
   std::uint64_t bytes = 0;
 };
 

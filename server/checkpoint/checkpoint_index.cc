@@ -1,6 +1,8 @@
 #include "server/checkpoint/checkpoint_index.h"
 
+#include <google/protobuf/util/field_comparator.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -29,6 +31,15 @@ absl::StatusOr<std::string> IndexToJson(const v1::CheckpointIndex& index) {
   const auto status = google::protobuf::util::MessageToJsonString(index, &json, options);
   if (status.ok()) return json;
   return absl::InvalidArgumentError(absl::StrCat("the index of a checkpoint: ", status.ToString()));
+}
+
+// A NaN, as a loss may be, equals itself, and a map has no order.
+bool Same(const v1::CheckpointIndex& a, const v1::CheckpointIndex& b) {
+  google::protobuf::util::DefaultFieldComparator values;
+  values.set_treat_nan_as_equal(true);
+  google::protobuf::util::MessageDifferencer differencer;
+  differencer.set_field_comparator(&values);
+  return differencer.Compare(a, b);
 }
 
 // The file's checks fit its size and one another.
@@ -149,7 +160,7 @@ absl::Status CommitCheckpoint(FileSystem& files, const std::string& directory, c
   // What could not be read again is refused now.
   const absl::StatusOr<Checkpoint> read = ParseCheckpointIndex(path, json);
   if (!read.ok()) return absl::InvalidArgumentError(read.status().message());
-  if (read->index.SerializeAsString() != index.SerializeAsString()) {
+  if (!Same(read->index, index)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": as JSON the index would lose something"));
   }
   RETURN_IF_ERROR(CheckFileSizes(files, directory, index));

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "proto/checkpoint.pb.h"
 
 namespace leeway {
@@ -22,6 +23,11 @@ class CheckpointCommitter {
   virtual void Begin(std::uint64_t step, Done done) = 0;
   // All shards have written: makes it a checkpoint, and removes those that are too many.
   virtual void Commit(v1::CheckpointIndex index, Done done) = 0;
+
+  // The newest checkpoint of at most `at_most` steps whose every byte is right; those that are newer, or damaged, are
+  // revoked. NOT_FOUND: there is none, and nothing was revoked.
+  using Chosen = std::function<void(absl::StatusOr<v1::CheckpointIndex>)>;
+  virtual void ChooseNewestGood(std::uint64_t at_most, Chosen done) = 0;
 };
 
 }  // namespace leeway

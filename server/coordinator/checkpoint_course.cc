@@ -14,7 +14,7 @@ void CheckpointCourse::Start(Instant now, std::uint64_t steps) {
 }
 
 bool CheckpointCourse::Due(Instant now, std::uint64_t steps) const {
-  if (under_way() || (not_before_ && now < *not_before_)) return false;
+  if (!MayBegin(now)) return false;
   const bool by_steps = config_.every_steps > 0 && steps >= last_steps_ + config_.every_steps;
   return by_steps || now - last_ >= config_.every;
 }

@@ -32,9 +32,11 @@ class CheckpointCourse {
 
   // Training begins, or goes on, at `steps`: intervals count from here.
   void Start(Instant now, std::uint64_t steps);
-  // Is it time for one? Never while one is under way. Failing ones are tried again after kTryAgain.
+  // Is it time for one? Only when one may begin.
   bool Due(Instant now, std::uint64_t steps) const;
   static constexpr absl::Duration kTryAgain = absl::Seconds(10);
+  // Might one begin, had anybody a reason? Not while one is under way, nor for kTryAgain after one has failed.
+  bool MayBegin(Instant now) const { return !under_way() && (!not_before_ || now >= *not_before_); }
 
   // Begins checkpoint `name`. Requires that none is under way; `id` is not 0, and new.
   void Begin(Instant now, std::uint64_t id, const std::string& name);
@@ -54,6 +56,8 @@ class CheckpointCourse {
 
   // It is committed, or given up: intervals count from `began` and from `steps`.
   void End(Instant now, std::uint64_t steps, bool committed);
+  // It is given up for another one, which may begin at once.
+  void Drop() { cut_.Clear(); }
 
  private:
   void SetLimits();

@@ -31,7 +31,8 @@ Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executo
       course_({.num_shards = options.num_shards,
                .every_steps = options.checkpoint_steps,
                .every = options.checkpoint_interval,
-               .one_limit = options.policy.aggregation() == v1::ROUND}) {}
+               .one_limit = options.policy.aggregation() == v1::ROUND}),
+      divergence_(options.rollback_on_divergence) {}
 
 Coordinator::~Coordinator() { Shutdown("destroyed"); }
 
@@ -80,6 +81,13 @@ v1::RunState Coordinator::state() {
   return state_;
 }
 
+absl::Status Coordinator::last_checkpoint() {
+  MutexLock lock(mu_);
+  if (last_failure_.empty()) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("training has ended, but there is no checkpoint of its end in ",
+                                             options_.checkpoint_dir, ": ", last_failure_));
+}
+
 template <typename Request>
 void Coordinator::Parse(const Buffer& bytes, const ReplyCallback& done,
                         void (Coordinator::*serve)(const Request&, ReplyCallback)) {
@@ -107,6 +115,7 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   if (method == "OpenPush") return Parse(request, done, &Coordinator::OpenPush);
   if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
   if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
+  if (method == "Checkpoint") return Parse(request, done, &Coordinator::Checkpoint);
   if (method == "ReportProgress") return Parse(request, done, &Coordinator::ReportProgress);
   done(absl::UnimplementedError("coordinator: no method '" + method + "'"), {});
 }
@@ -119,6 +128,8 @@ bool Coordinator::Attempt(Held& held, Replies* replies) {
       return AttemptJoin(held, replies);
     case Held::kWatch:
       return AttemptWatch(held, replies);
+    case Held::kCheckpoint:
+      return AttemptCheckpoint(held, replies);
     case Held::kAcquire:
       break;
   }
@@ -127,7 +138,8 @@ bool Coordinator::Attempt(Held& held, Replies* replies) {
 
 void Coordinator::Hold(std::unique_ptr<Held> held, absl::Duration limit, Replies* replies) {
   const std::uint64_t id = next_held_++;
-  held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), kMaxHold),
+  const absl::Duration most = held->kind == Held::kCheckpoint ? kMaxAskerHold : kMaxHold;
+  held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), most),
                               [this, id] { executor_->Post([this, id] { OnTimer(id); }); });
   held_.emplace(id, std::move(held));
   Settle(replies);
@@ -191,6 +203,8 @@ void Coordinator::Publish() {
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
   if (course_.under_way()) *next.mutable_cut() = course_.cut();
   next.set_committed_checkpoint(committed_checkpoint_);
+  next.set_era(era_);
+  next.set_base_checkpoint(base_checkpoint_);
   const auto before = std::exchange(joining_since_, {});
   for (const v1::Member& member : next.members()) {
     if (member.state() != v1::JOINING) continue;
@@ -223,7 +237,11 @@ std::string Coordinator::WaitsFor() const {
 }
 
 void Coordinator::PromoteJoiners() {
-  const bool running = options_.policy.aggregation() == v1::ROUND && state_ != v1::STARTING;
+  if (!membership_.Installed()) return;
+  // In rounds, those who come back together take part in the one that is open: it has no contributors yet.
+  const bool regrouping = !regrouping_.empty();
+  if (regrouping && !Regrouped()) return;
+  const bool running = options_.policy.aggregation() == v1::ROUND && state_ != v1::STARTING && !regrouping;
   const bool deserted = running && ExpectedRanks().empty();
   std::optional<std::uint64_t> round_entry;
   if (options_.policy.aggregation() == v1::ROUND) {
@@ -277,7 +295,10 @@ std::optional<std::string> Coordinator::ReasonToFinish() {
   if (round && rounds_.open_round() >= RoundLimit()) return absl::StrCat(RoundLimit(), " rounds are closed");
   const std::uint64_t epochs = leases_ ? leases_->epochs_done() : 0;
   if (auto reason = stop_.Check(epochs, steps_, now - started_)) return reason;
-  if (membership_.trainers() > 0) {
+  // While a ps is missing nobody can join.
+  const bool shards_here =
+      std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
+  if (membership_.trainers() > 0 || !shards_here) {
     deserted_since_.reset();
     return std::nullopt;
   }
@@ -294,11 +315,11 @@ void Coordinator::CheckCourse() {
   if (state_ == v1::FINISHING && membership_.trainers() == 0) {
     if (EvaluatorExpected()) {
       MoveTo(v1::EVALUATING, "the final weights are evaluated");
-    } else {
+    } else if (LastIsOver()) {
       MoveTo(v1::FINISHED, stop_reason_);
     }
   }
-  if (state_ == v1::EVALUATING && !EvaluatorExpected()) MoveTo(v1::FINISHED, stop_reason_);
+  if (state_ == v1::EVALUATING && !EvaluatorExpected() && LastIsOver()) MoveTo(v1::FINISHED, stop_reason_);
 }
 
 bool Coordinator::EvaluatorExpected() const {
@@ -328,9 +349,14 @@ void Coordinator::Tick() {
     if (now - last_complaint_ >= kComplainEvery) {
       last_complaint_ = now;
       if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
+      if (LastIsDue()) {
+        const std::string missing = MissingShard(now);
+        spdlog::info("coordinator: waiting: the last checkpoint{}{}", missing.empty() ? "" : ": ", missing);
+      }
       if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
     }
     DriveCheckpoint();
+    CheckDivergence();
     Settle(&replies);
     ScheduleTick();
   }

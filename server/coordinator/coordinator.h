@@ -30,7 +30,9 @@
 #include "server/coordinator/checkpoint_course.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
+#include "server/coordinator/divergence_rule.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/quarantine.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
@@ -54,11 +56,25 @@ class Coordinator {
     CheckpointCommitter* committer = nullptr;
     std::uint64_t checkpoint_steps = 0;  // 0: not by steps
     absl::Duration checkpoint_interval = absl::InfiniteDuration();
+    // Go back to a checkpoint when the loss is above so many times the first, or not finite; 0: never.
+    double rollback_on_divergence = 0;
+    // The run goes back, which is saved: this coordinator answers nobody any more, and one that Restores what is saved
+    // is to take its place. Called once, on the executor or a thread of the store, without a lock.
+    std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
+    };
+    std::string checkpoint_dir = {};  // the committer's, for who asks where a checkpoint is
+    // The end waits for the last checkpoint, which is tried again for so long.
+    absl::Duration last_checkpoint_timeout = absl::Minutes(1);
   };
+  // When the loss has diverged so often, the run ends: going back does not help it.
+  static constexpr std::uint32_t kMostDivergences = 3;
   // Of a shard's former generations so many are known: one that is older has met its calls' deadlines long since.
   static constexpr std::size_t kReplacedKnown = 16;
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(2);
+  // Who asks for a checkpoint is nobody's member: so many may wait, for so long.
+  static constexpr std::size_t kMostAskers = 64;
+  static constexpr absl::Duration kMaxAskerHold = absl::Seconds(10);
 
   Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorStore* store);
   ~Coordinator();
@@ -78,9 +94,11 @@ class Coordinator {
   // True when the run is FINISHED and every shard knows it.
   bool Over();
   v1::RunState state();
+  // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
+  absl::Status last_checkpoint();
 
   // Answers everything that is held with UNAVAILABLE, and every later request too.
-  void Shutdown(const std::string& reason);
+  void Shutdown(const std::string& reason) LEEWAY_EXCLUDES(mu_);
 
  private:
   struct ShardInfo {
@@ -91,15 +109,17 @@ class Coordinator {
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
+    bool keeps_journal = false;
     v1::ShardStats stats;
     std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
 
   struct Held {
-    enum Kind { kJoin, kWatch, kAcquire } kind = kJoin;
+    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint } kind = kJoin;
     v1::JoinRequest join;
     v1::WatchRequest watch;
     v1::AcquireDataRequest acquire;
+    v1::CheckpointRequest checkpoint;
     ReplyCallback done;
     std::uint64_t timer = 0;
     bool expired = false;
@@ -139,8 +159,19 @@ class Coordinator {
   // Once every change until now is saved: whatever a reply tells, a restarted coordinator knows.
   void Send(Replies replies);
 
+  // coordinator_rollback.cc: going back to a checkpoint (docs/adr/0015-going-back-together.md).
+  // To the newest good one of at most `at_most` steps; nothing to do when that is under way.
+  void GoBack(const std::string& reason, std::uint64_t at_most) LEEWAY_REQUIRES(mu_);
+  void OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint) LEEWAY_EXCLUDES(mu_);
+  // A shard cannot go on in this era, for `reason`: has the run go back, and says what the shard is answered.
+  absl::Status AnswerLost(const v1::WatchRequest& request, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  void CheckDivergence() LEEWAY_REQUIRES(mu_);
+  // After the run has gone back: may the joiners go live? Trainers of before are waited for, for the time of a lease.
+  bool Regrouped() LEEWAY_REQUIRES(mu_);
+
   // coordinator_saved.cc
-  v1::CoordinatorState Describe();
+  v1::CoordinatorState Describe() LEEWAY_EXCLUDES(mu_);
+  v1::CoordinatorState DescribeLocked() const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::CoordinatorState& state) const LEEWAY_REQUIRES(mu_);
   absl::Status RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& manifest) LEEWAY_REQUIRES(mu_);
   absl::Status RestoreShards(Instant now, const v1::CoordinatorState& state) LEEWAY_REQUIRES(mu_);
@@ -166,6 +197,8 @@ class Coordinator {
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  // "", or why this shard cannot go on in this era.
+  std::string WhyLost(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
 
   // coordinator_data.cc
   void AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done);
@@ -180,9 +213,28 @@ class Coordinator {
 
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
+  void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
+  // Is there a reason to begin one?
+  // A shard that is killed without its journal, and a loss that diverges, need something to go back to from the
+  // beginning on.
+  bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
+  bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
+  // "ps 1 is not there", or nothing: all are.
+  std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
+  // Trainers are gone: what is left to do is the last checkpoint.
+  bool LastIsDue() const LEEWAY_REQUIRES(mu_);
+  bool LastIsOver() const LEEWAY_REQUIRES(mu_) { return options_.committer == nullptr || last_over_; }
+  void GiveUpLastIfLate(Instant now) LEEWAY_REQUIRES(mu_);
+  void Checkpoint(const v1::CheckpointRequest& request, ReplyCallback done);
+  bool AttemptCheckpoint(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   void OnBegun(std::uint64_t step, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   v1::CheckpointIndex CheckpointIndexNow() const LEEWAY_REQUIRES(mu_);
+  // Takes the state that belongs to the cut, once it is so far.
+  void CaptureProgress() LEEWAY_REQUIRES(mu_);
+  // Has everything come that belongs into the state, or need it not be waited for?
+  bool ProgressComplete(Instant now) LEEWAY_REQUIRES(mu_);
   void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
+  void Committed() LEEWAY_REQUIRES(mu_);
   void EndCheckpoint(const std::string& failure) LEEWAY_REQUIRES(mu_);
 
   // coordinator_quarantine.cc
@@ -237,7 +289,30 @@ class Coordinator {
   bool beginning_ LEEWAY_GUARDED_BY(mu_) = false;   // the committer makes room
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::optional<ProgressAtCut> at_cut_ LEEWAY_GUARDED_BY(mu_);  // of the checkpoint under way
+  std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);    // when all shards had written it
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
+  // Going back.
+  std::uint64_t era_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::string base_checkpoint_ LEEWAY_GUARDED_BY(mu_);
+  DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
+  std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
+  bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;                          // a checkpoint is being chosen
+  std::string stuck_ LEEWAY_GUARDED_BY(mu_);                                // not empty: there was none, and why
+  std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
+  std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for
+  std::optional<Instant> regroup_until_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t committed_number_ LEEWAY_GUARDED_BY(mu_) = 0;  // the cut's id
+  std::uint64_t failed_number_ LEEWAY_GUARDED_BY(mu_) = 0;     // of the last one that was given up
+  std::string failed_reason_ LEEWAY_GUARDED_BY(mu_);
+  bool asked_for_ LEEWAY_GUARDED_BY(mu_) = false;                // somebody waits for one
+  bool journal_full_ LEEWAY_GUARDED_BY(mu_) = false;             // a shard's
+  std::uint64_t committed_sequence_ LEEWAY_GUARDED_BY(mu_) = 0;  // of the snapshot that tells of it
+  // The last checkpoint.
+  bool last_begun_ LEEWAY_GUARDED_BY(mu_) = false;  // the one under way is it
+  bool last_over_ LEEWAY_GUARDED_BY(mu_) = false;   // committed or given up
+  std::optional<Instant> last_since_ LEEWAY_GUARDED_BY(mu_);
+  std::string last_failure_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> evaluator_waits_ LEEWAY_GUARDED_BY(mu_);  // when one asked to join, and was not let in
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish

@@ -1,4 +1,6 @@
 // Coordinator: checkpoints, from when one is due to when it is committed (docs/adr/0013-cut-of-a-checkpoint.md).
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -8,27 +10,84 @@
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
+namespace {
+
+constexpr absl::Duration kSilentShard = absl::Seconds(3);
+
+}  // namespace
 
 void Coordinator::DriveCheckpoint() {
-  if (options_.committer == nullptr || state_ < v1::TRAINING) return;
+  if (options_.committer == nullptr || state_ < v1::TRAINING || state_ == v1::FINISHED || going_back_) return;
   const Instant now = clock_->Now();
-  if (state_ != v1::TRAINING && course_.under_way()) return EndCheckpoint("training is over");
-  course_.Expire(now);
-  if (!course_.failure().empty()) return EndCheckpoint(course_.failure());
-  if (course_.written() && !committing_) {
-    committing_ = true;
-    options_.committer->Commit(CheckpointIndexNow(), [this](const absl::Status& status) {
-      executor_->Post([this, status] { OnCommitted(status); });
-    });
-    return;
+  const std::string missing = MissingShard(now);
+  if (course_.under_way()) {
+    course_.Expire(now);
+    if (state_ != v1::TRAINING && !last_begun_ && !committing_) {
+      Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up for the last one: training is over"));
+      course_.Drop();
+      changed_ = true;
+    } else if (!course_.failure().empty()) {
+      EndCheckpoint(course_.failure());
+    } else if (!course_.written() && !missing.empty()) {
+      EndCheckpoint(missing);
+    } else {
+      CommitIfWritten(now);
+    }
   }
-  const bool all_there = std::all_of(shards_.begin(), shards_.end(), [&](const ShardInfo& shard) {
-    return shard.weights_ready && now - shard.seen < options_.lease;
-  });
-  if (state_ != v1::TRAINING || beginning_ || !all_there || !course_.Due(now, steps_)) return;
+  GiveUpLastIfLate(now);
+  if (!missing.empty() || beginning_ || course_.under_way() || !CheckpointDue(now)) return;
   beginning_ = true;
+  asked_for_ = journal_full_ = false;
+  last_begun_ = state_ != v1::TRAINING;
   options_.committer->Begin(steps_, [this, step = steps_](const absl::Status& status) {
     executor_->Post([this, step, status] { OnBegun(step, status); });
+  });
+}
+
+bool Coordinator::CheckpointDue(Instant now) const {
+  if (state_ != v1::TRAINING) return LastIsDue() && course_.MayBegin(now);
+  return asked_for_ || course_.Due(now, steps_) ||
+         (course_.MayBegin(now) && (FirstIsDue() || (journal_full_ && steps_ > checkpoint_step_)));
+}
+
+bool Coordinator::FirstIsDue() const {
+  if (!committed_checkpoint_.empty() || !base_checkpoint_.empty()) return false;
+  return options_.rollback_on_divergence > 0 ||
+         std::any_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return !shard.keeps_journal; });
+}
+
+std::string Coordinator::MissingShard(Instant now) const {
+  // A shard asks every second, whatever the lease.
+  const absl::Duration silent = std::max(options_.lease, kSilentShard);
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (now - shards_[i].seen >= silent) return absl::StrCat("ps ", i, " is not there");
+    if (!shards_[i].weights_ready) return absl::StrCat("ps ", i, " has no weights yet");
+  }
+  return "";
+}
+
+bool Coordinator::LastIsDue() const {
+  return (state_ == v1::FINISHING || state_ == v1::EVALUATING) && membership_.trainers() == 0 && !LastIsOver();
+}
+
+void Coordinator::GiveUpLastIfLate(Instant now) {
+  if (!LastIsDue()) return;
+  if (!last_since_) last_since_ = now;
+  const absl::Duration limit = options_.last_checkpoint_timeout;
+  // Shards that write are waited for (CheckpointCourse has a limit for that), a disk that says nothing is not.
+  const bool goes_on = course_.under_way() && (!written_at_ || now - *written_at_ < limit);
+  if (now - *last_since_ < limit || goes_on) return;
+  const std::string missing = MissingShard(now);
+  last_failure_ = !missing.empty() ? missing : failed_reason_.empty() ? "the disk does not answer" : failed_reason_;
+  last_over_ = true;
+  spdlog::error("coordinator: there is no checkpoint of the end of training: {}", last_failure_);
+}
+
+void Coordinator::CommitIfWritten(Instant now) {
+  if (!course_.written() || committing_ || !ProgressComplete(now)) return;
+  committing_ = true;
+  options_.committer->Commit(CheckpointIndexNow(), [this](const absl::Status& status) {
+    executor_->Post([this, status] { OnCommitted(status); });
   });
 }
 
@@ -37,30 +96,59 @@ void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
   {
     MutexLock lock(mu_);
     beginning_ = false;
-    if (!shutdown_.empty() || state_ != v1::TRAINING) return;
-    if (!status.ok()) {
-      Event(absl::StrCat("no checkpoint at step ", step, ": ", std::string(status.message())));
-      course_.End(clock_->Now(), steps_, false);
-      return;
-    }
+    // Begun while there was training, and now there is none: the last one is another.
+    if (!shutdown_.empty() || (state_ != v1::TRAINING && !last_begun_) || state_ == v1::FINISHED) return;
     // A number that no cut had before, also not of a coordinator that this one has taken up from.
     course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
+    at_cut_.reset();
+    written_at_.reset();
     checkpoint_step_ = step;
+    if (absl::IsAlreadyExists(status)) {
+      Committed();  // of just these steps there is one
+    } else if (!status.ok()) {
+      EndCheckpoint(std::string(status.message()));
+    }
     changed_ = true;
     Settle(&replies);
   }
   Send(std::move(replies));
 }
 
+void Coordinator::CaptureProgress() {
+  if (at_cut_ || !course_.cut().limited()) return;
+  // In rounds the state is right when all the cut's rounds are closed, and the next one is not: no shard has it whole
+  // before its cut. Whatever becomes of the workers, it is when all shards have written.
+  if (options_.policy.aggregation() == v1::ROUND && !course_.written()) {
+    for (const v1::MemberClock& limit : course_.cut().limits()) {
+      if (rounds_.open_round() < limit.clock()) return;
+    }
+  }
+  at_cut_.emplace(DescribeLocked(), leases_, course_.cut());
+}
+
+bool Coordinator::ProgressComplete(Instant now) {
+  CaptureProgress();
+  if (!written_at_) written_at_ = now;
+  if (at_cut_->awaited() == 0) return true;
+  // Who does not come by now is out after its lease; a member that is alive and does not say what became of its
+  // step has lost it.
+  if (now - *written_at_ < options_.lease) return false;
+  Event(absl::StrCat("checkpoint ", course_.cut().name(), ": the commits of ", at_cut_->awaited(),
+                     " steps have not come; it says that their records are to be trained on"));
+  return true;
+}
+
 v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
   v1::CheckpointIndex index;
   index.set_step(checkpoint_step_);
   index.set_run_id(options_.run_id);
+  index.set_era(era_);
   *index.mutable_policy() = options_.policy;
   *index.mutable_manifest() = manifest_->ToProto();
   index.set_model_fingerprint(manifest_->fingerprint());
   index.set_num_shards(options_.num_shards);
   index.set_block_elements(placement_->block_elements());
+  *index.mutable_coordinator_state() = at_cut_->State();
   for (const v1::CutReport& report : course_.reports()) {
     index.set_slots(report.slots());
     for (const v1::CheckpointFile& file : report.files()) *index.add_files() = file;
@@ -75,10 +163,9 @@ void Coordinator::OnCommitted(const absl::Status& status) {
     committing_ = false;
     if (!shutdown_.empty() || !course_.under_way()) return;
     if (status.ok()) {
-      committed_checkpoint_ = course_.cut().name();
-      Event(absl::StrFormat("checkpoint %s is committed", committed_checkpoint_));
-      course_.End(clock_->Now(), steps_, true);
-      changed_ = true;
+      Event(absl::StrFormat("checkpoint %s is committed; %d steps were trained on meanwhile", course_.cut().name(),
+                            steps_ - checkpoint_step_));
+      Committed();
     } else {
       EndCheckpoint(std::string(status.message()));
     }
@@ -87,11 +174,96 @@ void Coordinator::OnCommitted(const absl::Status& status) {
   Send(std::move(replies));
 }
 
+void Coordinator::Committed() {
+  committed_checkpoint_ = course_.cut().name();
+  divergence_.Saved(checkpoint_step_);
+  stuck_.clear();
+  committed_number_ = course_.cut().id();
+  committed_sequence_ = snapshot_.sequence() + 1;
+  if (last_begun_) last_over_ = true;
+  course_.End(clock_->Now(), steps_, true);
+  changed_ = true;
+}
+
 void Coordinator::EndCheckpoint(const std::string& failure) {
   if (committing_) return;  // its end is on its way
   Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up: ", failure));
+  failed_number_ = course_.cut().id();
+  failed_reason_ = failure;
   course_.End(clock_->Now(), steps_, false);
   changed_ = true;
+}
+
+// --- On request ------------------------------------------------------------------------------------------
+
+void Coordinator::Checkpoint(const v1::CheckpointRequest& request, ReplyCallback done) {
+  Replies replies;
+  {
+    MutexLock lock(mu_);
+    const auto askers = std::count_if(held_.begin(), held_.end(),
+                                      [](const auto& held) { return held.second->kind == Held::kCheckpoint; });
+    absl::Status status;
+    if (options_.committer == nullptr) {
+      status = absl::FailedPreconditionError("checkpoint: ps 0 has no --checkpoint_dir");
+    } else if (request.run_id() != 0 && request.run_id() != options_.run_id) {
+      status = absl::FailedPreconditionError(absl::StrCat("checkpoint: of run ", absl::Hex(request.run_id()),
+                                                          "; this is run ", absl::Hex(options_.run_id)));
+    } else if (static_cast<std::size_t>(askers) >= kMostAskers) {
+      status = absl::ResourceExhaustedError(absl::StrCat("checkpoint: ", askers, " requests for one wait already"));
+    }
+    if (!status.ok()) {
+      replies.Refuse(done, status);
+    } else {
+      auto held = std::make_unique<Held>();
+      held->kind = Held::kCheckpoint;
+      held->checkpoint = request;
+      if (request.number() == 0) {
+        const bool open = course_.under_way() && !course_.cut().limited();
+        held->checkpoint.set_number(open ? course_.cut().id() : snapshot_.sequence() + 1);
+      }
+      held->done = std::move(done);
+      Hold(std::move(held), absl::Milliseconds(request.wait_millis()), &replies);
+      DriveCheckpoint();
+      Settle(&replies);
+    }
+  }
+  Send(std::move(replies));
+}
+
+bool Coordinator::AttemptCheckpoint(Held& held, Replies* replies) {
+  const std::uint64_t number = held.checkpoint.number();
+  v1::CheckpointReply reply;
+  reply.set_number(number);
+  const auto refuse = [&](const absl::Status& status) {
+    replies->Refuse(std::move(held.done), status);
+    return true;
+  };
+  const bool ended = last_over_ && last_failure_.empty();
+  if (committed_number_ >= number || ended) {
+    reply.set_name(committed_checkpoint_);
+    reply.set_path(absl::StrCat(options_.checkpoint_dir, "/", committed_checkpoint_));
+    replies->Answer(std::move(held.done), reply);
+    return true;
+  }
+  const bool failed = failed_number_ >= number && !course_.under_way() && state_ == v1::TRAINING;
+  if (failed) return refuse(absl::AbortedError(absl::StrCat("the checkpoint was given up: ", failed_reason_)));
+  if (state_ == v1::STARTING) return refuse(absl::FailedPreconditionError("checkpoint: training has not begun"));
+  if (state_ == v1::FINISHED) {
+    return refuse(absl::FailedPreconditionError(absl::StrCat(
+        "checkpoint: the run is over", last_failure_.empty() ? "" : ", and it has no last one: ", last_failure_)));
+  }
+  const std::string missing = MissingShard(clock_->Now());
+  if (!missing.empty() && held.checkpoint.if_possible()) {
+    return refuse(absl::FailedPreconditionError(absl::StrCat("checkpoint: ", missing)));
+  }
+  // The one under way does not do, or none is: DriveCheckpoint begins it.
+  if (state_ == v1::TRAINING && (!course_.under_way() || course_.cut().id() < number) && !beginning_) asked_for_ = true;
+  if (!held.expired) return false;
+  reply.mutable_not_yet()->set_reason(!missing.empty()      ? missing
+                                      : course_.under_way() ? absl::StrCat(course_.cut().name(), " is being taken")
+                                                            : "it is about to begin");
+  replies->Answer(std::move(held.done), reply);
+  return true;
 }
 
 }  // namespace leeway

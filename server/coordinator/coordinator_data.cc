@@ -123,9 +123,12 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
           samples_ += leases_ ? records : request.samples();
           ++steps_;
         }
-        if (const v1::Member* member = membership_.Find(worker); member != nullptr && !leases_) {
-          std::uint64_t& cursor = data_cursor_[member->rank()];
-          cursor = std::max(cursor, request.data_step());
+        if (const v1::Member* member = membership_.Find(worker); member != nullptr) {
+          if (!leases_) {
+            std::uint64_t& cursor = data_cursor_[member->rank()];
+            cursor = std::max(cursor, request.data_step());
+          }
+          if (at_cut_) at_cut_->Commit(request, member->rank());
         }
         tickets_.Settle(worker, holder.incarnation, request.clock());
         board_.SetClock(worker, request.clock() + 1);
@@ -194,6 +197,7 @@ void Coordinator::AddClose(const v1::RoundClose& close) {
   ++steps_;
   closes_.push_back(close);
   changed_ = true;
+  CaptureProgress();
 }
 
 void Coordinator::CloseRounds() {

@@ -265,11 +265,13 @@ void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback d
 
 void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
   if (leases_) leases_->GiveBackAll({worker, incarnation});
+  if (at_cut_) at_cut_->Forget(worker, incarnation);
   for (std::uint64_t serial : tickets_.Void(worker, incarnation)) {
     void_tickets_[serial] = 0;
     changed_ = true;
   }
   data_states_.erase(worker);
+  divergence_.Forget(worker);
 }
 
 void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {

@@ -28,8 +28,12 @@ std::string Differences(const v1::Policy& before, const v1::Policy& after) {
 }  // namespace
 
 v1::CoordinatorState Coordinator::Describe() {
-  v1::CoordinatorState state;
   MutexLock lock(mu_);
+  return rolled_back_ ? *rolled_back_ : DescribeLocked();
+}
+
+v1::CoordinatorState Coordinator::DescribeLocked() const {
+  v1::CoordinatorState state;
   state.set_run_id(options_.run_id);
   state.set_num_shards(options_.num_shards);
   *state.mutable_policy() = options_.policy;
@@ -82,6 +86,10 @@ v1::CoordinatorState Coordinator::Describe() {
   if (ended_) state.set_trained_nanos_at_end(absl::ToInt64Nanoseconds(*ended_ - started_));
   for (const v1::RoundClose& close : closes_) *state.add_closes() = close;
   state.mutable_void_tickets()->insert(void_tickets_.begin(), void_tickets_.end());
+  state.set_era(era_);
+  state.set_base_checkpoint(base_checkpoint_);
+  state.mutable_regrouping()->Add(regrouping_.begin(), regrouping_.end());
+  state.set_divergences(divergences_);
   quarantine_.Save(state.mutable_quarantine());
   return state;
 }
@@ -189,6 +197,14 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   rounds_per_epoch_ = state.rounds_per_epoch();
   samples_ = state.samples();
   steps_ = state.steps();
+  era_ = state.era();
+  base_checkpoint_ = state.base_checkpoint();
+  regrouping_.insert(state.regrouping().begin(), state.regrouping().end());
+  divergences_ = state.divergences();
+  divergence_.Saved(steps_);
+  const v1::StatusBoardState& board = state.board();
+  divergence_.Restore(board.points().empty() ? std::nullopt : std::optional(board.points(0).loss()),
+                      board.evaluations().empty() ? std::nullopt : std::optional(board.evaluations(0).loss()));
   const absl::Duration trained = absl::Nanoseconds(state.trained_nanos());
   const absl::Duration at_end = absl::Nanoseconds(state.trained_nanos_at_end());
   if (trained < absl::ZeroDuration() || trained > kLongestRun || at_end < absl::ZeroDuration() || at_end > trained) {

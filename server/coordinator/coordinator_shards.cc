@@ -32,6 +32,11 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
                                                       absl::Hex(options_.run_id)));
   }
   if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
+  if (request.era() > era_) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " is in era ",
+                                                      request.era(), "; this coordinator in era ", era_,
+                                                      ": what it has saved is out of date"));
+  }
   if (request.known_sequence() > snapshot_.sequence()) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " knows decision ",
                                                       request.known_sequence(), "; this coordinator's last is ",
@@ -45,25 +50,42 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
     return absl::FailedPreconditionError(
         absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ", known.address, " has replaced"));
   }
-  // It has its journal, which only one process at a time can have, and with it all that its predecessor has said.
-  if (request.keeps_journal() && request.known_sequence() >= known.acknowledged) return absl::OkStatus();
-  const bool alive = clock_->Now() - known.seen < options_.lease;
-  if (alive || (manifest_ && known.acknowledged > 0)) {
-    return absl::FailedPreconditionError(
+  // Without a journal, whose lock only one process at a time can have, the other one may be alive.
+  if (!request.keeps_journal() && request.lost().empty() && clock_->Now() - known.seen < options_.lease) {
+    return absl::UnavailableError(
         absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ", known.address,
-                     alive ? " serves this shard" : " held this shard's weights, and they are lost"));
+                     " serves this shard, or did within --lease=", absl::FormatDuration(options_.lease)));
   }
   return absl::OkStatus();
+}
+
+std::string Coordinator::WhyLost(const v1::WatchRequest& request) const {
+  if (!request.lost().empty()) return request.lost();
+  if (request.era() < era_) return absl::StrCat("it has nothing of era ", era_);
+  const ShardInfo& known = shards_[request.shard_index()];
+  if (known.generation == 0 || known.generation == request.generation()) return "";
+  // It has its journal, and with it all that its predecessor has said.
+  if (request.keeps_journal() && request.known_sequence() >= known.acknowledged) return "";
+  // What it has said so far is of no weight: nobody has trained, and initial weights are made from the seed.
+  if (state_ == v1::STARTING && (!manifest_ || init_fingerprint_ == 0)) return "";
+  if (known.acknowledged == 0) return "";
+  return absl::StrCat("the weights of generation ", absl::Hex(known.generation), " at ", known.address, " are lost");
 }
 
 void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
   Replies replies;
   {
     MutexLock lock(mu_);
-    const absl::Status status = CheckShard(request);
+    absl::Status status = CheckShard(request);
+    const std::string lost = status.ok() ? WhyLost(request) : "";
+    const bool newcomer = status.ok() && request.era() < era_ && shards_[request.shard_index()].generation == 0;
+    if (!lost.empty() && !newcomer) status = AnswerLost(request, lost);
     if (!status.ok()) {
       spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
       replies.Refuse(done, status);
+    } else if (!lost.empty()) {
+      // It has not come since the run went back: it is told to what, and comes again.
+      replies.Answer(done, snapshot_);
     } else {
       ShardInfo& shard = shards_[request.shard_index()];
       if (shard.generation == 0) {
@@ -88,6 +110,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.acknowledged = request.known_sequence();
       shard.closed_round = request.closed_round();
       shard.weights_ready = request.weights_ready();
+      shard.keeps_journal = request.keeps_journal();
       shard.stats = request.stats();
       for (const v1::MemberClock& installed : request.installed()) {
         const auto joining = joining_since_.find(installed.worker_id());
@@ -95,9 +118,14 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         membership_.Acknowledge(request.shard_index(), installed.worker_id(), installed.incarnation(),
                                 installed.clock());
       }
+      // What it said before it heard of the newest checkpoint is old news.
+      if (request.wants_checkpoint() && !course_.under_way() && request.known_sequence() >= committed_sequence_) {
+        journal_full_ = true;
+      }
       HearOfNonFinite(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
+        CaptureProgress();
         DriveCheckpoint();
       }
       // What every shard has carried out need not be told again.

@@ -16,12 +16,17 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
     if (status.ok()) {
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());
-      if (request.has_progress()) board_.AddProgress(now, member, request.progress(), samples_);
+      if (request.has_progress()) {
+        board_.AddProgress(now, member, request.progress(), samples_);
+        divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
+                            request.progress().samples(), steps_);
+      }
       if (request.has_evaluation()) {
         v1::Evaluation evaluation = request.evaluation();
         evaluation.set_samples(samples_);
         board_.AddEvaluation(now, evaluation);
         stop_.Observe(evaluation);
+        divergence_.Evaluated(evaluation.loss(), steps_);
         Event(absl::StrFormat("evaluation after %d samples: loss %.4f, accuracy %.4f%s", samples_, evaluation.loss(),
                               evaluation.accuracy(), evaluation.final() ? " (final)" : ""));
         store_->Changed();

@@ -45,6 +45,7 @@ absl::StatusOr<v1::Ticket> TicketOffice::Open(const v1::Policy& policy, const v1
     const bool scale = policy.delay_policy() == v1::SCALE;
     decision.ticket.set_rate_scale(scale ? 1.0 / static_cast<double>(std::max<std::uint64_t>(1, delay)) : 1.0);
     decision.ticket.set_samples_before(samples_);
+    decision.samples = request.samples();
     samples_ += request.samples();
   }
   decisions_.emplace(key, decision);
@@ -88,6 +89,7 @@ void TicketOffice::Save(v1::TicketOfficeState* state) const {
     saved.set_incarnation(std::get<1>(key));
     saved.set_clock(std::get<2>(key));
     saved.set_settled(decision.settled);
+    saved.set_samples(decision.samples);
     if (decision.status.ok()) {
       *saved.mutable_ticket() = decision.ticket;
     } else {
@@ -104,6 +106,7 @@ absl::Status TicketOffice::Restore(const v1::TicketOfficeState& state) {
   for (const v1::TicketDecision& saved : state.decisions()) {
     Decision decision;
     decision.settled = saved.settled();
+    decision.samples = saved.samples();
     if (!saved.refused().empty()) {
       decision.status = absl::AbortedError(saved.refused());
     } else {

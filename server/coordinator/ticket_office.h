@@ -46,6 +46,7 @@ class TicketOffice {
     absl::Status status;
     v1::Ticket ticket;
     bool settled = false;
+    std::uint32_t samples = 0;
   };
   using Key = std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>;  // worker, incarnation, clock
 

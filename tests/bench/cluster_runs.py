@@ -18,9 +18,9 @@ class Cluster:
     def path(self, program):
         return os.path.join(self.programs, program)
 
-    def run(self, flags, seconds, ps=None):
+    def run(self, flags, seconds, ps=None, logs=None):
         """summary.json of one run that should train for about `seconds`. `flags` is a dict; `ps` is another program to
-        start in place of the `ps`.
+        start in place of the `ps`; `logs`, a dict, gets the text of each process's log by its name.
 
         Raises RuntimeError with the run's output when it fails, or takes much longer.
         """
@@ -34,6 +34,10 @@ class Cluster:
                 "summary_json": summary,
             }
             output = execute([self.path("cli/leeway"), "run"] + words(flags), 3 * seconds + GRACE_S)
+            for name in os.listdir(flags["out"]) if logs is not None else []:
+                if name.endswith(".log"):
+                    with open(os.path.join(flags["out"], name), encoding="utf-8", errors="replace") as file:
+                        logs[name[: -len(".log")]] = file.read()
             if not os.path.exists(summary):
                 raise RuntimeError(f"leeway run {' '.join(words(flags))} wrote no summary:\n{output}")
             with open(summary, encoding="utf-8") as file:

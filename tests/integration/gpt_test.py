@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import TestCase, main, weights  # noqa: E402
+from harness import LEEWAY, TestCase, main, weights  # noqa: E402
 
 WORDS = "parameter server worker gradient clock shard journal lease round block update vector".split()
 MODEL = "--model=gpt:layers=1,width=32,heads=2,context=32"
@@ -56,6 +56,29 @@ class Gpt(TestCase):
         self.assertEqual(len(tensors["wte.weight"]), 256 * 32 * 4)
         self.assertIn("h.0.mlp.c_proj.bias", tensors)
         self.assertIn("records of 32 tokens", run.log("worker-0"))
+
+    def test_tokenize_and_train_on_the_tokens(self):
+        path, text = self.write_text()
+        merges, tokens = os.path.join(self.folder, "merges.txt"), os.path.join(self.folder, "train.bin")
+        with open(merges, "w", encoding="utf-8") as file:
+            file.write("#version: 0.2\ne r\na r\n\u0120 s\n")
+        made = self.start("tokenize", LEEWAY, "tokenize", f"--merges={merges}", path, "-o", tokens)
+        self.assertEqual(made.wait(), 0, made.everything())
+        count = (os.path.getsize(tokens) - 1024) // 2
+        self.assertLess(count, len(text))
+        self.assertIn(f"{tokens}: {count} tokens of {len(text)} bytes, vocabulary 260; train on it with", made.stdout())
+        run = self.run_leeway(MODEL + ",vocab=260", f"--data=tokens:{tokens}", "--batch=8", "--steps=20")
+        self.assertEqual(run.finish()["num_records"], (count - 1) // 32 - (count - 1) // 32 // 10)
+        for words, message in (
+            (["tokenize"], "usage: leeway tokenize"),
+            (["tokenize", path, "-o", tokens], "--merges="),
+            (["tokenize", f"--merges={path}", path, "-o", tokens], "is no merge of two tokens"),
+            (["tokenize", f"--merges={merges}", path, "-o", "tokens.txt"], "ends in .bin"),
+            (["tokenize", f"--merges={merges}", "/no/such", "-o", tokens], "/no/such: cannot be opened"),
+        ):
+            made = self.start("refused", LEEWAY, *words)
+            self.assertEqual(made.wait(), 1, made.everything())
+            self.assertIn(message, made.stderr())
 
     def test_models_and_data_that_do_not_fit_are_refused_before_anything_starts(self):
         path, _ = self.write_text()

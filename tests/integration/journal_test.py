@@ -17,9 +17,9 @@ APPLIED = re.compile(r"^(\d+):\d+ APPLIED worker \d+ incarnation (\w+) step (\d+
 
 
 class Journal(TestCase):
-    def journaled(self, *flags):
+    def journaled(self, *flags, ps=""):
         self.directory = os.path.join(self.folder, "checkpoints")
-        return self.run_leeway("--num_ps=2", f"--ps_flags=--checkpoint_dir={self.directory}", *flags)
+        return self.run_leeway("--num_ps=2", f"--ps_flags=--checkpoint_dir={self.directory} {ps}", *flags)
 
     def replay(self, *flags):
         return subprocess.run(
@@ -43,13 +43,60 @@ class Journal(TestCase):
         self.assertNotEqual(before, self.replay().splitlines()[-1])
         self.assertEqual(before, self.replay("--replay_until=0:30").splitlines()[-1])
 
+    def test_every_checkpoint_and_the_journal_behind_it_lead_to_the_same_weights(self):
+        run = self.journaled(
+            *["--num_workers=3", "--epochs=3", "--optimizer=adam", "--learning_rate=0.001", "--pace=10ms"],
+            ps="--checkpoint_steps=20 --checkpoint_keep=1000",
+        )
+        run.finish()
+        expected = weights(run.path("final.safetensors"))
+        path = os.path.join(self.folder, "from.safetensors")
+        starts = sorted(name for name in os.listdir(self.directory) if name.startswith("step-"))
+        self.assertGreaterEqual(len(starts), 2)  # one while it trained, and the last
+        records = []
+        for start in starts:
+            output = self.replay(f"--replay_from={start}", f"--replay_weights={path}")
+            self.assertEqual(weights(path), expected, f"{start}\n{output}")
+            records.append(int(output.splitlines()[2].split()[1]))
+        self.assertEqual(records, sorted(records, reverse=True))  # later ones have less behind them
+        self.assertGreater(records[0], records[-1])
+        # It stops at a record from a checkpoint as from the beginning.
+        listed = self.replay("--replay_list", f"--replay_from={starts[0]}")
+        some = [int(record) for record in re.findall(r"^0:(\d+) APPLIED", listed, re.MULTILINE)][10]
+        last = [
+            self.replay(f"--replay_until=0:{some}", *start).splitlines()[-1]
+            for start in ((), (f"--replay_from={starts[0]}",))
+        ]
+        self.assertEqual(last[0], last[1])
+        self.assertNotEqual(last[0], self.replay().splitlines()[-1])
+        early = [LEEWAY, "replay", self.directory, "--replay_until=0:1", f"--replay_from={starts[-1]}"]
+        refused = subprocess.run(early, capture_output=True, text=True, timeout=LIMIT)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("an earlier one is needed", refused.stderr)
+
+    def test_without_the_first_records_a_replay_begins_at_the_oldest_checkpoint(self):
+        run = self.journaled(
+            *["--num_workers=2", "--epochs=9", "--pace=15ms", "--restart_ps"],
+            ps="--checkpoint_steps=20 --checkpoint_keep=2",
+        )
+        run.wait_for_log("ps-0", "is committed")
+        os.kill(run.pid_of("ps-1"), signal.SIGKILL)  # its journal goes on in another file
+        run.finish()
+        first = os.path.join(self.directory, "journal", "shard-00001", "00000001.log")
+        self.assertFalse(os.path.exists(first))
+        path = os.path.join(self.folder, "replayed.safetensors")
+        output = self.replay(f"--replay_weights={path}")
+        oldest = min(name for name in os.listdir(self.directory) if name.startswith("step-"))
+        self.assertRegex(output, f"^from .*/{oldest}\n")
+        self.assertEqual(weights(path), weights(run.path("final.safetensors")), output)
+
     def test_a_run_in_rounds_is_reproduced_too(self):
         run = self.journaled("--num_workers=2", "--aggregation=round", "--epochs=1")
         run.finish()
         self.check_replay(run)
 
     def test_a_killed_ps_comes_back_and_nothing_is_lost_or_applied_twice(self):
-        run = self.journaled("--num_workers=2", "--epochs=9", "--pace=15ms", "--restart_ps")
+        run = self.journaled("--num_workers=2", "--epochs=9", "--pace=15ms", "--restart_ps", ps="--keep_journal")
         run.wait_until_training()
         for times in (1, 2):
             os.kill(run.pid_of("ps-1"), signal.SIGKILL)

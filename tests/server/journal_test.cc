@@ -208,6 +208,62 @@ TEST_CASE("JournalReader: damage, missing records and other shards' files are na
   CHECK(error(0, 8).ok());  // what a checkpoint contains may be gone
 }
 
+TEST_CASE("JournalReader: only the newest era's records count, whatever became of the files before") {
+  CrashFiles files(1);
+  {
+    Process process(files, false, 100);
+    for (int i = 0; i < 5; ++i) process.Append(std::string(50, 'x'));
+    process.executor.RunAll();
+  }
+  // The run has gone back: what begins the new era knows of the old files, and that it needs none of them.
+  FakeClock clock;
+  PumpedExecutor executor;
+  Journal::Options options;
+  options.directory = kDirectory;
+  options.header.set_num_shards(1);
+  options.header.set_era(1);
+  options.header.set_base_checkpoint("step-00000007");
+  options.file_bytes = 100;
+  {
+    const JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
+    options.next_file = reader.next_file();
+    options.old_files = reader.all_as_earlier();
+    CHECK(options.old_files.size() + 1 == options.next_file);
+  }
+  const auto journal = *Journal::Open(options, &files, &clock, &executor);
+  for (int i = 0; i < 4; ++i) {
+    v1::JournalRecord record;
+    record.mutable_null_push();
+    journal->Append(record, Buffer::FromString(std::string(50, 'y')));
+  }
+  executor.RunAll();
+  journal->Stop();
+  files.Bytes(absl::StrCat(kDirectory, "/00000001.log"))[10] ^= 1;  // a header of the era before
+  files.Bytes(absl::StrCat(kDirectory, "/", JournalFileName(options.next_file - 1)))[10] ^= 1;
+
+  const v1::JournalHeader newest = *NewestJournalHeader(files, kDirectory);
+  CHECK(newest.era() == 1);
+  CHECK(newest.base_checkpoint() == "step-00000007");
+  JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
+  std::vector<std::string> found;
+  for (;;) {
+    const auto record = reader.Next();
+    INFO(record.status().ToString());
+    REQUIRE(record.ok());
+    if (!*record) break;
+    found.push_back((*record)->payload.ToString());
+  }
+  CHECK(found == std::vector<std::string>(4, std::string(50, 'y')));
+  // The next process keeps what its era needs, and the files before go with the first that is not needed.
+  options.old_files = reader.files();
+  options.next_file = reader.next_file();
+  options.next_sequence = reader.last_sequence() + 1;
+  const auto next = *Journal::Open(options, &files, &clock, &executor);
+  REQUIRE(next->RemoveBefore(1).ok());
+  CHECK_FALSE(files.Exists(absl::StrCat(kDirectory, "/00000001.log")));
+  next->Stop();
+}
+
 // Processes that are killed, or lose power, at any operation: what was called written is found, in order, and nothing
 // that was not appended.
 TEST_CASE("Journal: whatever it is killed at, what was called written is there") {

@@ -113,6 +113,32 @@ TEST_CASE("A cut holds new steps, waits for those below the limits, and lets pus
   CHECK_FALSE(f.shard.Describe().has_cut());
 }
 
+TEST_CASE("A draining shard takes no new steps, completes those that have begun, and what a cut needs") {
+  ShardFixture f(ExactPolicy(-1), kLarge);
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(2);
+  f.Push(f.PushOf(1, 0, 0), Filled(f.Elements(0), 10));
+  f.executor.RunAll();
+  CHECK(f.shard.last_cut() == 0);
+  f.shard.Drain();
+  CHECK(absl::IsUnavailable(f.PushValue(0, 0, 1)->status));
+  CHECK(absl::IsUnavailable(f.PushNull(0, 0, v1::REFUSED)->status));
+  // Another shard has step 0 of worker 0, so the cut waits for it here too.
+  Ask(f, 7);
+  CHECK_FALSE(f.PushValue(0, 0, 1)->done());
+  Limit(f, {{0, 1}, {1, 1}});
+  CHECK(f.shard.last_cut() == 0);
+  const auto rest = f.Push(f.PushOf(1, 0, 1), Filled(f.Elements(1), 10));
+  f.executor.RunAll();
+  CHECK(rest->ok());
+  CHECK(f.shard.Quiet());
+  CHECK(f.shard.last_cut() == 7);
+  CHECK(sink.state.version() == 2);
+  CHECK(absl::IsUnavailable(f.PushValue(0, 1, 1)->status));
+  CHECK(f.Weights(0)[0] == -11);
+}
+
 TEST_CASE("A cut in rounds falls between two rounds") {
   ShardFixture f(ExactPolicy(0, v1::ROUND));
   MemorySink sink;

@@ -140,6 +140,38 @@ TEST_CASE("Shard: a parked worker holds nobody; what it had pushed stays pushed 
   CHECK(f.shard.Describe().installed(0).clock() == 6);
 }
 
+TEST_CASE("Shard: a worker that was live between two snapshots has entered all the same") {
+  ShardFixture f(ExactPolicy(-1));
+  f.Start(1);
+  f.Member(1, v1::JOINING);
+  REQUIRE(f.Publish().ok());
+  // It went live at clock 20, pushed, and was parked; of that this shard hears last.
+  f.Member(1, v1::PARKED, 20);
+  REQUIRE(f.Publish().ok());
+  const auto first = f.PushValue(1, 20);
+  REQUIRE(first->ok());
+  CHECK(first->message.own_clock() == 21);
+  CHECK(f.Stats().version() == 1);
+  // The same once more: it re-enters at 30, and is parked and joining again when this shard is told.
+  f.Member(1, v1::JOINING, 20);
+  REQUIRE(f.Publish().ok());
+  f.Member(1, v1::JOINING, 30);
+  REQUIRE(f.Publish().ok());
+  REQUIRE(f.shard.Describe().installed_size() == 1);
+  CHECK(f.shard.Describe().installed(0).clock() == 30);
+  f.Member(1, v1::LIVE, 33);
+  REQUIRE(f.Publish().ok());
+  // What it had under way until then is counted like any other.
+  for (const std::uint64_t step : {21, 30, 33}) {
+    const auto late = f.PushValue(1, step);
+    REQUIRE(late->ok());
+    CHECK(late->message.verdict() == v1::APPLIED);
+    CHECK_FALSE(late->message.duplicate());
+  }
+  CHECK(f.Stats().version() == 4);
+  CHECK(f.Weights()[0] == -4);
+}
+
 TEST_CASE("Shard: with a delay rule a push needs its ticket, and the watermark follows") {
   v1::Policy policy = ExactPolicy(-1);
   policy.set_max_delay(4);

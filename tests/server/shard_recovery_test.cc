@@ -27,8 +27,8 @@ struct Process {
           const v1::WatchReply* snapshot = nullptr, bool fsync = false)
       : fixture(policy, elements, Shard::Options{.generation = generation}) {
     if (snapshot != nullptr) fixture.snapshot = *snapshot;
-    absl::StatusOr<ShardFiles> recovered =
-        RecoverShard(kFolder, fsync, fixture.options, &files, &fixture.clock, &disk, &fixture.shard);
+    absl::StatusOr<ShardFiles> recovered = RecoverShard({.checkpoint_dir = kFolder, .fsync = fsync}, fixture.options,
+                                                        &files, &fixture.clock, &disk, &fixture.shard);
     INFO(recovered.status().ToString());
     REQUIRE(recovered.ok());
     storage = *std::move(recovered);
@@ -204,13 +204,13 @@ TEST_CASE("A second process of a shard, and another shard's journal, are refused
   ShardFixture other(ExactPolicy(-1), kSmall, Shard::Options{.generation = 2});
   PumpedExecutor disk;
   CHECK(absl::IsUnavailable(
-      RecoverShard(kFolder, false, other.options, &files, &other.clock, &disk, &other.shard).status()));
+      RecoverShard({.checkpoint_dir = kFolder}, other.options, &files, &other.clock, &disk, &other.shard).status()));
   files.Restart(CrashFiles::Loss::kProcess);
   ShardFixture of_two(ExactPolicy(-1), kSmall, Shard::Options{.num_shards = 2});
   const absl::Status refused =
-      RecoverShard(kFolder, false, of_two.options, &files, &of_two.clock, &disk, &of_two.shard).status();
-  CHECK(absl::IsFailedPrecondition(refused));
-  CHECK(absl::StrContains(refused.message(), "ps 0 of 1; this is ps 0 of 2"));
+      RecoverShard({.checkpoint_dir = kFolder}, of_two.options, &files, &of_two.clock, &disk, &of_two.shard).status();
+  CHECK(absl::IsDataLoss(refused));
+  CHECK(absl::StrContains(refused.message(), "is of 1 ps, and this cluster has 2"));
 }
 
 // Workers push integers, repeat what has no answer, come and go; the shard is killed, or loses power, at any operation

@@ -133,6 +133,24 @@ TEST_CASE("simulation: rounds under the same") {
   CHECK(totals.quarantined > 5);
 }
 
+TEST_CASE("simulation: from 1 worker to 64 and back while it trains, with deaths of a ps") {
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    SimCluster::Options options;
+    options.seed = TestSeed() + i;
+    options.workers = 1;
+    options.visitors = 63;
+    options.num_records = 1500;
+    const std::int64_t bounds[] = {-1, 8};
+    options.policy = Exact(bounds[i % 2], options.workers);
+    options.files = true;
+    options.ps_deaths = static_cast<int>(i % 3);
+    SimCluster cluster(options);
+    const std::optional<std::string> wrong = cluster.Run();
+    if (wrong) FAIL("LEEWAY_TEST_SEED=" << options.seed << ": " << *wrong);
+    CHECK(cluster.most_members() == 64);
+  }
+}
+
 TEST_CASE("simulation: a seed repeats its run exactly") {
   for (std::uint64_t i = 0; i < 5; ++i) {
     std::uint64_t fingerprint = 0;

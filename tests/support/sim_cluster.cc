@@ -40,11 +40,12 @@ SimCluster::SimCluster(const Options& options)
     files_.push_back(index == 0 ? std::make_unique<CrashFiles>(seed) : std::make_unique<CrashFiles>(seed, *files_[0]));
     StartPs(index);
   }
-  for (std::uint32_t i = 0; i < options.workers; ++i) {
+  for (std::uint32_t i = 0; i < options.workers + options.visitors; ++i) {
     SimWorker::Options worker;
     worker.name = absl::StrCat("w", i);
     worker.coordinator = "ps0";
     worker.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
+    if (i >= options.workers) worker.mean_step *= 10;  // or the data is used up while they are there
     worker.num_records = options.num_records;
     worker.null_chance = options.null_chance;
     if (i == 0) worker.sick_after = options.sick_after;
@@ -53,6 +54,10 @@ SimCluster::SimCluster(const Options& options)
         worker, manifest_, &clock_, &random_, &network_, &lives_,
         [this](const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
                const std::vector<float>& weights) { CheckPull(life, shard, request, reply, weights); }));
+    if (i >= options.workers) {
+      Visit(workers_.back().get());
+      continue;
+    }
     clock_.RunAt(clock_.Now() + absl::Milliseconds(300) * random_.Exponential(1),
                  [worker = workers_.back().get()] { worker->Start(); });
   }
@@ -135,6 +140,15 @@ void SimCluster::BringBack(SimWorker* worker) {
   });
 }
 
+void SimCluster::Visit(SimWorker* worker) {
+  clock_.RunAt(clock_.Now() + absl::Seconds(1) * (1 + random_.Unit()), [worker] { worker->Start(); });
+  clock_.RunAt(clock_.Now() + absl::Seconds(1) * (4 + random_.Unit()), [worker, preempted = random_.Chance(0.5)] {
+    if (!worker->running()) return;
+    if (preempted && worker->joined()) return worker->Preempt();
+    worker->Kill();
+  });
+}
+
 void SimCluster::Script() {
   const auto at_random = [this](std::function<void(SimWorker*)> act) {
     SimWorker* const worker = workers_[random_.Below(workers_.size())].get();
@@ -193,7 +207,16 @@ std::optional<std::string> SimCluster::Run() {
   while (!complaint_ && !Over()) {
     const std::optional<Instant> next = clock_.NextTimer();
     if (!next || limit < *next) {
-      Complain(absl::StrCat("no end; the newest snapshot: ", v1::WatchReply(snapshot_).ShortDebugString()));
+      std::string shards;
+      for (std::uint32_t index = 0; index < options_.shards; ++index) {
+        if (ps_[index] == nullptr) continue;
+        v1::ShardState state = ps_[index]->shard().SaveState();
+        state.clear_stats();
+        state.mutable_snapshot()->clear_policy();
+        absl::StrAppend(&shards, "\nps", index, ": ", state.ShortDebugString(),
+                        "; its cut: ", ps_[index]->shard().Describe().cut().ShortDebugString());
+      }
+      Complain(absl::StrCat("no end; the newest snapshot: ", snapshot_.ShortDebugString(), shards));
       break;
     }
     clock_.AdvanceTo(*next);

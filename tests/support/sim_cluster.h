@@ -41,7 +41,8 @@ class SimCluster {
     std::uint64_t seed = 1;
     std::uint32_t shards = 2;
     std::uint32_t workers = 3;
-    v1::Policy policy;  // its rate is 1, its optimizer SGD, num_workers = workers
+    std::uint32_t visitors = 0;  // more workers, which come while those train, and go for good: by SIGTERM or kill -9
+    v1::Policy policy;           // its rate is 1, its optimizer SGD, num_workers = workers
     std::uint64_t num_records = 200;
     double null_chance = 0;
     SimNetwork::Faults faults;
@@ -70,6 +71,7 @@ class SimCluster {
   std::uint64_t Fingerprint();
   std::uint64_t events() const { return events_; }
   std::uint64_t lives() const { return lives_.size(); }
+  std::size_t most_members() const { return most_members_; }  // at one time
   std::uint64_t pulls_held();
   std::uint64_t applied() const { return applied_; }
   std::uint64_t resolved() const;  // pushes whose verdict was learned after their life's end
@@ -87,6 +89,7 @@ class SimCluster {
   void CutSome();
   void FillDisk(std::uint32_t index);
   void BringBack(SimWorker* worker);
+  void Visit(SimWorker* worker);
   void StartPs(std::uint32_t index);
   void KillPs(std::uint32_t index);
   bool Over() const;
@@ -128,6 +131,7 @@ class SimCluster {
   std::optional<std::string> complaint_;
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
+  std::size_t most_members_ = 0;
   // What the coordinator has told anyone.
   v1::WatchReply snapshot_;                       // the newest
   std::map<std::uint64_t, std::string> told_;     // by sequence

@@ -35,9 +35,9 @@ absl::Status SimPs::Start(const Options& options, FakeClock* clock, Random* rand
   shard.generation = random->Bits() | 1;
   shard_ = std::make_unique<Shard>(shard, clock, &apply_);
   if (process_ != nullptr) {
-    ASSIGN_OR_RETURN(storage_,
-                     RecoverShard(kDirectory, options.fsync, shard, process_.get(), clock, &disk_, shard_.get()));
-    const ShardCheckpoints::Options checkpoints{kDirectory, options.index, options.num_shards};
+    ASSIGN_OR_RETURN(storage_, RecoverShard({.checkpoint_dir = kDirectory, .fsync = options.fsync}, shard,
+                                            process_.get(), clock, &disk_, shard_.get()));
+    const ShardCheckpoints::Options checkpoints{kDirectory, options.index, options.num_shards, storage_.era};
     checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, process_.get(), &checkpoint_disk_, shard_.get(),
                                                       storage_.journal.get());
     shard_->set_cut_sink(checkpoints_.get());

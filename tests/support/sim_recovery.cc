@@ -1,9 +1,11 @@
 #include "tests/support/sim_recovery.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "server/push_window.h"
 
 namespace leeway {
 
@@ -19,8 +21,8 @@ absl::StatusOr<std::unique_ptr<RecoveredShard>> RecoveredShard::From(const Crash
   options.num_shards = num_shards;
   recovered->shard_ = std::make_unique<Shard>(options, &recovered->clock_, &recovered->executor_);
   ASSIGN_OR_RETURN(recovered->storage_,
-                   RecoverShard(checkpoint_dir, false, options, recovered->files_.get(), &recovered->clock_,
-                                &recovered->executor_, recovered->shard_.get()));
+                   RecoverShard({.checkpoint_dir = checkpoint_dir}, options, recovered->files_.get(),
+                                &recovered->clock_, &recovered->executor_, recovered->shard_.get()));
   return recovered;
 }
 
@@ -31,11 +33,35 @@ RecoveredShard::~RecoveredShard() {
   clock_.Stop();
 }
 
-std::string RecoveredShard::Everything() {
+std::string RecoveredShard::DepartedWindows() {
+  std::string windows;
+  const v1::ShardState state = shard_->SaveState();
+  for (const v1::WindowState& saved : state.departed()) {
+    PushWindow window = *PushWindow::Restore(saved);
+    window.TakeWhole();
+    windows += absl::StrCat(saved.incarnation(), " ", saved.rank(), " ", window.Save().SerializeAsString());
+  }
+  return windows;
+}
+
+bool RecoveredShard::CutShort() {
+  const v1::ShardState state = shard_->SaveState();
+  return std::any_of(state.departed().begin(), state.departed().end(),
+                     [](const v1::WindowState& saved) { return !PushWindow::Restore(saved)->TakeWhole().empty(); });
+}
+
+std::string RecoveredShard::Everything(bool counts) {
   v1::ShardState state = shard_->SaveState();
   state.clear_stats();
+  state.clear_departed();
+  if (!counts) {
+    state.clear_version();
+    state.clear_samples();
+    state.clear_nonfinite_runs();
+  }
   state.mutable_snapshot()->clear_manifest();
-  std::string everything = absl::StrCat(state.SerializeAsString(), shard_->DescribeRound().SerializeAsString());
+  std::string everything =
+      absl::StrCat(state.SerializeAsString(), DepartedWindows(), shard_->DescribeRound().SerializeAsString());
   const std::shared_ptr<BlockStore> store = shard_->store();
   if (store == nullptr || store->num_blocks() == 0) return everything;
   const ChunkRun own{shard_->DescribeRound().shard_index(), static_cast<std::uint32_t>(store->num_blocks())};

@@ -27,11 +27,17 @@ class RecoveredShard {
 
   Shard& shard() { return *shard_; }
   const std::string& checkpoint() const { return storage_.checkpoint; }
-  // Weights, slots, steps, windows, clocks, tickets, what it holds of the open round: all but statistics.
-  std::string Everything();
+  // Had a worker left between the record of a chunk of its and the chunk's verdict? The process that saw it did not
+  // count that push as a whole one; a replay, which carries out the record before the departure, does (docs/adr/0011).
+  bool CutShort();
+  // Weights, slots, steps, windows, clocks, tickets, what it holds of the open round: all but statistics. `counts`:
+  // also its counts of whole pushes, which differ where CutShort.
+  std::string Everything(bool counts);
 
  private:
   explicit RecoveredShard(std::unique_ptr<CrashFiles> files) : files_(std::move(files)) {}
+  // Of those who have left, with what is whole counted.
+  std::string DepartedWindows();
 
   const std::unique_ptr<CrashFiles> files_;
   FakeClock clock_;

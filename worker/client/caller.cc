@@ -69,15 +69,15 @@ std::string Caller::Describe(Target target) {
   return DescribeLocked(target);
 }
 
-void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
-                       Delivery delivery) {
+void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done, Delivery delivery,
+                       Wanted wanted) {
   std::uint64_t seed;
   {
     MutexLock lock(mu_);
     seed = seed_ = Mix64(seed_);
   }
   Attempt(std::make_shared<Attempts>(
-      Attempts{target, method, std::move(request), std::move(done), delivery, Backoff(seed)}));
+      Attempts{target, method, std::move(request), std::move(done), delivery, std::move(wanted), Backoff(seed)}));
 }
 
 void Caller::Attempt(std::shared_ptr<Attempts> call) {
@@ -135,6 +135,7 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
                {});
     return;
   }
+  if (call->wanted && !call->wanted()) return call->done(std::move(status), {});
   ++retries_;
   After(call->backoff.Next(status), [this, call] { Attempt(call); });
 }

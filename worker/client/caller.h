@@ -56,12 +56,15 @@ class Caller {
   // Where `done` runs. kInLine: a server's OK runs on the transport's thread, so `done` is short; all else on the
   // executor.
   enum class Delivery { kOnExecutor, kInLine };
+  // Asked before each further attempt, on the executor: is the answer still worth it? Else `done` gets the last error.
+  using Wanted = std::function<bool()>;
   void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
-                 Delivery delivery = Delivery::kOnExecutor);
+                 Delivery delivery = Delivery::kOnExecutor, Wanted wanted = nullptr);
 
   template <typename Reply>
   void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
-            std::function<void(absl::Status, Decoded<Reply>)> done, Delivery delivery = Delivery::kOnExecutor) {
+            std::function<void(absl::Status, Decoded<Reply>)> done, Delivery delivery = Delivery::kOnExecutor,
+            Wanted wanted = nullptr) {
     CallBytes(
         target, method, EncodeMessage(request, payload),
         [done = std::move(done)](absl::Status status, Buffer bytes) {
@@ -69,7 +72,7 @@ class Caller {
           if (status.ok()) status = DecodeMessage(bytes, &reply.message, &reply.payload);
           done(std::move(status), std::move(reply));
         },
-        delivery);
+        delivery, std::move(wanted));
   }
 
   // Runs `fn` on the executor after `delay`.
@@ -92,6 +95,7 @@ class Caller {
     Buffer request;
     ReplyCallback done;
     Delivery delivery;
+    Wanted wanted;  // null: it always is
     Backoff backoff;
   };
 

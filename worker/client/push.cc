@@ -12,6 +12,7 @@
 namespace leeway {
 namespace {
 
+constexpr absl::Duration kLastAnswers = absl::Seconds(5);
 constexpr absl::Duration kAskAgain = absl::Milliseconds(50);  // after a not_yet
 
 // A refusal concerns one chunk, for good; every other error ends the push.
@@ -127,6 +128,7 @@ void Push::Abandon() {
   {
     MutexLock lock(mu_);
     if (failure_.ok()) failure_ = absl::CancelledError("the push was abandoned");
+    if (!abandoned_) abandoned_ = caller_.Now();
   }
   caller_.executor().Post([self = shared_from_this()] { self->EndIfOver(); });
 }
@@ -184,10 +186,17 @@ void Push::Send(ChunkId id) {
       }
     }
   }
-  caller_.Call<v1::PushReply>(static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
-                              [self = shared_from_this(), id](absl::Status status, Decoded<v1::PushReply> reply) {
-                                self->Answered(id, std::move(status), reply.message);
-                              });
+  caller_.Call<v1::PushReply>(
+      static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
+      [self = shared_from_this(), id](absl::Status status, Decoded<v1::PushReply> reply) {
+        self->Answered(id, std::move(status), reply.message);
+      },
+      Caller::Delivery::kOnExecutor, [self = shared_from_this()] { return self->Wanted(); });
+}
+
+bool Push::Wanted() {
+  MutexLock lock(mu_);
+  return !abandoned_ || caller_.Now() - *abandoned_ < kLastAnswers;
 }
 
 void Push::Count(const absl::Status& status, const v1::PushReply& reply) {

@@ -24,6 +24,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -87,7 +88,8 @@ class Push : public std::enable_shared_from_this<Push> {
   // `refusal`: why it is refused, for the result.
   void MakeNull(v1::Verdict verdict, std::string refusal = "");
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
-  // every chunk, or NoMoreChunks() was called).
+  // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers: what became
+  // of their chunks is worth knowing, but a shard that has moved meanwhile would not be found.
   void Abandon();
 
  private:
@@ -95,6 +97,7 @@ class Push : public std::enable_shared_from_this<Push> {
   void SendSome();
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
+  bool Wanted();  // is the answer to a chunk?
   void Count(const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   void LogVerdict(ChunkId id, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   bool IsOver() const LEEWAY_REQUIRES(mu_);
@@ -123,6 +126,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::map<ChunkId, Buffer> encoded_ LEEWAY_GUARDED_BY(mu_);  // chunks that are not known to be applied
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> abandoned_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t applied_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;

@@ -1,6 +1,7 @@
 #include "worker/data/tokens.h"
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -17,7 +18,6 @@ constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 32;  // 8 GiB of memory
 constexpr std::size_t kPiece = 1 << 20;                       // bytes read at a time
 constexpr std::uint64_t kTestShare = 10;                      // a test window for so many windows
 
-constexpr std::uint32_t kGpt2Vocabulary = 50257;
 constexpr std::size_t kHeaderNumbers = 256;
 constexpr std::uint32_t kMagicGpt2 = 20240520, kMagicLlama3 = 20240801;
 
@@ -118,6 +118,18 @@ absl::StatusOr<Text> ReadText(const std::string& path, std::uint32_t vocabulary)
 }
 
 }  // namespace
+
+absl::Status WriteTokenFile(FileSystem& files, const std::string& path, absl::Span<const std::uint16_t> tokens) {
+  if (tokens.size() >= kMaxTokens) return TooLarge(path);
+  std::string header;
+  for (const std::uint32_t number : {kMagicGpt2, std::uint32_t{1}, static_cast<std::uint32_t>(tokens.size())}) {
+    for (int shift = 0; shift < 32; shift += 8) header.push_back(static_cast<char>(number >> shift & 0xff));
+  }
+  header.resize(kHeaderNumbers * 4);
+  static_assert(std::endian::native == std::endian::little, "tokens are written as they lie in memory");
+  const absl::string_view data(reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(tokens[0]));
+  return WriteAtomically(files, path, {header, data});
+}
 
 absl::StatusOr<Dataset> LoadTokens(const std::string& path, const std::string& test_path, Split split,
                                    const TokenOptions& options) {

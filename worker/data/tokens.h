@@ -1,4 +1,4 @@
-// Reader of texts as tokens: of any file byte by byte, and of files of tokens that others wrote.
+// Reader of texts as tokens: of any file byte by byte, and of files of tokens, which it also writes.
 //
 //   FILE.bin     tokens as 16-bit numbers, little-endian: plain (nanoGPT's), or behind the header of 256 32-bit numbers
 //                that llm.c's GPT-2 files have (20240520, version 1, number of tokens)
@@ -12,10 +12,15 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/files.h"
 #include "worker/data/dataset.h"
 
 namespace leeway {
+
+inline constexpr std::uint32_t kGpt2Vocabulary = 50257;
 
 struct TokenOptions {
   std::uint32_t context = 0;     // tokens of a record; 0: the model takes no tokens
@@ -29,5 +34,9 @@ struct TokenOptions {
 // the file has.
 absl::StatusOr<Dataset> LoadTokens(const std::string& path, const std::string& test_path, Split split,
                                    const TokenOptions& options);
+
+// Writes `path` behind llm.c's header; whole or not at all. INVALID_ARGUMENT: 2^32 tokens and more. Else the file
+// system's errors.
+absl::Status WriteTokenFile(FileSystem& files, const std::string& path, absl::Span<const std::uint16_t> tokens);
 
 }  // namespace leeway

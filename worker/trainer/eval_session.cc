@@ -91,7 +91,10 @@ absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final
     pull->Abandon();
     if (!result->has_value()) return std::optional<std::uint64_t>();
     const PullResult& answer = **result;
-    if (absl::IsFailedPrecondition(answer.status)) return std::optional<std::uint64_t>();  // expired
+    // Expired, or to end: then what the shards still say, or that they were not asked on, is no failure.
+    if (absl::IsFailedPrecondition(answer.status) || (!answer.status.ok() && Interrupted())) {
+      return std::optional<std::uint64_t>();
+    }
     RETURN_IF_ERROR(answer.status);
     last_version_ = answer.max_version;
     if (!rounds_ || answer.min_version == answer.max_version) return std::optional(answer.min_version);

@@ -19,12 +19,14 @@ v1::Manifest Zeros() {
   return manifest;
 }
 
-Coordinator::Options OptionsOf(const v1::Policy& policy, std::uint32_t shards) {
+Coordinator::Options OptionsOf(const v1::Policy& policy, std::uint32_t shards,
+                               const std::function<void(Coordinator::Options*)>& change) {
   spdlog::set_level(spdlog::level::off);
   Coordinator::Options options;
   options.policy = policy;
   options.num_shards = shards;
   options.run_id = CoordinatorFixture::kRun;
+  if (change) change(&options);
   return options;
 }
 
@@ -49,11 +51,12 @@ v1::Policy RoundsPolicy(std::uint32_t workers, std::uint64_t steps) {
   return policy;
 }
 
-CoordinatorFixture::CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards, CrashFiles* files)
+CoordinatorFixture::CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards, CrashFiles* files,
+                                       const std::function<void(Coordinator::Options*)>& change)
     : num_shards(shards),
       manifest(*Manifest::FromProto(Zeros())),
       store(files == nullptr ? nullptr : *FileCoordinatorStore::Open("dir", files, &clock, &disk)),
-      coordinator(OptionsOf(policy, shards), &clock, &executor,
+      coordinator(OptionsOf(policy, shards, change), &clock, &executor,
                   store == nullptr ? static_cast<CoordinatorStore*>(&nothing) : store.get()) {
   if (const auto saved = store == nullptr ? std::nullopt : store->TakeSaved()) {
     const absl::Status status = coordinator.Restore(saved->state, saved->manifest);
@@ -89,6 +92,8 @@ v1::WatchRequest CoordinatorFixture::WatchOf(std::uint32_t shard) {
   request.mutable_local_endpoint()->set_address(absl::StrCat("local:", request.generation()));
   request.set_protocol_version(kProtocolVersion);
   request.set_weights_ready(true);
+  request.set_keeps_journal(journals);
+  request.set_era(era);
   const auto it = known.find(shard);
   if (it == known.end()) return request;
   const v1::WatchReply& snapshot = it->second;

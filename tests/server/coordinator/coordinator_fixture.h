@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,7 +27,9 @@ class CoordinatorFixture {
 
   // With `files` its coordinator takes up what an earlier one has saved there, and saves its own state there. Without,
   // it keeps nothing.
-  explicit CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards = 1, CrashFiles* files = nullptr);
+  // `change`: of the options, before it begins.
+  explicit CoordinatorFixture(const v1::Policy& policy, std::uint32_t shards = 1, CrashFiles* files = nullptr,
+                              const std::function<void(Coordinator::Options*)>& change = {});
   ~CoordinatorFixture();
 
   template <typename Reply, typename Request>
@@ -69,6 +72,8 @@ class CoordinatorFixture {
   PumpedExecutor executor;
   PumpedExecutor disk;     // writes the state
   bool disk_idle = false;  // then it does not
+  bool journals = false;   // its shards keep one
+  std::uint64_t era = 0;   // that its shards are in
   VolatileCoordinatorStore nothing;
   const std::unique_ptr<FileCoordinatorStore> store;  // null: `nothing` is used
   Coordinator coordinator;

@@ -192,7 +192,7 @@ TEST_CASE("Coordinator: shards that do not fit are refused, naming both") {
   request = f.WatchOf(1);
   request.set_generation(9999);
   request.set_run_id(0);
-  CHECK(Says(watch(request), Code::kFailedPrecondition, {"270f", "1b59", "serves this shard"}));
+  CHECK(Says(watch(request), Code::kUnavailable, {"270f", "1b59", "serves this shard"}));
   // Before there is a model, a ps that was started anew takes its place once the old one is silent.
   f.Advance(absl::Seconds(11));
   request.set_wait_millis(0);

@@ -118,6 +118,14 @@ TEST_CASE("what cannot be understood is refused by name and reason") {
   CHECK_THAT(files.Error("text.gz", Gzip("some text").substr(0, 20)), Contains("cut off"));
 }
 
+TEST_CASE("what is written is read again") {
+  TempDirectory directory;
+  const std::string path = directory.Path("a.bin");
+  REQUIRE(WriteTokenFile(RealFileSystem(), path, {1, 256, 50256}).ok());
+  CHECK(AllTokens(LoadTokens(path, path, Split::kTrain, {1, 0}).value()) == std::vector<std::int32_t>{1, 256, 50256});
+  CHECK(RealFileSystem().Read(path).value() == Header(20240520, 1, 3) + Bytes16({1, 256, 50256}));
+}
+
 TEST_CASE("mutated files of tokens are read or refused, never worse") {
   Files files;
   std::mt19937_64 random(TestSeed());

@@ -1,0 +1,58 @@
+#include "server/coordinator/divergence_rule.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace leeway {
+
+void DivergenceRule::Restore(std::optional<double> trained, std::optional<double> evaluated) {
+  first_trained_ = trained;
+  first_evaluated_ = evaluated;
+}
+
+void DivergenceRule::Saved(std::uint64_t steps) {
+  if (!judged_) last_good_steps_ = steps;
+}
+
+bool DivergenceRule::Bad(double loss, std::optional<double>* first) const {
+  if (!std::isfinite(loss)) return true;
+  if (!*first) *first = loss;
+  return loss > factor_ * **first;
+}
+
+void DivergenceRule::Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
+                             std::uint64_t steps) {
+  if (factor_ == 0 || diverged()) return;
+  Trainer& trainer = trainers_[worker];
+  if (trainer.incarnation != incarnation) trainer = {.incarnation = incarnation};
+  if (samples < trainer.samples + kSamples) return;
+  const double loss = (loss_sum - trainer.loss_sum) / static_cast<double>(samples - trainer.samples);
+  trainer = {incarnation, loss_sum, samples, true, Bad(loss, &first_trained_)};
+  std::size_t judged = 0;
+  std::size_t bad = 0;
+  for (const auto& [id, other] : trainers_) {
+    judged += other.judged ? 1 : 0;
+    bad += other.bad ? 1 : 0;
+  }
+  if (2 * bad > judged) {
+    reason_ = absl::StrCat("the training loss of ", bad, " of ", judged, " workers is not finite or above ",
+                           factor_ * first_trained_.value_or(0), " (", factor_, " times the first); the last: ", loss);
+  } else if (!trainer.bad) {
+    judged_ = true;
+    last_good_steps_ = steps;
+  }
+}
+
+void DivergenceRule::Evaluated(double loss, std::uint64_t steps) {
+  if (factor_ == 0 || diverged()) return;
+  if (!Bad(loss, &first_evaluated_)) {
+    judged_ = true;
+    last_good_steps_ = steps;
+    return;
+  }
+  reason_ = absl::StrCat("the evaluator's loss is ", loss, ", not finite or above ",
+                         factor_ * first_evaluated_.value_or(0), " (", factor_, " times the first)");
+}
+
+}  // namespace leeway

@@ -1,0 +1,61 @@
+// DivergenceRule: has the loss diverged, so that the run should go back to a checkpoint (--rollback_on_divergence)?
+//
+// A loss is bad when it is not finite, or above `factor` times the one that the run began with: a lower one would be a
+// matter of taste, as training losses scatter. The evaluator's word is enough: it is one on the whole model. Of the
+// trainers more than half must say so at the same time: a single one may just have bad data, and its pushes are
+// refused.
+//
+// Thread safety: none; a plain object, guarded by its owner.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace leeway {
+
+class DivergenceRule {
+ public:
+  // A trainer's loss is its mean over at least so many samples: single batches scatter.
+  static constexpr std::uint64_t kSamples = 1000;
+
+  explicit DivergenceRule(double factor) : factor_(factor) {}  // 0: never
+
+  // For a restart: the losses that the run began with.
+  void Restore(std::optional<double> trained, std::optional<double> evaluated);
+
+  // A trainer's totals of this incarnation; `steps` are the cluster's.
+  void Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
+               std::uint64_t steps);
+  void Evaluated(double loss, std::uint64_t steps);
+  // A checkpoint was taken, or the run taken up, at `steps`: good as long as nothing was judged.
+  void Saved(std::uint64_t steps);
+  void Forget(std::uint32_t worker) { trainers_.erase(worker); }  // it has left or expired
+
+  bool diverged() const { return !reason_.empty(); }
+  const std::string& reason() const { return reason_; }
+  // The cluster's steps when the loss was last good: what was saved later may have diverged.
+  std::uint64_t last_good_steps() const { return last_good_steps_; }
+
+ private:
+  struct Trainer {
+    std::uint64_t incarnation = 0;
+    double loss_sum = 0;  // when its window began
+    std::uint64_t samples = 0;
+    bool judged = false;
+    bool bad = false;
+  };
+  // Notes the first loss of its kind.
+  bool Bad(double loss, std::optional<double>* first) const;
+
+  const double factor_;
+  std::map<std::uint32_t, Trainer> trainers_;
+  // Losses of training and of evaluation are not of the same samples.
+  std::optional<double> first_trained_, first_evaluated_;
+  bool judged_ = false;
+  std::uint64_t last_good_steps_ = 0;
+  std::string reason_;
+};
+
+}  // namespace leeway

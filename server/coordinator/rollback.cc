@@ -1,0 +1,81 @@
+#include "server/coordinator/rollback.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace leeway {
+namespace {
+
+// Every name keeps its worker id and rank; no incarnation of before may come back.
+v1::MembershipState NobodyIsMember(const v1::MembershipState& now, const v1::MembershipState& then) {
+  v1::MembershipState state;
+  state.set_epoch(std::max(now.epoch(), then.epoch()) + 1);
+  state.set_started(true);
+  const v1::MembershipState& last = now.ids().empty() ? then : now;  // ids only ever grow
+  *state.mutable_ids() = last.ids();
+  *state.mutable_ranks() = last.ranks();
+  *state.mutable_ended() = last.ended();
+  for (const v1::Member& member : last.members()) (*state.mutable_ended())[member.worker_id()] = member.incarnation();
+  return state;
+}
+
+v1::DataLeasesState HandedOutAgain(v1::DataLeasesState state) {
+  for (const v1::DataLease& lease : state.leases()) {
+    for (const v1::LeasedPiece& piece : lease.out()) *state.add_returned() = piece;
+  }
+  state.clear_leases();
+  return state;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, const v1::CheckpointIndex& checkpoint,
+                                              const std::string& name, std::uint32_t num_shards) {
+  const v1::CoordinatorState& then = checkpoint.coordinator_state();
+  if (then.run_id() == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(name, " holds no coordinator's state: a run cannot go back to it"));
+  }
+  if (now.run_id() != 0 && now.run_id() != then.run_id()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(name, " is of run ", absl::Hex(then.run_id()), ", this is run ", absl::Hex(now.run_id())));
+  }
+  const bool known = now.run_id() != 0;
+  v1::CoordinatorState state = then;
+  state.set_num_shards(num_shards);
+  state.set_sequence(std::max(now.sequence(), then.sequence()) + 1);
+  *state.mutable_membership() = NobodyIsMember(now.membership(), then.membership());
+  state.mutable_rounds()->clear_reports();
+  state.mutable_tickets()->clear_decisions();
+  if (then.has_leases()) *state.mutable_leases() = HandedOutAgain(then.leases());
+  if (known) {
+    *state.mutable_board() = now.board();
+    *state.mutable_quarantine() = now.quarantine();
+  }
+  for (v1::StatusRow& row : *state.mutable_board()->mutable_rows()) {
+    v1::WorkerStatus& status = *row.mutable_status();
+    if (status.state() == "left" || status.state() == "expired") continue;
+    status.set_state("expired");
+    status.set_reason("the run went back to a checkpoint");
+  }
+  state.clear_shards();
+  for (std::uint32_t i = 0; i < num_shards; ++i) state.add_shards();
+  state.set_address_book_version(std::max(now.address_book_version(), then.address_book_version()) + 1);
+  state.clear_joining();
+  state.clear_member_data();
+  state.clear_closes();
+  state.clear_void_tickets();
+  // Time goes on: a limit in minutes is of people's time.
+  state.set_trained_nanos(std::max(now.trained_nanos(), then.trained_nanos()));
+  state.set_era(std::max(now.era(), checkpoint.era()) + 1);
+  state.set_base_checkpoint(name);
+  state.set_divergences(now.divergences());
+  state.clear_regrouping();
+  for (const v1::Member& member : (known ? now : then).membership().members()) {
+    if (member.state() != v1::OBSERVER) state.add_regrouping(member.name());
+  }
+  return state;
+}
+
+}  // namespace leeway

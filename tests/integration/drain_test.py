@@ -1,0 +1,83 @@
+#!/usr/bin/env -S python3 -B
+"""SIGTERM to a ps: it has a checkpoint taken if it can, completes what is under way, and exits 0 in time."""
+
+import os
+import re
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from by_hand import ByHand  # noqa: E402
+from harness import main  # noqa: E402
+
+COMMITTED = r"step-\d+ is committed"
+
+
+class Drain(ByHand):
+    def drained(self, server):
+        """It has ended well, after a checkpoint."""
+        self.assertEqual(server.wait(), 0, self.everything())
+        self.assertRegex(server.output(), f"{COMMITTED}(.|\n)*: ends", self.everything())
+
+    def test_one_after_the_other_as_a_rolling_restart_does(self):
+        self.start_cluster()
+        for index in (1, 0):
+            ended = self.servers[-1] if index == 1 else self.servers[0]
+            ended.kill(signal.SIGTERM)
+            self.drained(ended)
+            again = self.start_ps(index, self.port if index == 0 else 0, name=f"ps-{index}-again")
+            self.servers.append(again)
+            again.wait_for("restored from .*/step-")
+            again.wait_for("the coordinator is back" if index == 0 else "serves at")
+        self.assert_all()
+        for worker in self.workers:
+            self.assertEqual(len(re.findall("joined as", worker.output())), 1, self.everything())
+
+    def test_all_at_once(self):
+        self.start_cluster()
+        ended = list(self.servers)
+        for server in ended:
+            server.kill(signal.SIGTERM)
+        for server in ended:
+            self.assertEqual(server.wait(), 0, self.everything())
+        self.assertRegex(ended[0].output(), COMMITTED, self.everything())
+        self.servers += [self.start_ps(1, 0, name="ps-1-again"), self.start_ps(0, self.port, name="ps-0-again")]
+        self.assert_all()
+
+    def test_a_checkpoint_that_cannot_be_is_not_waited_for_too_long(self):
+        limit = 5
+        self.start_cluster(both=[f"--drain_timeout={limit}s"])
+        first, second = self.servers
+        second.kill(signal.SIGSTOP)
+        begun = time.monotonic()
+        first.kill(signal.SIGTERM)
+        self.assertEqual(first.wait(), 0, self.everything())
+        self.assertLess(time.monotonic() - begun, 2 * limit, self.everything())
+        self.assertRegex(first.output(), "without a checkpoint, but with its journal", self.everything())
+        second.kill(signal.SIGCONT)
+        self.servers.append(self.start_ps(0, self.port, name="ps-0-again"))
+        self.assert_all()
+
+    def test_a_second_signal_ends_it_at_once(self):
+        self.start_cluster(both=["--drain_timeout=1h"])
+        first, second = self.servers
+        second.kill(signal.SIGSTOP)
+        first.kill(signal.SIGTERM)
+        first.wait_for("shutting down, within 1h")
+        first.kill(signal.SIGTERM)
+        self.assertEqual(first.wait(), 1, self.everything())
+
+    def test_without_a_checkpoint_dir_it_ends_at_once(self):
+        self.start_cluster("--checkpoint_dir=", both=["--checkpoint_dir="])
+        for server in self.servers:
+            begun = time.monotonic()
+            server.kill(signal.SIGTERM)
+            self.assertEqual(server.wait(), 0, self.everything())
+            self.assertLess(time.monotonic() - begun, 10, self.everything())
+            self.assertNotRegex(server.output(), COMMITTED)
+
+
+if __name__ == "__main__":
+    main()

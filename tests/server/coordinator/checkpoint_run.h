@@ -1,0 +1,92 @@
+// CheckpointRun: a coordinator that takes checkpoints, with a committer and shards that do what the test says.
+//
+// Thread safety: none.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proto/checkpoint.pb.h"
+#include "server/coordinator/checkpoint_committer.h"
+#include "tests/catch.h"
+#include "tests/server/coordinator/coordinator_fixture.h"
+
+namespace leeway {
+
+// Commits at once, or says `refusal`.
+class TestCommitter final : public CheckpointCommitter {
+ public:
+  void Begin(std::uint64_t step, Done done) override {
+    begun.push_back(step);
+    done(begin_refusal);
+  }
+  void Commit(v1::CheckpointIndex index, Done done) override {
+    indices.push_back(std::move(index));
+    done(refusal);
+  }
+  void ChooseNewestGood(std::uint64_t, Chosen done) override { done(absl::NotFoundError("none")); }
+
+  absl::Status begin_refusal;
+  absl::Status refusal;
+  std::vector<std::uint64_t> begun;
+  std::vector<v1::CheckpointIndex> indices;  // that were to be committed
+};
+
+// A coordinator with such a committer, and shards that say what the test has them say.
+struct CheckpointRun {
+  explicit CheckpointRun(const v1::Policy& policy, std::uint64_t every_steps = 0, std::uint32_t shards = 2)
+      : f(policy, shards, nullptr, [this, every_steps](Coordinator::Options* options) {
+          options->committer = &committer;
+          options->checkpoint_steps = every_steps;
+          options->checkpoint_dir = "dir";
+        }) {
+    f.journals = true;
+  }
+
+  // Shard `shard` has seen these steps of each worker, or (none) has written.
+  void Tell(std::uint32_t shard, const std::map<std::uint32_t, std::uint64_t>& seen) {
+    v1::WatchRequest request = f.WatchOf(shard);
+    v1::CutReport& report = *request.mutable_cut();
+    report.set_id(f.snapshot().cut().id());
+    report.set_written(seen.empty());
+    for (const auto& [worker, clock] : seen) {
+      v1::MemberClock& member = *report.add_seen();
+      member.set_worker_id(worker);
+      member.set_incarnation(f.StampOf(worker).incarnation());
+      member.set_clock(clock);
+    }
+    Send(shard, request);
+  }
+  void Fail(std::uint32_t shard, const std::string& error) {
+    v1::WatchRequest request = f.WatchOf(shard);
+    request.mutable_cut()->set_id(f.snapshot().cut().id());
+    request.mutable_cut()->set_error(error);
+    Send(shard, request);
+  }
+  void Send(std::uint32_t shard, const v1::WatchRequest& request) {
+    const auto answer = f.Call<v1::WatchReply>("WatchMembership", request);
+    f.Advance(absl::Milliseconds(100));  // a tick too
+    REQUIRE(answer->done());
+    f.known[shard] = answer->message;
+  }
+  void WriteAll() {
+    for (std::uint32_t shard = 0; shard < f.num_shards; ++shard) Tell(shard, {});
+    f.Advance(absl::Milliseconds(200));
+  }
+  // Heartbeats and watches go on.
+  void Live(absl::Duration duration, const std::vector<std::uint32_t>& workers) {
+    for (absl::Duration passed; passed < duration; passed += absl::Seconds(1)) {
+      f.Advance(absl::Seconds(1));
+      for (const std::uint32_t worker : workers) CHECK(f.Heartbeat(worker).ok());
+      f.SyncShards();
+    }
+  }
+
+  TestCommitter committer;
+  CoordinatorFixture f;
+};
+
+}  // namespace leeway

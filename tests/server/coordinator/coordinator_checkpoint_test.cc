@@ -1,0 +1,104 @@
+// Coordinator through Handle(): what a checkpoint says that its weights were trained on.
+#include <cstdint>
+
+#include "tests/catch.h"
+#include "tests/server/coordinator/checkpoint_run.h"
+
+namespace leeway {
+namespace {
+
+TEST_CASE("Coordinator: a checkpoint says what its weights were trained on") {
+  CheckpointRun run(LeasedPolicy(2), 2);
+  CoordinatorFixture& f = run.f;
+  f.Start(2);
+  const v1::DataRange first = f.Acquire(0, 1, 10)->message.range();
+  const v1::DataRange second = f.Acquire(1, 1, 10)->message.range();
+  const v1::DataRange late = f.Acquire(0, 2, 10)->message.range();
+  const v1::DataRange beyond = f.Acquire(1, 2, 10)->message.range();
+  CHECK(f.Commit(0, 0, {first})->ok());
+  CHECK(f.Commit(1, 0, {second})->ok());
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().id() != 0);
+  // Step 1 of worker 0 has come to one shard, so it belongs to the checkpoint; of worker 1 it does not.
+  run.Tell(0, {{0, 2}, {1, 1}});
+  run.Tell(1, {{0, 1}, {1, 1}});
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().limited());
+  CHECK(f.Commit(1, 1, {beyond})->ok());
+  f.Acquire(1, 3, 10);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {});
+  f.Advance(absl::Seconds(1));
+  CHECK(run.committer.indices.empty());  // the weights have step 1 of worker 0, and nobody says yet whose data it was
+  CHECK(f.Commit(0, 1, {late})->ok());
+  f.Advance(absl::Milliseconds(200));
+  REQUIRE(run.committer.indices.size() == 1);
+  const v1::CoordinatorState& state = run.committer.indices[0].coordinator_state();
+  CHECK(state.samples() == 30);
+  CHECK(state.steps() == 3);
+  CHECK(state.leases().committed() == 30);
+  REQUIRE(state.leases().leases_size() == 1);  // worker 1's second range is out
+  CHECK(state.leases().leases(0).out(0).begin() == beyond.begin());
+  CHECK(state.leases().next_position() == 40);
+  CHECK(state.run_id() == CoordinatorFixture::kRun);
+  CHECK(state.membership().members_size() == 2);
+  CHECK(f.Status().samples() == 40);
+  f.SyncShards();
+  CHECK(f.snapshot().committed_checkpoint() == "step-00000002");
+}
+
+TEST_CASE("Coordinator: a commit that does not come holds a checkpoint for a lease, the worker's death not longer") {
+  for (const bool dies : {false, true}) {
+    CheckpointRun run(LeasedPolicy(2), 1);
+    CoordinatorFixture& f = run.f;
+    f.Start(2);
+    const v1::DataRange first = f.Acquire(0, 1, 10)->message.range();
+    const v1::DataRange lost = f.Acquire(1, 1, 10)->message.range();
+    CHECK(f.Commit(0, 0, {first})->ok());
+    f.Advance(absl::Milliseconds(200));
+    f.SyncShards();
+    for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {{0, 1}, {1, 1}});
+    f.SyncShards();
+    run.WriteAll();
+    run.Live(absl::Seconds(5), {0, 1});
+    CHECK(run.committer.indices.empty());
+    if (dies) {
+      CHECK(f.Leave(1)->ok());
+      f.Advance(absl::Milliseconds(200));
+    } else {
+      run.Live(absl::Seconds(6), {0, 1});
+    }
+    REQUIRE(run.committer.indices.size() == 1);
+    const v1::CoordinatorState& state = run.committer.indices[0].coordinator_state();
+    CHECK(state.samples() == 10);
+    REQUIRE(state.leases().leases_size() == 1);
+    CHECK(state.leases().leases(0).out(0).begin() == lost.begin());
+  }
+}
+
+TEST_CASE("Coordinator: in rounds a checkpoint has the rounds that its weights have") {
+  CheckpointRun run(RoundsPolicy(2, 100), 1);
+  CoordinatorFixture& f = run.f;
+  f.Start(2);
+  const auto close = [&](std::uint64_t round) {
+    for (std::uint32_t shard = 0; shard < 2; ++shard) f.Report(shard, round, {0, 1});
+  };
+  close(0);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().id() != 0);
+  // Worker 0 is in round 2 already: rounds 1 and 2 are to be closed, round 3 is not.
+  run.Tell(0, {{0, 3}, {1, 2}});
+  run.Tell(1, {{0, 2}, {1, 1}});
+  f.SyncShards();
+  for (std::uint64_t round = 1; round < 5; ++round) close(round);
+  run.WriteAll();
+  REQUIRE(run.committer.indices.size() == 1);
+  const v1::CoordinatorState& state = run.committer.indices[0].coordinator_state();
+  CHECK(state.rounds().open_round() == 3);
+  CHECK(state.steps() == 3);
+  CHECK(f.Status().steps() == 5);
+}
+
+}  // namespace
+}  // namespace leeway

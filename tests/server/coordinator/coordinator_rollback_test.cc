@@ -1,0 +1,224 @@
+// Coordinator through Handle(): the run goes back to a checkpoint.
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "proto/checkpoint.pb.h"
+#include "server/coordinator/checkpoint_committer.h"
+#include "tests/catch.h"
+#include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/support/crash_files.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+// Has the checkpoint that the test gives it.
+class Committer final : public CheckpointCommitter {
+ public:
+  void Begin(std::uint64_t, Done done) override { done(absl::InternalError("none is to be taken")); }
+  void Commit(v1::CheckpointIndex, Done done) override { done(absl::InternalError("none is to be taken")); }
+  void ChooseNewestGood(std::uint64_t at_most, Chosen done) override {
+    asked.push_back(at_most);
+    if (checkpoint) return done(*checkpoint);
+    done(absl::NotFoundError("dir holds no good checkpoint"));
+  }
+
+  std::optional<v1::CheckpointIndex> checkpoint;
+  std::vector<std::uint64_t> asked;
+};
+
+// The run, as one process of its coordinator after another has it.
+struct Run {
+  explicit Run(double factor = 0) : files(1), factor(factor) { Begin(); }
+
+  void Begin() {
+    f.reset();
+    f.emplace(LeasedPolicy(2), 2, &files, [this](Coordinator::Options* options) {
+      options->committer = &committer;
+      options->rollback_on_divergence = factor;
+      options->on_go_back = [this](std::uint64_t era, const std::string& base) { gone_back.emplace_back(era, base); };
+    });
+    f->journals = true;
+  }
+  // As FileCoordinatorStore's state says it now.
+  void NoteCheckpoint() {
+    v1::CheckpointIndex index;
+    index.set_step(f->Status().steps());
+    f->store->Stop();
+    files.Restart(CrashFiles::Loss::kProcess);
+    FakeClock clock;
+    PumpedExecutor disk;
+    *index.mutable_coordinator_state() =
+        (*FileCoordinatorStore::Open("dir", &files, &clock, &disk))->TakeSaved()->state;
+    committer.checkpoint = index;
+  }
+  v1::WatchRequest RestartedWatch(std::uint32_t shard) {
+    f->known.erase(shard);
+    v1::WatchRequest request = f->WatchOf(shard);
+    request.set_generation(8000 + shard);
+    request.set_keeps_journal(false);
+    return request;
+  }
+
+  CrashFiles files;
+  const double factor;
+  Committer committer;
+  std::vector<std::pair<std::uint64_t, std::string>> gone_back;
+  std::optional<CoordinatorFixture> f;
+};
+
+TEST_CASE("Coordinator: a ps that has lost its weights takes the run back, everybody comes again, together") {
+  Run run;
+  run.f->Start(2);
+  const v1::DataRange first = run.f->Acquire(0, 1, 10)->message.range();
+  CHECK(run.f->Commit(0, 0, {first})->ok());
+  run.f->Acquire(1, 1, 20);
+  run.NoteCheckpoint();
+  // A process later.
+  run.Begin();
+  run.f->SyncShards();
+  const v1::DataRange second = run.f->Acquire(0, 2, 10)->message.range();
+  CHECK(run.f->Commit(0, 1, {second})->ok());
+  CHECK(run.f->Status().samples() == 20);
+  const std::uint64_t epoch = run.f->Status().membership_epoch();
+
+  // Its predecessor may be alive, so it is to ask again.
+  CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", run.RestartedWatch(1))->status, Code::kUnavailable,
+             {"serves this shard"}));
+  CHECK(run.committer.asked.empty());
+  v1::WatchRequest lost = run.RestartedWatch(1);
+  lost.set_lost("its journal is damaged");
+  CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kUnavailable,
+             {"ps 1 cannot go on: its journal is damaged; the run goes back to a checkpoint"}));
+  CHECK(run.committer.asked == std::vector<std::uint64_t>{std::numeric_limits<std::uint64_t>::max()});
+  REQUIRE(run.gone_back.size() == 1);
+  CHECK(run.gone_back[0] == std::pair<std::uint64_t, std::string>(1, "step-00000001"));
+  CHECK(Says(run.f->Heartbeat(0), Code::kUnavailable, {"goes back to step-00000001"}));
+
+  run.Begin();
+  CoordinatorFixture& f = *run.f;
+  CHECK(f.Status().samples() == 10);
+  CHECK(f.Status().membership_epoch() > epoch);
+  // Shards of the era before are told what to go back to, and count only in the new one.
+  for (std::uint32_t shard = 0; shard < 2; ++shard) {
+    const auto told = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(shard));
+    REQUIRE(told->ok());
+    CHECK(told->message.era() == 1);
+    CHECK(told->message.base_checkpoint() == "step-00000001");
+  }
+  f.era = 1;
+  f.SyncShards();
+  CHECK(Says(f.Heartbeat(0), Code::kFailedPrecondition, {""}));
+  // One alone does not go on before the others had the time of a lease.
+  const auto early = f.Join(f.JoinOf("w0", 200));
+  f.SyncShards();
+  f.Advance(absl::Seconds(1));
+  f.SyncShards();
+  CHECK(f.snapshot().members(0).state() == v1::JOINING);
+  SECTION("the other comes") {
+    const auto late = f.Join(f.JoinOf("w1", 201));
+    f.SyncShards();
+    f.SyncShards();
+    CHECK(f.snapshot().members_size() == 2);
+    for (const v1::Member& member : f.snapshot().members()) CHECK(member.state() == v1::LIVE);
+  }
+  SECTION("the other is gone for good") {
+    for (int second = 0; second < 11; ++second) {
+      f.Advance(absl::Seconds(1));
+      f.Join(f.JoinOf("w0", 200));
+      f.SyncShards();
+    }
+    CHECK(f.snapshot().members_size() == 1);
+    CHECK(f.snapshot().members(0).state() == v1::LIVE);
+  }
+  // What had been leased or trained on since is handed out again.
+  std::uint64_t records = 0;
+  for (std::uint64_t number = 1; records < 90; ++number) {
+    const auto range = f.Acquire(0, number, 10)->message.range();
+    REQUIRE(range.end() > range.begin());
+    records += range.end() - range.begin();
+    CHECK(f.Commit(0, number, {range})->ok());
+  }
+  CHECK(f.Status().samples() == 100);
+}
+
+TEST_CASE("Coordinator: with nothing to go back to the ps is refused, and the others train on") {
+  Run run;
+  run.f->Start(2);
+  v1::WatchRequest lost = run.RestartedWatch(1);
+  lost.set_lost("its journal is damaged");
+  CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kUnavailable, {""}));
+  CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kFailedPrecondition,
+             {"nothing to go back to: dir holds no good checkpoint"}));
+  CHECK(run.gone_back.empty());
+  CHECK(run.f->Heartbeat(0).ok());
+}
+
+TEST_CASE("Coordinator: a shard of an era before that has been in this one is lost, one of a later era is refused") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.committer.checkpoint->mutable_coordinator_state()->set_era(2);
+  run.Begin();
+  v1::WatchRequest later = run.f->WatchOf(0);
+  later.set_era(1);
+  CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", later)->status, Code::kFailedPrecondition,
+             {"ps 0 is in era 1; this coordinator in era 0"}));
+  v1::WatchRequest lost = run.RestartedWatch(1);
+  lost.set_lost("gone");
+  run.f->Call<v1::WatchReply>("WatchMembership", lost);
+  REQUIRE(run.gone_back.size() == 1);
+  run.Begin();
+  run.f->era = 1;
+  run.f->SyncShards();
+  v1::WatchRequest earlier = run.RestartedWatch(0);
+  earlier.set_era(0);
+  earlier.set_keeps_journal(true);
+  CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", earlier)->status, Code::kUnavailable,
+             {"ps 0 cannot go on: it has nothing of era 1"}));
+  CHECK(run.gone_back.size() == 2);
+}
+
+TEST_CASE("Coordinator: a loss that diverges takes the run back to what was good, three times at most") {
+  Run run(2);
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  std::uint64_t incarnation = 100;
+  for (std::uint32_t time = 1; time <= Coordinator::kMostDivergences + 1; ++time) {
+    CoordinatorFixture& f = *run.f;
+    v1::ReportProgressRequest report;
+    report.mutable_stamp()->set_run_id(CoordinatorFixture::kRun);
+    f.SyncShards();
+    if (time > 1) {
+      incarnation += 100;
+      f.Join(f.JoinOf("w0", incarnation));
+      f.Join(f.JoinOf("w1", incarnation + 1));
+      f.SyncShards();
+      f.SyncShards();
+    }
+    *report.mutable_stamp() = f.StampOf(0);
+    report.mutable_evaluation()->set_loss(time == 1 ? 1.0 : 1.5);
+    CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+    report.mutable_evaluation()->set_loss(2.5);
+    CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+    f.Advance(absl::Milliseconds(200));
+    if (time > Coordinator::kMostDivergences) break;
+    REQUIRE(run.gone_back.size() == time);
+    CHECK(run.committer.asked.back() == f.Status().steps());
+    run.Begin();
+    run.f->era = time;
+  }
+  CHECK(run.gone_back.size() == Coordinator::kMostDivergences);
+  CHECK(run.f->Status().state() == v1::FINISHING);
+  CHECK(absl::StrContains(run.f->Status().stop_reason(), "after going back 3 times the loss has diverged again"));
+}
+
+}  // namespace
+}  // namespace leeway

@@ -1,0 +1,93 @@
+#include "server/coordinator/divergence_rule.h"
+
+#include <cmath>
+#include <limits>
+
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+constexpr std::uint64_t kWindow = DivergenceRule::kSamples;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+TEST_CASE("Without a factor nothing diverges") {
+  DivergenceRule rule(0);
+  rule.Evaluated(kNaN, 1);
+  rule.Trained(0, 1, kNaN, kWindow, 1);
+  CHECK_FALSE(rule.diverged());
+}
+
+TEST_CASE("The evaluator's word is enough, and is measured by its first") {
+  DivergenceRule rule(2);
+  rule.Evaluated(1.5, 10);
+  rule.Evaluated(0.1, 20);
+  rule.Evaluated(2.9, 30);
+  CHECK_FALSE(rule.diverged());
+  CHECK(rule.last_good_steps() == 30);
+  rule.Evaluated(3.1, 40);
+  CHECK(rule.diverged());
+  CHECK(rule.last_good_steps() == 30);
+  rule.Evaluated(0.1, 50);
+  CHECK(rule.diverged());
+}
+
+TEST_CASE("Infinite and NaN are bad from the first on") {
+  for (const double loss : {kNaN, std::numeric_limits<double>::infinity()}) {
+    DivergenceRule rule(2);
+    rule.Evaluated(loss, 1);
+    CHECK(rule.diverged());
+    CHECK(rule.last_good_steps() == 0);
+  }
+}
+
+TEST_CASE("Of the trainers more than half must say so at the same time") {
+  DivergenceRule rule(2);
+  for (std::uint32_t worker = 0; worker < 4; ++worker) rule.Trained(worker, 7, 1.0 * kWindow, kWindow, 10 + worker);
+  CHECK(rule.last_good_steps() == 13);
+  rule.Trained(0, 7, kNaN, 2 * kWindow, 20);
+  rule.Trained(1, 7, kNaN, 2 * kWindow, 21);
+  CHECK_FALSE(rule.diverged());
+  SECTION("a third one") {
+    rule.Trained(2, 7, 4.0 * kWindow, 2 * kWindow, 22);  // 3 per sample
+    CHECK(rule.diverged());
+    CHECK(rule.last_good_steps() == 13);
+  }
+  SECTION("one of the bad is out and comes back sane") {
+    rule.Forget(0);
+    rule.Trained(0, 8, 1.0 * kWindow, kWindow, 23);
+    rule.Trained(2, 7, 2.0 * kWindow, 2 * kWindow, 24);
+    CHECK_FALSE(rule.diverged());
+    CHECK(rule.last_good_steps() == 24);
+  }
+}
+
+TEST_CASE("Fewer samples than a window are not judged; a new incarnation counts from 0") {
+  DivergenceRule rule(2);
+  rule.Trained(0, 1, 1.0 * kWindow, kWindow, 1);
+  rule.Trained(0, 1, 100.0 * kWindow, 2 * kWindow - 1, 2);
+  CHECK_FALSE(rule.diverged());
+  rule.Trained(0, 2, 1.5 * kWindow, kWindow, 3);
+  CHECK_FALSE(rule.diverged());
+  rule.Trained(0, 2, 4.0 * kWindow, 2 * kWindow, 4);  // 2.5 per sample
+  CHECK(rule.diverged());
+}
+
+TEST_CASE("A restarted coordinator measures by the losses that the run began with") {
+  DivergenceRule rule(2);
+  rule.Restore(1.0, 1.0);
+  rule.Trained(0, 1, 2.5 * kWindow, kWindow, 1);
+  CHECK(rule.diverged());
+}
+
+TEST_CASE("What was saved before anything was judged is good") {
+  DivergenceRule rule(2);
+  rule.Saved(3);
+  CHECK(rule.last_good_steps() == 3);
+  rule.Evaluated(1.0, 10);
+  rule.Saved(20);
+  CHECK(rule.last_good_steps() == 10);
+}
+
+}  // namespace
+}  // namespace leeway
