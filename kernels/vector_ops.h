@@ -48,6 +48,9 @@ class VectorOps {
   // kernels/encodings/bf16.h: out[count]. `residual`: what was written is taken off the values.
   virtual void EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
                           DevicePtr<std::uint16_t> out) = 0;
+  // out[count]. Exact.
+  virtual void DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,
+                          DevicePtr<float> out) = 0;
   // kernels/encodings/int8.h: scales[blocks], out[count]. Requires finite values.
   virtual void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
                           DevicePtr<float> scales, DevicePtr<std::int8_t> out) = 0;

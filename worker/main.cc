@@ -5,6 +5,7 @@
 #include <grpc/grpc.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -41,7 +42,8 @@ namespace {
 constexpr int kBadInput = 1;
 constexpr int kClusterLost = 2;
 constexpr int kQuarantined = 3;
-constexpr std::size_t kReplyThreads = 2;  // decode replies and copy pulled weights beside the computing thread
+// They decode replies and encode gradients beside the computing thread; gRPC and the kernel need cores too.
+std::size_t ReplyThreads() { return static_cast<std::size_t>(std::clamp(AvailableCores() / 4, 2, 8)); }
 
 Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
   Engine::Options engine;
@@ -64,7 +66,7 @@ std::uint64_t EncodingBytes(const WorkerOptions& options, std::uint64_t elements
 class Connection {
  public:
   explicit Connection(const WorkerOptions& options)
-      : executor_(MakeThreadPool(kReplyThreads)),
+      : executor_(MakeThreadPool(ReplyThreads())),
         clock_(MakeSystemClock()),
         transport_(MakeTransport()),
         caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
@@ -92,7 +94,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, MakeModel(ModelSpecFor(options.model, data)));
   const Manifest& manifest = model->manifest();
-  const Engine::Options engine_options = EngineOptions(options, data);
+  Engine::Options engine_options = EngineOptions(options, data);
   const std::uint64_t estimate =
       Engine::EstimateBytes(manifest.elements(), engine_options) + EncodingBytes(options, manifest.elements());
   spdlog::info(
@@ -108,6 +110,9 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device, options.threads, options.tf32));
   spdlog::info("computes on {}", backend->description());
+  ASSIGN_OR_RETURN(const bool converts, Engine::ConvertsOnDevice(*backend));
+  engine_options.half_weights = converts && !options.evaluator && options.pull_encoding == v1::BF16;
+  engine_options.half_gradients = converts && !options.evaluator && options.push_encoding.encoding == v1::BF16;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
   Identity identity{options.name, options.rank, options.num_shards, options.give_up_after};
 

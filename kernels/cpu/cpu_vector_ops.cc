@@ -69,6 +69,12 @@ void CpuVectorOps::EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float
   });
 }
 
+void CpuVectorOps::DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,
+                              DevicePtr<float> out) {
+  Run(stream, "decode bf16",
+      [&] { leeway::DecodeBf16(reinterpret_cast<const char*>(values.address()), count, out.address()); });
+}
+
 void CpuVectorOps::EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
                               DevicePtr<float> scales, DevicePtr<std::int8_t> out) {
   Run(stream, "encode int8", [&] {

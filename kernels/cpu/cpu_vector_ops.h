@@ -16,6 +16,8 @@ class CpuVectorOps final : public VectorOps {
   void Step(Stream& stream, const AdamRule& rule, const DeviceStep& step) override;
   void EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
                   DevicePtr<std::uint16_t> out) override;
+  void DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,
+                  DevicePtr<float> out) override;
   void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
                   DevicePtr<float> scales, DevicePtr<std::int8_t> out) override;
   void SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,

@@ -45,6 +45,12 @@ void CudaVectorOps::EncodeBf16(Stream& stream, std::size_t count, DevicePtr<floa
         [&](cudaStream_t on) { return cuda::EncodeBf16(on, count, values.address(), residual, out.address()); });
 }
 
+void CudaVectorOps::DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,
+                               DevicePtr<float> out) {
+  Start(stream, "decode bf16",
+        [&](cudaStream_t on) { return cuda::DecodeBf16(on, count, values.address(), out.address()); });
+}
+
 void CudaVectorOps::EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
                                DevicePtr<float> scales, DevicePtr<std::int8_t> out) {
   Start(stream, "encode int8", [&](cudaStream_t on) {

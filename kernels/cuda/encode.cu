@@ -44,6 +44,20 @@ __global__ void Bf16(std::size_t count, float* values, std::uint16_t* out) {
   }
 }
 
+template <bool kVectors>
+__global__ void Wide(std::size_t count, const std::uint16_t* values, float* out) {
+  const std::size_t at = (static_cast<std::size_t>(blockIdx.x) * kThreads + threadIdx.x) * 8;
+  if (kVectors && at + 8 <= count) {
+    const uint4 v = *reinterpret_cast<const uint4*>(values + at);
+    *reinterpret_cast<uint4*>(out + at) = {v.x << 16, v.x & 0xffff0000u, v.y << 16, v.y & 0xffff0000u};
+    *reinterpret_cast<uint4*>(out + at + 4) = {v.z << 16, v.z & 0xffff0000u, v.w << 16, v.w & 0xffff0000u};
+    return;
+  }
+  for (std::size_t i = at; i < count && i < at + 8; ++i) {
+    out[i] = __uint_as_float(static_cast<unsigned>(values[i]) << 16);
+  }
+}
+
 // As kernels/encodings/int8.cc.
 constexpr float kLeastScale = 1.17549435e-38f;
 constexpr float kGreatestScale = 0x1.020406p+121f;
@@ -194,6 +208,17 @@ cudaError_t EncodeBf16(cudaStream_t stream, std::size_t count, float* values, bo
   } else {
     residual ? Bf16<true, false><<<blocks, kThreads, 0, stream>>>(count, values, out)
              : Bf16<false, false><<<blocks, kThreads, 0, stream>>>(count, values, out);
+  }
+  return cudaGetLastError();
+}
+
+cudaError_t DecodeBf16(cudaStream_t stream, std::size_t count, const std::uint16_t* values, float* out) {
+  if (count == 0) return cudaSuccess;
+  const unsigned blocks = CeilDiv(count, std::size_t{8} * kThreads);
+  if (Aligned16(values, out)) {
+    Wide<true><<<blocks, kThreads, 0, stream>>>(count, values, out);
+  } else {
+    Wide<false><<<blocks, kThreads, 0, stream>>>(count, values, out);
   }
   return cudaGetLastError();
 }

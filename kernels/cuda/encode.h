@@ -11,6 +11,7 @@
 namespace leeway::cuda {
 
 cudaError_t EncodeBf16(cudaStream_t stream, std::size_t count, float* values, bool residual, std::uint16_t* out);
+cudaError_t DecodeBf16(cudaStream_t stream, std::size_t count, const std::uint16_t* values, float* out);
 
 // Of a vector of `count` values in blocks of `block`.
 cudaError_t EncodeInt8(cudaStream_t stream, std::size_t count, std::size_t block, float* values, bool residual,

@@ -1,4 +1,5 @@
-// benchmark [--device=N] [--tiny] [--no_gpt]: what the CUDA backend reaches, next to what the machine can do.
+// benchmark [--device=N] [--tiny] [--no_gpt | --only_gpt]: what the CUDA backend reaches, next to what the machine can
+// do.
 //
 // - Memory-bound ops, against a device-to-device copy (bytes read and written per second). Buffers take turns, so that
 //   together they are larger than the L2 cache; values are random.
@@ -335,7 +336,7 @@ double GptStep(Backend& backend, bool tiny) {
 
 int Main(int argc, char** argv) {
   CudaOptions options;
-  bool tiny = false, gpt = true;
+  bool tiny = false, gpt = true, ops = true;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word.compare(0, 14, "--device=cuda:") == 0) {
@@ -344,8 +345,10 @@ int Main(int argc, char** argv) {
       tiny = true;
     } else if (word == "--no_gpt") {
       gpt = false;
+    } else if (word == "--only_gpt") {
+      ops = false;
     } else {
-      std::fprintf(stderr, "benchmark: %s: allowed are --device=cuda:N, --tiny and --no_gpt\n", argv[i]);
+      std::fprintf(stderr, "benchmark: %s: allowed are --device=cuda:N, --tiny, --no_gpt, --only_gpt\n", argv[i]);
       return 2;
     }
   }
@@ -354,7 +357,7 @@ int Main(int argc, char** argv) {
   const std::unique_ptr<Backend> backend = OrDie(std::move(made));
   std::printf("%s\n", backend->description().c_str());
   double share = 0, product = 0, step = 0;
-  {
+  if (ops) {
     Benchmark bench(*backend, tiny);
     MemoryBound(bench);
     share = bench.worst_share();
@@ -363,7 +366,7 @@ int Main(int argc, char** argv) {
   }
   if (gpt) step = GptStep(*backend, tiny);
   std::fflush(stdout);
-  {
+  if (ops) {
     Benchmark bench(*backend, tiny);
     product = Products(bench);
   }

@@ -95,6 +95,18 @@ void Bf16(Parity& parity, std::int64_t size, bool shifted) {
   }
 }
 
+void DecodedBf16(Parity& parity, std::int64_t size, bool shifted) {
+  parity.Run(absl::StrCat("decode bf16 ", size), shifted, [&] {
+    Doubles values = Varied(parity, size);
+    values[0] = std::numeric_limits<double>::quiet_NaN();
+    if (size > 2) values[2] = -std::numeric_limits<double>::infinity();
+    const Array halves = parity.Of(values, DataType::kBf16), out = parity.Garbage(size);
+    parity.backend().vector_ops().DecodeBf16(parity.stream(), values.size(), halves.as<const std::uint16_t>(),
+                                             out.floats());
+    parity.ExpectExact(out, halves.values);
+  });
+}
+
 void Int8(Parity& parity, std::int64_t size, std::size_t block, bool shifted) {
   for (const bool residual : {false, true}) {
     parity.Run(absl::StrCat("encode int8 ", residual ? "with residual " : "", size, " by ", block), shifted, [&] {
@@ -158,6 +170,7 @@ void VectorParity(Parity& parity) {
     for (const bool shifted : {false, true}) {
       Steps(parity, row.shape, shifted);
       Bf16(parity, row.shape, shifted);
+      DecodedBf16(parity, row.shape, shifted);
       for (const std::size_t block : {std::size_t{64}, std::size_t{4096}}) {
         Int8(parity, row.shape, block, shifted);
         for (const double fraction : {0.01, 0.3, 1.0}) TopK(parity, row.shape, block, fraction, shifted);

@@ -11,13 +11,27 @@ namespace {
 // Of such a vector, what was pulled first is out of any core's share of the caches when the last piece has come.
 constexpr std::size_t kBeyondCaches = 32 << 20;
 
-void CopyPastCaches(const Buffer& payload, std::size_t at, std::size_t size, float* to) {
-  auto* out = reinterpret_cast<char*>(to);
+void CopyPastCaches(const Buffer& payload, std::size_t at, std::size_t size, void* to) {
+  auto* out = static_cast<char*>(to);
   const Buffer part = payload.Sub(at, size);
   for (const Buffer::Slice& slice : part.slices()) {
     StreamCopy(slice.data, slice.size, out);
     out += slice.size;
   }
+}
+
+template <typename T>
+Buffer Wrap(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
+            const T* vector) {
+  if (run.num_blocks == 0) return {};
+  if (placement.num_shards() == 1) {
+    return Buffer::Wrap(owner, vector + placement.BlockBegin(run.first_block), placement.RunElements(run) * sizeof(T));
+  }
+  Buffer payload;
+  ForEachBlock(placement, run, [&](std::uint64_t begin, std::size_t count) {
+    payload.Append(Buffer::Slice{reinterpret_cast<const char*>(vector + begin), count * sizeof(T), owner});
+  });
+  return payload;
 }
 
 }  // namespace
@@ -31,16 +45,23 @@ v1::BlockRun RunToProto(const ChunkRun& run) {
 
 Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
                const float* vector) {
-  if (run.num_blocks == 0) return {};
-  if (placement.num_shards() == 1) {
-    return Buffer::Wrap(owner, vector + placement.BlockBegin(run.first_block),
-                        placement.RunElements(run) * sizeof(float));
-  }
-  Buffer payload;
+  return Wrap(placement, run, owner, vector);
+}
+
+Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
+               const std::uint16_t* vector) {
+  return Wrap(placement, run, owner, vector);
+}
+
+absl::Status UnpackHalves(const Placement& placement, const ChunkRun& run, const Buffer& payload,
+                          std::uint16_t* vector) {
+  RETURN_IF_ERROR(CheckRunSize(placement, run, v1::BF16, payload));
+  std::size_t at = 0;
   ForEachBlock(placement, run, [&](std::uint64_t begin, std::size_t count) {
-    payload.Append(Buffer::Slice{reinterpret_cast<const char*>(vector + begin), count * sizeof(float), owner});
+    CopyPastCaches(payload, at, count * sizeof *vector, vector + begin);
+    at += count * sizeof *vector;
   });
-  return payload;
+  return absl::OkStatus();
 }
 
 absl::Status CheckRunSize(const Placement& placement, const ChunkRun& run, v1::Encoding encoding,

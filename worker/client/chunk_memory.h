@@ -4,6 +4,7 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -19,11 +20,17 @@ v1::BlockRun RunToProto(const ChunkRun& run);
 // all where they lie together. `owner` keeps the vector alive, and unchanged, until the last reader is done.
 Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
                const float* vector);
+// The same of a vector of bfloat16.
+Buffer WrapRun(const Placement& placement, const ChunkRun& run, const std::shared_ptr<const void>& owner,
+               const std::uint16_t* vector);
 
 // Decodes `payload` (F32 or BF16) to where the run's blocks lie in `vector`. INTERNAL: it has another size than the
 // run.
 absl::Status UnpackRun(const Placement& placement, const ChunkRun& run, v1::Encoding encoding, const Buffer& payload,
                        float* vector);
+// Copies `payload` (BF16) to where the run's blocks lie in `vector`. Errors as UnpackRun.
+absl::Status UnpackHalves(const Placement& placement, const ChunkRun& run, const Buffer& payload,
+                          std::uint16_t* vector);
 
 // INTERNAL, naming both sizes, unless `payload` is as long as the run's blocks in `encoding` (not TOP_K) are.
 absl::Status CheckRunSize(const Placement& placement, const ChunkRun& run, v1::Encoding encoding,

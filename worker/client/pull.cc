@@ -130,7 +130,11 @@ absl::StatusOr<bool> Pull::Take(const Piece& piece, std::uint64_t base, const De
         run.num_blocks, ") in encoding ", request_.encoding, " with {", header.ShortDebugString(), "}"));
   }
   if (request_.seen != nullptr) return request_.seen->Take(piece.chunk, base, header, reply.payload, vector_);
-  RETURN_IF_ERROR(UnpackRun(placement_, run, request_.encoding, reply.payload, vector_));
+  if (request_.halves != nullptr) {
+    RETURN_IF_ERROR(UnpackHalves(placement_, run, reply.payload, request_.halves));
+  } else {
+    RETURN_IF_ERROR(UnpackRun(placement_, run, request_.encoding, reply.payload, vector_));
+  }
   return true;
 }
 

@@ -62,6 +62,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
     std::uint64_t min_version = 0;
     v1::Encoding encoding = v1::F32;    // F32, BF16; INT8: differences
     std::shared_ptr<SeenWeights> seen;  // INT8: what the differences are to
+    std::uint16_t* halves = nullptr;    // BF16: the vector that gets them as they come, instead of the one of floats
   };
 
   Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, const Request& request,

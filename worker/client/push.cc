@@ -181,6 +181,9 @@ void Push::Send(ChunkId id) {
       if (const auto encoded = encoded_.find(id); encoded != encoded_.end()) {
         request.set_encoding(encoder_->feedback.encoding());
         payload = encoded->second;
+      } else if (request_.halves != nullptr) {
+        request.set_encoding(v1::BF16);
+        payload = WrapRun(placement_, run, owner_, request_.halves);
       } else {
         payload = WrapRun(placement_, run, owner_, gradient_);
       }

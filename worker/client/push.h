@@ -61,7 +61,8 @@ class Push : public std::enable_shared_from_this<Push> {
   struct Request {
     std::uint64_t clock = 0;
     std::uint32_t samples = 0;
-    std::vector<ShardRead> reads;  // per shard
+    std::vector<ShardRead> reads;           // per shard
+    const std::uint16_t* halves = nullptr;  // the gradient as bfloat16 already, in place of floats and an encoder
   };
 
   // What a worker encodes its gradients with; all its pushes share it, whatever their incarnation.

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "kernels/ops.h"
+#include "kernels/vector_ops.h"
 
 namespace leeway {
 
@@ -41,15 +42,26 @@ absl::Status Engine::Allocate() {
   const std::size_t bytes = elements_ * sizeof(float);
   ASSIGN_OR_RETURN(compute_, backend_.NewStream());
   ASSIGN_OR_RETURN(copy_, backend_.NewStream());
-  for (int i = 0; i < options_.weights_slots; ++i) {
-    Weights& slot = weights_.emplace_back();
-    ASSIGN_OR_RETURN(slot.device, backend_.Allocate(bytes));
-    ASSIGN_OR_RETURN(slot.host, backend_.HostTwin(slot.device));
+  const std::size_t half_bytes = elements_ * sizeof(std::uint16_t);
+  ASSIGN_OR_RETURN(half_weights_, backend_.Allocate(options_.half_weights ? half_bytes : 0));
+  ASSIGN_OR_RETURN(half_gradient_, backend_.Allocate(options_.half_gradients ? half_bytes : 0));
+  {
+    MutexLock lock(upload_mu_);
+    ASSIGN_OR_RETURN(upload_, backend_.NewStream());
+    for (int i = 0; i < options_.weights_slots; ++i) {
+      Weights& slot = weights_.emplace_back();
+      ASSIGN_OR_RETURN(slot.device, backend_.Allocate(bytes));
+      ASSIGN_OR_RETURN(slot.uploaded, backend_.NewEvent());
+      ASSIGN_OR_RETURN(HostMemory host,
+                       options_.half_weights ? backend_.AllocateHost(half_bytes) : backend_.HostTwin(slot.device));
+      host_weights_.push_back(std::move(host));
+    }
   }
   for (int i = 0; i < options_.gradient_slots; ++i) {
     Gradient& slot = gradients_.emplace_back();
     ASSIGN_OR_RETURN(slot.device, backend_.Allocate(bytes));
-    ASSIGN_OR_RETURN(slot.host, backend_.HostTwin(slot.device));
+    ASSIGN_OR_RETURN(slot.host,
+                     options_.half_gradients ? backend_.AllocateHost(half_bytes) : backend_.HostTwin(slot.device));
     for (std::size_t tensor = 0; tensor < model_.manifest().tensors().size(); ++tensor) {
       ASSIGN_OR_RETURN(auto computed, backend_.NewEvent());
       ASSIGN_OR_RETURN(auto copied, backend_.NewEvent());
@@ -95,9 +107,48 @@ void Engine::AddResult(StepOutcome* outcome) const {
   outcome->correct += static_cast<double>(result.correct) / static_cast<double>(options_.labels);
 }
 
-void Engine::UploadWeights(int slot) {
+absl::StatusOr<bool> Engine::ConvertsOnDevice(Backend& backend) {
+  ASSIGN_OR_RETURN(const DeviceMemory memory, backend.Allocate(1));
+  ASSIGN_OR_RETURN(const HostMemory twin, backend.HostTwin(memory));
+  return twin.address() != memory.address();
+}
+
+void Engine::WeightsArrived(int slot) {
+  MutexLock lock(upload_mu_);
+  Upload(slot);
+  weights_[static_cast<std::size_t>(slot)].arrived = true;
+}
+
+void Engine::Upload(int slot) {
   Weights& weights = weights_[static_cast<std::size_t>(slot)];
-  backend_.CopyToDevice(*compute_, weights.device.floats(), weights.host.floats(), elements_ * sizeof(float));
+  if (options_.half_weights) {
+    backend_.CopyToDevice(*upload_, half_weights_.as<void>(), half_weights(slot), elements_ * sizeof(std::uint16_t));
+    backend_.vector_ops().DecodeBf16(*upload_, elements_, half_weights_.as<std::uint16_t>(), weights.device.floats());
+  } else {
+    backend_.CopyToDevice(*upload_, weights.device.floats(), this->weights(slot), elements_ * sizeof(float));
+  }
+  upload_->Record(*weights.uploaded);
+}
+
+// For what is enqueued on the compute stream from now on.
+DevicePtr<const float> Engine::UseWeights(int slot) {
+  MutexLock lock(upload_mu_);
+  Weights& weights = weights_[static_cast<std::size_t>(slot)];
+  if (!std::exchange(weights.arrived, false)) Upload(slot);
+  compute_->WaitFor(*weights.uploaded);
+  return weights.device.floats();
+}
+
+// Enqueues the way to the host, on the copy stream.
+void Engine::Download(Gradient& gradient, std::uint64_t first, std::uint64_t count) {
+  if (options_.half_gradients) {
+    const DevicePtr<std::uint16_t> halves = half_gradient_.as<std::uint16_t>() + first;
+    backend_.vector_ops().EncodeBf16(*copy_, count, gradient.device.floats() + first, /*residual=*/false, halves);
+    backend_.CopyToHost(*copy_, gradient.host.as<std::uint16_t>() + first, halves, count * sizeof(std::uint16_t));
+  } else {
+    backend_.CopyToHost(*copy_, gradient.host.floats() + first, gradient.device.floats() + first,
+                        count * sizeof(float));
+  }
 }
 
 // Enqueues the copy of a final tensor to the host on a stream of its own, so that backward goes on meanwhile.
@@ -107,8 +158,7 @@ void Engine::SendTensor(Gradient& gradient, std::size_t tensor, const StepReques
   Event& copied = *gradient.copied[tensor];
   compute_->Record(computed);
   copy_->WaitFor(computed);
-  backend_.CopyToHost(*copy_, gradient.host.floats() + spec.offset, gradient.device.floats() + spec.offset,
-                      spec.count * sizeof(float));
+  Download(gradient, spec.offset, spec.count);
   copy_->Record(copied);
   sender_->Post([&copied, on_final = request.on_final, first = spec.offset, count = spec.count] {
     if (copied.Synchronize().ok()) on_final(first, count);  // Step returns the stream's error
@@ -137,8 +187,9 @@ absl::Status Engine::FinishWhole(Gradient& gradient, const StepRequest& request)
   if (request.clip_norm > 0 && norm > request.clip_norm) {
     ops.Scale(*compute_, elements_, static_cast<float>(request.clip_norm / norm), gradient.device.floats());
   }
-  backend_.CopyToHost(*compute_, gradient.host.floats(), gradient.device.floats(), elements_ * sizeof(float));
   RETURN_IF_ERROR(compute_->Synchronize());
+  Download(gradient, 0, elements_);
+  RETURN_IF_ERROR(copy_->Synchronize());
   sender_->Post([on_final = request.on_final, count = elements_] { on_final(0, count); });
   return absl::OkStatus();
 }
@@ -149,7 +200,7 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
   const bool whole = request.whole || request.clip_norm > 0;
   const auto batch = static_cast<std::size_t>(options_.batch);
   const std::size_t total = request.records.size();
-  UploadWeights(request.weights_slot);
+  const DevicePtr<const float> weights = UseWeights(request.weights_slot);
   for (std::size_t first = 0; first < total; first += batch) {
     const std::size_t size = std::min(batch, total - first);
     const bool last = first + size == total;
@@ -160,8 +211,8 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
     GradientReady ready;
     if (last && !whole) ready = [&](std::size_t tensor) { SendTensor(gradient, tensor, request); };
     StepResult* const result = result_.as<StepResult>();
-    RETURN_IF_ERROR(model_.Step(*compute_, weights_[static_cast<std::size_t>(request.weights_slot)].device.floats(),
-                                gradient.device.floats(), InputBatch(size), options, ready, result));
+    RETURN_IF_ERROR(
+        model_.Step(*compute_, weights, gradient.device.floats(), InputBatch(size), options, ready, result));
     RETURN_IF_ERROR(compute_->Synchronize());
     AddResult(&outcome);
   }
@@ -173,14 +224,13 @@ absl::StatusOr<Engine::StepOutcome> Engine::Evaluate(int weights_slot, const Dat
                                                      std::uint64_t count) {
   StepOutcome outcome;
   std::vector<std::uint64_t> records(static_cast<std::size_t>(options_.batch));
-  UploadWeights(weights_slot);
+  const DevicePtr<const float> weights = UseWeights(weights_slot);
   for (std::uint64_t done = 0; done < count; done += records.size()) {
     const std::size_t size = std::min<std::uint64_t>(records.size(), count - done);
     std::iota(records.begin(), records.end(), first + done);
     outcome.data_time += LoadInputs(data, absl::MakeConstSpan(records).subspan(0, size));
     StepResult* const result = result_.as<StepResult>();
-    RETURN_IF_ERROR(model_.Evaluate(*compute_, weights_[static_cast<std::size_t>(weights_slot)].device.floats(),
-                                    InputBatch(size), result));
+    RETURN_IF_ERROR(model_.Evaluate(*compute_, weights, InputBatch(size), result));
     RETURN_IF_ERROR(compute_->Synchronize());
     AddResult(&outcome);
   }

@@ -1,9 +1,12 @@
 // Engine: a model on a backend with the buffers of a pipeline: weights and gradients in d + 1 slots each, their
 // host sides (where the network writes and reads), and the inputs of one micro-batch. All allocated once.
 //
-// Thread safety: Step and Evaluate from one thread. weights() and gradient() point to memory that the network may
-// use while the slot is not in a step. `on_final` runs on the engine's sender thread.
-// Ownership: the backend and the model outlive the Engine.
+// Weights go up, and gradients come down, on streams of their own, beside what computes. A host side of bfloat16 is
+// what crosses the network; the device converts it. That pays where the two are apart (ConvertsOnDevice).
+//
+// Thread safety: Step and Evaluate from one thread; WeightsArrived from any. weights() and gradient() point to memory
+// that the network may use while the slot is not in a step. `on_final` runs on the engine's sender thread. Ownership:
+// the backend and the model outlive the Engine.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +19,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/executor.h"
+#include "common/mutex.h"
 #include "kernels/backend.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
@@ -30,6 +34,8 @@ class Engine {
     int gradient_slots = 1;      // d + 1; 0: evaluation only
     std::uint64_t features = 0;  // floats of one sample, or its tokens
     std::uint64_t labels = 1;    // of one sample
+    bool half_weights = false;   // the host's weights are bfloat16
+    bool half_gradients = false;
   };
 
   struct StepRequest {
@@ -56,9 +62,24 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Make(Backend& backend, Model& model, const Options& options);
   ~Engine();
 
-  float* weights(int slot) { return weights_[static_cast<std::size_t>(slot)].host.floats(); }
-  const float* gradient(int slot) const { return gradients_[static_cast<std::size_t>(slot)].host.floats(); }
+  // Whether the host's memory is not the device's, so that fewer bytes between them are worth a conversion there.
+  static absl::StatusOr<bool> ConvertsOnDevice(Backend& backend);
+
+  // Of each pair one is null, by Options.
+  float* weights(int slot) const { return options_.half_weights ? nullptr : HostWeights(slot).floats(); }
+  std::uint16_t* half_weights(int slot) const {
+    return options_.half_weights ? HostWeights(slot).as<std::uint16_t>() : nullptr;
+  }
+  const float* gradient(int slot) const { return options_.half_gradients ? nullptr : HostGradient(slot).floats(); }
+  const std::uint16_t* half_gradient(int slot) const {
+    return options_.half_gradients ? HostGradient(slot).as<std::uint16_t>() : nullptr;
+  }
+  bool half_gradients() const { return options_.half_gradients; }
   std::uint64_t elements() const { return elements_; }
+
+  // The host's weights of `slot` are complete: they go to the device now, while another slot's step computes. They stay
+  // as they are until the step on them has ended. Without it the step sends them first.
+  void WeightsArrived(int slot);
 
   // Computes the mean gradient over the records. Blocks until loss and gradient are there.
   // INVALID_ARGUMENT: a label names no class; INTERNAL: the device failed.
@@ -79,7 +100,8 @@ class Engine {
  private:
   struct Weights {
     DeviceMemory device;
-    HostMemory host;
+    std::unique_ptr<Event> uploaded;
+    bool arrived = false;  // and uploaded since the last step on them
   };
   struct Gradient {
     DeviceMemory device;
@@ -93,7 +115,11 @@ class Engine {
   absl::Duration LoadInputs(const Dataset& data, absl::Span<const std::uint64_t> records);
   Batch InputBatch(std::size_t size) const;
   void AddResult(StepOutcome* outcome) const;
-  void UploadWeights(int slot);
+  const HostMemory& HostWeights(int slot) const { return host_weights_[static_cast<std::size_t>(slot)]; }
+  const HostMemory& HostGradient(int slot) const { return gradients_[static_cast<std::size_t>(slot)].host; }
+  void Upload(int slot) LEEWAY_REQUIRES(upload_mu_);
+  DevicePtr<const float> UseWeights(int slot);
+  void Download(Gradient& gradient, std::uint64_t first, std::uint64_t count);
   void SendTensor(Gradient& gradient, std::size_t tensor, const StepRequest& request);
   absl::Status FinishWhole(Gradient& gradient, const StepRequest& request);
 
@@ -104,7 +130,12 @@ class Engine {
 
   std::unique_ptr<Stream> compute_;
   std::unique_ptr<Stream> copy_;
-  std::vector<Weights> weights_;
+  std::vector<HostMemory> host_weights_;
+  Mutex upload_mu_;
+  std::unique_ptr<Stream> upload_ LEEWAY_GUARDED_BY(upload_mu_);
+  std::vector<Weights> weights_ LEEWAY_GUARDED_BY(upload_mu_);
+  DeviceMemory half_weights_;   // on their way, of one slot at a time: the upload stream's; empty without them
+  DeviceMemory half_gradient_;  // the copy stream's
   std::vector<Gradient> gradients_;
   DeviceMemory inputs_, labels_;  // inputs: features, or tokens
   HostMemory host_inputs_, host_labels_;

@@ -16,7 +16,8 @@ namespace {
 void MakeEncodings(const TrainerOptions& options, const Placement& placement, TrainingSession::Worker* worker) {
   worker->encoder.reset();
   worker->seen.reset();
-  if (options.push_encoding.encoding != v1::F32) {
+  // (The device encodes bf16, where the engine says so.)
+  if (options.push_encoding.encoding != v1::F32 && !worker->engine.half_gradients()) {
     worker->encoder = std::make_shared<Push::Encoder>(placement, options.push_encoding, worker->caller.executor());
   }
   if (options.pull_encoding == v1::INT8) worker->seen = std::make_shared<SeenWeights>(placement);

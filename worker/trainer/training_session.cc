@@ -133,9 +133,14 @@ void TrainingSession::SendPulls() {
     request.own_clock = order->own_clock;
     request.encoding = worker_.pull_encoding;
     request.seen = worker_.seen;
+    request.halves = worker_.engine.half_weights(order->weights_slot);
+    // They go to the device at once, while the training thread is in a step. (A pull that was dropped when it had ended
+    // may send them in vain; whoever has the slot next sends its own after them.)
     auto pull = std::make_shared<Pull>(
         worker_.caller, view_, placement_, request, worker_.engine.weights(order->weights_slot),
-        [this, mailbox = mailbox_, id = order->id](PullResult result) {
+        [this, mailbox = mailbox_, id = order->id, &engine = worker_.engine,
+         slot = order->weights_slot](PullResult result) {
+          if (result.status.ok()) engine.WeightsArrived(slot);
           mailbox->Post([this, id, result = std::move(result)]() mutable { OnPull(id, std::move(result)); });
         });
     pulls_[order->id].pull = pull;
@@ -231,6 +236,7 @@ std::shared_ptr<Push> TrainingSession::NewPush(const StepPipeline::Compute& step
   request.clock = step.clock;
   request.samples = static_cast<std::uint32_t>(pushes_.at(step.clock).work.batch.records.size());
   request.reads = read.reads;
+  request.halves = worker_.engine.half_gradient(step.gradient_slot);
   // The gradient's memory is the engine's, which outlives every call: there is no owner to keep alive.
   return std::make_shared<Push>(
       worker_.caller, view_, placement_, std::move(request), holds, nullptr,

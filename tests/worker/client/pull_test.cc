@@ -5,6 +5,7 @@
 #include <future>
 #include <numeric>
 
+#include "kernels/encodings/bf16.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/random.h"
@@ -164,6 +165,26 @@ TEST_CASE("A bf16 pull brings every value to within half a place of its 8 bits")
     }
     CHECK(rounded > 0);
     CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("A pull that keeps bf16 as it comes decodes to the pull that does not") {
+  for (const std::uint32_t shards : {1u, 3u}) {
+    Cluster cluster(shards);
+    std::vector<float> out(kElements, -1.0f), decoded(kElements);
+    std::promise<PullResult> result, kept;
+    cluster.Start(&out, &result, v1::BF16);
+    REQUIRE(result.get_future().get().status.ok());
+    std::vector<std::uint16_t> halves(kElements);
+    Pull::Request request;
+    request.encoding = v1::BF16;
+    request.halves = halves.data();
+    auto pull = std::make_shared<Pull>(cluster.runtime.caller, cluster.view, cluster.placement, request, nullptr,
+                                       [&kept](PullResult r) { kept.set_value(std::move(r)); });
+    pull->Start();
+    REQUIRE(kept.get_future().get().status.ok());
+    DecodeBf16(reinterpret_cast<const char*>(halves.data()), kElements, decoded.data());
+    CHECK(decoded == out);
   }
 }
 

@@ -66,6 +66,30 @@ TEST_CASE("Every chunk arrives once, and the gradient is applied where it belong
   }
 }
 
+TEST_CASE("A gradient of bfloat16 is sent from where it lies, as BF16") {
+  for (const std::uint32_t shards : {1u, 3u}) {
+    Cluster cluster(shards);
+    std::vector<std::uint16_t> halves(kElements);
+    for (std::size_t i = 0; i < halves.size(); ++i) halves[i] = i % 2 == 0 ? 0x3f80 : 0xc040;  // 1, -3
+    Push::Request request;
+    request.clock = 6;
+    request.halves = halves.data();
+    auto push = std::make_shared<Push>(cluster.runtime.caller, cluster.view, cluster.placement, request, 0, nullptr,
+                                       nullptr, nullptr, [&](PushResult r) { cluster.result.set_value(std::move(r)); });
+    cluster.AllReady(*push);
+    const PushResult r = cluster.result.get_future().get();
+    REQUIRE(r.status.ok());
+    CHECK(r.verdict == v1::APPLIED);
+    MutexLock lock(cluster.fake.mu);
+    for (const v1::PushRequest& sent : cluster.fake.pushes) REQUIRE(sent.encoding() == v1::BF16);
+    int wrong = 0;
+    for (std::size_t i = 0; i < halves.size(); ++i) {
+      wrong += cluster.fake.weights[i] == -0.1f * (i % 2 == 0 ? 1.0f : -3.0f) ? 0 : 1;
+    }
+    CHECK(wrong == 0);
+  }
+}
+
 TEST_CASE("Chunks leave as they become ready") {
   Cluster cluster(2);
   auto push = cluster.New(0);

@@ -1,10 +1,12 @@
 #include "worker/trainer/engine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <set>
 #include <vector>
 
+#include "kernels/encodings/bf16.h"
 #include "tests/catch.h"
 #include "tests/worker/trainer/small_worker.h"
 
@@ -51,6 +53,74 @@ TEST_CASE("Micro-batches add up to the mean gradient of all records, whole or st
   SmallWorker pieces(60, 16, 1);  // 16 + 16 + 8
   const std::vector<float> added = GradientOf(pieces, records, false);
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(added[i] == Approx(expected[i]).margin(1e-6));
+}
+
+// The gradient's mean over the records, as the engine's host has it.
+template <typename T>
+std::vector<T> Gradient(SmallWorker& worker, const std::vector<std::uint64_t>& records, const T* gradient, bool whole) {
+  std::uint64_t final = 0;
+  Engine::StepRequest request;
+  request.records = records;
+  request.data = &worker.data;
+  request.whole = whole;
+  request.on_final = [&](std::uint64_t, std::uint64_t count) { final += count; };
+  REQUIRE(worker.engine->Step(request).ok());
+  worker.engine->FlushSender();
+  REQUIRE(final == worker.engine->elements());
+  return {gradient, gradient + worker.engine->elements()};
+}
+
+// The cpu backend has no use for it: here it stands for a device with memory of its own.
+TEST_CASE("A host side of bfloat16 gives the gradient of the same weights, rounded") {
+  const std::vector<std::uint64_t> records = FirstRecords(40);
+  for (const bool whole : {false, true}) {
+    SmallWorker wide(60, 16, 1), half(60, 16, 1, true);
+    const std::uint64_t elements = wide.engine->elements();
+    CHECK(half.engine->weights(0) == nullptr);
+    CHECK(half.engine->gradient(0) == nullptr);
+    CHECK(wide.engine->half_weights(0) == nullptr);
+    CHECK(wide.engine->half_gradient(0) == nullptr);
+    for (std::uint64_t i = 0; i < elements; ++i) {
+      const float weight = static_cast<float>(i % 7) / 10;
+      char* const bytes = reinterpret_cast<char*>(half.engine->half_weights(0) + i);
+      EncodeBf16(&weight, 1, bytes);
+      DecodeBf16(bytes, 1, wide.engine->weights(0) + i);
+    }
+    const std::vector<float> expected = Gradient(wide, records, wide.engine->gradient(0), whole);
+    std::vector<std::uint16_t> rounded(elements);
+    EncodeBf16(expected.data(), elements, reinterpret_cast<char*>(rounded.data()));
+    CHECK(Gradient(half, records, half.engine->half_gradient(0), whole) == rounded);
+  }
+}
+
+TEST_CASE("A step computes on the weights that arrived, and on the host's where none did") {
+  const std::vector<std::uint64_t> records = FirstRecords(16);
+  SmallWorker worker(60, 16, 2, true);
+  const auto fill = [&](std::uint16_t value) {
+    std::fill_n(worker.engine->half_weights(0), worker.engine->elements(), value);
+    worker.engine->half_weights(0)[0] = 0;  // else all classes are as likely, whatever the weights are
+  };
+  const auto gradient = [&] { return Gradient(worker, records, worker.engine->half_gradient(0), false); };
+  fill(0x3f80);  // 1
+  const std::vector<std::uint16_t> of_one = gradient();
+  fill(0x4000);  // 2
+  const std::vector<std::uint16_t> of_two = gradient();
+  REQUIRE(of_one != of_two);
+  worker.engine->WeightsArrived(0);
+  fill(0x3f80);
+  CHECK(gradient() == of_two);  // they had gone up
+  CHECK(gradient() == of_one);
+  // Twice without a step between them: the newer ones count.
+  worker.engine->WeightsArrived(0);
+  fill(0x4000);
+  worker.engine->WeightsArrived(0);
+  worker.engine->WeightsArrived(1);  // another slot's, which are zero
+  CHECK(gradient() == of_two);
+}
+
+TEST_CASE("Where the host can address the device's memory, nothing is converted") {
+  const std::unique_ptr<Backend> backend = MakeBackend("cpu", 1).value();
+  CHECK_FALSE(Engine::ConvertsOnDevice(*backend).value());
 }
 
 TEST_CASE("Evaluation in batches counts every record once") {

@@ -29,7 +29,7 @@ inline Dataset SmallData(std::uint64_t records) {
 }
 
 struct SmallWorker {
-  SmallWorker(std::uint64_t records, int batch, int slots) : data(SmallData(records)) {
+  SmallWorker(std::uint64_t records, int batch, int slots, bool halves = false) : data(SmallData(records)) {
     ModelSpec spec;
     spec.name = "softmax";
     spec.width = data.shape().width;
@@ -41,6 +41,7 @@ struct SmallWorker {
     options.weights_slots = slots;
     options.gradient_slots = slots;
     options.features = data.features_per_record();
+    options.half_weights = options.half_gradients = halves;
     engine = Engine::Make(*backend, *model, options).value();
   }
   const Manifest& manifest() const { return model->manifest(); }

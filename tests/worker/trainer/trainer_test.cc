@@ -1,5 +1,6 @@
 #include "worker/trainer/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -26,8 +27,8 @@ v1::Policy Leased(std::int64_t bound) {
 }
 
 struct Bench {
-  Bench(const v1::Policy& policy, int depth, std::uint64_t epochs = 2)
-      : worker(kRecords, 16, depth + 1),
+  Bench(const v1::Policy& policy, int depth, std::uint64_t epochs = 2, bool halves = false)
+      : worker(kRecords, 16, depth + 1, halves),
         fake(worker.manifest().elements(), 2, policy, policy.data_sharing() == v1::LEASED ? epochs * kRecords : 0),
         runtime(fake) {
     options.identity.name = "w";
@@ -293,6 +294,37 @@ TEST_CASE("Encodings: the worker says them when it joins, uses them, and learns 
     const v1::Progress& last = bench.fake.reports.back().progress();
     CHECK(last.correct() > last.samples() * 6 / 10);
   }
+}
+
+TEST_CASE("Encodings: bf16 that the device converts gives the weights of bf16 that the client converts") {
+  const auto trained = [](const v1::Policy& policy, bool halves) {
+    Bench bench(policy, 0, 1, halves);
+    bench.options.push_encoding.encoding = bench.options.pull_encoding = v1::BF16;
+    REQUIRE(bench.Run().ok());
+    MutexLock lock(bench.fake.mu);
+    for (const v1::PushRequest& push : bench.fake.pushes) {
+      REQUIRE((push.encoding() == v1::BF16 || push.null_verdict() == v1::APPLIED));
+    }
+    for (const v1::PullRequest& pull : bench.fake.pulls) REQUIRE(pull.encoding() == v1::BF16);
+    return bench.fake.weights;
+  };
+  v1::Policy clipped = Leased(0);
+  clipped.set_clip_norm(0.5);
+  for (const v1::Policy& policy : {Leased(0), clipped}) {
+    const std::vector<float> expected = trained(policy, false);
+    CHECK(std::any_of(expected.begin(), expected.end(), [](float w) { return w != 0; }));
+    CHECK(trained(policy, true) == expected);
+  }
+}
+
+TEST_CASE("Encodings: bf16 that the device converts, trains at a depth") {
+  Bench bench(Leased(4), 2, 2, true);
+  bench.options.push_encoding.encoding = bench.options.pull_encoding = v1::BF16;
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.committed == 2 * kRecords);
+  const v1::Progress& last = bench.fake.reports.back().progress();
+  CHECK(last.correct() > last.samples() * 6 / 10);
 }
 
 // A worker's first push is of an incarnation that the cluster has forgotten; its second one, of the same records at the
