@@ -15,9 +15,10 @@ cc_library(name = "cublas_lt", linkopts = {cublas}, deps = [":cuda_headers"])
 def _impl(rctx):
     wanted = rctx.os.environ.get("LEEWAY_CUDA", "auto")
     home = rctx.os.environ.get("CUDA_HOME", "/usr/local/cuda")
-    found = wanted != "0" and rctx.path(home + "/bin/nvcc").exists
+    compiler, library = home + "/bin/nvcc", home + "/lib64/libcublasLt.so"
+    found = wanted != "0" and rctx.path(compiler).exists and rctx.path(library).exists
     if wanted == "1" and not found:
-        fail("LEEWAY_CUDA=1 but there is no nvcc in %s/bin" % home)
+        fail("LEEWAY_CUDA=1 but there is no %s or no %s" % (compiler, library))
     cudart, cublas = [], []
     if found:
         rctx.symlink(home + "/include", "include")
