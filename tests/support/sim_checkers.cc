@@ -55,10 +55,9 @@ void SimCluster::CheckPull(const SimLife& life, std::uint32_t shard, const v1::P
     if (reply.version() < request.clock()) Complain(absl::StrCat("round ", request.clock(), " answered too early"));
     return;
   }
-  // Differences in INT8 leave less than half a push out; BF16 has 8 bits, so it cannot tell 257 pushes from 256.
-  const double slack = request.encoding() == v1::BF16 ? 1.0 / 256 : 0;
-  const auto shown = [&weights, slack](const SimLife& other) {
-    return static_cast<std::uint64_t>(std::lround(-weights[other.slot] * (1 + slack)));
+  // Differences in INT8 leave less than half a push out.
+  const auto shown = [&weights](const SimLife& other) {
+    return static_cast<std::uint64_t>(std::lround(-weights[other.slot]));
   };
   if (shown(life) < Promised(life, shard, request.own_clock())) {
     Complain(absl::StrCat(life.name, " pulled weights without one of its own first ", request.own_clock(), " pushes"));
