@@ -3,9 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <random>
@@ -25,27 +23,19 @@
 #include "common/mutex.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
-#include "server/ask_checkpoint.h"
-#include "server/checkpoint/checkpoint_directory.h"
-#include "server/checkpoint/newest_good.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/file_coordinator_store.h"
-#include "server/coordinator/rollback.h"
 #include "server/coordinator_link.h"
+#include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
 #include "server/shard_checkpoints.h"
+#include "server/take_up_run.h"
 
 namespace leeway {
 namespace {
-
-// Of --drain_timeout: until then a checkpoint is waited for, and until then what is under way.
-constexpr double kCheckpointShare = 0.8;
-constexpr double kQuietShare = 0.9;
-// A draining cluster's coordinator may be gone before this `ps`.
-constexpr absl::Duration kUnreachable = absl::Seconds(3);
 
 std::uint64_t RandomId() {
   std::random_device device;
@@ -270,9 +260,11 @@ class PsNode::Impl final : public RequestHandler {
       coordinator.checkpoint_interval = options_.checkpoint_interval;
       coordinator.checkpoint_dir = options_.checkpoint_dir;
       store = state_store_.get();
-      saved = state_store_->TakeSaved();
+      std::optional<FileCoordinatorStore::Saved> earlier = state_store_->TakeSaved();
+      const bool knows_manifest = earlier.has_value();
+      ASSIGN_OR_RETURN(saved, TakeUpRun(RealFileSystem(), options_.checkpoint_dir, options_.num_shards, earlier));
+      if (saved && !knows_manifest) state_store_->SetManifest(saved->manifest);
     }
-    if (state_store_ != nullptr) RETURN_IF_ERROR(GoBackAtStart(&saved));
     if (saved) coordinator.run_id = saved->state.run_id();
     coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { GoBack({era, base}); };
     coordinator.rollback_on_divergence = options_.rollback_on_divergence;
@@ -281,73 +273,15 @@ class PsNode::Impl final : public RequestHandler {
     return coordinator_->Restore(saved->state, saved->manifest);
   }
 
-  // A run that is to go on with another number of ps, or of which there are only checkpoints, goes back to the newest
-  // good one.
-  absl::Status GoBackAtStart(std::optional<FileCoordinatorStore::Saved>* saved) {
-    const std::string& directory = options_.checkpoint_dir;
-    if (*saved) {
-      const v1::CoordinatorState& state = (*saved)->state;
-      if (state.num_shards() == options_.num_shards || state.run_state() == v1::FINISHED) return absl::OkStatus();
-    } else {
-      ASSIGN_OR_RETURN(const auto entries, ListCheckpoints(RealFileSystem(), directory, CheckpointCheck::kIndex));
-      const auto begun = [](const CheckpointEntry& entry) { return absl::IsNotFound(entry.status); };
-      if (std::all_of(entries.begin(), entries.end(), begun)) return absl::OkStatus();  // a new run
-    }
-    ASSIGN_OR_RETURN(const v1::CheckpointIndex index,
-                     ChooseNewestGood(RealFileSystem(), directory, std::numeric_limits<std::uint64_t>::max()));
-    const std::string name = StepDirectoryName(index.step());
-    const v1::CoordinatorState now = *saved ? (*saved)->state : v1::CoordinatorState();
-    ASSIGN_OR_RETURN(v1::CoordinatorState state, RollBack(now, index, name, options_.num_shards));
-    spdlog::warn("the run goes on from {}/{}, of {} ps and {} steps, with {} ps{}", directory, name, index.num_shards(),
-                 index.step(), options_.num_shards,
-                 *saved ? absl::StrCat("; steps done before: ", now.steps(),
-                                       ", of which are lost: ", now.steps() - std::min(now.steps(), state.steps()))
-                        : "");
-    if (!*saved) state_store_->SetManifest(index.manifest());
-    saved->emplace();
-    (*saved)->state = std::move(state);
-    (*saved)->manifest = index.manifest();
-    return absl::OkStatus();
-  }
-
   // Blocks, for drain_timeout at most.
   void Drain() {
     server_->SetServing(false);
-    const absl::Time begun = absl::Now();
-    const std::uint64_t cut = shard_->last_cut();
-    const auto over = [this] {
+    const DrainOptions drain{options_.shard_index, coordinator_address_, options_.journal != JournalMode::kOff,
+                             options_.drain_timeout};
+    DrainShard(drain, shard_.get(), *transport_, [this] {
       MutexLock lock(mu_);
       return ended_;
-    };
-    CheckpointAsk ask;
-    ask.coordinator = coordinator_address_;
-    ask.if_possible = true;
-    ask.limit = options_.drain_timeout * kCheckpointShare;
-    ask.unreachable_limit = std::min(kUnreachable, ask.limit);
-    // Behind the cut this shard's steps are no part of the checkpoint, so it takes no more.
-    ask.go_on = [&] {
-      if (shard_->last_cut() != cut) shard_->Drain();
-      return !over();
-    };
-    if (const absl::StatusOr<v1::CheckpointReply> reply = AskForCheckpoint(*transport_, ask); reply.ok()) {
-      spdlog::info("ps {}: {} is committed", options_.shard_index, reply->path());
-    } else if (!over()) {
-      spdlog::warn("ps {}: it ends without a checkpoint{}: {}", options_.shard_index,
-                   options_.journal == JournalMode::kOff ? "" : ", but with its journal",
-                   std::string(reply.status().message()));
-    }
-    shard_->Drain();
-    // A part of the time is left for the end itself.
-    const absl::Time until = begun + options_.drain_timeout * kQuietShare;
-    while (!shard_->Quiet() && absl::Now() < until) Look();
-    auto written = std::make_shared<std::atomic<bool>>(false);
-    shard_->WhenWritten([written](const absl::Status&) { *written = true; });
-    while (!*written && absl::Now() < until) Look();
-  }
-
-  void Look() {
-    MutexLock lock(mu_);
-    changed_.WaitUntil(mu_, std::chrono::steady_clock::now() + std::chrono::milliseconds(20));
+    });
   }
 
   absl::Status OfCheckpointDir(const absl::Status& status) const {
@@ -430,6 +364,7 @@ absl::Status PsNode::Wait() {
     std::unique_ptr<Impl> before;
     {
       MutexLock lock(mu_);
+      if (stop_) return status;
       before = std::move(impl_);
     }
     before.reset();  // its port and its files are free now

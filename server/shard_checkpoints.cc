@@ -36,6 +36,9 @@ class ShardCheckpoints::Job {
     state_.set_run_id(state.snapshot().run_id());
   }
 
+  // Another one has begun: nobody asks for this one any more.
+  void GiveUp() { given_up_ = true; }
+
   // Under the chunk's lock.
   void Write(std::uint32_t chunk) {
     ShardCheckpointWriter* const writer = Writer();
@@ -53,7 +56,7 @@ class ShardCheckpoints::Job {
   // Writes what no update has come to, and the rest.
   v1::CutReport Finish(StoreCut* cut) {
     for (std::uint32_t chunk = 0; chunk < Chunks(options_, *store_); ++chunk) {
-      if (*stopped_) Note(absl::CancelledError("this ps ends"));
+      if (*stopped_ || given_up_) Note(absl::CancelledError(*stopped_ ? "this ps ends" : "given up for the next one"));
       MutexLock lock(store_->ChunkMutex(chunk));
       cut->BeforeUpdate(chunk);
     }
@@ -107,6 +110,7 @@ class ShardCheckpoints::Job {
   const Options options_;
   FileSystem* const files_;
   const std::atomic<bool>* const stopped_;
+  std::atomic<bool> given_up_ = false;
   const std::uint64_t id_;
   const std::string name_;
   v1::ShardState state_;
@@ -119,8 +123,10 @@ class ShardCheckpoints::Job {
 
 std::shared_ptr<StoreCut> ShardCheckpoints::Begin(std::uint64_t id, const std::string& name,
                                                   const v1::ShardState& state, std::shared_ptr<BlockStore> store) {
+  if (const std::shared_ptr<Job> last = last_.lock()) last->GiveUp();
   const std::uint32_t chunks = Chunks(options_, *store);
   const auto job = std::make_shared<Job>(options_, files_, &stopped_, id, name, state, std::move(store));
+  last_ = job;
   const auto cut = std::make_shared<StoreCut>(chunks, [job](std::uint32_t chunk) { job->Write(chunk); });
   executor_->Post([this, job, cut] { shard_->CutWritten(job->Finish(cut.get())); });
   return cut;

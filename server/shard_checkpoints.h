@@ -48,6 +48,7 @@ class ShardCheckpoints final : public CutSink {
   Shard* const shard_;
   Journal* const journal_;
   std::atomic<bool> stopped_ = false;
+  std::weak_ptr<Job> last_;  // of Begin, which the shard's lock lets in one at a time
 };
 
 }  // namespace leeway

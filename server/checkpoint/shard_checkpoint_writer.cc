@@ -1,6 +1,8 @@
 #include "server/checkpoint/shard_checkpoint_writer.h"
 
 #include <algorithm>
+#include <atomic>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
@@ -8,6 +10,16 @@
 #include "server/checkpoint/shard_state.h"
 
 namespace leeway {
+namespace {
+
+// Of one process no two are the same: a checkpoint that was given up may still be written when the next one of the same
+// step begins, and must not write into its files.
+std::string AsideName(const std::string& path) {
+  static std::atomic<std::uint64_t> made = 0;
+  return absl::StrCat(path, ".", ++made, ".tmp");
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ShardCheckpointWriter>> ShardCheckpointWriter::Create(FileSystem& files,
                                                                                      const std::string& directory,
@@ -18,23 +30,24 @@ absl::StatusOr<std::unique_ptr<ShardCheckpointWriter>> ShardCheckpointWriter::Cr
   RETURN_IF_ERROR(files.MakeDirectories(directory));
   const std::string path =
       absl::StrCat(directory, "/", TensorsFileName(shard_file.shard, shard_file.placement.num_shards()));
+  const std::string aside = AsideName(path);
   ASSIGN_OR_RETURN(SafetensorsPlan plan, PlanShardFile(path, shard_file));
-  ASSIGN_OR_RETURN(std::unique_ptr<RandomWriteFile> file,
-                   files.CreateSized(absl::StrCat(path, ".tmp"), plan.file_size));
+  ASSIGN_OR_RETURN(std::unique_ptr<RandomWriteFile> file, files.CreateSized(aside, plan.file_size));
   std::unique_ptr<ShardCheckpointWriter> writer(
-      new ShardCheckpointWriter(files, directory, std::move(shard_file), std::move(plan), std::move(file)));
+      new ShardCheckpointWriter(files, directory, aside, std::move(shard_file), std::move(plan), std::move(file)));
   RETURN_IF_ERROR(writer->Write(0, writer->plan_.begin.data(), writer->plan_.begin.size()));
   return writer;
 }
 
-ShardCheckpointWriter::ShardCheckpointWriter(FileSystem& files, std::string directory, ShardFile shard_file,
-                                             SafetensorsPlan plan, std::unique_ptr<RandomWriteFile> file)
+ShardCheckpointWriter::ShardCheckpointWriter(FileSystem& files, std::string directory, std::string aside,
+                                             ShardFile shard_file, SafetensorsPlan plan,
+                                             std::unique_ptr<RandomWriteFile> file)
     : files_(files),
       directory_(std::move(directory)),
       shard_file_(std::move(shard_file)),
       plan_(std::move(plan)),
       path_(absl::StrCat(directory_, "/", TensorsFileName(shard_file_.shard, shard_file_.placement.num_shards()))),
-      aside_(path_ + ".tmp"),
+      aside_(std::move(aside)),
       file_(std::move(file)),
       crcs_(plan_.file_size),
       steps_(shard_file_.placement.ShardBlocks(shard_file_.shard)) {}

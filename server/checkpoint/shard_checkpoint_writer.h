@@ -42,8 +42,8 @@ class ShardCheckpointWriter {
   absl::StatusOr<std::vector<v1::CheckpointFile>> Finish(const v1::ShardState& state);
 
  private:
-  ShardCheckpointWriter(FileSystem& files, std::string directory, ShardFile shard_file, SafetensorsPlan plan,
-                        std::unique_ptr<RandomWriteFile> file);
+  ShardCheckpointWriter(FileSystem& files, std::string directory, std::string aside, ShardFile shard_file,
+                        SafetensorsPlan plan, std::unique_ptr<RandomWriteFile> file);
   absl::Status Write(std::uint64_t offset, const void* data, std::size_t size);
 
   FileSystem& files_;

@@ -136,7 +136,7 @@ TEST_CASE("bad flags are one line and nothing is started") {
        "leeway run does not set itself\n"},
       {{"--ps_binary=/no/ps"}, "leeway: no program at /no/ps; --ps_binary=FILE says where it is\n"},
       {{"--out=/dev/null"}, "leeway: --out=/dev/null: allowed: a directory that is new or empty\n"},
-      {{"--model=resnet"}, "leeway: --model=resnet: allowed are softmax, mlp[:hidden,...], cnn\n"},
+      {{"--model=resnet"}, "leeway: --model=resnet: allowed are softmax, mlp[:hidden,...], cnn, gpt[:sizes]\n"},
       {{"--data=/no/such"}, "leeway: /no/such: is no directory; one with IDX files is expected\n"},
       {{"what"}, "leeway: leeway run takes flags only, not \"what\"\n"},
   };

@@ -103,12 +103,13 @@ class Rollback(ByHand):
         for child in self.servers + self.workers:
             child.kill()
             child.wait()
-        kept = os.path.dirname(self.committed()[-1])
-        old, self.cluster = self.checkpoint_dir(), "moved"
+        old = os.path.dirname(self.committed()[-1])
+        name = os.path.basename(old)
+        self.cluster = "moved"
         os.makedirs(self.checkpoint_dir())
-        os.rename(os.path.join(old, os.path.basename(kept)), os.path.join(self.checkpoint_dir(), os.path.basename(kept)))
+        os.rename(old, os.path.join(self.checkpoint_dir(), name))
         self.start_cluster("--checkpoint_steps=20")
-        self.assertRegex(self.servers[0].output(), f"the run goes on from .*{os.path.basename(kept)}")
+        self.assertRegex(self.servers[0].output(), f"the run goes on from .*{name}")
         self.assert_all([])
 
     def test_a_loss_that_has_diverged_goes_back_and_at_last_ends(self):

@@ -45,7 +45,7 @@ SimCluster::SimCluster(const Options& options)
     worker.name = absl::StrCat("w", i);
     worker.coordinator = "ps0";
     worker.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
-    if (i >= options.workers) worker.mean_step *= 10;  // or the data is used up while they are there
+    if (options.visitors > 0) worker.mean_step *= 10;  // or the data is used up while they are there
     worker.num_records = options.num_records;
     worker.null_chance = options.null_chance;
     if (i == 0) worker.sick_after = options.sick_after;
@@ -141,8 +141,8 @@ void SimCluster::BringBack(SimWorker* worker) {
 }
 
 void SimCluster::Visit(SimWorker* worker) {
-  clock_.RunAt(clock_.Now() + absl::Seconds(1) * (1 + random_.Unit()), [worker] { worker->Start(); });
-  clock_.RunAt(clock_.Now() + absl::Seconds(1) * (4 + random_.Unit()), [worker, preempted = random_.Chance(0.5)] {
+  clock_.RunAt(clock_.Now() + absl::Seconds(3) * (1 + random_.Unit()), [worker] { worker->Start(); });
+  clock_.RunAt(clock_.Now() + absl::Seconds(20) * (1 + random_.Unit()), [worker, preempted = random_.Chance(0.5)] {
     if (!worker->running()) return;
     if (preempted && worker->joined()) return worker->Preempt();
     worker->Kill();

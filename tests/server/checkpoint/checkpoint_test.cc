@@ -197,6 +197,32 @@ TEST_CASE("checkpoint: the writer takes each block of its shard once, and all of
   CHECK(absl::IsAlreadyExists(ShardCheckpointWriter::Create(files, "dir/step-00000001", shard_file).status()));
 }
 
+TEST_CASE("checkpoint: one that was given up does not touch the files of the next one of the same step") {
+  CrashFiles files(1);
+  const MadeUp made = {100'000, 1, 1, 1, 1};
+  const auto placement = Placement::Make(made.elements, made.num_shards);
+  const v1::CheckpointIndex index = MadeUpIndex(made);
+  MadeUp other = made;
+  other.seed = 2;
+  const MadeUpShard stale = MakeShard(other, *placement, 0);
+  auto given_up = ShardCheckpointWriter::Create(files, "dir/step-00000001",
+                                                {.model = index.manifest().model(),
+                                                 .model_fingerprint = index.model_fingerprint(),
+                                                 .placement = *placement,
+                                                 .shard = 0,
+                                                 .slots = 1,
+                                                 .optimizer = "sgd"});
+  REQUIRE(given_up.ok());
+  v1::CheckpointIndex written = index;
+  REQUIRE(WriteShard(files, "dir/step-00000001", made, 0, &written).ok());
+  REQUIRE(WriteRun(**given_up, stale, *placement, {0, 1}).ok());
+  given_up->reset();
+  REQUIRE(CommitCheckpoint(files, "dir/step-00000001", written).ok());
+  const auto reader = CheckpointReader::Open(files, "dir/step-00000001");
+  REQUIRE(reader.ok());
+  CHECK(CheckMadeUp(**reader, made, 1).ok());
+}
+
 TEST_CASE("checkpoint: what could not be read again is not committed") {
   CrashFiles files(1);
   const MadeUp made = {100, 2, 1, 3, 1};

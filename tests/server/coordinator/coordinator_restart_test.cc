@@ -301,7 +301,8 @@ TEST_CASE("Coordinator: a ps that was not restarted is welcome, one that has los
   lost.set_generation(99);
   lost.set_run_id(0);
   lost.set_known_sequence(0);
-  CHECK(Says(f.Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kFailedPrecondition, {"ps 0", "1b58", "lost"}));
+  CHECK(Says(f.Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kFailedPrecondition,
+             {"ps 0", "1b58", "lost"}));
   // Its journal has brought it back, at another address.
   v1::WatchRequest back = f.WatchOf(0);
   back.set_generation(98);
