@@ -111,7 +111,7 @@ step cnn1 30 bash -c "train \$(images) 1 --model=cnn --batch=128 --epochs=5 --op
 step cnn4 30 bash -c "train \$(images) 4 --model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
 step gpt1 45 bash -c "train $gpt 1 --model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
 step gpt4 45 bash -c "train $gpt 4 --model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
-step gpt124m 60 bash -c "train $gpt 1 --model=gpt:124m,vocab=50257 --batch=32 --steps=24 --num_ps=4 --eval=false \
+step gpt124m 60 bash -c "train $gpt 1 --model=gpt:124m,vocab=50257 --batch=32 --steps=120 --num_ps=8 --eval=false \
   --push_encoding=bf16 --pull_encoding=bf16 --learning_rate=0.01"
 step sanitizer 90 bash -c sanitizer
 echo
