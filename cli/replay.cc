@@ -108,6 +108,10 @@ absl::Status ReplayShard(const std::string& directory, std::uint32_t index, std:
     if (absl::GetFlag(FLAGS_replay_list)) PrintRecord(index, record->message);
     Count(record->message, &counts);
   }
+  if (until && until->shard == index && reader.last_sequence() < until->record) {
+    return absl::OutOfRangeError(absl::StrCat("--replay_until=", index, ":", until->record, ": the journal in ",
+                                              directory, " ends at record ", reader.last_sequence()));
+  }
   const v1::ShardStats stats = shard->Describe().stats();
   absl::PrintF("%5d  %7d  %9d  %14d  %11d  %14d  %10d  %7d%s\n", index, counts.records, counts.snapshots,
                counts.applied, counts.held, counts.refused, counts.null, stats.version(),
@@ -156,6 +160,10 @@ absl::Status Replay(const std::string& checkpoint_dir) {
   ASSIGN_OR_RETURN(const v1::JournalHeader header, NewestJournalHeader(RealFileSystem(), first_journal));
   if (header.num_shards() == 0) return absl::NotFoundError(absl::StrCat(first_journal, " holds no journal"));
   const std::uint32_t num_shards = header.num_shards();
+  if (until && until->shard >= num_shards) {
+    return FlagError("replay_until", absl::StrCat(until->shard, ":", until->record),
+                     absl::StrCat("shards 0 to ", num_shards - 1));
+  }
   const Era era{header.era(), header.base_checkpoint()};
   ASSIGN_OR_RETURN(const std::string start, FindStart(checkpoint_dir, era, num_shards));
   if (!start.empty()) absl::PrintF("from  %s\n", start);

@@ -68,6 +68,8 @@ class GrpcTransport final : public Transport {
                         cancellable_.erase(&call->context);
                       }
                       absl::Status result = FromGrpc(status);
+                      // Nobody here cancels: the server ended in the middle of the call.
+                      if (absl::IsCancelled(result)) result = absl::UnavailableError(result.message());
                       if (!result.ok()) result = Explain(address, result);
                       done(std::move(result), FromGrpc(call->reply));
                       // What the call holds goes first: the destructor may run as soon as nothing is under way.

@@ -64,7 +64,7 @@ void CoordinatorLink::Watch() {
   v1::WatchRequest request = shard_->Describe();
   request.set_address(options_.address);
   request.set_era(options_.era.number);
-  request.set_lost(options_.lost);
+  if (!options_.lost.empty()) request.set_lost(options_.lost);
   if (!options_.local_endpoint.host().empty()) *request.mutable_local_endpoint() = options_.local_endpoint;
   const absl::Duration wait = finishing_ ? absl::ZeroDuration() : request.has_cut() ? kWatchWaitInCut : kWatchWait;
   request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(wait)));

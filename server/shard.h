@@ -121,6 +121,8 @@ class Shard {
     v1::Member proto;
     PushWindow window;
     bool entered = false;  // it has been live here: it comes back from parking, perhaps with pushes under way
+    // From what an earlier process of this shard has left, and it has not shown yet that nothing of it is missing.
+    bool recovered = false;
   };
 
   // A pull or a push that waits.
@@ -164,6 +166,9 @@ class Shard {
   // On the executor; at once while the journal is replayed.
   void Post(std::function<void()> work);
   v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
+
+  // A member knows of more than this shard does: what its earlier process had acknowledged is gone.
+  void NoteLost(const MemberInfo& member, std::uint64_t answered) LEEWAY_REQUIRES(mu_);
 
   // shard_pull.cc
   bool AttemptPull(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -268,6 +273,7 @@ class Shard {
   std::shared_ptr<BlockStore> store_ LEEWAY_GUARDED_BY(mu_);
   std::set<std::uint64_t> missing_blocks_ LEEWAY_GUARDED_BY(mu_);  // that PutWeights has not brought
   bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::string lost_ LEEWAY_GUARDED_BY(mu_);  // not empty: the run must go back to a checkpoint, and why
   // Members and their pushes.
   std::map<WorkerId, MemberInfo> members_ LEEWAY_GUARDED_BY(mu_);
   DepartedWindows departed_ LEEWAY_GUARDED_BY(mu_);

@@ -17,6 +17,7 @@ absl::Status Foreign(const std::string& what) { return absl::DataLossError(absl:
 void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
   journal_ = journal;
   MutexLock lock(mu_);
+  for (auto& [id, member] : members_) member.recovered = true;
   journal_replayed_ = replayed;
 }
 

@@ -1,4 +1,6 @@
 // Shard: pulls. The gate decides, the block store answers.
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -59,6 +61,14 @@ absl::Status Shard::CheckPullEncoding(const v1::PullRequest& pull) const {
       " answers in 0 (F32), 1 (BF16)", deltas ? ", 2 (INT8)" : "; not in 2 (INT8) with rounds"));
 }
 
+void Shard::NoteLost(const MemberInfo& member, std::uint64_t answered) {
+  if (!lost_.empty()) return;
+  lost_ =
+      absl::StrCat("worker '", member.proto.name(), "' has had answers to ", answered, " pushes, and what is left of ",
+                   "them here ends at ", member.window.clock(), ": the end of the journal is lost");
+  spdlog::error("shard {}: {}", options_.index, lost_);
+}
+
 bool Shard::AttemptPull(Held& held, Actions* actions) {
   const v1::PullRequest& pull = held.pull;
   const absl::StatusOr<StampCheck> stamp = CheckStamp(pull.stamp());
@@ -81,13 +91,19 @@ bool Shard::AttemptPull(Held& held, Actions* actions) {
       actions->push_back([done = std::move(held.done), status] { done(status, {}); });
       return true;
     }
-    const bool observer = members_.at(pull.stamp().worker_id()).proto.state() == v1::OBSERVER;
+    const MemberInfo& member = members_.at(pull.stamp().worker_id());
+    const bool observer = member.proto.state() == v1::OBSERVER;
+    if (member.recovered && !observer && aggregation() == v1::EACH && pull.answered() > member.window.clock()) {
+      NoteLost(member, pull.answered());
+    }
     // At the end no step is started, but evaluators read on.
     if (state_ >= v1::FINISHING && !observer) {
       PullNotYet(held, {}, "the run is ending", actions);
       return true;
     }
-    if (version_ < pull.min_version() && !(state_ >= v1::FINISHING)) {
+    if (!lost_.empty()) {
+      reason = absl::StrCat("shard ", options_.index, " cannot go on: ", lost_);
+    } else if (version_ < pull.min_version() && !(state_ >= v1::FINISHING)) {
       reason = absl::StrCat("shard ", options_.index, " is at version ", version_, ", asked for ", pull.min_version());
     } else if (pull.copy() && closing_) {
       reason = absl::StrCat("shard ", options_.index, " is applying round ", open_round_);

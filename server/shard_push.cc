@@ -110,6 +110,14 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
       status = absl::OutOfRangeError(absl::StrCat("push for round ", header.clock(), "; shard ", options_.index,
                                                   " has round ", open_round_, " open"));
     }
+    if (status.ok() && member.recovered && aggregation() == v1::EACH &&
+        header.clock() >= member.window.clock() + PushWindow::kAhead) {
+      NoteLost(member, header.clock());
+    }
+    // Its worker is told to come again, and then that it is no member any more.
+    if (status.ok() && !lost_.empty()) {
+      status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " cannot go on: ", lost_));
+    }
     // A cut that is waited for says itself which steps it needs.
     const bool cut_decides = cut_phase_ == CutPhase::kHolding;
     if (status.ok() && draining_ && !cut_decides && header.clock() >= member.window.highest()) {

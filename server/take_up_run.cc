@@ -33,7 +33,7 @@ absl::StatusOr<std::optional<FileCoordinatorStore::Saved>> TakeUpRun(FileSystem&
   ASSIGN_OR_RETURN(v1::CoordinatorState state, RollBack(now, index, name, num_shards));
   const std::uint64_t lost = now.steps() - std::min(now.steps(), state.steps());
   spdlog::warn("the run goes on from {}/{}, of {} ps and {} steps, with {} ps{}", checkpoint_dir, name,
-               index.num_shards(), index.step(), num_shards,
+               index.num_shards(), state.steps(), num_shards,
                saved ? absl::StrCat("; steps done before: ", now.steps(), ", of which are lost: ", lost) : "");
   saved.emplace();
   saved->state = std::move(state);

@@ -203,8 +203,8 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   divergences_ = state.divergences();
   divergence_.Saved(steps_);
   const v1::StatusBoardState& board = state.board();
-  divergence_.Restore(board.points().empty() ? std::nullopt : std::optional(board.points(0).loss()),
-                      board.evaluations().empty() ? std::nullopt : std::optional(board.evaluations(0).loss()));
+  divergence_.Restore(board.points().empty() ? 0 : board.points(0).loss(),
+                      board.evaluations().empty() ? 0 : board.evaluations(0).loss());
   const absl::Duration trained = absl::Nanoseconds(state.trained_nanos());
   const absl::Duration at_end = absl::Nanoseconds(state.trained_nanos_at_end());
   if (trained < absl::ZeroDuration() || trained > kLongestRun || at_end < absl::ZeroDuration() || at_end > trained) {

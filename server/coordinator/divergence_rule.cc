@@ -6,13 +6,14 @@
 
 namespace leeway {
 
-void DivergenceRule::Restore(std::optional<double> trained, std::optional<double> evaluated) {
-  first_trained_ = trained;
-  first_evaluated_ = evaluated;
+void DivergenceRule::Restore(double trained, double evaluated) {
+  if (std::isfinite(trained) && trained > 0) first_trained_ = trained;
+  if (std::isfinite(evaluated) && evaluated > 0) first_evaluated_ = evaluated;
 }
 
 void DivergenceRule::Saved(std::uint64_t steps) {
-  if (!judged_) last_good_steps_ = steps;
+  if (!judged_ && !saved_) last_good_steps_ = steps;
+  saved_ = true;
 }
 
 bool DivergenceRule::Bad(double loss, std::optional<double>* first) const {

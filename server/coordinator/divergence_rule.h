@@ -22,14 +22,14 @@ class DivergenceRule {
 
   explicit DivergenceRule(double factor) : factor_(factor) {}  // 0: never
 
-  // For a restart: the losses that the run began with.
-  void Restore(std::optional<double> trained, std::optional<double> evaluated);
+  // For a restart: the losses that the run began with; not finite or 0: they are not known.
+  void Restore(double trained, double evaluated);
 
   // A trainer's totals of this incarnation; `steps` are the cluster's.
   void Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
                std::uint64_t steps);
   void Evaluated(double loss, std::uint64_t steps);
-  // A checkpoint was taken, or the run taken up, at `steps`: good as long as nothing was judged.
+  // A checkpoint was taken, or the run taken up, at `steps`: the first one counts as good until a loss was.
   void Saved(std::uint64_t steps);
   void Forget(std::uint32_t worker) { trainers_.erase(worker); }  // it has left or expired
 
@@ -54,6 +54,7 @@ class DivergenceRule {
   // Losses of training and of evaluation are not of the same samples.
   std::optional<double> first_trained_, first_evaluated_;
   bool judged_ = false;
+  bool saved_ = false;
   std::uint64_t last_good_steps_ = 0;
   std::string reason_;
 };

@@ -131,6 +131,7 @@ void TrainingSession::SendPulls() {
     Pull::Request request;
     request.clock = order->clock;
     request.own_clock = order->own_clock;
+    request.answered = *settled_;
     request.encoding = worker_.pull_encoding;
     request.seen = worker_.seen;
     request.halves = worker_.engine.half_weights(order->weights_slot);

@@ -80,9 +80,12 @@ TEST_CASE("A restarted coordinator measures by the losses that the run began wit
   CHECK(rule.diverged());
 }
 
-TEST_CASE("What was saved before anything was judged is good") {
+TEST_CASE("What was saved first is good until a loss was; what is saved when it has diverged is not") {
   DivergenceRule rule(2);
+  rule.Restore(std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity());
   rule.Saved(3);
+  CHECK(rule.last_good_steps() == 3);
+  rule.Saved(7);
   CHECK(rule.last_good_steps() == 3);
   rule.Evaluated(1.0, 10);
   rule.Saved(20);
