@@ -63,13 +63,16 @@ class GrpcTransport final : public Transport {
     if (stub == nullptr) return done(absl::CancelledError("transport: shutting down"), {});
     stub->UnaryCall(&call->context, "/leeway.v1." + method, grpc::StubOptions(), &call->request, &call->reply,
                     [this, call, address, done = std::move(done)](grpc::Status status) mutable {
+                      bool ending = false;
                       {
                         MutexLock lock(mu_);
                         cancellable_.erase(&call->context);
+                        ending = stopping_;
                       }
                       absl::Status result = FromGrpc(status);
-                      // Nobody here cancels: the server ended in the middle of the call.
-                      if (absl::IsCancelled(result)) result = absl::UnavailableError(result.message());
+                      if (absl::IsCancelled(result) && !ending) {
+                        result = absl::UnavailableError("the server ended in the middle of the call");
+                      }
                       if (!result.ok()) result = Explain(address, result);
                       done(std::move(result), FromGrpc(call->reply));
                       // What the call holds goes first: the destructor may run as soon as nothing is under way.
