@@ -109,7 +109,6 @@ class Coordinator {
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
-    bool keeps_journal = false;
     v1::ShardStats stats;
     std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
@@ -214,10 +213,10 @@ class Coordinator {
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
   void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
-  // Is there a reason to begin one?
-  // A shard that is killed without its journal, and a loss that diverges, need something to go back to from the
-  // beginning on.
+  // When training begins: a journal that is off, damaged, or has lost its end with its machine, and a loss that
+  // diverges, need something to go back to.
   bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
+  // Is there a reason to begin one?
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);

@@ -88,6 +88,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.mutable_void_tickets()->insert(void_tickets_.begin(), void_tickets_.end());
   state.set_era(era_);
   state.set_base_checkpoint(base_checkpoint_);
+  state.set_committed_checkpoint(committed_checkpoint_);
   state.mutable_regrouping()->Add(regrouping_.begin(), regrouping_.end());
   state.set_divergences(divergences_);
   quarantine_.Save(state.mutable_quarantine());
@@ -199,6 +200,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   steps_ = state.steps();
   era_ = state.era();
   base_checkpoint_ = state.base_checkpoint();
+  committed_checkpoint_ = state.committed_checkpoint();
   regrouping_.insert(state.regrouping().begin(), state.regrouping().end());
   divergences_ = state.divergences();
   divergence_.Saved(steps_);

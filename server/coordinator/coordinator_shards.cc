@@ -110,7 +110,6 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.acknowledged = request.known_sequence();
       shard.closed_round = request.closed_round();
       shard.weights_ready = request.weights_ready();
-      shard.keeps_journal = request.keeps_journal();
       shard.stats = request.stats();
       for (const v1::MemberClock& installed : request.installed()) {
         const auto joining = joining_since_.find(installed.worker_id());

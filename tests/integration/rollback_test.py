@@ -79,6 +79,24 @@ class Rollback(ByHand):
         self.servers[0].wait_for("goes back from .* steps to step-")
         self.assert_all([killed])
 
+    def test_the_machine_is_lost_before_the_first_checkpoint_by_steps_or_time(self):
+        # The journals were not synced: of one nothing is left, of the other half. What was: the checkpoint that is
+        # taken when training begins.
+        self.start_cluster("--checkpoint_interval=inf")
+        self.wait_until(lambda: len(self.committed()) == 1, "the first checkpoint", self.everything)
+        killed = list(self.servers)
+        for server in killed:
+            server.kill()
+        for server in killed:
+            server.wait()
+        for index in (0, 1):
+            (journal,) = glob.glob(f"{self.checkpoint_dir()}/journal/shard-{index:05}/*.log")
+            os.truncate(journal, 0 if index else os.path.getsize(journal) // 2)
+        again = self.start_ps(0, self.port, "--checkpoint_interval=inf", name="ps-0-again")
+        self.servers += [again, self.start_ps(1, 0, name="ps-1-again")]
+        again.wait_for("goes back from .* steps to step-")
+        self.assert_all(killed)
+
     def test_the_newest_checkpoint_is_damaged_and_the_one_before_is_used(self):
         flags = ["--journal=off", "--checkpoint_steps=10"]
         self.start_cluster(*flags)
