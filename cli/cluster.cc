@@ -109,17 +109,24 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     if (child.ended || !child.process->Poll()) continue;
     child.ended = true;
     const ProcessExit exit = *child.process->Poll();
-    const bool ps = child.role == ProcessRole::kPs;
-    const bool restart = (ps ? options_.restart_ps : options_.restart_workers) && !exit.ok() &&
-                         exit.code != kBadInput && exit.code != kQuarantined && child.restarts < kMaxRestarts;
-    if (restart) {
-      ++child.restarts;
-      child.restart_at = now + (ps ? kPsRestartDelay : kRestartDelay);
-      if (name == PsName(0)) child.command[1] = absl::StrCat("--listen=", coordinator_);
-    }
-    news.push_back({name, child.role, exit, restart});
+    const bool wanted = child.role == ProcessRole::kPs ? options_.restart_ps : options_.restart_workers;
+    const bool died = !exit.ok() && exit.code != kBadInput && exit.code != kQuarantined;
+    news.push_back({name, child.role, exit, wanted && died && Restart(name, now, &child)});
   }
   return news;
+}
+
+bool LocalCluster::Restart(const std::string& name, absl::Time now, Child* child) {
+  if (child->restarts >= kMaxRestarts) return false;
+  ++child->restarts;
+  child->restart_at = now + (child->role == ProcessRole::kPs ? kPsRestartDelay : kRestartDelay);
+  if (name == PsName(0)) child->command[1] = absl::StrCat("--listen=", coordinator_);
+  return true;
+}
+
+bool LocalCluster::Restart(const std::string& name, absl::Time now) {
+  const auto child = std::find_if(children_.begin(), children_.end(), [&](const auto& it) { return it.first == name; });
+  return child != children_.end() && child->second.ended && Restart(name, now, &child->second);
 }
 
 pid_t LocalCluster::Pid(const std::string& name) const {

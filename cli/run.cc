@@ -3,9 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -50,6 +53,7 @@ class Run {
 
   // What ends the run as failed, if anything does.
   std::optional<std::string> CheckProcesses(absl::Time now);
+  std::optional<std::string> CheckEndedPs(absl::Time now);
   bool Finished(absl::Time now);
   void MentionSilence(absl::Time now);
   void Draw(absl::Time now);
@@ -69,9 +73,16 @@ class Run {
   int signal_ = 0;
   absl::Time complete_at_ = absl::InfiniteFuture();
   absl::Time nobody_since_ = absl::InfiniteFuture();
-  absl::Time ps_ended_at_ = absl::InfiniteFuture();
-  std::string failed_;    // "": nothing failed that the run can go on without
-  std::string ps_ended_;  // what to say of it if the run goes on
+  std::string failed_;  // "": nothing failed that the run can go on without
+  // A ps that has ended with exit code 0: with the run, or because somebody has told it to.
+  struct EndedPs {
+    std::string name;
+    std::string what;            // to say of it
+    std::string before_the_end;  // to say of it if the run fails for that
+    absl::Time at;
+    std::uint64_t observations;  // of the monitor, by then
+  };
+  std::vector<EndedPs> ended_ps_;
   absl::Time silence_mentioned_ = absl::InfinitePast();
   absl::Time line_shown_ = absl::InfinitePast();
   absl::Time line_changed_ = absl::InfinitePast();
@@ -105,7 +116,6 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
   if (!news.ok()) return std::string(news.status().message());
   for (const LocalCluster::Ended& ended : *news) {
     const std::string what = absl::StrCat(ended.name, " ", Describe(ended.exit));
-    if (ended.exit.ok() && monitor_.ending()) continue;
     if (ended.role == ProcessRole::kPs) {
       const std::string early = absl::StrCat(what, " before training had finished", cluster_.LastLines(ended.name));
       if (ended.restarting) {
@@ -113,11 +123,10 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
         continue;
       }
       if (!ended.exit.ok()) return early;
-      // A ps that ends well ends with the run, which the next status will tell.
-      ps_ended_at_ = std::min(ps_ended_at_, now);
-      ps_ended_ = early;
+      ended_ps_.push_back({ended.name, what, early, now, monitor_.observations()});
       continue;
     }
+    if (ended.exit.ok() && monitor_.ending()) continue;
     if (ended.exit.ok()) {
       Say(absl::StrCat(ended.name, " has left the run"));
       continue;
@@ -138,8 +147,31 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
   } else {
     nobody_since_ = std::min(nobody_since_, now);
   }
-  if (now - ps_ended_at_ >= kNobodyLeft && !monitor_.ending()) return ps_ended_;
   if (now - nobody_since_ >= kNobodyLeft) return "no worker is left to train";
+  return CheckEndedPs(now);
+}
+
+std::optional<std::string> Run::CheckEndedPs(absl::Time now) {
+  for (auto it = ended_ps_.begin(); it != ended_ps_.end();) {
+    const bool coordinator = it->name == PsName(0);
+    const bool again = options_.restart_ps && !coordinator ? monitor_.farthest() < v1::FINISHED : !monitor_.ending();
+    // Had it ended with the run, a status that was asked for since would say so: the next one but one surely was. ps-0
+    // itself answers for a while (--linger) before it ends.
+    const bool known = coordinator || monitor_.observations() >= it->observations + 2;
+    if (!again) {
+      it = ended_ps_.erase(it);
+    } else if (!options_.restart_ps) {
+      if (now - it->at >= kNobodyLeft) return it->before_the_end;
+      ++it;
+    } else if (!known) {
+      ++it;
+    } else if (cluster_.Restart(it->name, now)) {
+      Say(absl::StrCat(it->what, ": it was told to end; it will be started again"));
+      it = ended_ps_.erase(it);
+    } else {
+      return it->before_the_end;
+    }
+  }
   return std::nullopt;
 }
 
