@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/exit_code.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 
@@ -22,9 +24,8 @@ constexpr absl::Duration kPortFileTimeout = absl::Minutes(1);
 constexpr absl::Duration kRestartDelay = absl::Seconds(2);
 constexpr absl::Duration kPsRestartDelay = absl::Milliseconds(200);  // everybody waits for it
 constexpr int kMaxRestarts = 20;                                     // of one process: more is no accident
-// Exit codes of processes that would fail in the same way again.
-constexpr int kBadInput = 1;
-constexpr int kQuarantined = 3;
+// Of a process that would end in the same way again.
+constexpr int kNotAgain[] = {kExitBadInput, kExitQuarantined, kExitRunFailed};
 constexpr std::size_t kQuotedBytes = 4096;
 constexpr std::size_t kQuotedLines = 8;
 
@@ -110,8 +111,8 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     child.ended = true;
     const ProcessExit exit = *child.process->Poll();
     const bool wanted = child.role == ProcessRole::kPs ? options_.restart_ps : options_.restart_workers;
-    const bool died = !exit.ok() && exit.code != kBadInput && exit.code != kQuarantined;
-    news.push_back({name, child.role, exit, wanted && died && Restart(name, now, &child)});
+    const bool again = !exit.ok() && std::count(std::begin(kNotAgain), std::end(kNotAgain), exit.code) == 0;
+    news.push_back({name, child.role, exit, wanted && again && Restart(name, now, &child)});
   }
   return news;
 }

@@ -45,7 +45,8 @@ class LocalCluster {
   pid_t Pid(const std::string& name) const;
 
   // The processes that have ended since the last call. With options.restart_workers (restart_ps), a worker (ps) that
-  // died of anything but bad input starts again some time later, in a later call; ps-0 under the same address.
+  // died of anything that may go well the next time starts again some time later, in a later call; ps-0 under the same
+  // address.
   absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
 
   // The process `name`, which has ended, starts again too, in a later Reap. False: it has been started too often.

@@ -152,6 +152,9 @@ class Coordinator {
   // There is one, or one waits to join: it was killed, and its predecessor's lease is just over.
   bool EvaluatorExpected() const LEEWAY_REQUIRES(mu_);
   void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  // To FINISHING: the run has failed.
+  void Fail(const std::string& reason) LEEWAY_REQUIRES(mu_);
+  std::string Failure() const LEEWAY_REQUIRES(mu_) { return failed_ ? stop_reason_ : ""; }
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
   std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
@@ -258,6 +261,7 @@ class Coordinator {
   bool changed_ LEEWAY_GUARDED_BY(mu_) = true;  // beyond what the membership's epoch tells
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
   std::string stop_reason_ LEEWAY_GUARDED_BY(mu_);
+  bool failed_ LEEWAY_GUARDED_BY(mu_) = false;  // for stop_reason_
   Membership membership_ LEEWAY_GUARDED_BY(mu_);
   RoundCloser rounds_ LEEWAY_GUARDED_BY(mu_);
   TicketOffice tickets_ LEEWAY_GUARDED_BY(mu_);

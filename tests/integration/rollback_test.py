@@ -150,10 +150,15 @@ class Rollback(ByHand):
         flags = ["--learning_rate=50", "--checkpoint_steps=5", "--rollback_on_divergence=2", "--quarantine_after=0"]
         self.start_cluster(*flags)
         for child in self.servers + self.workers:
-            self.assertEqual(child.wait(), 0, self.everything())
+            self.assertEqual(child.wait(), 4, child.name + "\n" + self.everything())
+            self.assertRegex(child.output(), "the run has failed: .*the loss has diverged", child.name)
         log = self.servers[0].output()
         self.assertGreaterEqual(len(re.findall("the run goes back from", log)), 1, log)
         self.assertRegex(log, "FINISHING: .*the loss has diverged")
+        # A worker that is started again all the same, and a ps, hear the same.
+        late = self.start_ps(0, self.port, *flags, name="ps-0-late")
+        self.assertEqual(late.wait(), 1, late.output())
+        self.assertRegex(late.stderr(), "the run is finished, and has failed: .*the loss has diverged")
         self.assertNotRegex(log, f"{EPOCHS} epochs are done")
 
 
