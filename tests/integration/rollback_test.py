@@ -4,6 +4,7 @@
 import glob
 import os
 import re
+import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -136,11 +137,17 @@ class Rollback(ByHand):
         for child in self.servers + self.workers:
             child.kill()
             child.wait()
-        old = os.path.dirname(self.committed()[-1])
-        name = os.path.basename(old)
+        name = os.path.basename(os.path.dirname(self.committed()[-1]))
+        # Beside its journals the coordinator's state is missed, and the way out is said.
+        shutil.rmtree(f"{self.checkpoint_dir()}/coordinator")
+        orphaned = self.start_ps(0, self.port, "--checkpoint_steps=20", name="ps-0-orphaned")
+        self.assertEqual(orphaned.wait(), 1, orphaned.output())
+        way_out = f"remove {self.checkpoint_dir()}/journal .*: then the run goes on from its newest checkpoint, {name}"
+        self.assertRegex(orphaned.stderr(), way_out)
+        shutil.rmtree(f"{self.checkpoint_dir()}/journal")
+        old = self.checkpoint_dir()
         self.cluster = "moved"
-        os.makedirs(self.checkpoint_dir())
-        os.rename(old, os.path.join(self.checkpoint_dir(), name))
+        os.rename(old, self.checkpoint_dir())
         self.start_cluster("--checkpoint_steps=20")
         self.assertRegex(self.servers[0].output(), f"the run goes on from .*{name}")
         self.assert_all([])
