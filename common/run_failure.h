@@ -1,5 +1,5 @@
-// RunFailure: how a process of a run ends that is over and has failed, as its coordinator says: not for what this process
-// has done, and not to be tried again.
+// RunFailure: how a process of a run ends that is over and has failed, as its coordinator says: not for what this
+// process has done, and not to be tried again.
 //
 // Thread safety: pure functions.
 #pragma once

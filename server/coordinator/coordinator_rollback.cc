@@ -24,8 +24,8 @@ void Coordinator::CheckDivergence() {
   if (!divergence_.diverged() || state_ != v1::TRAINING || going_back_) return;
   if (course_.under_way() || beginning_) return;  // it may be the first, and is passed over if it is not good
   if (divergences_ >= kMostDivergences) {
-    return Fail(absl::StrCat("after going back ", divergences_, " times the loss has diverged again: ",
-                             divergence_.reason()));
+    return Fail(
+        absl::StrCat("after going back ", divergences_, " times the loss has diverged again: ", divergence_.reason()));
   }
   if (options_.committer == nullptr || !stuck_.empty()) {
     return Fail(absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));

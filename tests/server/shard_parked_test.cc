@@ -54,7 +54,8 @@ TEST_CASE("Shard: a worker that was live between two snapshots has entered all t
   CHECK(f.Weights()[0] == -4);
 }
 
-TEST_CASE("Shard: what a worker pushed that went live at clock 0 counts, though this shard hears of its second joining") {
+TEST_CASE(
+    "Shard: what a worker pushed that went live at clock 0 counts, though this shard hears of its second joining") {
   for (const bool heard_of_the_first : {true, false}) {
     ShardFixture f(ExactPolicy(-1));
     f.Start(1);

@@ -38,7 +38,8 @@ TEST_CASE("TakeUpRun: journals of a run that no coordinator knows of are refused
   CHECK(Says(take_up().status(), Code::kFailedPrecondition,
              {"dir/journal/shard-00001 is of a run", "missing in dir/coordinator", "use another --checkpoint_dir"}));
   REQUIRE(SaveMadeUp(files, "dir", {5000, 2, 1, 20}).ok());
-  const char* const way_out = "remove dir/journal (of every ps): then the run goes on from its newest checkpoint, step-00000020";
+  const char* const way_out =
+      "remove dir/journal (of every ps): then the run goes on from its newest checkpoint, step-00000020";
   CHECK(Says(take_up().status(), Code::kFailedPrecondition, {"missing in dir/coordinator", way_out}));
   std::string& bytes = files.Bytes("dir/journal/shard-00001/00000001.log");
   bytes[bytes.size() / 2] ^= 1;

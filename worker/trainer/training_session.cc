@@ -74,8 +74,8 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   const bool preempted = worker_.cancellation.cancelled();
   const bool finished = source_.finished(pipeline_.clock());
   Report(true);
-  const std::string failure =
-      Leave(preempted ? "preempted" : finished ? "trained on all its data" : "the run ends", finished);
+  const std::string reason = preempted ? "preempted" : finished ? "trained on all its data" : "the run ends";
+  const std::string failure = Leave(reason, finished);
   if (preempted) return End::kPreempted;
   if (!failure.empty()) return RunFailure(failure);
   return End::kFinished;
