@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/checkpoint/checkpoint_directory.h"
@@ -28,7 +29,8 @@ absl::StatusOr<bool> HoldsRecords(FileSystem& files, const std::string& director
     return record.has_value();
   };
   const absl::StatusOr<bool> holds = look();
-  return absl::IsDataLoss(holds.status()) ? true : holds;
+  if (absl::IsDataLoss(holds.status())) return true;
+  return holds;
 }
 
 // The journals alone do not say who was a member and which records were trained on.
@@ -38,6 +40,7 @@ absl::Status CheckNoJournals(FileSystem& files, const std::string& checkpoint_di
   if (!files.Exists(journals)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(journals));
   for (const std::string& name : names) {
+    if (!absl::StartsWith(name, "shard-")) continue;
     const std::string journal = absl::StrCat(journals, "/", name);
     ASSIGN_OR_RETURN(const bool holds, HoldsRecords(files, journal));
     if (!holds) continue;
