@@ -25,8 +25,9 @@
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
 ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
-ABSL_FLAG(bool, restart_ps, false,
-          "leeway run: start a ps again when it dies; it goes on if --ps_flags has a --checkpoint_dir");
+ABSL_FLAG(
+    bool, restart_ps, false,
+    "leeway run: start a ps again when it dies or is told to end; it goes on if --ps_flags has a --checkpoint_dir");
 ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
 ABSL_FLAG(std::string, out, "",
           "leeway run: directory for logs, report and weights; new or empty; default runs/<date>-<time>");

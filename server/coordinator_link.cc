@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc.h"
+#include "common/run_failure.h"
 
 namespace leeway {
 namespace {
@@ -93,9 +94,10 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
     next_era_ = {snapshot.era(), snapshot.base_checkpoint()};
     return End(absl::AbortedError(absl::StrCat("the run has gone back to ", next_era_.base)));
   }
-  if (told_the_end_) return End(absl::OkStatus());
+  if (told_the_end_) return End(RunFailure(failure_));
   if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
   finishing_ = snapshot.state() == v1::FINISHED;
+  failure_ = snapshot.failure();
   // The next call says what is carried out here, so that must not be forgotten. Where the journal cannot be written,
   // the line to the coordinator stays, and the call says again what was safe.
   const std::uint64_t id = ++next_watch_;
@@ -107,7 +109,7 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
 
 void CoordinatorLink::OnFailure(const absl::Status& status) {
   // At the end the coordinator may be gone before it has heard that we know.
-  if (told_the_end_) return End(absl::OkStatus());
+  if (told_the_end_) return End(RunFailure(failure_));
   if (!IsRetryable(status)) return End(status);
   const Instant now = clock_->Now();
   const absl::Duration limit = reached_ ? options_.give_up_after : options_.start_timeout;

@@ -43,8 +43,8 @@ class CoordinatorLink {
         backoff_(HashString(options.address)) {}
 
   // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we
-  // know; ABORTED when the run is in another era than this shard, next_era(); FAILED_PRECONDITION and the like when the
-  // coordinator refuses this shard; UNAVAILABLE when it could not be reached in time.
+  // know, or a RunFailure; ABORTED when the run is in another era than this shard, next_era(); FAILED_PRECONDITION and
+  // the like when the coordinator refuses this shard; UNAVAILABLE when it could not be reached in time.
   void Start(std::function<void(absl::Status)> on_end);
 
   // From now on nothing is sent.
@@ -77,6 +77,7 @@ class CoordinatorLink {
   bool reached_ = false;
   bool finishing_ = false;     // FINISHED is carried out; one more call tells the coordinator
   bool told_the_end_ = false;  // this is that call
+  std::string failure_;        // of the run
   Instant last_contact_;
   Instant last_complaint_;
   v1::WatchRequest last_request_;  // what it says is safe

@@ -14,10 +14,12 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "common/end_process.h"
+#include "common/exit_code.h"
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/run_failure.h"
 #include "common/socket.h"
 #include "common/tune_process.h"
 #include "common/version.h"
@@ -184,6 +186,11 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   return options;
 }
 
+int ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return 0;
+  return IsRunFailure(status) ? kExitRunFailed : kExitClusterLost;
+}
+
 int Main(int argc, char** argv) {
   const auto rest = ParseFlags(argc, argv, "ps: a parameter server shard of a Leeway cluster.\nUsage: ps [flags]");
   if (!rest.empty())
@@ -225,14 +232,14 @@ int Main(int argc, char** argv) {
   const absl::Status status = (*node)->Wait();
   over = true;
   // What is left to do is to let go: nothing is lost if that is cut short.
-  timer.SetCode(status.ok() ? 0 : 2);
+  timer.SetCode(ExitCodeOf(status));
   timer.EndWithin(std::max(drain, kShortestEnd));
   pthread_kill(watcher.native_handle(), SIGTERM);
   watcher.join();
   node->reset();
   if (!status.ok()) {
     spdlog::error("{}: {}", name, std::string(status.message()));
-    return 2;
+    return ExitCodeOf(status);
   }
   spdlog::info("{}: ends", name);
   return 0;

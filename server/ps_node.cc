@@ -21,6 +21,7 @@
 #include "common/local_socket.h"
 #include "common/machine.h"
 #include "common/mutex.h"
+#include "common/run_failure.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
@@ -123,7 +124,7 @@ class PsNode::Impl final : public RequestHandler {
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
-      if (absl::IsAborted(status)) return GoBack(link_->next_era());
+      if (absl::IsAborted(status) && !IsRunFailure(status)) return GoBack(link_->next_era());
       End(std::move(status));
     });
     server_->SetServing(true);
@@ -162,7 +163,8 @@ class PsNode::Impl final : public RequestHandler {
       if (!ended_) return absl::OkStatus();
       status = end_;  // training has ended meanwhile
     }
-    if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
+    if (!status.ok() && !IsRunFailure(status)) return status;
+    if (coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
     const auto linger = absl::ToChronoNanoseconds(options_.linger);
@@ -173,7 +175,7 @@ class PsNode::Impl final : public RequestHandler {
     }
     const auto until = now() + linger;
     while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
-    return coordinator_->last_checkpoint();
+    return status.ok() ? coordinator_->last_checkpoint() : status;
   }
 
   void RequestDrain(const std::string& reason) {

@@ -57,8 +57,8 @@ class PsNode {
   // Where workers reach this `ps`.
   const std::string& address() const;
 
-  // Blocks until the run is over (OK), the coordinator refused this `ps` or was lost, or RequestStop (OK). When the run
-  // goes back to a checkpoint, everything here is made anew from that, at the same address.
+  // Blocks until the run is over (OK, or a RunFailure), the coordinator refused this `ps` or was lost, or RequestStop
+  // (OK). When the run goes back to a checkpoint, everything here is made anew from that, at the same address.
   absl::Status Wait();
   // May be called from a thread that handles signals: Wait returns soon.
   void RequestStop(const std::string& reason);

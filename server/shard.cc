@@ -69,8 +69,9 @@ void Shard::InstallMember(const v1::Member& member) {
   const v1::MemberState was = same ? it->second.proto.state() : v1::OBSERVER;
   MemberInfo& info = members_[id];
   // It has been live, at this clock. This shard may not have been told: it hears of the newest snapshot only.
-  const bool has_entered =
-      member.state() == v1::LIVE || member.state() == v1::PARKED || (same && member.entry_clock() > 0);
+  // (A coordinator of the version before does not say was_live.)
+  const bool has_entered = member.state() == v1::LIVE || member.state() == v1::PARKED || member.was_live() ||
+                           (same && member.entry_clock() > 0);
   const bool enters = has_entered && (!info.entered || info.proto.entry_clock() != member.entry_clock());
   const bool news = !same || was != member.state() || enters;
   info.proto = member;

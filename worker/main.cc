@@ -1,7 +1,6 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost; 3 the
-// worker is quarantined, because its gradients were not finite (--quarantine_after of shard 0).
+// Exit codes: 0 the run ended or the worker was preempted; else common/exit_code.h.
 #include <grpc/grpc.h>
 #include <malloc.h>
 
@@ -18,10 +17,12 @@
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
+#include "common/exit_code.h"
 #include "common/flags.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
 #include "kernels/device.h"
@@ -39,9 +40,6 @@
 namespace leeway {
 namespace {
 
-constexpr int kBadInput = 1;
-constexpr int kClusterLost = 2;
-constexpr int kQuarantined = 3;
 // They decode replies and encode gradients beside the computing thread; gRPC and the kernel need cores too.
 std::size_t ReplyThreads() { return static_cast<std::size_t>(std::clamp(AvailableCores() / 4, 2, 8)); }
 
@@ -142,8 +140,9 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
-  if (IsQuarantined(status)) return kQuarantined;
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kClusterLost : kBadInput;
+  if (IsQuarantined(status)) return kExitQuarantined;
+  if (IsRunFailure(status)) return kExitRunFailed;
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kExitClusterLost : kExitBadInput;
 }
 
 int Main(int argc, char** argv) {
@@ -167,10 +166,10 @@ int Main(int argc, char** argv) {
   const absl::Status status = RunWorker(*options, cancellation);
   const int code = ExitCodeOf(status);
   // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
-  if (code == kBadInput || code == kQuarantined) {
-    std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
-  } else if (code != 0) {
+  if (code == kExitClusterLost) {
     spdlog::error("{}", status);
+  } else if (code != 0) {
+    std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
   }
   return code;
 }

@@ -205,6 +205,7 @@ void Coordinator::Publish() {
   next.set_committed_checkpoint(committed_checkpoint_);
   next.set_era(era_);
   next.set_base_checkpoint(base_checkpoint_);
+  next.set_failure(Failure());
   const auto before = std::exchange(joining_since_, {});
   for (const v1::Member& member : next.members()) {
     if (member.state() != v1::JOINING) continue;
@@ -287,6 +288,11 @@ void Coordinator::MoveTo(v1::RunState state, const std::string& reason) {
     ended_ = clock_->Now();
   }
   Event(absl::StrCat(v1::RunState_Name(state), ": ", reason));
+}
+
+void Coordinator::Fail(const std::string& reason) {
+  failed_ = true;
+  MoveTo(v1::FINISHING, reason);
 }
 
 std::optional<std::string> Coordinator::ReasonToFinish() {

@@ -109,7 +109,6 @@ class Coordinator {
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
-    bool keeps_journal = false;
     v1::ShardStats stats;
     std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
@@ -153,6 +152,9 @@ class Coordinator {
   // There is one, or one waits to join: it was killed, and its predecessor's lease is just over.
   bool EvaluatorExpected() const LEEWAY_REQUIRES(mu_);
   void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  // To FINISHING: the run has failed.
+  void Fail(const std::string& reason) LEEWAY_REQUIRES(mu_);
+  std::string Failure() const LEEWAY_REQUIRES(mu_) { return failed_ ? stop_reason_ : ""; }
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
   std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
@@ -214,10 +216,10 @@ class Coordinator {
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
   void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
-  // Is there a reason to begin one?
-  // A shard that is killed without its journal, and a loss that diverges, need something to go back to from the
-  // beginning on.
+  // When training begins: a journal that is off, damaged, or has lost its end with its machine, and a loss that
+  // diverges, need something to go back to.
   bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
+  // Is there a reason to begin one?
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
@@ -259,6 +261,7 @@ class Coordinator {
   bool changed_ LEEWAY_GUARDED_BY(mu_) = true;  // beyond what the membership's epoch tells
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
   std::string stop_reason_ LEEWAY_GUARDED_BY(mu_);
+  bool failed_ LEEWAY_GUARDED_BY(mu_) = false;  // for stop_reason_
   Membership membership_ LEEWAY_GUARDED_BY(mu_);
   RoundCloser rounds_ LEEWAY_GUARDED_BY(mu_);
   TicketOffice tickets_ LEEWAY_GUARDED_BY(mu_);

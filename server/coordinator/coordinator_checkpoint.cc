@@ -50,11 +50,7 @@ bool Coordinator::CheckpointDue(Instant now) const {
          (course_.MayBegin(now) && (FirstIsDue() || (journal_full_ && steps_ > checkpoint_step_)));
 }
 
-bool Coordinator::FirstIsDue() const {
-  if (!committed_checkpoint_.empty() || !base_checkpoint_.empty()) return false;
-  return options_.rollback_on_divergence > 0 ||
-         std::any_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return !shard.keeps_journal; });
-}
+bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
 
 std::string Coordinator::MissingShard(Instant now) const {
   // A shard asks every second, whatever the lease.

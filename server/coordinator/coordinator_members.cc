@@ -150,6 +150,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   const v1::JoinRequest& request = held.join;
   v1::JoinReply reply;
   reply.set_state(state_);
+  reply.set_failure(Failure());
   const auto answer = [&](const google::protobuf::Message& message) {
     replies->Answer(std::move(held.done), message);
     return true;
@@ -278,7 +279,9 @@ void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
   Replies replies;
   {
     MutexLock lock(mu_);
-    replies.Answer(std::move(done), v1::LeaveReply());
+    v1::LeaveReply reply;
+    reply.set_failure(Failure());
+    replies.Answer(std::move(done), reply);
     const std::uint32_t worker = request.stamp().worker_id();
     const v1::Member* member = membership_.Find(worker);
     if (member != nullptr && member->incarnation() == request.stamp().incarnation() &&

@@ -10,6 +10,13 @@
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
+namespace {
+
+constexpr char kOutOfDate[] =
+    ": what it has saved is out of date; without coordinator/ and journal/ (of every ps) in --checkpoint_dir the run "
+    "goes on from its newest checkpoint";
+
+}  // namespace
 
 absl::Status Coordinator::CheckProtocol(std::uint32_t theirs) {
   const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
@@ -34,13 +41,12 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
   if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
   if (request.era() > era_) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " is in era ",
-                                                      request.era(), "; this coordinator in era ", era_,
-                                                      ": what it has saved is out of date"));
+                                                      request.era(), "; this coordinator in era ", era_, kOutOfDate));
   }
   if (request.known_sequence() > snapshot_.sequence()) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " knows decision ",
                                                       request.known_sequence(), "; this coordinator's last is ",
-                                                      snapshot_.sequence(), ": what it has saved is out of date"));
+                                                      snapshot_.sequence(), kOutOfDate));
   }
   const ShardInfo& known = shards_[request.shard_index()];
   if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
@@ -110,7 +116,6 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.acknowledged = request.known_sequence();
       shard.closed_round = request.closed_round();
       shard.weights_ready = request.weights_ready();
-      shard.keeps_journal = request.keeps_journal();
       shard.stats = request.stats();
       for (const v1::MemberClock& installed : request.installed()) {
         const auto joining = joining_since_.find(installed.worker_id());

@@ -61,6 +61,7 @@ void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
     reply.set_total_samples(options_.policy.stop().epochs() * data_.num_records());
     reply.set_membership_epoch(membership_.epoch());
     reply.set_stop_reason(stop_reason_);
+    reply.set_failure(Failure());
     board_.Fill(now, &reply);
     for (auto& worker : *reply.mutable_workers()) {
       const v1::Member* member = membership_.Find(worker.worker_id());

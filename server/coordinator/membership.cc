@@ -198,6 +198,7 @@ bool Membership::Promote(std::optional<std::uint64_t> round_entry) {
   }
   for (v1::Member* member : joiners) {
     member->set_state(v1::LIVE);
+    member->set_was_live(true);
     member->set_entry_clock(round_entry.value_or(entry));
     installed_.erase(member->worker_id());
   }

@@ -70,6 +70,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.set_trained_nanos(std::max(now.trained_nanos(), then.trained_nanos()));
   state.set_era(std::max(now.era(), checkpoint.era()) + 1);
   state.set_base_checkpoint(name);
+  state.clear_committed_checkpoint();
   state.set_divergences(now.divergences());
   state.clear_regrouping();
   for (const v1::Member& member : (known ? now : then).membership().members()) {

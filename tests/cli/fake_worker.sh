@@ -2,6 +2,7 @@
 # A stand-in for `worker`: lives for FAKE_SECONDS and writes its process id to FAKE_PIDS/NAME.pid.
 #   FAKE_DIE=worker-1        this one exits with code 4 in the middle, the first time it is started
 #   FAKE_STUBBORN=worker-0   this one ignores SIGTERM and never ends
+#   FAKE_FAILURE=why         all exit with code 4 at the end
 for argument in "$@"; do
   case $argument in
     --name=*) name=${argument#--name=} ;;
@@ -22,3 +23,4 @@ if [ "$FAKE_DIE" = "$name" ] && [ $again = no ]; then
   exit 4
 fi
 sleep "$FAKE_SECONDS"
+[ -z "$FAKE_FAILURE" ] || exit 4

@@ -119,10 +119,9 @@ void CoordinatorClient::ReportProgress(v1::ReportProgressRequest request, std::f
                                 });
 }
 
-void CoordinatorClient::Leave(v1::LeaveRequest request, std::function<void(absl::Status)> done) {
+void CoordinatorClient::Leave(v1::LeaveRequest request, Done<v1::LeaveReply> done) {
   *request.mutable_stamp() = view_->stamp();
-  Send<v1::LeaveReply>("Leave", request,
-                       [done = std::move(done)](absl::Status status, v1::LeaveReply) { done(std::move(status)); });
+  Send<v1::LeaveReply>("Leave", request, std::move(done));
 }
 
 }  // namespace leeway

@@ -5,6 +5,7 @@
 
 #include "common/crc32c.h"
 #include "common/log.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/pull.h"
 #include "worker/trainer/weights_file.h"
@@ -59,9 +60,16 @@ absl::StatusOr<bool> EvalSession::Run() {
   }
   v1::LeaveRequest leave;
   leave.set_reason(final ? "evaluated the final weights" : "preempted");
-  const absl::Status left =
-      Await([&](auto done) { coordinator_->Leave(std::move(leave), std::move(done)); }, kLastWords);
+  auto failure = std::make_shared<std::string>();
+  const auto say = [&](std::function<void(absl::Status)> done) {
+    coordinator_->Leave(std::move(leave), [failure, done](const absl::Status& status, const v1::LeaveReply& reply) {
+      *failure = reply.failure();
+      done(status);
+    });
+  };
+  const absl::Status left = Await(say, kLastWords);
   if (!left.ok()) spdlog::warn("could not tell the coordinator about leaving: {}", left);
+  if (left.ok() && final) RETURN_IF_ERROR(RunFailure(*failure));
   return true;
 }
 

@@ -54,7 +54,8 @@ class EvalSession {
   EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation, const Placement& placement);
   ~EvalSession();
 
-  // True: the run has ended, or it was preempted. False: the lease ran out, join again.
+  // True: the run has ended, or it was preempted. False: the lease ran out, join again. A RunFailure: it has ended, and
+  // failed.
   absl::StatusOr<bool> Run();
 
  private:

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/join.h"
 #include "worker/trainer/eval_session.h"
@@ -25,7 +26,7 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
     RETURN_IF_ERROR(join.status());
     if (join->state() >= v1::FINISHED) {
       spdlog::info("the run is over");
-      return absl::OkStatus();
+      return RunFailure(join->failure());
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));

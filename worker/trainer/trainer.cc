@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/join.h"
 #include "worker/trainer/training_session.h"
@@ -62,7 +63,7 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     RETURN_IF_ERROR(join.status());
     if (join->state() >= v1::FINISHING) {
       spdlog::info("the run is over");
-      return absl::OkStatus();
+      return RunFailure(join->failure());
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));

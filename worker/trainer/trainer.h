@@ -34,8 +34,9 @@ struct TrainerOptions {
   std::uint64_t init_fingerprint = 0;
 };
 
-// OK: the run has ended, this worker's part of it, or it was preempted. FAILED_PRECONDITION, INVALID_ARGUMENT: it
-// does not fit the cluster; UNAVAILABLE, DEADLINE_EXCEEDED: the cluster was lost.
+// OK: the run has ended, this worker's part of it, or it was preempted. A RunFailure: the run has ended, and failed.
+// FAILED_PRECONDITION, INVALID_ARGUMENT: it does not fit the cluster; UNAVAILABLE, DEADLINE_EXCEEDED: the cluster was
+// lost.
 absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest, const Dataset& data,
                         const TrainerOptions& options, Cancellation& cancellation);
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "common/run_failure.h"
 #include "worker/client/put_weights.h"
 
 namespace leeway {
@@ -73,8 +74,11 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   const bool preempted = worker_.cancellation.cancelled();
   const bool finished = source_.finished(pipeline_.clock());
   Report(true);
-  Leave(preempted ? "preempted" : finished ? "trained on all its data" : "the run ends", finished);
-  return preempted ? End::kPreempted : End::kFinished;
+  const std::string reason = preempted ? "preempted" : finished ? "trained on all its data" : "the run ends";
+  const std::string failure = Leave(reason, finished);
+  if (preempted) return End::kPreempted;
+  if (!failure.empty()) return RunFailure(failure);
+  return End::kFinished;
 }
 
 absl::Status TrainingSession::UploadInitialWeights() {

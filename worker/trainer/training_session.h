@@ -69,7 +69,7 @@ class TrainingSession {
                   WorkSource source);
   ~TrainingSession();
 
-  // Trains, then leaves. UNAVAILABLE: the cluster was lost; else the cluster's or the device's error.
+  // Trains, then leaves. A RunFailure; UNAVAILABLE: the cluster was lost; else the cluster's or the device's error.
   absl::StatusOr<End> Run();
 
  private:
@@ -106,7 +106,8 @@ class TrainingSession {
   void Commit(v1::CommitDataRequest commit);
   void Report(bool now);
   void Drain();
-  void Leave(const std::string& reason, bool finished);
+  // Says why the run has failed, or nothing.
+  std::string Leave(const std::string& reason, bool finished);
   std::string WaitingFor() const;
 
   Worker& worker_;

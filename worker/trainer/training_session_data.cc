@@ -112,21 +112,23 @@ void TrainingSession::Drain() {
   }
 }
 
-void TrainingSession::Leave(const std::string& reason, bool finished) {
+std::string TrainingSession::Leave(const std::string& reason, bool finished) {
   if (work_) source_.Return(*std::exchange(work_, std::nullopt));
   v1::LeaveRequest request;
   request.set_reason(reason);
   request.set_finished(finished);
   for (v1::DataRange& range : source_.TakeRemaining()) *request.add_returned() = std::move(range);
-  auto left = std::make_shared<std::optional<absl::Status>>();
-  coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status) {
-    mailbox->Post([left, status] { *left = status; });
+  auto left = std::make_shared<std::optional<absl::StatusOr<v1::LeaveReply>>>();
+  coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status, v1::LeaveReply reply) {
+    mailbox->Post([left, status, reply = std::move(reply)] {
+      *left = status.ok() ? absl::StatusOr<v1::LeaveReply>(reply) : absl::StatusOr<v1::LeaveReply>(status);
+    });
   });
   mailbox_->RunUntil([&] { return left->has_value(); }, kLastWords);
-  if (!left->has_value() || !(*left)->ok()) {
-    spdlog::warn("could not tell the coordinator about leaving ({}): {}", reason,
-                 left->has_value() ? (*left)->ToString() : "no answer");
-  }
+  if (left->has_value() && (*left)->ok()) return (**left)->failure();
+  spdlog::warn("could not tell the coordinator about leaving ({}): {}", reason,
+               left->has_value() ? (*left)->status().ToString() : "no answer");
+  return "";
 }
 
 }  // namespace leeway
