@@ -38,7 +38,7 @@ class Run {
   Run(RunOptions options, RunFacts facts)
       : options_(std::move(options)),
         facts_(std::move(facts)),
-        transport_(MakeGrpcTransport()),
+        transport_(MakeGrpcTransport({.security = options_.security})),
         cluster_(options_),
         block_(IsLiveTerminal(STDOUT_FILENO) ? std::make_unique<LiveBlock>(STDOUT_FILENO) : nullptr) {}
 

@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/flags.h"
+#include "common/security_flags.h"
 #include "common/status_macros.h"
 #include "server/policy_flags.h"
 #include "worker/data/load.h"
@@ -226,6 +227,11 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
       return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
     }
     options.ps_flags.emplace_back(word);
+  }
+  ASSIGN_OR_RETURN(options.security, SecurityFromFlags());
+  for (const std::string& word : GivenSecurityFlags()) {
+    options.ps_flags.push_back(word);
+    options.worker_flags.push_back(word);
   }
   for (const char* name : {"log_level", "log_format"}) {
     if (!FlagGiven(name)) continue;

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/security.h"
 
 namespace leeway {
 
@@ -28,6 +29,7 @@ struct RunOptions {
   absl::Duration stop_grace;
   std::vector<std::string> ps_flags, worker_flags;                // "--flag=value", for all of them
   std::map<std::string, std::vector<std::string>> special_flags;  // by process name, after worker_flags
+  Security security = {};                                         // of leeway's own calls
 };
 
 // From the flags. INVALID_ARGUMENT (one line: flag, value, what is allowed): numbers out of range, a worker

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 build=(bazel-bootstrap bazel-rules-java bazel-skylib g++ pkgconf python3)
-wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev)
+wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev libssl-dev openssl)
 arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
 data=(dataset-fashion-mnist)

@@ -18,6 +18,7 @@
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/tune_process.h"
 #include "common/version.h"
@@ -168,6 +169,10 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
     return FlagError("lease", absl::FormatDuration(options.lease), "500ms to 1h");
   }
   if (absl::Status status = CheckAddresses(options); !status.ok()) return status;
+  absl::StatusOr<Security> security = SecurityFromFlags();
+  if (!security.ok()) return security.status();
+  options.security = *std::move(security);
+  if (absl::Status status = CheckListenFlag("listen", options.listen, options.security); !status.ok()) return status;
   if (absl::Status status = CheckLimits(options); !status.ok()) return status;
   if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
     return FlagError("coordinator", options.coordinator,

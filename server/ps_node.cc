@@ -76,7 +76,7 @@ class PsNode::Impl final : public RequestHandler {
   absl::Status Start() {
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
-    transport_ = MakeGrpcTransport();
+    transport_ = MakeGrpcTransport({.security = options_.security});
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
     if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator()));
     Shard::Options shard;
@@ -101,9 +101,9 @@ class PsNode::Impl final : public RequestHandler {
       local.set_host(host);
       local.set_address(absl::StrCat(kLocalScheme, "leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this));
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this, {.security = options_.security}));
     if (!local.address().empty()) {
-      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this));
+      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this, options_.security.authorizer));
     }
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
     const bool v6 = absl::StrContains(listen.first, ':');
