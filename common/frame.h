@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "common/buffer.h"
-#include "common/transport.h"
+#include "common/message_size.h"
 
 namespace leeway {
 

@@ -14,6 +14,7 @@
 #include "common/grpc_log.h"
 #include "common/grpc_payload_service.h"
 #include "common/grpc_status.h"
+#include "common/message_size.h"
 #include "common/read_turns.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"

@@ -14,6 +14,7 @@
 #include "common/grpc_credentials.h"
 #include "common/grpc_log.h"
 #include "common/grpc_status.h"
+#include "common/message_size.h"
 #include "common/mutex.h"
 #include "common/socket.h"
 

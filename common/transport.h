@@ -5,7 +5,6 @@
 // gRPC type leaks and the same code runs under every transport.
 #pragma once
 
-#include <cstddef>
 #include <functional>
 #include <string>
 
@@ -14,10 +13,6 @@
 #include "common/buffer.h"
 
 namespace leeway {
-
-// The largest message, there or back; a larger one is RESOURCE_EXHAUSTED, unread: a manifest (Manifest::kMaxBytes) and
-// room for the message around it. A chunk is 4 MiB, in the worst encoding of it 8 MiB.
-inline constexpr std::size_t kMaxMessageBytes = (16 << 20) + (64 << 10);
 
 // Called exactly once, from any thread; it must not block.
 using ReplyCallback = std::function<void(absl::Status, Buffer)>;

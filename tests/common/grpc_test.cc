@@ -15,6 +15,7 @@
 #include "common/grpc_server.h"
 #include "common/grpc_status.h"
 #include "common/grpc_transport.h"
+#include "common/message_size.h"
 #include "common/mutex.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"

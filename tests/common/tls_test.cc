@@ -21,7 +21,7 @@
 #include "common/grpc_transport.h"
 #include "common/local_server.h"
 #include "common/local_transport.h"
-#include "common/mutex.h"
+#include "common/message_size.h"
 #include "tests/catch.h"
 #include "tests/support/status_check.h"
 #include "tests/support/temp_directory.h"
