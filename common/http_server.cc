@@ -94,14 +94,19 @@ absl::StatusOr<std::shared_ptr<ssl::context>> LoadTls(const HttpServer::Tls& tls
   const auto failed = [&error](const std::string& what, const std::string& file) {
     return absl::InvalidArgumentError(absl::StrCat("TLS ", what, " '", file, "': ", error.message()));
   };
-  if (context->use_certificate_chain_file(tls.cert_file, error)) return failed("certificate", tls.cert_file);
-  if (context->use_private_key_file(tls.key_file, ssl::context::pem, error)) return failed("key", tls.key_file);
-  if (!tls.ca_file.empty()) {
-    if (context->load_verify_file(tls.ca_file, error)) return failed("authority", tls.ca_file);
-    if (context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert, error)) {
-      return failed("authority", tls.ca_file);
-    }
+  context->use_certificate_chain_file(tls.cert_file, error);
+  if (error) return failed("certificate", tls.cert_file);
+  context->use_private_key_file(tls.key_file, ssl::context::pem, error);
+  if (error) return failed("key", tls.key_file);
+  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("TLS key '", tls.key_file, "' is not that of certificate '", tls.cert_file, "'"));
   }
+  if (tls.ca_file.empty()) return context;
+  context->load_verify_file(tls.ca_file, error);
+  if (error) return failed("authority", tls.ca_file);
+  context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert, error);
+  if (error) return failed("authority", tls.ca_file);
   return context;
 }
 
@@ -264,9 +269,8 @@ class HttpServer::Connection final : public Closable, public std::enable_shared_
     parser_.emplace();
     parser_->header_limit(static_cast<std::uint32_t>(kMostRequestBytes));
     parser_->body_limit(0);
-    http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](error_code error, std::size_t) {
-      self->OnRead(error);
-    });
+    http::async_read(stream_, buffer_, *parser_,
+                     [self = this->shared_from_this()](error_code error, std::size_t) { self->OnRead(error); });
   }
 
   void OnRead(error_code error) {
@@ -290,7 +294,7 @@ class HttpServer::Connection final : public Closable, public std::enable_shared_
   void Refuse(HttpResponse response) { Send(std::move(response), false, 11, false); }
 
   void Send(HttpResponse response, bool head, unsigned version, bool keep_alive) {
-    answer_ = {};
+    answer_ = http::response<http::string_body>();
     answer_.version(version);
     answer_.result(static_cast<unsigned>(response.status));
     answer_.set(http::field::content_type, response.content_type);

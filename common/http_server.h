@@ -27,12 +27,12 @@
 namespace leeway {
 
 struct HttpRequest {
-  std::string path;             // of the target, as sent, up to '?'
-  std::string query;            // after '?'
-  std::string token;            // of "Authorization: Bearer TOKEN", or the password of "Basic"; "": none
-  std::string accept;           // these two as sent
+  std::string path;    // of the target, as sent, up to '?'
+  std::string query;   // after '?'
+  std::string token;   // of "Authorization: Bearer TOKEN", or the password of "Basic"; "": none
+  std::string accept;  // these two as sent
   std::string accept_encoding;
-  std::string peer;             // address of the other end, without its port
+  std::string peer;  // address of the other end, without its port
 };
 
 struct HttpResponse {
@@ -59,7 +59,7 @@ class HttpServer {
   static constexpr std::size_t kMostRequestBytes = 16 << 10;
 
   struct Options {
-    std::string address = "127.0.0.1:0";  // IP address or localhost, and port; 0: a free one
+    std::string address = "127.0.0.1:0";               // IP address or localhost, and port; 0: a free one
     std::map<std::string, HttpHandler> handlers = {};  // by path
     std::optional<Tls> tls = std::nullopt;             // nothing: in the clear
     // Asked before anything is answered, but for `open_paths`. UNAUTHENTICATED is answered with 401,
@@ -67,9 +67,10 @@ class HttpServer {
     std::function<absl::Status(const HttpRequest&)> authorize = {};
     std::set<std::string> open_paths = {"/healthz", "/readyz"};
     std::size_t max_connections = kMostConnections;
-    absl::Duration request_time = absl::Seconds(10);  // from accept until the first request is here, with TLS's handshake
-    absl::Duration idle_time = absl::Seconds(75);     // from an answer until the next request is here
-    absl::Duration write_time = absl::Seconds(20);    // for an answer to be taken
+    absl::Duration request_time =
+        absl::Seconds(10);                          // from accept until the first request is here, with TLS's handshake
+    absl::Duration idle_time = absl::Seconds(75);   // from an answer until the next request is here
+    absl::Duration write_time = absl::Seconds(20);  // for an answer to be taken
   };
 
   // INVALID_ARGUMENT: the address, or a TLS file (which, and why); UNAVAILABLE: cannot listen there.

@@ -46,10 +46,10 @@ HttpResponse Readyz(const std::function<absl::Status()>& ready) {
 HttpResponse Statusz(const ProcessHttp& process, SteadyTime start) {
   const absl::Duration uptime = absl::FromChrono(std::chrono::steady_clock::now() - start);
   const absl::Status ready = process.ready();
-  return {.body = absl::StrCat(VersionLine(process.program), "\n", process.name, ", up for ",
-                               absl::FormatDuration(absl::Trunc(uptime, absl::Seconds(1))), "\n",
-                               ready.ok() ? "ready" : absl::StrCat("not ready: ", ready.message()), "\n\n",
-                               GivenFlags())};
+  return {.body =
+              absl::StrCat(VersionLine(process.program), "\n", process.name, ", up for ",
+                           absl::FormatDuration(absl::Trunc(uptime, absl::Seconds(1))), "\n",
+                           ready.ok() ? "ready" : absl::StrCat("not ready: ", ready.message()), "\n\n", GivenFlags())};
 }
 
 }  // namespace
@@ -70,10 +70,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> StartProcessHttp(ProcessHttp process
   options.handlers["/healthz"] = Healthz;
   options.handlers["/readyz"] = [ready = process.ready](const HttpRequest&) { return Readyz(ready); };
   const std::string name = process.name;
-  options.handlers["/statusz"] = [process = std::move(process),
-                                  start = std::chrono::steady_clock::now()](const HttpRequest&) {
-    return Statusz(process, start);
-  };
+  options.handlers["/statusz"] = [process = std::move(process), start = std::chrono::steady_clock::now()](
+                                     const HttpRequest&) { return Statusz(process, start); };
   ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> server, HttpServer::Start(std::move(options)));
   spdlog::info("{}: {}", name, server->url());
   if (const std::string file = absl::GetFlag(FLAGS_http_port_file); !file.empty()) {

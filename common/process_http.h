@@ -21,9 +21,9 @@
 namespace leeway {
 
 struct ProcessHttp {
-  std::string program;                            // "ps"
-  std::string name;                               // "ps-0"
-  std::function<absl::Status()> ready;            // not OK: the message says what is missing
+  std::string program;                               // "ps"
+  std::string name;                                  // "ps-0"
+  std::function<absl::Status()> ready;               // not OK: the message says what is missing
   std::map<std::string, HttpHandler> handlers = {};  // further paths
   std::optional<HttpServer::Tls> tls = std::nullopt;
   std::function<absl::Status(const HttpRequest&)> authorize = {};  // as HttpServer's
