@@ -1,5 +1,6 @@
 #include "common/http_server.h"
 
+#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
@@ -150,6 +151,7 @@ class HttpServer::Impl {
     }
     Accept();
     thread_ = std::thread([this] { io_.run(); });
+    pthread_setname_np(thread_.native_handle(), "http");  // so that what it costs can be seen
     return absl::OkStatus();
   }
 

@@ -10,7 +10,7 @@ wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler lib
 arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
 data=(dataset-fashion-mnist)
-tests=(catch2 libbenchmark-dev openssl chromium python3-websockets)
+tests=(catch2 libbenchmark-dev openssl chromium)
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
 wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}")

@@ -37,7 +37,10 @@ const count = (value) =>
          withUnit(value, ['', 'k', 'M', 'G', 'T'], 1000));
 const bytes = (value) => withUnit(value, ['B', 'KB', 'MB', 'GB', 'TB'], 1000);
 const fixed = (value, digits) => (isNumber(value) ? value.toFixed(digits) : '–');
-const percent = (value) => (isNumber(value) ? (100 * value).toFixed(value > 0.1 ? 1 : 2) + ' %' : '–');
+function percent(value) {
+  if (!isNumber(value)) return '–';
+  return (100 * value).toFixed(value === 0 ? 0 : value > 0.1 ? 1 : 2) + ' %';
+}
 const whole = (value) => (isNumber(value) ? value.toLocaleString('en-US') : '–');
 
 // As a loss is read: four significant digits.

@@ -1,11 +1,13 @@
 #include "server/page/status_json.h"
 
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/gzip.h"
 #include "tests/catch.h"
 
 namespace leeway {
@@ -119,6 +121,30 @@ TEST_CASE("StatusJson: an empty status is a page too, and a huge one is bounded"
   CHECK(page["workers"].size() == kMostPageWorkers);
   CHECK(page["workers"][1999]["state"] == "live");
   CHECK(page["workers"][2000]["id"] == 5999);  // of those that are gone, the newest
+}
+
+TEST_CASE("StatusJson: a thousand workers cost some milliseconds a second") {
+  v1::GetStatusReply status;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    v1::WorkerStatus* worker = AddTrainer(&status, i, "live", 1000 + i % 9);
+    worker->set_samples_per_second(1234.5678 + i);
+    worker->set_recent_loss(0.3 + i * 1e-4);
+    worker->mutable_progress()->set_device("cpu, AVX-512");
+  }
+  for (int i = 0; i < 1000; ++i) {
+    status.add_training()->set_loss(std::exp(-i * 0.01));
+    status.add_evaluations()->set_loss(std::exp(-i * 0.01));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const std::string text = StatusJson(status);
+  const auto made = std::chrono::steady_clock::now();
+  const std::string packed = Gzip(text);
+  const auto end = std::chrono::steady_clock::now();
+  using Milliseconds = std::chrono::duration<double, std::milli>;
+  WARN(text.size() << " bytes in " << Milliseconds(made - start).count() << " ms, packed to " << packed.size() << " in "
+                   << Milliseconds(end - made).count() << " ms");
+  CHECK(text.size() < 500000);
+  CHECK(packed.size() < 60000);
 }
 
 }  // namespace
