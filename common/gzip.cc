@@ -2,7 +2,7 @@
 
 #include <zlib.h>
 
-#include <cstddef>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
