@@ -38,6 +38,11 @@ bool IsLoopback(const std::string& address) {
   return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET);
 }
 
+std::string JoinAddress(const std::string& host, int port) {
+  const bool v6 = host.find(':') != std::string::npos;
+  return v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
+}
+
 absl::Status CheckListenAddress(const std::string& address) {
   ASSIGN_OR_RETURN(const auto parts, SplitAddress(address));
   addrinfo hints{};

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "common/mutex.h"
 #include "common/security.h"
+#include "proto/coordinator.pb.h"
 #include "proto/policy.pb.h"
 #include "server/block_store.h"
 
@@ -67,6 +68,11 @@ class PsNode {
   // As RequestStop, but with a checkpoint_dir Wait first has a checkpoint taken if one is possible, then refuses new
   // steps, completes what is under way and writes the journal: all within drain_timeout.
   void RequestDrain(const std::string& reason);
+
+  // OK while it serves; UNAVAILABLE says what it waits for, or that it ends.
+  absl::Status Ready();
+  // Shard 0: how the run goes. UNAVAILABLE while it goes back to a checkpoint, and on other shards.
+  absl::StatusOr<v1::GetStatusReply> Status();
 
   std::shared_ptr<BlockStore> store();  // for tests
 

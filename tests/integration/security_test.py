@@ -2,6 +2,7 @@
 """A cluster with certificates and tokens: strangers are refused while it trains, and certificates are replaced."""
 
 import hashlib
+import http.client
 import os
 import re
 import secrets
@@ -59,7 +60,8 @@ class Security(ByHand):
 
     def start_ps(self, index, port, *flags, name=None):
         own = [*self.tls("ps"), self.token("admin"), f"--tokens_file={self.path('tokens')}"]
-        return super().start_ps(index, port, *own, *flags, name=name)
+        web = ["--http_port=0", f"--http_port_file={self.path(name or f'ps-{index}')}.http"]
+        return super().start_ps(index, port, *own, *web, *flags, name=name)
 
     def start_worker(self, name, *flags):
         # Long enough a run for all that is tried meanwhile.
@@ -116,6 +118,27 @@ class Security(ByHand):
         context.load_cert_chain(f"{folder}/tls.crt", f"{folder}/tls.key")
         return context
 
+    def https(self, port, path, token=None):
+        """The status of an answer of the page's server, which must show the certificate of its `ps`."""
+        folder = self.path("certs/worker")
+        context = ssl.create_default_context(cafile=f"{folder}/ca.crt")  # browsers and probes have no certificate
+        headers = {"Authorization": f"Bearer {read(self.path(token) + '.token').strip()}"} if token else {}
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+        self.addCleanup(connection.close)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+    def check_http(self):
+        web = [int(read(self.path(f"ps-{index}.http")).strip().rsplit(":", 1)[1]) for index in range(2)]
+        for port in web:
+            self.throw_nonsense(("127.0.0.1", port), socket.AF_INET)
+            self.assertEqual(self.https(port, "/healthz"), 200)
+            self.assertEqual(self.https(port, "/statusz"), 401)
+            self.assertEqual(self.https(port, "/statusz", "observer"), 200)
+        self.assertEqual(self.https(web[0], "/api/status"), 401)
+        self.assertEqual(self.https(web[0], "/api/status", "observer"), 200)
+        return web
+
     def test_strangers_are_refused_while_it_trains(self):
         self.start_cluster()
         ports = self.ports()
@@ -135,6 +158,8 @@ class Security(ByHand):
             anonymous.set_alpn_protocols(["h2"])
             self.assertRaises((ssl.SSLError, ConnectionError), self.handshake, port, anonymous)
             self.handshake(port, self.client())  # so it was the certificate that was missing
+
+        self.check_http()
 
         # All at once: each tries for two seconds.
         operator = self.tls("operator")
