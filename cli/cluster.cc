@@ -90,6 +90,7 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
     std::string address;
     if (std::getline(file, address)) {
       coordinator_ = std::string(absl::StripAsciiWhitespace(address));
+      std::ifstream(HttpPortFile(options_)) >> status_page_;  // which is there, if at all, before the other one
       return SplitAddress(coordinator_).status();
     }
     if (ps->Poll()) {
@@ -122,6 +123,10 @@ bool LocalCluster::Restart(const std::string& name, absl::Time now, Child* child
   ++child->restarts;
   child->restart_at = now + (child->role == ProcessRole::kPs ? kPsRestartDelay : kRestartDelay);
   if (name == PsName(0)) child->command[1] = absl::StrCat("--listen=", coordinator_);
+  for (std::string& word : child->command) {  // whoever watches goes on watching
+    if (status_page_.empty() || !absl::StartsWith(word, "--http_port=")) continue;
+    word = absl::StrCat("--http_port=", status_page_.substr(status_page_.rfind(':') + 1));
+  }
   return true;
 }
 

@@ -45,7 +45,7 @@ class Run {
   Run(RunOptions options, RunFacts facts)
       : options_(std::move(options)),
         facts_(std::move(facts)),
-        transport_(MakeGrpcTransport()),
+        transport_(MakeGrpcTransport({.security = options_.security})),
         cluster_(options_),
         block_(IsLiveTerminal(STDOUT_FILENO) ? std::make_unique<LiveBlock>(STDOUT_FILENO) : nullptr) {}
 
@@ -101,6 +101,9 @@ int Run::Execute() {
   const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
   if (signal_ != 0) return End(128 + signal_, "interrupted");
   if (!started.ok()) return End(kExitClusterLost, std::string(started.message()));
+  if (!cluster_.status_page().empty())
+    Say(absl::StrCat("status page: ", options_.security.tls.empty() ? "http" : "https", "://", cluster_.status_page(),
+                     "/"));
   client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator());
   silence_mentioned_ = absl::Now();
   while (true) {

@@ -1,6 +1,8 @@
 #include "common/socket.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,7 +15,6 @@
 #include "common/status_macros.h"
 
 namespace leeway {
-
 absl::StatusOr<std::pair<std::string, int>> SplitAddress(const std::string& address) {
   const std::size_t colon = address.rfind(':');
   int port = -1;
@@ -24,6 +25,22 @@ absl::StatusOr<std::pair<std::string, int>> SplitAddress(const std::string& addr
   std::string host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   return std::pair(host, port);
+}
+
+bool IsLoopback(const std::string& address) {
+  const auto parts = SplitAddress(address);
+  if (!parts.ok()) return false;
+  if (parts->first == "localhost") return true;
+  in_addr v4{};
+  if (inet_pton(AF_INET, parts->first.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, parts->first.c_str(), &v6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == IN_LOOPBACKNET);
+}
+
+std::string JoinAddress(const std::string& host, int port) {
+  const bool v6 = host.find(':') != std::string::npos;
+  return v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
 absl::Status CheckListenAddress(const std::string& address) {

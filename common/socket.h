@@ -14,6 +14,13 @@ namespace leeway {
 // "host:port", "[v6]:port": host and port. INVALID_ARGUMENT names the address and what is allowed.
 absl::StatusOr<std::pair<std::string, int>> SplitAddress(const std::string& address);
 
+// The other way round.
+std::string JoinAddress(const std::string& host, int port);
+
+// True when the host of "host:port" is a loopback address or localhost: what goes there stays on this machine. Other
+// names are not looked up: what they stand for can change.
+bool IsLoopback(const std::string& address);
+
 // OK when a server could listen on `address` now; UNAVAILABLE with the system's reason when not ("address
 // already in use"), INVALID_ARGUMENT when it is no address.
 absl::Status CheckListenAddress(const std::string& address);

@@ -20,11 +20,13 @@
 #include "common/log.h"
 #include "common/machine.h"
 #include "common/run_failure.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/tune_process.h"
 #include "common/version.h"
 #include "server/end_timer.h"
 #include "server/policy_flags.h"
+#include "server/ps_http.h"
 #include "server/ps_node.h"
 
 ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1; shard 0 is the coordinator");
@@ -170,6 +172,10 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
     return FlagError("lease", absl::FormatDuration(options.lease), "500ms to 1h");
   }
   if (absl::Status status = CheckAddresses(options); !status.ok()) return status;
+  absl::StatusOr<Security> security = SecurityFromFlags();
+  if (!security.ok()) return security.status();
+  options.security = *std::move(security);
+  if (absl::Status status = CheckListenFlag("listen", options.listen, options.security); !status.ok()) return status;
   if (absl::Status status = CheckLimits(options); !status.ok()) return status;
   if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
     return FlagError("coordinator", options.coordinator,
@@ -208,8 +214,11 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
+  const absl::StatusOr<std::unique_ptr<PsHttp>> http = PsHttp::Start(name, options->shard_index, options->security);
+  if (!http.ok()) ExitWithError(http.status());
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
   if (!node.ok()) ExitWithError(node.status());
+  (*http)->Serve(node->get());
   spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion, options->shard_index,
                options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()), AvailableCores());
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
@@ -236,6 +245,7 @@ int Main(int argc, char** argv) {
   timer.EndWithin(std::max(drain, kShortestEnd));
   pthread_kill(watcher.native_handle(), SIGTERM);
   watcher.join();
+  (*http)->Leave();
   node->reset();
   if (!status.ok()) {
     spdlog::error("{}: {}", name, std::string(status.message()));

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -21,6 +20,7 @@
 #include "common/local_socket.h"
 #include "common/machine.h"
 #include "common/mutex.h"
+#include "common/random_id.h"
 #include "common/run_failure.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
@@ -36,16 +36,6 @@
 #include "server/take_up_run.h"
 
 namespace leeway {
-namespace {
-
-std::uint64_t RandomId() {
-  std::random_device device;
-  std::uint64_t id = 0;
-  while (id == 0) id = (std::uint64_t{device()} << 32) | device();
-  return id;
-}
-
-}  // namespace
 
 class PsNode::Impl final : public RequestHandler {
  public:
@@ -77,7 +67,7 @@ class PsNode::Impl final : public RequestHandler {
   absl::Status Start() {
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
-    transport_ = MakeGrpcTransport();
+    transport_ = MakeGrpcTransport({.security = options_.security});
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
     if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator()));
     Shard::Options shard;
@@ -102,17 +92,13 @@ class PsNode::Impl final : public RequestHandler {
       local.set_host(host);
       local.set_address(absl::StrCat(kLocalScheme, "leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this));
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this, {.security = options_.security}));
     if (!local.address().empty()) {
-      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this));
+      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this, options_.security.authorizer));
     }
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
-    const bool v6 = absl::StrContains(listen.first, ':');
-    address_ = options_.advertise;
-    if (address_.empty()) {
-      address_ = v6 ? absl::StrCat("[", listen.first, "]:", server_->port())
-                    : absl::StrCat(listen.first, ":", server_->port());
-    } else if (absl::EndsWith(address_, ":0")) {
+    address_ = options_.advertise.empty() ? JoinAddress(listen.first, server_->port()) : options_.advertise;
+    if (absl::EndsWith(address_, ":0")) {
       address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
     }
     link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
@@ -200,6 +186,12 @@ class PsNode::Impl final : public RequestHandler {
     End(absl::OkStatus());
   }
 
+  absl::Status Ready() {
+    MutexLock lock(mu_);
+    if (ended_ || stop_ || drain_) return absl::UnavailableError("this ps ends");
+    return link_->reached() ? absl::OkStatus() : absl::UnavailableError("waits for ps 0 at " + coordinator_address_);
+  }
+  Coordinator* coordinator() { return coordinator_.get(); }
   const std::string& address() const { return address_; }
   std::shared_ptr<BlockStore> store() { return shard_->store(); }
 
@@ -389,6 +381,17 @@ void PsNode::RequestDrain(const std::string& reason) {
   MutexLock lock(mu_);
   stop_ = true;
   if (impl_ != nullptr) impl_->RequestDrain(reason);
+}
+
+absl::Status PsNode::Ready() {
+  MutexLock lock(mu_);
+  return impl_ == nullptr ? absl::UnavailableError("goes back to a checkpoint") : impl_->Ready();
+}
+
+absl::StatusOr<v1::GetStatusReply> PsNode::Status() {
+  MutexLock lock(mu_);
+  if (impl_ == nullptr || impl_->coordinator() == nullptr) return absl::UnavailableError("no coordinator is here now");
+  return impl_->coordinator()->Status();
 }
 
 std::shared_ptr<BlockStore> PsNode::store() {

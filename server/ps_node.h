@@ -12,6 +12,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/mutex.h"
+#include "common/security.h"
+#include "proto/coordinator.pb.h"
 #include "proto/policy.pb.h"
 #include "server/block_store.h"
 
@@ -48,6 +50,7 @@ class PsNode {
     bool keep_journal = false;            // also what no checkpoint needs
     std::uint64_t journal_max_bytes = 0;  // a journal that has grown by more asks for a checkpoint; 0: it does not
     absl::Duration drain_timeout = absl::Seconds(30);
+    Security security = {};
   };
 
   // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options.
@@ -65,6 +68,11 @@ class PsNode {
   // As RequestStop, but with a checkpoint_dir Wait first has a checkpoint taken if one is possible, then refuses new
   // steps, completes what is under way and writes the journal: all within drain_timeout.
   void RequestDrain(const std::string& reason);
+
+  // OK while it serves; UNAVAILABLE says what it waits for, or that it ends.
+  absl::Status Ready();
+  // Shard 0: how the run goes. UNAVAILABLE while it goes back to a checkpoint, and on other shards.
+  absl::StatusOr<v1::GetStatusReply> Status();
 
   std::shared_ptr<BlockStore> store();  // for tests
 

@@ -53,4 +53,6 @@ def system_repositories():
     system_cc_repository(name = "com_github_oneapi_onednn", libs = {":onednn": "-ldnnl"})
     system_cc_repository(name = "com_github_nlohmann_json", libs = {":json": ""})
     system_cc_repository(name = "com_googlesource_code_re2", libs = {":re2": "-lre2"})
+    system_cc_repository(name = "boost", libs = {":beast": ""})
+    system_cc_repository(name = "openssl", libs = {":crypto": "-lcrypto", ":ssl": "-lssl -lcrypto"})
     system_cc_repository(name = "zlib", libs = {":zlib": "-lz"})

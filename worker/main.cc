@@ -22,7 +22,10 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/process_http.h"
+#include "common/readiness.h"
 #include "common/run_failure.h"
+#include "common/security_flags.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
 #include "kernels/device.h"
@@ -63,10 +66,10 @@ std::uint64_t EncodingBytes(const WorkerOptions& options, std::uint64_t elements
 // Everything that talks to the cluster, in the order in which it has to end.
 class Connection {
  public:
-  explicit Connection(const WorkerOptions& options)
+  Connection(const WorkerOptions& options, const Security& security)
       : executor_(MakeThreadPool(ReplyThreads())),
         clock_(MakeSystemClock()),
-        transport_(MakeTransport()),
+        transport_(MakeTransport(security)),
         caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
                 HashString(options.name)) {
     if (options.local_sockets) caller_.UseLocalSockets(HostId());
@@ -86,7 +89,8 @@ class Connection {
   Caller caller_;
 };
 
-absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation) {
+absl::Status RunWorker(const WorkerOptions& options, const Security& security, Cancellation& cancellation,
+                       Readiness& readiness) {
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
   RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
@@ -112,10 +116,11 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   engine_options.half_weights = converts && !options.evaluator && options.pull_encoding == v1::BF16;
   engine_options.half_gradients = converts && !options.evaluator && options.push_encoding.encoding == v1::BF16;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
-  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after};
+  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after,
+                    [&readiness](const absl::Status& status) { readiness.Set(status); }};
 
   if (options.evaluator) {
-    Connection connection(options);
+    Connection connection(options, security);
     const EvaluatorOptions evaluator{identity, options.eval_every_epochs, options.eval_every_seconds,
                                      options.best_weights, options.final_weights};
     return RunEvaluator(connection.caller(), *engine, manifest, data, RealFileSystem(), evaluator, cancellation);
@@ -134,7 +139,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
     trainer.init_fingerprint =
         HashBytes(trainer.init_weights->data(), trainer.init_weights->size() * sizeof(float), manifest.fingerprint());
   }
-  Connection connection(options);
+  Connection connection(options, security);
   return RunTrainer(connection.caller(), *engine, manifest, data, trainer, cancellation);
 }
 
@@ -153,6 +158,8 @@ int Main(int argc, char** argv) {
   }
   const absl::StatusOr<WorkerOptions> options = WorkerOptionsFromFlags(/*need_coordinator=*/true);
   if (!options.ok()) ExitWithError(options.status());
+  const absl::StatusOr<Security> security = SecurityFromFlags();
+  if (!security.ok()) ExitWithError(security.status());
   if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
   // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
   mallopt(M_MMAP_THRESHOLD, 256 << 20);
@@ -162,8 +169,12 @@ int Main(int argc, char** argv) {
     spdlog::info("asked to stop: the step under way is finished, then this worker leaves (a second signal ends it)");
     cancellation.Cancel();
   });
+  Readiness readiness(absl::UnavailableError("reads its data"));
+  const absl::StatusOr<std::unique_ptr<HttpServer>> http =
+      StartProcessHttp({"worker", options->name, [&readiness] { return readiness.Get(); }, {}, *security});
+  if (!http.ok()) ExitWithError(http.status());
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
-  const absl::Status status = RunWorker(*options, cancellation);
+  const absl::Status status = RunWorker(*options, *security, cancellation, readiness);
   const int code = ExitCodeOf(status);
   // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
   if (code == kExitClusterLost) {

@@ -364,6 +364,7 @@ void Coordinator::Tick() {
     DriveCheckpoint();
     CheckDivergence();
     Settle(&replies);
+    NoteRates(now);
     ScheduleTick();
   }
   Send(std::move(replies));

@@ -1,0 +1,52 @@
+#include "server/ps_http.h"
+
+#include <chrono>
+#include <utility>
+
+#include "common/process_http.h"
+#include "common/status_macros.h"
+#include "server/page/page_handlers.h"
+
+namespace leeway {
+namespace {
+
+Instant SteadyNow() { return {std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count()}; }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PsHttp>> PsHttp::Start(const std::string& name, std::uint32_t shard_index,
+                                                      const Security& security) {
+  std::unique_ptr<PsHttp> http(new PsHttp);
+  ProcessHttp process{"ps", name, [http = http.get()] { return http->Ready(); }};
+  process.security = security;
+  if (shard_index == 0) process.handlers = PageHandlers([http = http.get()] { return http->Status(); }, SteadyNow);
+  ASSIGN_OR_RETURN(http->server_, StartProcessHttp(std::move(process)));
+  return http;
+}
+
+PsHttp::~PsHttp() = default;
+
+void PsHttp::Serve(PsNode* node) {
+  MutexLock lock(mu_);
+  node_ = node;
+}
+
+void PsHttp::Leave() {
+  MutexLock lock(mu_);
+  node_ = nullptr;
+  left_ = true;
+}
+
+absl::Status PsHttp::Ready() {
+  MutexLock lock(mu_);
+  if (node_ != nullptr) return node_->Ready();
+  return absl::UnavailableError(left_ ? "this ps ends" : "reads its files");
+}
+
+absl::StatusOr<v1::GetStatusReply> PsHttp::Status() {
+  MutexLock lock(mu_);
+  if (node_ != nullptr) return node_->Status();
+  return absl::UnavailableError(left_ ? "this ps ends" : "reads its files");
+}
+
+}  // namespace leeway
