@@ -19,8 +19,8 @@ let timer = 0;
 readColors();
 const race = new Race('race');
 const charts = {
-  loss: new LineChart('loss', significant),
-  accuracy: new LineChart('accuracy', percent),
+  loss: new LineChart('loss', significant, {tick: lossTick}),
+  accuracy: new LineChart('accuracy', percent, {tick: percentTick}),
   speed: new LineChart('speed', count, {fromZero: true}),
   bytes: new LineChart('bytes', bytes, {fromZero: true}),
 };
@@ -83,7 +83,7 @@ function showTiles(status) {
   const rest =
       [kinds.waits && `${kinds.waits} wait`, kinds.dead && `${kinds.dead} out`, kinds.left && `${kinds.left} left`];
   setText(
-      $('t-workers-sub'), rest.filter(Boolean).join(', ') || (trainers.length ? 'all running' : 'none has come yet'));
+      $('t-workers-sub'), others.filter(Boolean).join(', ') || (trainers.length ? 'all running' : 'none has come yet'));
   const gap = status.slowest === null ? null : status.fastest - status.slowest;
   setText($('t-gap'), gap === null ? '–' : whole(gap));
   const bound = status.policy.staleness_bound;
