@@ -4,16 +4,20 @@
 const FONT = '11.5px system-ui, -apple-system, \'Segoe UI\', sans-serif';
 
 // Round numbers between `low` and `high`, about `wanted` of them.
-function ticks(low, high, wanted) {
+function ticks(low, high, wanted, factors = [1, 2, 2.5, 5, 10]) {
   const raw = (high - low) / Math.max(1, wanted);
   if (!(raw > 0) || !Number.isFinite(raw)) return [];
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw) || 10);
+  const step = power * (factors.find((factor) => factor * power >= raw) || 10);
   const values = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step / 1000; value += step)
+  for (let value = Math.ceil(low / step) * step; value <= high + step / 1000; value += step) {
     values.push(Math.abs(value) < step / 1000 ? 0 : value);
+  }
   return values;
 }
+
+// Of things that are counted: whole numbers.
+const wholeTicks = (low, high, wanted) => ticks(low, high, wanted, [1, 2, 5, 10]).filter(Number.isInteger);
 
 class Chart {
   constructor(id) {
@@ -81,6 +85,7 @@ class LineChart extends Chart {
   constructor(id, format, options = {}) {
     super(id);
     this.format = format;
+    this.tick = options.tick || format;  // how the axis is labelled
     this.options = options;
     this.series = [];
   }
@@ -117,14 +122,14 @@ class LineChart extends Chart {
       return;
     }
     const yTicks = ticks(range.y0, range.y1, height / 45);
-    const left = 8 + Math.max(...yTicks.map((value) => c.measureText(this.format(value)).width), 10);
+    const left = 8 + Math.max(...yTicks.map((value) => c.measureText(this.tick(value)).width), 10);
     const [right, top, bottom] = [width - 6, 8, height - 20];
     const toX = (value) => left + ((value - range.x0) / (range.x1 - range.x0)) * (right - left);
     const toY = (value) => bottom - ((value - range.y0) / (range.y1 - range.y0)) * (bottom - top);
     for (const value of yTicks) {
       const y = Math.round(toY(value)) + 0.5;
       this.line(left, y, right, y, colors.faint);
-      this.text(this.format(value), left - 6, y + 4, 'right');
+      this.text(this.tick(value), left - 6, y + 4, 'right');
     }
     const minutes = range.x1 >= 180;
     const unit = range.x1 >= 10800 ? 3600 : minutes ? 60 : 1;
@@ -239,9 +244,8 @@ class Histogram extends Chart {
         c.fillRect(left + i * step + gap / 2, bottom - Math.max(1, tall), Math.max(0.6, step - gap), Math.max(1, tall));
     }
     this.line(left, bottom + 0.5, right, bottom + 0.5, colors.rule);
-    for (const value of ticks(0, size - 1, Math.min(size - 1, width / 60))) {
-      if (Number.isInteger(value))
-        this.text(value + (open && value === 255 ? '+' : ''), left + (value + 0.5) * step, height - 5, 'center');
+    for (const value of wholeTicks(0, size - 1, Math.min(size - 1, width / 60))) {
+      this.text(value + (open && value === 255 ? '+' : ''), left + (value + 0.5) * step, height - 5, 'center');
     }
     this.text(`mean ${fixed(this.histogram.mean, 2)}   most ${whole(this.histogram.max)}`, right, 11, 'right');
     if (this.limit !== null) {

@@ -41,6 +41,8 @@ function percent(value) {
   if (!isNumber(value)) return '–';
   return (100 * value).toFixed(value === 0 ? 0 : value > 0.1 ? 1 : 2) + ' %';
 }
+const percentTick = (value) => `${+ (100 * value).toFixed(2)} %`;
+const lossTick = (value) => String(+value.toPrecision(4));
 const whole = (value) => (isNumber(value) ? value.toLocaleString('en-US') : '–');
 
 // As a loss is read: four significant digits.

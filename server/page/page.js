@@ -19,8 +19,8 @@ let timer = 0;
 readColors();
 const race = new Race('race');
 const charts = {
-  loss: new LineChart('loss', significant),
-  accuracy: new LineChart('accuracy', percent),
+  loss: new LineChart('loss', significant, {tick: lossTick}),
+  accuracy: new LineChart('accuracy', percent, {tick: percentTick}),
   speed: new LineChart('speed', count, {fromZero: true}),
   bytes: new LineChart('bytes', bytes, {fromZero: true}),
 };
@@ -60,13 +60,8 @@ function showHeader(status) {
 function showTiles(status) {
   setText($('t-speed'), count(status.samples_per_second));
   const epochs = status.num_records > 0 ? status.samples / status.num_records : null;
-  const left = status.state === 'TRAINING' && status.samples_per_second > 0 ?
-      (status.total_samples - status.samples) / status.samples_per_second :
-      -1;
-  const of = status.total_samples > 0 ? ` of ${fixed(status.total_samples / status.num_records, 0)}` : '';
-  setText(
-      $('t-speed-sub'),
-      epochs === null ? '\u00a0' : `epoch ${fixed(epochs, 2)}${of}${left > 0 ? `, ${duration(left)} left` : ''}`);
+  const of = status.total_samples > 0 ? `/${fixed(status.total_samples / status.num_records, 0)}` : '';
+  setText($('t-speed-sub'), epochs === null ? '\u00a0' : `epoch ${fixed(epochs, 2)}${of}`);
   const {loss} = status.training;
   setText($('t-loss'), significant(loss[loss.length - 1]));
   setText($('t-loss-sub'), `${whole(status.steps)} steps, ${duration(status.seconds)}`);
@@ -80,10 +75,10 @@ function showTiles(status) {
   const kinds = {runs: 0, waits: 0, parked: 0, left: 0, dead: 0};
   for (const worker of trainers) kinds[doing(worker)] += 1;
   setText($('t-workers'), String(kinds.runs + kinds.waits + kinds.parked));
-  const rest =
+  const others =
       [kinds.waits && `${kinds.waits} wait`, kinds.dead && `${kinds.dead} out`, kinds.left && `${kinds.left} left`];
   setText(
-      $('t-workers-sub'), rest.filter(Boolean).join(', ') || (trainers.length ? 'all running' : 'none has come yet'));
+      $('t-workers-sub'), others.filter(Boolean).join(', ') || (trainers.length ? 'all running' : 'none has come yet'));
   const gap = status.slowest === null ? null : status.fastest - status.slowest;
   setText($('t-gap'), gap === null ? '–' : whole(gap));
   const bound = status.policy.staleness_bound;
@@ -142,6 +137,12 @@ function show(status) {
   showEvents(status);
 }
 
+// "1:06 min left", as far as the end is known by epochs.
+function timeLeft(status) {
+  const left = (status.total_samples - status.samples) / status.samples_per_second;
+  return status.state === 'TRAINING' && left > 0 && Number.isFinite(left) ? ` · ${duration(left)} left` : '';
+}
+
 function showPulse(problem) {
   const lost = performance.now() - answered > 3 * EVERY;
   if (lost && last !== null && last.state === 'FINISHED')
@@ -152,7 +153,7 @@ function showPulse(problem) {
   if (lost && problem)
     setText($('pulse'), `${since}: ${problem}`);
   else if (!lost && last !== null)
-    setText($('pulse'), `live · ${duration(last.seconds)} of training`);
+    setText($('pulse'), `live · ${duration(last.seconds)}${timeLeft(last)}`);
 }
 
 async function ask() {

@@ -95,7 +95,7 @@ class Race extends Chart {
     const names =
         rows ? Math.min(150, width * 0.24, 14 + Math.max(...this.lanes.map((w) => c.measureText(w.name).width))) : 8;
     const words = rows ? (width > 640 ? 190 : 64) : 10;
-    this.box = {left: names, right: width - words, top: 6, bottom: height - 22};
+    this.box = {left: names, right: width - words, top: 16, bottom: height - 22};
     const {left, right, top, bottom} = this.box;
     this.toX = (clock) => left + ((clock - this.view.low) / (this.view.high - this.view.low)) * (right - left);
     this.lane = (bottom - top) / this.lanes.length;
@@ -110,8 +110,8 @@ class Race extends Chart {
   drawField(width) {
     const {left, right, top, bottom} = this.box;
     const c = this.context;
-    for (const value of ticks(this.view.low, this.view.high, Math.min(10, width / 90))) {
-      if (!Number.isInteger(value) || value < 0) continue;
+    for (const value of wholeTicks(this.view.low, this.view.high, Math.min(10, width / 90))) {
+      if (value < 0) continue;
       const x = this.toX(value);
       if (x < left || x > right) continue;
       this.line(Math.round(x) + 0.5, top, Math.round(x) + 0.5, bottom, colors.faint);
@@ -129,12 +129,15 @@ class Race extends Chart {
     c.setLineDash([]);
     const label = `gate, bound ${this.bound}`;
     const before = gate + c.measureText(label).width + 8 > right;
-    this.text(label, gate + (before ? -5 : 5), bottom - 5, before ? 'right' : 'left', colors.waits);
+    this.text(label, gate + (before ? 4 : -4), top - 5, before ? 'right' : 'left', colors.waits);
   }
 
-  // Where a worker is drawn: those that are far behind stand at the left edge.
+  // Where a worker is drawn: those that are far behind stand at the left edge. Points that have no row of their own are
+  // spread a little around their clock, or a thousand of them would be a line.
   x(worker) {
-    return Math.max(this.box.left + 7, Math.min(this.toX(this.places.get(worker.id)), this.box.right));
+    const spread = this.lanes.length > MOST_ROWS ? ((worker.id * 0.618034) % 1) * 0.7 - 0.35 : 0;
+    const x = this.toX(this.places.get(worker.id) + spread);
+    return Math.max(this.box.left + 7, Math.min(x, this.box.right));
   }
 
   mark(kind, x, y, size) {
@@ -207,7 +210,7 @@ class Race extends Chart {
 
   drawPoints() {
     const {top} = this.box;
-    const size = Math.max(1.6, Math.min(4, this.lane * 0.45));
+    const size = Math.max(2, Math.min(4, this.lane * 0.45));
     const c = this.context;
     // One path for each colour: a thousand points cost four strokes.
     for (const kind of ['left', 'parked', 'dead', 'runs', 'waits']) {

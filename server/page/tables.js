@@ -156,12 +156,12 @@ function showCheckpoints(status) {
     const lines = all.map((one) => {
       const about = one.error ? one.error : `${bytes(one.bytes)} in ${fixed(one.duration, 2)} s`;
       return el(
-          'li', '', el('time', '', duration(one.seconds)), el('span', one.error ? 'bad' : '', one.name),
+          'li', '', el('time', '', duration(one.seconds)), el('span', one.error ? 'name bad' : 'name', one.name),
           el('span', 'end', one.error ? `given up: ${about}` : about));
     });
     if (status.checkpoint_under_way) {
       lines.unshift(
-          el('li', '', el('time', '', 'now'), el('span', '', status.checkpoint_under_way),
+          el('li', '', el('time', '', 'now'), el('span', 'name', status.checkpoint_under_way),
              el('span', 'end', 'is being taken')));
     }
     return lines.length ? lines : [el('li', 'none', 'none since shard 0 was started')];

@@ -21,20 +21,18 @@ def checkpoint(name, seconds, duration, size, error=""):
 class Cluster:
     """Some run, further on at each look. Everything follows from the seed and the time."""
 
-    def __init__(self, workers, shards=2, bound=8, seed=1, began=-120.0):
+    def __init__(self, workers, shards=2, bound=8, seed=1, began=-120.0, hostile=False):
         self.random = random.Random(seed)
-        self.bound, self.shards = bound, shards
+        self.bound, self.shards, self.hostile = bound, shards, hostile
         self.began = time.monotonic() + began
-        self.speed = [self.random.uniform(3.5, 4.4) for _ in range(workers)]
+        self.speed = [self.random.uniform(3.8, 4.2) for _ in range(workers)]
+        self.luck = [1.0] * workers
         self.clock = [0.0] * workers
         self.last = self.began
-        slow = range(workers)[:: max(7, workers // 20)]
-        for i in slow:
-            self.speed[i] *= 0.8
         self.dead = {workers // 2: 90.0} if workers > 2 else {}
         self.names = [f"worker-{i}" for i in range(workers)]
         if workers > 1:
-            self.names[1] = "worker-1 " + HOSTILE
+            self.names[1] = "worker-1 " + HOSTILE if hostile else "worker-1"
 
     def advance(self, now):
         """In steps of a tenth of a second: nobody passes the gate."""
@@ -44,7 +42,9 @@ class Cluster:
             alive = [i for i in range(len(self.clock)) if self.dead.get(i, math.inf) > seconds]
             gate = min(self.clock[i] for i in alive) + self.bound + 1 if alive else 0
             for i in alive:
-                step = self.speed[i] * 0.1 * self.random.uniform(0.3, 1.7)
+                # Good and bad times last some seconds.
+                self.luck[i] = 0.97 * self.luck[i] + 0.03 * self.random.uniform(-1.5, 3.5)
+                step = self.speed[i] * 0.1 * max(0.1, self.luck[i])
                 self.clock[i] = min(self.clock[i] + step, gate)
 
     def worker(self, i, seconds, gate):
@@ -61,7 +61,7 @@ class Cluster:
             "clock": clock,
             "at_gate": waits,
             "waiting_share": 0.6 if waits else 0.03 * (i % 4),
-            "waits_for": 0 if waits else -1,
+            "waits_for": min(range(len(self.clock)), key=self.clock.__getitem__) if waits else -1,
             "silent_seconds": 0.4,
             "samples": clock * 64,
             "samples_per_second": 0 if dead else round(self.speed[i] * 64, 1),
@@ -131,7 +131,8 @@ class Cluster:
             "events": [
                 {"seconds": 0, "text": "TRAINING: training begins with all workers"},
                 {"seconds": 30.1, "text": "checkpoint step-00001200 is committed"},
-                {"seconds": 90.2, "text": f"worker '{HOSTILE}' is out: no heartbeat for 10 s"},
+                {"seconds": 90.2, "text": "worker 'worker-4' is out: no heartbeat for 10 s"},
+                *([{"seconds": 95, "text": f"worker '{HOSTILE}' leaves: {HOSTILE}"}] if self.hostile else []),
             ],
             "checkpoints": [
                 checkpoint("step-00001200", 30, 0.21, 5 * 10**6),
