@@ -23,7 +23,8 @@ struct RunOptions {
   bool restart_ps = false;
   std::string directory;  // of the run; not made yet
   std::string ps_binary, worker_binary;
-  std::string summary_json;  // "": no copy
+  std::string summary_json;     // "": no copy
+  std::string tensorboard_dir;  // of every process; "": none
   absl::Duration display_every;
   absl::Duration stop_grace;
   std::vector<std::string> ps_flags, worker_flags;                // "--flag=value", for all of them

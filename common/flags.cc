@@ -33,6 +33,8 @@ namespace {
 
 constexpr char kPrefix[] = "LEEWAY_";
 constexpr int kMaxFlagFileDepth = 8;
+
+void (*print_error)(const std::string& message) = nullptr;  // null: on stderr
 constexpr std::size_t kMaxFlagFileBytes = 1 << 20;
 
 // Variables that are not flags: they steer the build and the tests.
@@ -222,11 +224,17 @@ absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::st
 }
 
 void ExitWithError(const absl::Status& status) {
-  // One line, whatever the value that it quotes holds.
-  const std::string message = absl::StrReplaceAll(status.message(), {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
-  std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, message.c_str());
+  PrintError(status.message());
   EndProcess(1);
 }
+
+void PrintError(absl::string_view message) {
+  const std::string line = absl::StrReplaceAll(message, {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
+  if (print_error != nullptr) return print_error(line);
+  std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, line.c_str());
+}
+
+void PrintErrorsBy(void (*print)(const std::string& message)) { print_error = print; }
 
 absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
   absl::CommandLineFlag* found = Find(flag);

@@ -222,4 +222,9 @@ std::uint64_t Journal::bytes() {
   return bytes_;
 }
 
+std::uint64_t Journal::queued_bytes() {
+  MutexLock lock(mu_);
+  return queued_bytes_;
+}
+
 }  // namespace leeway

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -21,6 +20,7 @@
 #include "common/local_socket.h"
 #include "common/machine.h"
 #include "common/mutex.h"
+#include "common/random_id.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
@@ -30,21 +30,12 @@
 #include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
+#include "server/request_metrics.h"
 #include "server/shard.h"
 #include "server/shard_checkpoints.h"
 #include "server/take_up_run.h"
 
 namespace leeway {
-namespace {
-
-std::uint64_t RandomId() {
-  std::random_device device;
-  std::uint64_t id = 0;
-  while (id == 0) id = (std::uint64_t{device()} << 32) | device();
-  return id;
-}
-
-}  // namespace
 
 class PsNode::Impl final : public RequestHandler {
  public:
@@ -101,9 +92,9 @@ class PsNode::Impl final : public RequestHandler {
       local.set_host(host);
       local.set_address(absl::StrCat(kLocalScheme, "leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this));
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, &requests_));
     if (!local.address().empty()) {
-      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this));
+      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), &requests_));
     }
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
     const bool v6 = absl::StrContains(listen.first, ':');
@@ -200,6 +191,7 @@ class PsNode::Impl final : public RequestHandler {
 
   const std::string& address() const { return address_; }
   std::shared_ptr<BlockStore> store() { return shard_->store(); }
+  Parts parts() { return {shard_.get(), files_.journal.get(), coordinator_.get(), &requests_}; }
 
   // After Wait: what this `ps` is to be made anew for, and how: at the port that it has.
   std::optional<Era> next_era() {
@@ -310,6 +302,7 @@ class PsNode::Impl final : public RequestHandler {
   std::string address_;
   std::string coordinator_address_;
   const std::unique_ptr<Clock> clock_;
+  RequestMetrics requests_{this, clock_.get()};
   VolatileCoordinatorStore no_store_;
   std::unique_ptr<Executor> apply_;       // gradients
   std::unique_ptr<Executor> control_;     // one thread: the link, the coordinator's timers
@@ -387,6 +380,11 @@ void PsNode::RequestDrain(const std::string& reason) {
   MutexLock lock(mu_);
   stop_ = true;
   if (impl_ != nullptr) impl_->RequestDrain(reason);
+}
+
+void PsNode::Look(const std::function<void(const Parts&)>& at) {
+  MutexLock lock(mu_);
+  if (impl_ != nullptr) at(impl_->parts());
 }
 
 std::shared_ptr<BlockStore> PsNode::store() {

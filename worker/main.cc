@@ -6,7 +6,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -19,6 +18,7 @@
 #include "common/end_process.h"
 #include "common/executor.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
@@ -34,6 +34,8 @@
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/trainer.h"
 #include "worker/trainer/weights_file.h"
+#include "worker/trainer/worker_curves.h"
+#include "worker/trainer/worker_metrics.h"
 #include "worker/worker_flags.h"
 
 namespace leeway {
@@ -88,7 +90,7 @@ class Connection {
   Caller caller_;
 };
 
-absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation) {
+absl::Status RunWorker(const WorkerOptions& options, WorkerMetrics* metrics, Cancellation& cancellation) {
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
   RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
@@ -118,8 +120,9 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
 
   if (options.evaluator) {
     Connection connection(options);
-    const EvaluatorOptions evaluator{identity, options.eval_every_epochs, options.eval_every_seconds,
-                                     options.best_weights, options.final_weights};
+    const EvaluatorOptions evaluator{
+        identity, options.eval_every_epochs, options.eval_every_seconds, options.best_weights, options.final_weights,
+        metrics};
     return RunEvaluator(connection.caller(), *engine, manifest, data, RealFileSystem(), evaluator, cancellation);
   }
   TrainerOptions trainer;
@@ -131,6 +134,7 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   trainer.push_encoding = options.push_encoding;
   trainer.pull_encoding = options.pull_encoding;
   trainer.device = backend->description();
+  trainer.metrics = metrics;
   if (!options.init_from.empty()) {
     ASSIGN_OR_RETURN(trainer.init_weights, LoadWeights(RealFileSystem(), options.init_from, manifest));
     trainer.init_fingerprint =
@@ -155,6 +159,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<WorkerOptions> options = WorkerOptionsFromFlags(/*need_coordinator=*/true);
   if (!options.ok()) ExitWithError(options.status());
   if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
+  RouteLibraryLogs();
   // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
   mallopt(M_MMAP_THRESHOLD, 256 << 20);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
@@ -164,11 +169,14 @@ int Main(int argc, char** argv) {
     cancellation.Cancel();
   });
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
-  const absl::Status status = RunWorker(*options, cancellation);
+  WorkerMetrics metrics;
+  std::unique_ptr<TensorBoardLog> curves = WriteCurves(options->tensorboard_dir, options->name, &metrics);
+  const absl::Status status = RunWorker(*options, &metrics, cancellation);
+  curves.reset();
   const int code = ExitCodeOf(status);
   // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
   if (code == kBadInput || code == kQuarantined) {
-    std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
+    PrintError(status.message());
   } else if (code != 0) {
     spdlog::error("{}", status);
   }

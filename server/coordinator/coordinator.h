@@ -22,12 +22,14 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/manifest.h"
+#include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/placement.h"
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
 #include "server/coordinator/checkpoint_committer.h"
 #include "server/coordinator/checkpoint_course.h"
+#include "server/coordinator/checkpoint_record.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/divergence_rule.h"
@@ -36,6 +38,7 @@
 #include "server/coordinator/quarantine.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
+#include "server/coordinator/run_sample.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
@@ -94,6 +97,8 @@ class Coordinator {
   // True when the run is FINISHED and every shard knows it.
   bool Over();
   v1::RunState state();
+  RunSample Sample() LEEWAY_EXCLUDES(mu_);
+  void AddMetrics(MetricsPage* page) LEEWAY_EXCLUDES(mu_);
   // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
   absl::Status last_checkpoint();
 
@@ -248,6 +253,9 @@ class Coordinator {
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
 
+  // coordinator_metrics.cc
+  void AddWorkerMetrics(Instant now, MetricsPage* page) LEEWAY_REQUIRES(mu_);
+
   const Options options_;
   Clock* const clock_;
   Executor* const executor_;
@@ -286,6 +294,7 @@ class Coordinator {
   std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
   Instant started_ LEEWAY_GUARDED_BY(mu_);
   CheckpointCourse course_ LEEWAY_GUARDED_BY(mu_);
+  CheckpointRecord checkpoints_ LEEWAY_GUARDED_BY(mu_);
   bool beginning_ LEEWAY_GUARDED_BY(mu_) = false;   // the committer makes room
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;

@@ -165,6 +165,7 @@ void Coordinator::OnCommitted(const absl::Status& status) {
     if (status.ok()) {
       Event(absl::StrFormat("checkpoint %s is committed; %d steps were trained on meanwhile", course_.cut().name(),
                             steps_ - checkpoint_step_));
+      checkpoints_.Committed(course_.began(), clock_->Now());
       Committed();
     } else {
       EndCheckpoint(std::string(status.message()));
@@ -188,6 +189,7 @@ void Coordinator::Committed() {
 void Coordinator::EndCheckpoint(const std::string& failure) {
   if (committing_) return;  // its end is on its way
   Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up: ", failure));
+  checkpoints_.Failed();
   failed_number_ = course_.cut().id();
   failed_reason_ = failure;
   course_.End(clock_->Now(), steps_, false);

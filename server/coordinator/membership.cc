@@ -37,6 +37,8 @@ std::size_t Membership::observers() const {
 
 std::size_t Membership::trainers() const { return members_.size() - observers(); }
 
+Instant Membership::SeenAt(std::uint32_t worker) const { return lease_end_.at(worker) - config_.lease; }
+
 double Membership::MeanSamples() const {
   double sum = 0;
   double count = 0;

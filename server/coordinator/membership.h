@@ -95,8 +95,9 @@ class Membership {
   std::optional<std::uint32_t> RankOf(const std::string& name) const;  // the last it had
   std::size_t trainers() const;                                        // live, parked and joining
   std::size_t observers() const;
-  double MeanSamples() const;         // samples_per_step over live trainers; 0 without any
-  std::string StartWaitsFor() const;  // "" once started
+  Instant SeenAt(std::uint32_t worker) const;  // a member's last sign of life
+  double MeanSamples() const;                  // samples_per_step over live trainers; 0 without any
+  std::string StartWaitsFor() const;           // "" once started
 
  private:
   struct Candidate {

@@ -117,6 +117,13 @@ void StatusBoard::AddPoint(Instant now, std::uint64_t samples) {
 }
 
 void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
+  FillWorkers(now, reply);
+  for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
+  for (const v1::LossPoint& point : points_) *reply->add_training() = point;
+  for (const std::string& event : events_) reply->add_events(event);
+}
+
+void StatusBoard::FillWorkers(Instant now, v1::GetStatusReply* reply) const {
   double rate = 0;
   for (const auto& [worker, row] : rows_) {
     v1::WorkerStatus& status = *reply->add_workers();
@@ -129,9 +136,6 @@ void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
     rate += status.samples_per_second();
   }
   reply->set_samples_per_second(rate);
-  for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
-  for (const v1::LossPoint& point : points_) *reply->add_training() = point;
-  for (const std::string& event : events_) reply->add_events(event);
 }
 
 void StatusBoard::Save(v1::StatusBoardState* state) const {
