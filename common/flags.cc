@@ -25,6 +25,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/end_process.h"
+#include "common/print_error.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 
@@ -33,8 +34,6 @@ namespace {
 
 constexpr char kPrefix[] = "LEEWAY_";
 constexpr int kMaxFlagFileDepth = 8;
-
-void (*print_error)(const std::string& message) = nullptr;  // null: on stderr
 constexpr std::size_t kMaxFlagFileBytes = 1 << 20;
 
 // Variables that are not flags: they steer the build and the tests.
@@ -227,14 +226,6 @@ void ExitWithError(const absl::Status& status) {
   PrintError(status.message());
   EndProcess(1);
 }
-
-void PrintError(absl::string_view message) {
-  const std::string line = absl::StrReplaceAll(message, {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
-  if (print_error != nullptr) return print_error(line);
-  std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, line.c_str());
-}
-
-void PrintErrorsBy(void (*print)(const std::string& message)) { print_error = print; }
 
 absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
   absl::CommandLineFlag* found = Find(flag);

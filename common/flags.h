@@ -34,11 +34,6 @@ std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& us
 // with its flags taken together.
 [[noreturn]] void ExitWithError(const absl::Status& status);
 
-// Prints "program: message" on stderr, as one line whatever the message holds.
-void PrintError(absl::string_view message);
-// Has PrintError and ExitWithError print by `print` instead (InitLogging does, where stderr is a log of JSON lines).
-void PrintErrorsBy(void (*print)(const std::string& message));
-
 // INVALID_ARGUMENT "--flag=value: allowed: ..."
 absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::string_view allowed);
 

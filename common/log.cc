@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/flags.h"
+#include "common/print_error.h"
 #include "common/utf8.h"
 
 namespace leeway {

@@ -222,9 +222,4 @@ std::uint64_t Journal::bytes() {
   return bytes_;
 }
 
-std::uint64_t Journal::queued_bytes() {
-  MutexLock lock(mu_);
-  return queued_bytes_;
-}
-
 }  // namespace leeway

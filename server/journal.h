@@ -76,7 +76,6 @@ class Journal {
 
   std::uint64_t last_sequence();  // that Append returned
   std::uint64_t bytes();          // written by this process
-  std::uint64_t queued_bytes();   // that are not written yet
 
  private:
   Journal(const Options& options, FileSystem* files, Clock* clock, Executor* executor);

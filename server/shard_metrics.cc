@@ -17,13 +17,6 @@ void AddPushes(const v1::ShardStats& stats, MetricsPage* page) {
   page->Counter("ps_pushes_total", pushes, count(stats.pushes_dropped()), {{"verdict", "dropped"}});
   page->Counter("ps_partial_pushes_total", "pushes of which a part was applied and a part was not",
                 count(stats.pushes_partial()));
-  const std::string stale =
-      "what was done about staleness: wait, pull requests held at the gate; drop, pushes refused by their delay or too "
-      "late for their round; scale, pushes applied at a lower rate";
-  page->Counter("ps_stale_gradients_total", stale, count(stats.pulls_blocked()), {{"action", "wait"}});
-  page->Counter("ps_stale_gradients_total", stale, count(stats.pushes_too_late() + stats.pushes_dropped()),
-                {{"action", "drop"}});
-  page->Counter("ps_stale_gradients_total", stale, count(stats.pushes_scaled()), {{"action", "scale"}});
   page->Counter("ps_duplicate_pushes_total", "chunks that had come before: a worker's repetitions",
                 count(stats.chunks_duplicate()));
   page->Counter("ps_nonfinite_gradients_total", "chunks refused for a NaN or an infinity",
@@ -79,8 +72,6 @@ void AddShardMetrics(Shard* shard, Journal* journal, MetricsPage* page) {
   if (journal == nullptr) return;
   page->Counter("ps_journal_bytes_total", "written to the journal by this process",
                 static_cast<double>(journal->bytes()));
-  page->Gauge("ps_journal_queued_bytes", "records that wait for the disk",
-              static_cast<double>(journal->queued_bytes()));
   page->Gauge("ps_journal_writable", "0: the disk is full, fails or is too slow, and pushes wait for it",
               journal->Ready().ok() ? 1 : 0);
 }

@@ -356,9 +356,6 @@ bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
     // A push that was refused by its delay has got no ticket; else what is refused here is not finite, whether this
     // shard has seen that or the worker itself (which then sends a null push).
     const bool by_delay = NeedsTicket(policy_) && push.ticket().serial() == 0;
-    const bool scaled = push.ticket().serial() != 0 && push.ticket().rate_scale() < 1;
-    if (step.any_applied && scaled) stats_.set_pushes_scaled(stats_.pushes_scaled() + 1);
-    if (step.verdict == v1::REFUSED && by_delay) stats_.set_pushes_too_late(stats_.pushes_too_late() + 1);
     if (step.any_refused ? !by_delay : step.any_applied) nonfinite_runs_.Add(worker, step.any_refused);
     if (push.ticket().serial() != 0) tickets_.Settle(push.ticket().serial());
     open_pushes_.erase(header);

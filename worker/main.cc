@@ -22,6 +22,7 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/print_error.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
 #include "kernels/device.h"

@@ -255,6 +255,7 @@ class Coordinator {
 
   // coordinator_metrics.cc
   void AddWorkerMetrics(Instant now, MetricsPage* page) LEEWAY_REQUIRES(mu_);
+  void AddStalenessMetrics(MetricsPage* page) const LEEWAY_REQUIRES(mu_);
 
   const Options options_;
   Clock* const clock_;

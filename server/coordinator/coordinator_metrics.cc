@@ -1,5 +1,6 @@
 // Coordinator: what /metrics tells of the run, and the numbers for its curves.
 #include <map>
+#include <utility>
 
 #include "kernels/schedule.h"
 #include "server/coordinator/coordinator.h"
@@ -31,6 +32,7 @@ void Coordinator::AddMetrics(MetricsPage* page) {
   page->Gauge("ps_membership_epoch", "number of the newest decision about who is a member",
               Number(membership_.epoch()));
   AddWorkerMetrics(now, page);
+  AddStalenessMetrics(page);
   std::uint64_t connected = 0;
   for (const ShardInfo& shard : shards_)
     connected += shard.generation != 0 && now - shard.seen < options_.lease ? 1 : 0;
@@ -67,6 +69,21 @@ void Coordinator::AddWorkerMetrics(Instant now, MetricsPage* page) {
   }
   for (const auto& [state, count] : states) {
     page->Gauge("ps_workers", "workers by state, of all that have ever joined", Number(count), {{"state", state}});
+  }
+}
+
+// Here and not at the shards: each push is decided upon once, and goes to all of them.
+void Coordinator::AddStalenessMetrics(MetricsPage* page) const {
+  std::uint64_t waited = 0;
+  for (const ShardInfo& shard : shards_) waited += shard.stats.pulls_blocked();
+  const std::uint64_t dropped = tickets_.refused() + shards_.front().stats.pushes_dropped();
+  const std::pair<const char*, std::uint64_t> actions[] = {
+      {"wait", waited}, {"drop", dropped}, {"scale", tickets_.scaled()}};
+  for (const auto& [action, count] : actions) {
+    page->Counter("ps_stale_gradients_total",
+                  "what was done about staleness: wait, pull requests held at the gates; drop, pushes refused by their "
+                  "delay or too late for their round; scale, pushes applied at a lower rate",
+                  Number(count), {{"action", action}});
   }
 }
 

@@ -1,5 +1,6 @@
 #include "server/shard_metrics.h"
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -63,45 +64,7 @@ TEST_CASE("Shard: metrics are its counters") {
                     "ps_gradient_staleness_steps_count 1",
                     "ps_gradient_staleness_steps_bucket{le=\"0\"} 1",
                     "ps_clock_gap_steps_count 1",
-                    "ps_stale_gradients_total{action=\"drop\"} 0",
                 });
-}
-
-TEST_CASE("Shard: what is done about late gradients is counted by what it is") {
-  v1::Policy policy = ExactPolicy(-1);
-  policy.set_delay_policy(v1::SCALE);
-  ShardFixture f(policy);
-  f.Start(1);
-  // Late, and applied at half the rate; in time; too late, which the ticket office has told its worker.
-  v1::PushRequest push = f.PushOf(0, 0);
-  push.mutable_ticket()->set_serial(1);
-  push.mutable_ticket()->set_delay(2);
-  push.mutable_ticket()->set_rate_scale(0.5);
-  CHECK(f.Push(push, Filled(kSmall, 1))->ok());
-  push = f.PushOf(0, 1);
-  push.mutable_ticket()->set_serial(2);
-  push.mutable_ticket()->set_rate_scale(1);
-  CHECK(f.Push(push, Filled(kSmall, 1))->ok());
-  CHECK(f.PushNull(0, 2, v1::REFUSED)->ok());
-  // Not finite, which its worker has seen: refused, but not for its delay.
-  v1::PushRequest null = f.PushOf(0, 3);
-  null.set_null_verdict(v1::REFUSED);
-  null.mutable_ticket()->set_serial(3);
-  null.mutable_ticket()->set_rate_scale(1);
-  CHECK(f.Push(null, {})->ok());
-  CheckLines(f, {"ps_stale_gradients_total{action=\"scale\"} 1", "ps_stale_gradients_total{action=\"drop\"} 1",
-                 "ps_pushes_total{verdict=\"applied\"} 2", "ps_pushes_total{verdict=\"refused\"} 2"});
-}
-
-TEST_CASE("Shard: pulls that wait at the gate are counted") {
-  ShardFixture f(ExactPolicy(0));
-  f.Start(2);
-  CHECK(f.PushValue(0, 0)->ok());
-  const auto pull = f.Pull(f.PullOf(0, 1, 1, 1000));
-  CHECK_FALSE(pull->done());
-  CHECK(f.PushValue(1, 0)->ok());
-  CHECK(pull->ok());
-  CheckLines(f, {"ps_stale_gradients_total{action=\"wait\"} 1"});
 }
 
 }  // namespace

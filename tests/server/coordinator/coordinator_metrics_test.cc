@@ -68,6 +68,36 @@ TEST_CASE("Coordinator: metrics of the run, its members and its shards") {
   CHECK_FALSE(absl::StrContains(TextOf(f), "ps_worker_clock{"));
 }
 
+TEST_CASE("Coordinator: what is done about late gradients is counted by what it is") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.set_delay_policy(v1::SCALE);
+  policy.set_max_delay(4);
+  CoordinatorFixture f(policy, 2);
+  f.Start(1);
+  const auto open = [&f](std::uint64_t clock, std::uint64_t read) {
+    v1::OpenPushRequest request;
+    *request.mutable_stamp() = f.StampOf(0);
+    request.set_clock(clock);
+    request.set_read_serial(read);
+    request.set_samples(10);
+    return f.Call<v1::Ticket>("OpenPush", request)->status.code();
+  };
+  CHECK(open(0, 0) == absl::StatusCode::kOk);  // delays 0, 1, 2, 3: two of them are applied at a lower rate
+  CHECK(open(1, 0) == absl::StatusCode::kOk);
+  CHECK(open(2, 0) == absl::StatusCode::kOk);
+  CHECK(open(2, 0) == absl::StatusCode::kOk);  // the same once more
+  CHECK(open(3, 0) == absl::StatusCode::kOk);
+  CHECK(open(4, 0) == absl::StatusCode::kAborted);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) {
+    v1::WatchRequest watch = f.WatchOf(shard);
+    watch.mutable_stats()->set_pulls_blocked(3);
+    watch.mutable_stats()->set_pushes_dropped(7);
+    f.Call<v1::WatchReply>("WatchMembership", watch);
+  }
+  CheckLines(f, {"ps_stale_gradients_total{action=\"wait\"} 6", "ps_stale_gradients_total{action=\"drop\"} 8",
+                 "ps_stale_gradients_total{action=\"scale\"} 2"});
+}
+
 TEST_CASE("Coordinator: metrics of its checkpoints") {
   CheckpointRun run(LeasedPolicy(1), 1);
   CoordinatorFixture& f = run.f;
