@@ -89,6 +89,7 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
     std::string address;
     if (std::getline(file, address)) {
       coordinator_ = std::string(absl::StripAsciiWhitespace(address));
+      std::ifstream(HttpPortFile(options_)) >> status_page_;  // which is there, if at all, before the other one
       return SplitAddress(coordinator_).status();
     }
     if (ps->Poll()) {
@@ -116,6 +117,10 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
       ++child.restarts;
       child.restart_at = now + (ps ? kPsRestartDelay : kRestartDelay);
       if (name == PsName(0)) child.command[1] = absl::StrCat("--listen=", coordinator_);
+      for (std::string& word : child.command) {  // whoever watches goes on watching
+        if (status_page_.empty() || !absl::StartsWith(word, "--http_port=")) continue;
+        word = absl::StrCat("--http_port=", status_page_.substr(status_page_.rfind(':') + 1));
+      }
     }
     news.push_back({name, child.role, exit, restart});
   }

@@ -40,6 +40,8 @@ class LocalCluster {
 
   // "host:port" of ps-0, after Start.
   const std::string& coordinator() const { return coordinator_; }
+  // The same of its status page; "": it has none.
+  const std::string& status_page() const { return status_page_; }
 
   // The id of the process `name`, or 0 when there is none.
   pid_t Pid(const std::string& name) const;
@@ -76,6 +78,7 @@ class LocalCluster {
   const RunOptions options_;
   const std::vector<std::string> environment_;
   std::string coordinator_;
+  std::string status_page_;
   std::vector<std::pair<std::string, Child>> children_;  // in the order they were started
 };
 

@@ -85,6 +85,7 @@ int Run::Execute() {
   const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
   if (signal_ != 0) return End(128 + signal_, "interrupted");
   if (!started.ok()) return End(kClusterFailed, std::string(started.message()));
+  if (!cluster_.status_page().empty()) Say(absl::StrCat("status page: http://", cluster_.status_page(), "/"));
   client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator());
   silence_mentioned_ = absl::Now();
   while (true) {

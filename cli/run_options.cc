@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/flags.h"
+#include "common/http_flags.h"
 #include "common/status_macros.h"
 #include "server/policy_flags.h"
 #include "worker/data/load.h"
@@ -55,8 +56,8 @@ constexpr char kStraggleFactor[] = "straggle_factor";
 
 // What leeway run gives every process itself: a value from outside would break the cluster.
 const std::set<std::string>& OwnedFlags() {
-  static const auto* owned = new std::set<std::string>{"coordinator", "listen", "name",        "num_shards",
-                                                       "port_file",   "rank",   "shard_index", "role"};
+  static const auto* owned = new std::set<std::string>{
+      "coordinator", "http_port_file", "listen", "name", "num_shards", "port_file", "rank", "shard_index", "role"};
   return *owned;
 }
 
@@ -141,6 +142,8 @@ std::string PortFile(const RunOptions& options, int index) {
   return absl::StrCat(options.directory, "/", PsName(index), ".port");
 }
 
+std::string HttpPortFile(const RunOptions& options) { return absl::StrCat(options.directory, "/", PsName(0), ".http"); }
+
 std::vector<std::string> GivenFlagsOf(const std::string& folder) {
   std::map<std::string, std::string> given;  // sorted: the same command line every time
   for (const auto& [name, flag] : absl::GetAllFlags()) {
@@ -205,6 +208,10 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.eval = absl::GetFlag(FLAGS_eval);
   options.restart_workers = absl::GetFlag(FLAGS_restart_workers);
   options.restart_ps = absl::GetFlag(FLAGS_restart_ps);
+  options.http_port = absl::GetFlag(FLAGS_http_port);
+  if (options.http_port < -1 || options.http_port > 65535) {
+    return FlagError("http_port", absl::StrCat(options.http_port), "-1 (none) to 65535");
+  }
   options.directory = absl::GetFlag(FLAGS_out);
   options.summary_json = absl::GetFlag(FLAGS_summary_json);
   options.ps_flags = GivenFlagsOf(kPsFolder);
@@ -266,6 +273,11 @@ std::vector<std::string> PsCommand(const RunOptions& options, int index, const s
   }
   // Or a run of a moment would end before its evaluator has come.
   if (index == 0 && options.eval) command.push_back("--num_evaluators=1");
+  if (index == 0 && options.http_port >= 0) {
+    command.push_back(absl::StrCat("--http_port=", options.http_port));
+    command.push_back(absl::StrCat("--http_address=", absl::GetFlag(FLAGS_http_address)));
+    command.push_back(absl::StrCat("--http_port_file=", HttpPortFile(options)));
+  }
   command.insert(command.end(), options.ps_flags.begin(), options.ps_flags.end());
   return command;
 }

@@ -25,6 +25,7 @@ struct RunOptions {
   std::string ps_binary, worker_binary;
   std::string summary_json;     // "": no copy
   std::string tensorboard_dir;  // of every process; "": none
+  int http_port = -1;           // of ps-0's status page; 0: a free one; -1: none
   absl::Duration display_every;
   absl::Duration stop_grace;
   std::vector<std::string> ps_flags, worker_flags;                // "--flag=value", for all of them
@@ -52,6 +53,9 @@ inline constexpr char kEvaluatorName[] = "eval";
 
 // Where ps-`index` writes the address that it listens on.
 std::string PortFile(const RunOptions& options, int index);
+
+// Where ps-0 writes the address of its status page.
+std::string HttpPortFile(const RunOptions& options);
 
 // `coordinator` ("host:port") is not used for ps-0, which is the coordinator.
 std::vector<std::string> PsCommand(const RunOptions& options, int index, const std::string& coordinator);

@@ -26,6 +26,7 @@ using MetricLabels = std::vector<std::pair<std::string, std::string>>;
 class MetricsPage {
  public:
   static constexpr std::size_t kLongestLabel = 200;
+  static constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
 
   // `now`: the wall clock, for Timestamp.
   explicit MetricsPage(absl::Time now = absl::Now());

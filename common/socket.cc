@@ -26,6 +26,11 @@ absl::StatusOr<std::pair<std::string, int>> SplitAddress(const std::string& addr
   return std::pair(host, port);
 }
 
+std::string JoinAddress(const std::string& host, int port) {
+  const bool v6 = host.find(':') != std::string::npos;
+  return v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
+}
+
 absl::Status CheckListenAddress(const std::string& address) {
   ASSIGN_OR_RETURN(const auto parts, SplitAddress(address));
   addrinfo hints{};

@@ -6,12 +6,12 @@
 set -euo pipefail
 
 build=(bazel-bootstrap bazel-rules-java bazel-skylib g++ pkgconf python3)
-wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev)
+wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev libssl-dev libboost-dev)
 arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
 metrics=(prometheus-cpp-dev)
 data=(dataset-fashion-mnist)
-tests=(catch2 libbenchmark-dev prometheus)
+tests=(catch2 libbenchmark-dev openssl chromium prometheus)
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
 wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${metrics[@]}" "${data[@]}" "${tests[@]}")

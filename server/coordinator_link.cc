@@ -87,7 +87,7 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   if (!status.ok()) return OnFailure(status);
   last_contact_ = clock_->Now();
   // What a journal brought back of the open round has not been reported by this process.
-  if (!std::exchange(reached_, true)) ReportRound();
+  if (!reached_.exchange(true)) ReportRound();
   backoff_.Reset();
   if (snapshot.era() != options_.era.number) {
     next_era_ = {snapshot.era(), snapshot.base_checkpoint()};

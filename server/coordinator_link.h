@@ -5,6 +5,7 @@
 // must run one function at a time. Destroy it after the transport and the executor have run out.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -53,6 +54,8 @@ class CoordinatorLink {
   // After the end with ABORTED: where the shard has to begin anew.
   const Era& next_era() const { return next_era_; }
 
+  bool reached() const { return reached_; }  // the coordinator has answered; from any thread
+
  private:
   void Watch();
   void Send(const v1::WatchRequest& request);
@@ -74,7 +77,6 @@ class CoordinatorLink {
   // Touched on the executor only.
   Era next_era_;
   Backoff backoff_;
-  bool reached_ = false;
   bool finishing_ = false;     // FINISHED is carried out; one more call tells the coordinator
   bool told_the_end_ = false;  // this is that call
   Instant last_contact_;
@@ -82,6 +84,8 @@ class CoordinatorLink {
   v1::WatchRequest last_request_;  // what it says is safe
   std::uint64_t next_watch_ = 0;
   Instant last_written_;
+
+  std::atomic<bool> reached_ = false;
 
   Mutex mu_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;

@@ -25,6 +25,7 @@
 #include "common/version.h"
 #include "server/end_timer.h"
 #include "server/policy_flags.h"
+#include "server/ps_http.h"
 #include "server/ps_metrics.h"
 #include "server/ps_node.h"
 
@@ -207,8 +208,11 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
+  const absl::StatusOr<std::unique_ptr<PsHttp>> http = PsHttp::Start(name, options->shard_index);
+  if (!http.ok()) ExitWithError(http.status());
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
   if (!node.ok()) ExitWithError(node.status());
+  (*http)->Serve(node->get());
   spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion, options->shard_index,
                options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()), AvailableCores());
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
@@ -236,6 +240,7 @@ int Main(int argc, char** argv) {
   timer.EndWithin(std::max(drain, kShortestEnd));
   pthread_kill(watcher.native_handle(), SIGTERM);
   watcher.join();
+  (*http)->Leave();
   curves.reset();
   node->reset();
   if (!status.ok()) {

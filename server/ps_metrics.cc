@@ -13,6 +13,7 @@ namespace leeway {
 std::string PsMetricsText(PsNode* node) {
   MetricsPage page;
   AddProcessMetrics("ps", &page);
+  if (node == nullptr) return page.Text();
   node->Look([&page](const PsNode::Parts& parts) {
     AddShardMetrics(parts.shard, parts.journal, &page);
     parts.requests->AddTo(&page);

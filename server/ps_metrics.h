@@ -13,7 +13,8 @@
 
 namespace leeway {
 
-// While the run goes back to a checkpoint the page has only what is of the process.
+// Without a node (null: not yet, or no more), and while it goes back to a checkpoint, the page has only what is of the
+// process.
 std::string PsMetricsText(PsNode* node);
 
 // Writes curves into DIRECTORY/run until it is destroyed, before the node is. Null: `directory` is empty, or this is

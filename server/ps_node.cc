@@ -97,12 +97,8 @@ class PsNode::Impl final : public RequestHandler {
       ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), &requests_));
     }
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
-    const bool v6 = absl::StrContains(listen.first, ':');
-    address_ = options_.advertise;
-    if (address_.empty()) {
-      address_ = v6 ? absl::StrCat("[", listen.first, "]:", server_->port())
-                    : absl::StrCat(listen.first, ":", server_->port());
-    } else if (absl::EndsWith(address_, ":0")) {
+    address_ = options_.advertise.empty() ? JoinAddress(listen.first, server_->port()) : options_.advertise;
+    if (absl::EndsWith(address_, ":0")) {
       address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
     }
     link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
@@ -189,8 +185,12 @@ class PsNode::Impl final : public RequestHandler {
     End(absl::OkStatus());
   }
 
+  absl::Status Ready() {
+    MutexLock lock(mu_);
+    if (ended_ || stop_ || drain_) return absl::UnavailableError("this ps ends");
+    return link_->reached() ? absl::OkStatus() : absl::UnavailableError("waits for ps 0 at " + coordinator_address_);
+  }
   const std::string& address() const { return address_; }
-  std::shared_ptr<BlockStore> store() { return shard_->store(); }
   Parts parts() { return {shard_.get(), files_.journal.get(), coordinator_.get(), &requests_}; }
 
   // After Wait: what this `ps` is to be made anew for, and how: at the port that it has.
@@ -387,9 +387,14 @@ void PsNode::Look(const std::function<void(const Parts&)>& at) {
   if (impl_ != nullptr) at(impl_->parts());
 }
 
+absl::Status PsNode::Ready() {
+  MutexLock lock(mu_);
+  return impl_ == nullptr ? absl::UnavailableError("goes back to a checkpoint") : impl_->Ready();
+}
+
 std::shared_ptr<BlockStore> PsNode::store() {
   MutexLock lock(mu_);
-  return impl_ == nullptr ? nullptr : impl_->store();
+  return impl_ == nullptr ? nullptr : impl_->parts().shard->store();
 }
 
 }  // namespace leeway

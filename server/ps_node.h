@@ -81,6 +81,8 @@ class PsNode {
   };
   // Calls `at`, in line and while nothing of it can end; not while the run goes back to a checkpoint.
   void Look(const std::function<void(const Parts&)>& at);
+  // OK while it serves; UNAVAILABLE says what it waits for, or that it ends.
+  absl::Status Ready();
 
   std::shared_ptr<BlockStore> store();  // for tests
 

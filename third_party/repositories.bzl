@@ -56,4 +56,6 @@ def system_repositories():
     # Only the data model and the text format: Leeway has an HTTP server of its own.
     system_cc_repository(name = "com_github_jupp0r_prometheus_cpp", libs = {"core:core": "-lprometheus-cpp-core"})
     system_cc_repository(name = "com_googlesource_code_re2", libs = {":re2": "-lre2"})
+    system_cc_repository(name = "boost", libs = {":beast": ""})
+    system_cc_repository(name = "openssl", libs = {":ssl": "-lssl -lcrypto"})
     system_cc_repository(name = "zlib", libs = {":zlib": "-lz"})

@@ -23,6 +23,8 @@
 #include "common/log.h"
 #include "common/machine.h"
 #include "common/print_error.h"
+#include "common/process_http.h"
+#include "common/readiness.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
 #include "kernels/device.h"
@@ -91,7 +93,8 @@ class Connection {
   Caller caller_;
 };
 
-absl::Status RunWorker(const WorkerOptions& options, WorkerMetrics* metrics, Cancellation& cancellation) {
+absl::Status RunWorker(const WorkerOptions& options, WorkerMetrics* metrics, Cancellation& cancellation,
+                       Readiness& readiness) {
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
   RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
@@ -117,7 +120,8 @@ absl::Status RunWorker(const WorkerOptions& options, WorkerMetrics* metrics, Can
   engine_options.half_weights = converts && !options.evaluator && options.pull_encoding == v1::BF16;
   engine_options.half_gradients = converts && !options.evaluator && options.push_encoding.encoding == v1::BF16;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
-  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after};
+  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after,
+                    [&readiness](const absl::Status& status) { readiness.Set(status); }};
 
   if (options.evaluator) {
     Connection connection(options);
@@ -169,10 +173,17 @@ int Main(int argc, char** argv) {
     spdlog::info("asked to stop: the step under way is finished, then this worker leaves (a second signal ends it)");
     cancellation.Cancel();
   });
-  grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
+  Readiness readiness(absl::UnavailableError("reads its data"));
   WorkerMetrics metrics;
+  const HttpHandler tell = [&metrics](const HttpRequest&) -> HttpResponse {
+    return {.content_type = MetricsPage::kContentType, .body = metrics.Text()};
+  };
+  const absl::StatusOr<std::unique_ptr<HttpServer>> http =
+      StartProcessHttp({"worker", options->name, [&readiness] { return readiness.Get(); }, {{"/metrics", tell}}});
+  if (!http.ok()) ExitWithError(http.status());
+  grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   std::unique_ptr<TensorBoardLog> curves = WriteCurves(options->tensorboard_dir, options->name, &metrics);
-  const absl::Status status = RunWorker(*options, &metrics, cancellation);
+  const absl::Status status = RunWorker(*options, &metrics, cancellation, readiness);
   curves.reset();
   const int code = ExitCodeOf(status);
   // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.

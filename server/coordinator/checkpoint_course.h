@@ -41,7 +41,6 @@ class CheckpointCourse {
   // Begins checkpoint `name`. Requires that none is under way; `id` is not 0, and new.
   void Begin(Instant now, std::uint64_t id, const std::string& name);
   bool under_way() const { return cut_.id() != 0; }
-  Instant began() const { return began_; }  // the one under way
   // What the shards are told. id 0: nothing.
   const v1::Cut& cut() const { return cut_; }
 

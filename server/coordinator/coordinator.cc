@@ -358,6 +358,7 @@ void Coordinator::Tick() {
     DriveCheckpoint();
     CheckDivergence();
     Settle(&replies);
+    NoteRates(now);
     ScheduleTick();
   }
   Send(std::move(replies));

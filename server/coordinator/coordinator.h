@@ -36,6 +36,8 @@
 #include "server/coordinator/membership.h"
 #include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/quarantine.h"
+#include "server/coordinator/rate_history.h"
+#include "server/coordinator/recent_rate.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/run_sample.h"
@@ -78,6 +80,7 @@ class Coordinator {
   // Who asks for a checkpoint is nobody's member: so many may wait, for so long.
   static constexpr std::size_t kMostAskers = 64;
   static constexpr absl::Duration kMaxAskerHold = absl::Seconds(10);
+  static constexpr int kMostCheckpointsTold = 20;
 
   Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorStore* store);
   ~Coordinator();
@@ -99,6 +102,7 @@ class Coordinator {
   v1::RunState state();
   RunSample Sample() LEEWAY_EXCLUDES(mu_);
   void AddMetrics(MetricsPage* page) LEEWAY_EXCLUDES(mu_);
+  v1::GetStatusReply Status() LEEWAY_EXCLUDES(mu_);
   // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
   absl::Status last_checkpoint();
 
@@ -116,6 +120,8 @@ class Coordinator {
     bool weights_ready = false;
     bool keeps_journal = false;
     v1::ShardStats stats;
+    RecentRate push_bytes;
+    RecentRate pull_bytes;
     std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
 
@@ -252,6 +258,9 @@ class Coordinator {
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
+  void NoteRates(Instant now) LEEWAY_REQUIRES(mu_);
+  // The checkpoint under way is committed, or given up because of `error`.
+  void NoteCheckpoint(const std::string& error) LEEWAY_REQUIRES(mu_);
 
   // coordinator_metrics.cc
   void AddWorkerMetrics(Instant now, MetricsPage* page) LEEWAY_REQUIRES(mu_);
@@ -274,6 +283,8 @@ class Coordinator {
   std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
   StopRule stop_ LEEWAY_GUARDED_BY(mu_);
   StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
+  RateHistory rates_ LEEWAY_GUARDED_BY(mu_);
+  std::deque<v1::CheckpointStatus> checkpoints_told_ LEEWAY_GUARDED_BY(mu_);  // the newest kMostCheckpointsTold
   Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
@@ -300,7 +311,8 @@ class Coordinator {
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::optional<ProgressAtCut> at_cut_ LEEWAY_GUARDED_BY(mu_);  // of the checkpoint under way
-  std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);    // when all shards had written it
+  Instant cut_began_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);  // when all shards had written it
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
   // Going back.
   std::uint64_t era_ LEEWAY_GUARDED_BY(mu_) = 0;

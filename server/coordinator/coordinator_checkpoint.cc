@@ -102,6 +102,7 @@ void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
     course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
     at_cut_.reset();
     written_at_.reset();
+    cut_began_ = clock_->Now();
     checkpoint_step_ = step;
     if (absl::IsAlreadyExists(status)) {
       Committed();  // of just these steps there is one
@@ -165,7 +166,8 @@ void Coordinator::OnCommitted(const absl::Status& status) {
     if (status.ok()) {
       Event(absl::StrFormat("checkpoint %s is committed; %d steps were trained on meanwhile", course_.cut().name(),
                             steps_ - checkpoint_step_));
-      checkpoints_.Committed(course_.began(), clock_->Now());
+      checkpoints_.Committed(cut_began_, clock_->Now());
+      NoteCheckpoint("");
       Committed();
     } else {
       EndCheckpoint(std::string(status.message()));
@@ -190,6 +192,7 @@ void Coordinator::EndCheckpoint(const std::string& failure) {
   if (committing_) return;  // its end is on its way
   Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up: ", failure));
   checkpoints_.Failed();
+  NoteCheckpoint(failure);
   failed_number_ = course_.cut().id();
   failed_reason_ = failure;
   course_.End(clock_->Now(), steps_, false);

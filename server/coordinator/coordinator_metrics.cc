@@ -63,7 +63,7 @@ void Coordinator::AddWorkerMetrics(Instant now, MetricsPage* page) {
     if (member == nullptr) continue;  // series of those who are gone end
     const MetricLabels labels = {{"worker", worker.name()}};
     page->Timestamp("ps_worker_last_seen_timestamp_seconds", "when the coordinator has last heard of this member",
-                    now - membership_.SeenAt(worker.worker_id()), labels);
+                    membership_.Silence(now, worker.worker_id()), labels);
     if (member->state() == v1::OBSERVER) continue;
     page->Gauge("ps_worker_clock", "steps of this member that have their verdict", Number(worker.clock()), labels);
   }

@@ -112,6 +112,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.weights_ready = request.weights_ready();
       shard.keeps_journal = request.keeps_journal();
       shard.stats = request.stats();
+      shard.push_bytes.Observe(shard.seen, request.stats().push_bytes());
+      shard.pull_bytes.Observe(shard.seen, request.stats().pull_bytes());
       for (const v1::MemberClock& installed : request.installed()) {
         const auto joining = joining_since_.find(installed.worker_id());
         if (joining == joining_since_.end() || request.known_sequence() < joining->second.second) continue;

@@ -14,6 +14,11 @@ const v1::Member* Membership::Find(std::uint32_t worker) const {
   return it == members_.end() ? nullptr : &it->second;
 }
 
+absl::Duration Membership::Silence(Instant now, std::uint32_t worker) const {
+  const auto end = lease_end_.find(worker);
+  return end == lease_end_.end() ? absl::ZeroDuration() : now + config_.lease - end->second;
+}
+
 std::optional<std::uint32_t> Membership::IdOf(const std::string& name) const {
   const auto it = ids_.find(name);
   return it == ids_.end() ? std::nullopt : std::optional(it->second);
@@ -36,8 +41,6 @@ std::size_t Membership::observers() const {
 }
 
 std::size_t Membership::trainers() const { return members_.size() - observers(); }
-
-Instant Membership::SeenAt(std::uint32_t worker) const { return lease_end_.at(worker) - config_.lease; }
 
 double Membership::MeanSamples() const {
   double sum = 0;

@@ -90,14 +90,15 @@ class Membership {
   bool started() const { return started_; }
   const std::map<std::uint32_t, v1::Member>& members() const { return members_; }
   const v1::Member* Find(std::uint32_t worker) const;
+  // Since something was heard of this member; zero of anybody else.
+  absl::Duration Silence(Instant now, std::uint32_t worker) const;
   std::optional<std::uint32_t> IdOf(const std::string& name) const;
   std::optional<std::string> NameOf(std::uint32_t worker) const;       // of all that were ever admitted
   std::optional<std::uint32_t> RankOf(const std::string& name) const;  // the last it had
   std::size_t trainers() const;                                        // live, parked and joining
   std::size_t observers() const;
-  Instant SeenAt(std::uint32_t worker) const;  // a member's last sign of life
-  double MeanSamples() const;                  // samples_per_step over live trainers; 0 without any
-  std::string StartWaitsFor() const;           // "" once started
+  double MeanSamples() const;         // samples_per_step over live trainers; 0 without any
+  std::string StartWaitsFor() const;  // "" once started
 
  private:
   struct Candidate {

@@ -7,8 +7,6 @@
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kRecent = absl::Seconds(5);
-
 // a += b, field by field.
 void AddTotals(const v1::Progress& b, v1::Progress* a) {
   a->set_steps(a->steps() + b.steps());
@@ -40,6 +38,21 @@ void AddTotals(const v1::Progress& b, v1::Progress* a) {
   a->set_retries(a->retries() + b.retries());
   a->set_exposed_seconds(a->exposed_seconds() + b.exposed_seconds());
   a->set_hidden_seconds(a->hidden_seconds() + b.hidden_seconds());
+}
+
+// Whom a worker has waited for longest between two of its reports, as worker id + 1; 0: for nobody.
+std::uint32_t WaitedForLongest(const v1::Progress& before, const v1::Progress& after) {
+  std::map<std::uint32_t, double> seconds;
+  for (const v1::BlockedOn& on : after.blocked_on()) seconds[on.worker_id()] += on.seconds();
+  for (const v1::BlockedOn& on : before.blocked_on()) seconds[on.worker_id()] -= on.seconds();
+  std::uint32_t longest = 0;
+  double most = 0;
+  for (const auto& [worker, time] : seconds) {
+    if (time <= most) continue;
+    most = time;
+    longest = worker + 1;
+  }
+  return longest;
 }
 
 }  // namespace
@@ -93,9 +106,10 @@ void StatusBoard::AddProgress(Instant now, const v1::Member& member, const v1::P
   if (new_samples > 0) {
     row.status.set_recent_loss((total.loss_sum() - before.loss_sum()) / static_cast<double>(new_samples));
   }
+  row.status.set_waits_for(WaitedForLongest(before, total));
   *row.status.mutable_progress() = std::move(total);
-  row.recent.emplace_back(now, row.status.progress().samples());
-  while (row.recent.size() > 2 && row.recent.front().first + kRecent < now) row.recent.pop_front();
+  row.samples.Observe(now, row.status.progress().samples());
+  row.blocked.Observe(now, static_cast<std::uint64_t>(1000 * std::max(0.0, row.status.progress().seconds().blocked())));
   AddPoint(now, samples);
 }
 
@@ -116,6 +130,12 @@ void StatusBoard::AddPoint(Instant now, std::uint64_t samples) {
   point_spacing_ *= 2;
 }
 
+double StatusBoard::SamplesPerSecond(Instant now) const {
+  double rate = 0;
+  for (const auto& [worker, row] : rows_) rate += row.samples.Get(now);
+  return rate;
+}
+
 void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
   FillWorkers(now, reply);
   for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
@@ -124,18 +144,13 @@ void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
 }
 
 void StatusBoard::FillWorkers(Instant now, v1::GetStatusReply* reply) const {
-  double rate = 0;
   for (const auto& [worker, row] : rows_) {
     v1::WorkerStatus& status = *reply->add_workers();
     status = row.status;
-    if (row.recent.size() >= 2 && row.recent.back().first + kRecent > now) {
-      const double seconds = absl::ToDoubleSeconds(row.recent.back().first - row.recent.front().first);
-      const auto samples = static_cast<double>(row.recent.back().second - row.recent.front().second);
-      if (seconds > 0) status.set_samples_per_second(samples / seconds);
-    }
-    rate += status.samples_per_second();
+    status.set_samples_per_second(row.samples.Get(now));
+    status.set_waiting_share(std::min(1.0, row.blocked.Get(now) / 1000));
   }
-  reply->set_samples_per_second(rate);
+  reply->set_samples_per_second(SamplesPerSecond(now));
 }
 
 void StatusBoard::Save(v1::StatusBoardState* state) const {

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "proto/coordinator.pb.h"
 #include "proto/coordinator_state.pb.h"
+#include "server/coordinator/recent_rate.h"
 
 namespace leeway {
 
@@ -36,6 +37,7 @@ class StatusBoard {
                 const std::string& state, const std::string& reason);
   void SetClock(std::uint32_t worker, std::uint64_t clock);
 
+  double SamplesPerSecond(Instant now) const;  // of all workers together, recent
   // Everything this object knows; the caller adds the rest.
   void Fill(Instant now, v1::GetStatusReply* reply) const;
   // Of that, the workers and their recent rate.
@@ -53,8 +55,9 @@ class StatusBoard {
   struct Row {
     v1::WorkerStatus status;
     std::uint64_t incarnation = 0;
-    v1::Progress earlier;                                  // totals of this name's former incarnations
-    std::deque<std::pair<Instant, std::uint64_t>> recent;  // time, samples
+    v1::Progress earlier;  // totals of this name's former incarnations
+    RecentRate samples;    // of the worker's own count
+    RecentRate blocked;    // milliseconds at the gate
   };
   void AddPoint(Instant now, std::uint64_t samples);
 

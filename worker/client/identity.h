@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/manifest.h"
@@ -19,6 +21,8 @@ struct Identity {
   std::int32_t rank = -1;        // -1: by sorted names
   std::uint32_t num_shards = 0;  // what it expects; 0: as the cluster says
   absl::Duration give_up_after = absl::Minutes(10);
+  // Told OK when it has joined, and before that what it waits for; for the process's /readyz.
+  std::function<void(const absl::Status&)> on_ready = [](const absl::Status&) {};
 };
 
 // A random 64-bit incarnation, never 0.

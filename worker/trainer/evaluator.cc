@@ -14,6 +14,7 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
   EvalSession::Worker worker{caller, engine, manifest, test, files, options, cancellation, std::nullopt};
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
+    options.identity.on_ready(absl::UnavailableError("waits to join the cluster"));
     const v1::JoinRequest request = JoinRequestFor(options.identity, v1::EVALUATOR, manifest, incarnation);
     const absl::StatusOr<v1::JoinReply> join =
         JoinCluster(caller, request, options.identity.give_up_after, cancellation);
@@ -28,6 +29,7 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
       return absl::OkStatus();
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
+    options.identity.on_ready(absl::OkStatus());
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
     spdlog::info("joined as evaluator {}: {} shards, {} test records", join->worker_id(), placement.num_shards(),
                  test.num_records());

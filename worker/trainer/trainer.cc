@@ -45,6 +45,7 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
   std::optional<std::uint64_t> run;
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
+    options.identity.on_ready(absl::UnavailableError("waits to join the cluster"));
     v1::JoinRequest request = JoinRequestFor(options.identity, v1::TRAINER, manifest, incarnation);
     request.mutable_data()->set_num_records(data.num_records());
     request.mutable_data()->set_fingerprint(data.fingerprint());
@@ -66,6 +67,7 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
       return absl::OkStatus();
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
+    options.identity.on_ready(absl::OkStatus());
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
     if (run != join->run_id()) {
       run = join->run_id();

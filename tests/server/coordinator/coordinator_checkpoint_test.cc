@@ -45,6 +45,13 @@ TEST_CASE("Coordinator: a checkpoint says what its weights were trained on") {
   CHECK(f.Status().samples() == 40);
   f.SyncShards();
   CHECK(f.snapshot().committed_checkpoint() == "step-00000002");
+  const v1::GetStatusReply told = f.Status();
+  CHECK(told.checkpoint_under_way().empty());
+  REQUIRE(told.checkpoints_size() == 1);
+  CHECK(told.checkpoints(0).name() == "step-00000002");
+  CHECK(told.checkpoints(0).steps() == 2);
+  CHECK(told.checkpoints(0).error().empty());
+  CHECK(told.checkpoints(0).duration() > 1);  // it waited for a commit
 }
 
 TEST_CASE("Coordinator: a commit that does not come holds a checkpoint for a lease, the worker's death not longer") {

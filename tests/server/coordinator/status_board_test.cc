@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/catch.h"
@@ -96,6 +97,29 @@ TEST_CASE("StatusBoard: who has been silent for 5 seconds has no recent rate") {
   board.AddProgress(At(2), Worker(0, 1), Totals(200, 1), 200);
   CHECK(Filled(board, At(3)).samples_per_second() == Approx(100));
   CHECK(Filled(board, At(8)).samples_per_second() == 0);
+}
+
+TEST_CASE("StatusBoard: how much a worker waits now, and for whom, follows from its last reports") {
+  StatusBoard board;
+  board.Start(At(0));
+  const auto report = [&board](double at, double blocked, double on_first, double on_second) {
+    v1::Progress progress = Totals(static_cast<std::uint64_t>(at * 10), 1);
+    progress.mutable_seconds()->set_blocked(blocked);
+    for (const auto& [worker, seconds] : {std::pair(7u, on_first), std::pair(9u, on_second)}) {
+      v1::BlockedOn& on = *progress.add_blocked_on();
+      on.set_worker_id(worker);
+      on.set_seconds(seconds);
+    }
+    board.AddProgress(At(at), Worker(0, 1), progress, 0);
+    return Filled(board, At(at)).workers(0);
+  };
+  report(1, 4, 4, 0);
+  const v1::WorkerStatus second = report(3, 5, 4.2, 0.8);
+  CHECK(second.waiting_share() == Approx(0.5));
+  CHECK(second.waits_for() == 9 + 1);  // in all it waited longer for the other one
+  const v1::WorkerStatus third = report(11, 5, 4.2, 0.8);
+  CHECK(third.waiting_share() == Approx(0));
+  CHECK(third.waits_for() == 0);
 }
 
 TEST_CASE("StatusBoard: before the start time stands still; states and clocks are kept by worker") {
