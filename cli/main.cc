@@ -15,6 +15,7 @@
 #include "cli/tokenize.h"
 #include "common/end_process.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/log.h"
 
 namespace leeway {
@@ -64,6 +65,7 @@ int Main(int argc, char** argv) {
     if (arguments[0] != verb.name) continue;
     const absl::Status logging = InitLogging("leeway");
     if (!logging.ok()) ExitWithError(logging);
+    RouteLibraryLogs();
     // Never undone: the last grpc_shutdown may wait 10 s for a poller.
     grpc_init();
     return verb.run({arguments.begin() + 1, arguments.end()}, argc, argv);

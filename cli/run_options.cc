@@ -219,6 +219,7 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
   ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
+  options.tensorboard_dir = worker.tensorboard_dir;
   if (worker.data.empty())
     return FlagError("data", "", "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
   if (policy.staleness_bound() == 0) {
@@ -274,6 +275,9 @@ std::vector<std::string> PsCommand(const RunOptions& options, int index, const s
       absl::StrCat("--port_file=", PortFile(options, index)), absl::StrCat("--shard_index=", index),
       absl::StrCat("--num_shards=", options.num_ps)};
   if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
+  if (index == 0 && !options.tensorboard_dir.empty()) {
+    command.push_back(absl::StrCat("--tensorboard_dir=", options.tensorboard_dir));
+  }
   // Or a run of a moment would end before its evaluator has come.
   if (index == 0 && options.eval) command.push_back("--num_evaluators=1");
   if (index == 0 && options.http_port >= 0) {

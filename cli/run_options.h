@@ -24,8 +24,9 @@ struct RunOptions {
   bool restart_ps = false;
   std::string directory;  // of the run; not made yet
   std::string ps_binary, worker_binary;
-  std::string summary_json;  // "": no copy
-  int http_port = -1;        // of ps-0's status page; 0: a free one; -1: none
+  std::string summary_json;     // "": no copy
+  std::string tensorboard_dir;  // of every process; "": none
+  int http_port = -1;           // of ps-0's status page; 0: a free one; -1: none
   absl::Duration display_every;
   absl::Duration stop_grace;
   std::vector<std::string> ps_flags, worker_flags;                // "--flag=value", for all of them

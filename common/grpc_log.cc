@@ -1,8 +1,10 @@
 #include "common/grpc_log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 
 #include <chrono>
+#include <string>
 
 #include "common/log.h"
 #include "common/mutex.h"
@@ -10,38 +12,49 @@
 namespace leeway {
 namespace {
 
-class Line {
+class ThinnedLog {
  public:
-  void Say(const gpr_log_func_args& args) {
-    if (args.severity != GPR_LOG_SEVERITY_ERROR) {
-      spdlog::debug("gRPC: {}", args.message);
-      return;
+  explicit ThinnedLog(const char* library) : library_(library) {}
+
+  void Write(spdlog::level::level_enum level, const char* file, int line, const char* message) {
+    const Instant now{std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count()};
+    std::uint64_t skipped = 0;
+    {
+      MutexLock lock(mu_);
+      if (!every_.Due(now)) return;
+      skipped = every_.skipped();
     }
-    MutexLock lock(mu_);
-    const Instant now{std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1)};
-    if (every_.Due(now)) {
-      spdlog::warn("gRPC ({} more since the last line): {}", every_.skipped(), args.message);
-    }
+    spdlog::log(level, "{}: {} ({}:{}; {} more since the last such line)", library_, message, file, line, skipped);
   }
 
  private:
+  const char* const library_;
   Mutex mu_;
-  LogEvery every_ LEEWAY_GUARDED_BY(mu_){absl::Seconds(10)};
+  LogEvery every_ LEEWAY_GUARDED_BY(mu_){absl::Seconds(1)};
 };
 
-void Log(gpr_log_func_args* args) {
-  static auto* line = new Line();  // gRPC's threads may outlive statics
-  line->Say(*args);
+// Never destroyed: both libraries have threads that outlive main().
+ThinnedLog& GrpcLog() {
+  static auto* log = new ThinnedLog("gRPC");
+  return *log;
+}
+ThinnedLog& ProtobufLog() {
+  static auto* log = new ThinnedLog("protobuf");
+  return *log;
 }
 
 }  // namespace
 
-void TakeOverGrpcLog() {
-  static const bool once = [] {
-    gpr_set_log_function(Log);
-    return true;
-  }();
-  (void)once;
+void RouteLibraryLogs() {
+  gpr_set_log_function([](gpr_log_func_args* line) {
+    const bool error = line->severity == GPR_LOG_SEVERITY_ERROR;
+    GrpcLog().Write(error ? spdlog::level::warn : spdlog::level::debug, line->file, line->line, line->message);
+  });
+  google::protobuf::SetLogHandler(
+      [](google::protobuf::LogLevel level, const char* file, int line, const std::string& message) {
+        const bool bad = level >= google::protobuf::LOGLEVEL_WARNING;
+        ProtobufLog().Write(bad ? spdlog::level::warn : spdlog::level::debug, file, line, message.c_str());
+      });
 }
 
 }  // namespace leeway

@@ -1,12 +1,11 @@
-// What gRPC itself has to say goes through spdlog, as every other line.
+// RouteLibraryLogs: what gRPC and protobuf would print on stderr by themselves goes into the log, so that its lines are
+// of one form. Strangers can make both complain, so that at most a line a second of each is written.
 //
-// Thread safety: any thread.
+// Thread safety: from main(), after InitLogging, before threads start.
 #pragma once
 
 namespace leeway {
 
-// From now on. Errors (a handshake that failed, a descriptor that is missing) come as warnings, one in 10 s at most:
-// strangers can cause as many as they like. The rest, which GRPC_VERBOSITY turns on, comes at --log_level=debug.
-void TakeOverGrpcLog();
+void RouteLibraryLogs();
 
 }  // namespace leeway

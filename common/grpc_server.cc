@@ -115,7 +115,7 @@ class GrpcServer::Impl {
       grpc::EnableDefaultHealthCheckService(true);
       grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     });
-    TakeOverGrpcLog();
+    RouteLibraryLogs();
     // gRPC says only that it failed; a plain bind says why.
     if (absl::Status free = CheckListenAddress(listen); !free.ok()) return free;
     grpc::ServerBuilder builder;

@@ -45,7 +45,7 @@ class GrpcTransport final : public Transport {
  public:
   explicit GrpcTransport(const GrpcTransportOptions& options)
       : options_(options), credentials_(ChannelCredentialsOf(options.security.tls)) {
-    TakeOverGrpcLog();
+    RouteLibraryLogs();
   }
 
   ~GrpcTransport() override {

@@ -12,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/flags.h"
+#include "common/print_error.h"
+#include "common/utf8.h"
 
 namespace leeway {
 
@@ -46,26 +48,6 @@ ABSL_FLAG(std::string, log_file, "", "append the log to this file instead of wri
 
 namespace leeway {
 namespace {
-
-// The length of the well-formed UTF-8 sequence at the head of `text` (RFC 3629: no overlong forms, no
-// surrogates, nothing above U+10FFFF), or 0.
-std::size_t Utf8Length(absl::string_view text) {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
-                             : lead >= 0xe0 && lead <= 0xef ? 3
-                             : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                            : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned char second = byte(1);
-  if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f)) return 0;
-  if ((lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f)) return 0;
-  return length;
-}
 
 class JsonFormatter final : public spdlog::formatter {
  public:
@@ -125,6 +107,8 @@ absl::Status InitLogging(const std::string& process) {
   auto logger = std::make_shared<spdlog::logger>(process, std::move(sink));
   if (absl::GetFlag(FLAGS_log_format) == LogFormat::kJson) {
     logger->set_formatter(std::make_unique<JsonFormatter>(process));
+    // Where stderr is the log it holds nothing else.
+    if (path.empty()) PrintErrorsBy([](const std::string& message) { spdlog::error("{}", message); });
   } else {
     logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%L%$ %n: %v");
   }

@@ -20,6 +20,8 @@ constexpr char kMode[] = "not optimized";
 
 }  // namespace
 
+std::string Compiler() { return kCompiler; }
+
 std::string VersionLine(const std::string& program) {
   return absl::StrCat(program, " ", kVersion, " (protocol ", kProtocolVersion, ", ", kCompiler, ", ", kMode, ")");
 }

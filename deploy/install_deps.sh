@@ -10,11 +10,12 @@ wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler lib
 network=(libssl-dev openssl libboost-dev)
 arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
+metrics=(prometheus-cpp-dev)
 data=(dataset-fashion-mnist)
-tests=(catch2 libbenchmark-dev openssl chromium)
+tests=(catch2 libbenchmark-dev openssl chromium prometheus)
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
-wanted=("${build[@]}" "${wire[@]}" "${network[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}")
+wanted=("${build[@]}" "${wire[@]}" "${network[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${metrics[@]}" "${data[@]}" "${tests[@]}")
 case "${1-}" in
   "") ;;
   --dev) wanted+=("${dev[@]}") ;;

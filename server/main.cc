@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "common/exit_code.h"
 #include "common/files.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/log.h"
 #include "common/machine.h"
 #include "common/run_failure.h"
@@ -27,6 +29,7 @@
 #include "server/end_timer.h"
 #include "server/policy_flags.h"
 #include "server/ps_http.h"
+#include "server/ps_metrics.h"
 #include "server/ps_node.h"
 
 ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1; shard 0 is the coordinator");
@@ -50,6 +53,8 @@ ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "at SIGTERM: the longest for a checkpoint, for what is under way, and for the end; 0: end at once");
 ABSL_FLAG(double, rollback_on_divergence, 0,
           "shard 0: go back to a checkpoint when the loss is above so many times the first one; 0: never");
+ABSL_FLAG(std::string, tensorboard_dir, "",
+          "shard 0: write the run's curves for TensorBoard into DIR/run; other shards have none; empty: nowhere");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
@@ -205,6 +210,7 @@ int Main(int argc, char** argv) {
   if (!options.ok()) ExitWithError(options.status());
   const std::string name = absl::StrCat("ps-", options->shard_index);
   if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
+  RouteLibraryLogs();
 
   // Signals go to a thread of their own: every other thread inherits the mask.
   sigset_t signals;
@@ -238,6 +244,7 @@ int Main(int argc, char** argv) {
     }
   });
 
+  std::unique_ptr<TensorBoardLog> curves = WriteCurves(absl::GetFlag(FLAGS_tensorboard_dir), node->get());
   const absl::Status status = (*node)->Wait();
   over = true;
   // What is left to do is to let go: nothing is lost if that is cut short.
@@ -246,6 +253,7 @@ int Main(int argc, char** argv) {
   pthread_kill(watcher.native_handle(), SIGTERM);
   watcher.join();
   (*http)->Leave();
+  curves.reset();
   node->reset();
   if (!status.ok()) {
     spdlog::error("{}: {}", name, std::string(status.message()));

@@ -3,9 +3,12 @@
 #include <chrono>
 #include <utility>
 
+#include "common/metrics.h"
 #include "common/process_http.h"
 #include "common/status_macros.h"
+#include "server/coordinator/coordinator.h"
 #include "server/page/page_handlers.h"
+#include "server/ps_metrics.h"
 
 namespace leeway {
 namespace {
@@ -20,6 +23,9 @@ absl::StatusOr<std::unique_ptr<PsHttp>> PsHttp::Start(const std::string& name, s
   ProcessHttp process{"ps", name, [http = http.get()] { return http->Ready(); }};
   process.security = security;
   if (shard_index == 0) process.handlers = PageHandlers([http = http.get()] { return http->Status(); }, SteadyNow);
+  process.handlers["/metrics"] = [http = http.get()](const HttpRequest&) -> HttpResponse {
+    return {.content_type = MetricsPage::kContentType, .body = http->Metrics()};
+  };
   ASSIGN_OR_RETURN(http->server_, StartProcessHttp(std::move(process)));
   return http;
 }
@@ -45,8 +51,15 @@ absl::Status PsHttp::Ready() {
 
 absl::StatusOr<v1::GetStatusReply> PsHttp::Status() {
   MutexLock lock(mu_);
-  if (node_ != nullptr) return node_->Status();
-  return absl::UnavailableError(left_ ? "this ps ends" : "reads its files");
+  if (node_ == nullptr) return absl::UnavailableError(left_ ? "this ps ends" : "reads its files");
+  absl::StatusOr<v1::GetStatusReply> status = absl::UnavailableError("the run goes back to a checkpoint");
+  node_->Look([&status](const PsNode::Parts& parts) { status = parts.coordinator->Status(); });
+  return status;
+}
+
+std::string PsHttp::Metrics() {
+  MutexLock lock(mu_);
+  return PsMetricsText(node_);
 }
 
 }  // namespace leeway

@@ -1,5 +1,5 @@
 // PsHttp: what a `ps` answers over HTTP (common/process_http.h), from before it reads its files until it ends; on shard
-// 0 also the status page.
+// 0 also the status page. /metrics is everybody's.
 //
 // Thread safety: Start, Serve, Leave and destruction from one thread.
 // Ownership: the node outlives Leave().
@@ -14,6 +14,7 @@
 #include "common/http_server.h"
 #include "common/mutex.h"
 #include "common/security.h"
+#include "proto/coordinator.pb.h"
 #include "server/ps_node.h"
 
 namespace leeway {
@@ -31,7 +32,8 @@ class PsHttp {
  private:
   PsHttp() = default;
   absl::Status Ready();
-  absl::StatusOr<v1::GetStatusReply> Status();
+  absl::StatusOr<v1::GetStatusReply> Status();  // of shard 0
+  std::string Metrics();
 
   Mutex mu_;
   PsNode* node_ LEEWAY_GUARDED_BY(mu_) = nullptr;  // null: not yet, or no more

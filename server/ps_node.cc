@@ -31,6 +31,7 @@
 #include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
+#include "server/request_metrics.h"
 #include "server/shard.h"
 #include "server/shard_checkpoints.h"
 #include "server/take_up_run.h"
@@ -92,9 +93,9 @@ class PsNode::Impl final : public RequestHandler {
       local.set_host(host);
       local.set_address(absl::StrCat(kLocalScheme, "leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this, {.security = options_.security}));
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, &requests_, {.security = options_.security}));
     if (!local.address().empty()) {
-      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this, options_.security.authorizer));
+      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), &requests_, options_.security.authorizer));
     }
     ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
     address_ = options_.advertise.empty() ? JoinAddress(listen.first, server_->port()) : options_.advertise;
@@ -191,9 +192,8 @@ class PsNode::Impl final : public RequestHandler {
     if (ended_ || stop_ || drain_) return absl::UnavailableError("this ps ends");
     return link_->reached() ? absl::OkStatus() : absl::UnavailableError("waits for ps 0 at " + coordinator_address_);
   }
-  Coordinator* coordinator() { return coordinator_.get(); }
   const std::string& address() const { return address_; }
-  std::shared_ptr<BlockStore> store() { return shard_->store(); }
+  Parts parts() { return {shard_.get(), files_.journal.get(), coordinator_.get(), &requests_}; }
 
   // After Wait: what this `ps` is to be made anew for, and how: at the port that it has.
   std::optional<Era> next_era() {
@@ -304,6 +304,7 @@ class PsNode::Impl final : public RequestHandler {
   std::string address_;
   std::string coordinator_address_;
   const std::unique_ptr<Clock> clock_;
+  RequestMetrics requests_{this, clock_.get()};
   VolatileCoordinatorStore no_store_;
   std::unique_ptr<Executor> apply_;       // gradients
   std::unique_ptr<Executor> control_;     // one thread: the link, the coordinator's timers
@@ -383,20 +384,19 @@ void PsNode::RequestDrain(const std::string& reason) {
   if (impl_ != nullptr) impl_->RequestDrain(reason);
 }
 
+void PsNode::Look(const std::function<void(const Parts&)>& at) {
+  MutexLock lock(mu_);
+  if (impl_ != nullptr) at(impl_->parts());
+}
+
 absl::Status PsNode::Ready() {
   MutexLock lock(mu_);
   return impl_ == nullptr ? absl::UnavailableError("goes back to a checkpoint") : impl_->Ready();
 }
 
-absl::StatusOr<v1::GetStatusReply> PsNode::Status() {
-  MutexLock lock(mu_);
-  if (impl_ == nullptr || impl_->coordinator() == nullptr) return absl::UnavailableError("no coordinator is here now");
-  return impl_->coordinator()->Status();
-}
-
 std::shared_ptr<BlockStore> PsNode::store() {
   MutexLock lock(mu_);
-  return impl_ == nullptr ? nullptr : impl_->store();
+  return impl_ == nullptr ? nullptr : impl_->parts().shard->store();
 }
 
 }  // namespace leeway

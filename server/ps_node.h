@@ -1,10 +1,11 @@
 // PsNode: one `ps` process without its main(): the gRPC server, a shard, the coordinator on shard 0, and the
 // threads they run on. Tests run several in one process.
 //
-// Thread safety: Start, Wait, RequestStop, address from any thread; destruction from one.
+// Thread safety: Start, Wait, Look, RequestStop, address from any thread; destruction from one.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,11 @@
 #include "server/block_store.h"
 
 namespace leeway {
+
+class Coordinator;
+class Journal;
+class RequestMetrics;
+class Shard;
 
 class PsNode {
  public:
@@ -69,10 +75,17 @@ class PsNode {
   // steps, completes what is under way and writes the journal: all within drain_timeout.
   void RequestDrain(const std::string& reason);
 
+  // What runs here, for metrics and status pages. Null: there is none here.
+  struct Parts {
+    Shard* shard;
+    Journal* journal;
+    Coordinator* coordinator;
+    RequestMetrics* requests;
+  };
+  // Calls `at`, in line and while nothing of it can end; not while the run goes back to a checkpoint.
+  void Look(const std::function<void(const Parts&)>& at);
   // OK while it serves; UNAVAILABLE says what it waits for, or that it ends.
   absl::Status Ready();
-  // Shard 0: how the run goes. UNAVAILABLE while it goes back to a checkpoint, and on other shards.
-  absl::StatusOr<v1::GetStatusReply> Status();
 
   std::shared_ptr<BlockStore> store();  // for tests
 

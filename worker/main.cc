@@ -5,7 +5,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -19,9 +18,11 @@
 #include "common/executor.h"
 #include "common/exit_code.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/print_error.h"
 #include "common/process_http.h"
 #include "common/readiness.h"
 #include "common/run_failure.h"
@@ -38,6 +39,8 @@
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/trainer.h"
 #include "worker/trainer/weights_file.h"
+#include "worker/trainer/worker_curves.h"
+#include "worker/trainer/worker_metrics.h"
 #include "worker/worker_flags.h"
 
 namespace leeway {
@@ -89,8 +92,8 @@ class Connection {
   Caller caller_;
 };
 
-absl::Status RunWorker(const WorkerOptions& options, const Security& security, Cancellation& cancellation,
-                       Readiness& readiness) {
+absl::Status RunWorker(const WorkerOptions& options, const Security& security, WorkerMetrics* metrics,
+                       Cancellation& cancellation, Readiness& readiness) {
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
   RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
@@ -121,8 +124,9 @@ absl::Status RunWorker(const WorkerOptions& options, const Security& security, C
 
   if (options.evaluator) {
     Connection connection(options, security);
-    const EvaluatorOptions evaluator{identity, options.eval_every_epochs, options.eval_every_seconds,
-                                     options.best_weights, options.final_weights};
+    const EvaluatorOptions evaluator{
+        identity, options.eval_every_epochs, options.eval_every_seconds, options.best_weights, options.final_weights,
+        metrics};
     return RunEvaluator(connection.caller(), *engine, manifest, data, RealFileSystem(), evaluator, cancellation);
   }
   TrainerOptions trainer;
@@ -134,6 +138,7 @@ absl::Status RunWorker(const WorkerOptions& options, const Security& security, C
   trainer.push_encoding = options.push_encoding;
   trainer.pull_encoding = options.pull_encoding;
   trainer.device = backend->description();
+  trainer.metrics = metrics;
   if (!options.init_from.empty()) {
     ASSIGN_OR_RETURN(trainer.init_weights, LoadWeights(RealFileSystem(), options.init_from, manifest));
     trainer.init_fingerprint =
@@ -161,6 +166,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<Security> security = SecurityFromFlags();
   if (!security.ok()) ExitWithError(security.status());
   if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
+  RouteLibraryLogs();
   // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
   mallopt(M_MMAP_THRESHOLD, 256 << 20);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
@@ -170,17 +176,23 @@ int Main(int argc, char** argv) {
     cancellation.Cancel();
   });
   Readiness readiness(absl::UnavailableError("reads its data"));
-  const absl::StatusOr<std::unique_ptr<HttpServer>> http =
-      StartProcessHttp({"worker", options->name, [&readiness] { return readiness.Get(); }, {}, *security});
+  WorkerMetrics metrics;
+  const HttpHandler tell = [&metrics](const HttpRequest&) -> HttpResponse {
+    return {.content_type = MetricsPage::kContentType, .body = metrics.Text()};
+  };
+  const absl::StatusOr<std::unique_ptr<HttpServer>> http = StartProcessHttp(
+      {"worker", options->name, [&readiness] { return readiness.Get(); }, {{"/metrics", tell}}, *security});
   if (!http.ok()) ExitWithError(http.status());
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
-  const absl::Status status = RunWorker(*options, *security, cancellation, readiness);
+  std::unique_ptr<TensorBoardLog> curves = WriteCurves(options->tensorboard_dir, options->name, &metrics);
+  const absl::Status status = RunWorker(*options, *security, &metrics, cancellation, readiness);
+  curves.reset();
   const int code = ExitCodeOf(status);
   // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
   if (code == kExitClusterLost) {
     spdlog::error("{}", status);
   } else if (code != 0) {
-    std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
+    PrintError(status.message());
   }
   return code;
 }

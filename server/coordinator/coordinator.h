@@ -22,12 +22,14 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/manifest.h"
+#include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/placement.h"
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
 #include "server/coordinator/checkpoint_committer.h"
 #include "server/coordinator/checkpoint_course.h"
+#include "server/coordinator/checkpoint_record.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/divergence_rule.h"
@@ -38,6 +40,7 @@
 #include "server/coordinator/recent_rate.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
+#include "server/coordinator/run_sample.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
@@ -97,6 +100,8 @@ class Coordinator {
   // True when the run is FINISHED and every shard knows it.
   bool Over();
   v1::RunState state();
+  RunSample Sample() LEEWAY_EXCLUDES(mu_);
+  void AddMetrics(MetricsPage* page) LEEWAY_EXCLUDES(mu_);
   v1::GetStatusReply Status() LEEWAY_EXCLUDES(mu_);
   // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
   absl::Status last_checkpoint();
@@ -259,6 +264,10 @@ class Coordinator {
   // The checkpoint under way is committed, or given up because of `error`.
   void NoteCheckpoint(const std::string& error) LEEWAY_REQUIRES(mu_);
 
+  // coordinator_metrics.cc
+  void AddWorkerMetrics(Instant now, MetricsPage* page) LEEWAY_REQUIRES(mu_);
+  void AddStalenessMetrics(MetricsPage* page) const LEEWAY_REQUIRES(mu_);
+
   const Options options_;
   Clock* const clock_;
   Executor* const executor_;
@@ -300,6 +309,7 @@ class Coordinator {
   std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
   Instant started_ LEEWAY_GUARDED_BY(mu_);
   CheckpointCourse course_ LEEWAY_GUARDED_BY(mu_);
+  CheckpointRecord checkpoints_ LEEWAY_GUARDED_BY(mu_);
   bool beginning_ LEEWAY_GUARDED_BY(mu_) = false;   // the committer makes room
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;

@@ -162,6 +162,7 @@ void Coordinator::OnCommitted(const absl::Status& status) {
     if (status.ok()) {
       Event(absl::StrFormat("checkpoint %s is committed; %d steps were trained on meanwhile", course_.cut().name(),
                             steps_ - checkpoint_step_));
+      checkpoints_.Committed(cut_began_, clock_->Now());
       NoteCheckpoint("");
       Committed();
     } else {
@@ -186,6 +187,7 @@ void Coordinator::Committed() {
 void Coordinator::EndCheckpoint(const std::string& failure) {
   if (committing_) return;  // its end is on its way
   Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up: ", failure));
+  checkpoints_.Failed();
   NoteCheckpoint(failure);
   failed_number_ = course_.cut().id();
   failed_reason_ = failure;

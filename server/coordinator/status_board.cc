@@ -137,7 +137,13 @@ double StatusBoard::SamplesPerSecond(Instant now) const {
 }
 
 void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
-  double rate = 0;
+  FillWorkers(now, reply);
+  for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
+  for (const v1::LossPoint& point : points_) *reply->add_training() = point;
+  for (const std::string& event : events_) reply->add_events(event);
+}
+
+void StatusBoard::FillWorkers(Instant now, v1::GetStatusReply* reply) const {
   for (const auto& [worker, row] : rows_) {
     v1::WorkerStatus& status = *reply->add_workers();
     status = row.status;
@@ -145,9 +151,6 @@ void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
     status.set_waiting_share(std::min(1.0, row.blocked.Get(now) / 1000));
   }
   reply->set_samples_per_second(SamplesPerSecond(now));
-  for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
-  for (const v1::LossPoint& point : points_) *reply->add_training() = point;
-  for (const std::string& event : events_) reply->add_events(event);
 }
 
 void StatusBoard::Save(v1::StatusBoardState* state) const {

@@ -40,6 +40,11 @@ class StatusBoard {
   double SamplesPerSecond(Instant now) const;  // of all workers together, recent
   // Everything this object knows; the caller adds the rest.
   void Fill(Instant now, v1::GetStatusReply* reply) const;
+  // Of that, the workers and their recent rate.
+  void FillWorkers(Instant now, v1::GetStatusReply* reply) const;
+  // Null: there is none yet.
+  const v1::LossPoint* newest_point() const { return points_.empty() ? nullptr : &points_.back(); }
+  const v1::Evaluation* newest_evaluation() const { return evaluations_.empty() ? nullptr : &evaluations_.back(); }
 
   // For a restart: Restore gives a new object all that another one saved, but the recent rates. The caller calls Start
   // again. DATA_LOSS: no such object can have saved it; then this one must not be used.

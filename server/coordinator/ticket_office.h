@@ -40,6 +40,7 @@ class TicketOffice {
 
   std::uint64_t last_serial() const { return last_serial_; }
   std::uint64_t refused() const { return refused_; }
+  std::uint64_t scaled() const { return scaled_; }  // accepted at a lower rate, since this object was made
 
  private:
   struct Decision {
@@ -57,6 +58,7 @@ class TicketOffice {
   std::uint64_t last_serial_ = 0;
   std::uint64_t samples_ = 0;
   std::uint64_t refused_ = 0;
+  std::uint64_t scaled_ = 0;
   std::map<Key, Decision> decisions_;
 };
 

@@ -127,6 +127,7 @@ absl::Status EvalSession::EvaluateOnce(bool final) {
       Crc32c(worker_.engine.weights(0), static_cast<std::size_t>(placement_.elements()) * sizeof(float)));
   spdlog::info("evaluation at {} samples (version {}): loss {:.4f}, accuracy {:.2f} %{}", evaluation.samples(),
                *version, evaluation.loss(), 100 * evaluation.accuracy(), final ? ", final weights" : "");
+  if (worker_.options.metrics != nullptr) worker_.options.metrics->Evaluated(evaluation);
   if (!worker_.best || Better(evaluation, *worker_.best)) {
     worker_.best = evaluation;
     RETURN_IF_ERROR(Save(worker_.options.best_weights));

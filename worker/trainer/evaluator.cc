@@ -35,7 +35,9 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
     spdlog::info("joined as evaluator {}: {} shards, {} test records", join->worker_id(), placement.num_shards(),
                  test.num_records());
     EvalSession session(worker, *join, incarnation, placement);
+    if (options.metrics != nullptr) options.metrics->SetJoined(true);
     ASSIGN_OR_RETURN(const bool done, session.Run());
+    if (options.metrics != nullptr) options.metrics->SetJoined(false);
     if (done) return absl::OkStatus();
   }
 }

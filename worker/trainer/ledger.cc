@@ -62,6 +62,20 @@ void Ledger::Computed(absl::Duration compute, absl::Duration data, std::uint64_t
   correct_ += correct;
   totals_.set_correct(static_cast<std::uint64_t>(std::llround(correct_)));
   totals_.set_epoch(std::max<std::uint64_t>(totals_.epoch(), epoch));
+  if (metrics_ != nullptr) TellStep(samples, loss_sum, epoch);
+}
+
+void Ledger::TellStep(std::uint64_t samples, double loss_sum, std::uint64_t epoch) {
+  const v1::PhaseSeconds& now = totals_.seconds();
+  v1::PhaseSeconds step;
+  step.set_data(now.data() - at_last_step_.data());
+  step.set_pull(now.pull() - at_last_step_.pull());
+  step.set_compute(now.compute() - at_last_step_.compute());
+  step.set_push(now.push() - at_last_step_.push());
+  step.set_blocked(now.blocked() - at_last_step_.blocked());
+  step.set_paced(now.paced() - at_last_step_.paced());
+  at_last_step_ = now;
+  metrics_->StepEnded(step, samples, loss_sum, epoch);
 }
 
 void Ledger::Paced(absl::Duration time) {
@@ -69,6 +83,7 @@ void Ledger::Paced(absl::Duration time) {
 }
 
 void Ledger::PushEnded(const PushResult& push) {
+  if (metrics_ != nullptr) metrics_->PushEnded(push);
   if (push.verdict == v1::REFUSED) totals_.set_pushes_refused(totals_.pushes_refused() + 1);
   if (push.verdict == v1::DROPPED) totals_.set_pushes_dropped(totals_.pushes_dropped() + 1);
   if (push.verdict == v1::APPLIED && push.partial) totals_.set_pushes_partial(totals_.pushes_partial() + 1);

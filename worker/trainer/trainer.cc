@@ -41,7 +41,8 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
                                  options.device,
                                  options.pull_encoding,
                                  nullptr,
-                                 nullptr};
+                                 nullptr,
+                                 options.metrics};
   std::optional<std::uint64_t> run;
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
@@ -87,7 +88,9 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
                  join->worker_id(), join->rank(), join->entry_clock(), placement.num_shards(),
                  join->policy().staleness_bound(), options.depth);
     TrainingSession session(worker, *join, incarnation, placement, std::move(source));
+    if (options.metrics != nullptr) options.metrics->SetJoined(true);
     ASSIGN_OR_RETURN(const TrainingSession::End end, session.Run());
+    if (options.metrics != nullptr) options.metrics->SetJoined(false);
     if (end != TrainingSession::End::kExpired) {
       spdlog::info("{} after {} steps", end == TrainingSession::End::kPreempted ? "preempted" : "done", steps_done);
       return absl::OkStatus();

@@ -41,7 +41,7 @@ TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std:
       pipeline_(worker.depth, join.entry_clock()),
       source_(std::move(source)),
       pacer_(Seeded(worker.pace, join)),
-      ledger_(worker.device),
+      ledger_(worker.device, worker.metrics),
       last_report_(worker.caller.Now()),
       say_waiting_(kSayWaiting),
       say_refused_(kSayWaiting) {

@@ -37,6 +37,7 @@
 #include "worker/trainer/pacer.h"
 #include "worker/trainer/step_pipeline.h"
 #include "worker/trainer/work_source.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 
@@ -57,6 +58,7 @@ class TrainingSession {
     v1::Encoding pull_encoding = v1::F32;
     std::shared_ptr<Push::Encoder> encoder;  // null: float32
     std::shared_ptr<SeenWeights> seen;       // of deltas; null: none
+    WorkerMetrics* metrics = nullptr;        // null: none
   };
 
   enum class End {

@@ -87,6 +87,7 @@ void TrainingSession::Report(bool now) {
   if (!now && (reporting_ || worker_.caller.Now() - last_report_ < kReportEvery)) return;
   last_report_ = worker_.caller.Now();
   reporting_ = true;
+  if (worker_.metrics != nullptr) worker_.metrics->SetProgress(worker_.caller.retries(), *settled_);
   v1::ReportProgressRequest request;
   *request.mutable_progress() = ledger_.Totals(worker_.caller.retries());
   // A report that is lost is made up for by the next: totals are sent. Only the end waits for its answer.
