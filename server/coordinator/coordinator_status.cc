@@ -33,6 +33,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
         Settle(&replies);
       }
       reply.set_state(state_);
+      reply.set_drain(IsDrained(request.stamp()));
     }
     replies.Give(std::move(done), status, reply);
   }
@@ -47,7 +48,7 @@ void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
     reply.set_state(state_);
     if (state_ == v1::STARTING) reply.set_waiting_for(WaitsFor());
     reply.set_run_id(options_.run_id);
-    *reply.mutable_policy() = options_.policy;
+    *reply.mutable_policy() = policies_.policy();
     if (manifest_) {
       reply.set_model(manifest_->model());
       reply.set_elements(manifest_->elements());
@@ -58,13 +59,15 @@ void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
     reply.set_samples(samples_);
     reply.set_steps(steps_);
     reply.set_num_records(data_.num_records());
-    reply.set_total_samples(options_.policy.stop().epochs() * data_.num_records());
+    reply.set_total_samples(policies_.policy().stop().epochs() * data_.num_records());
     reply.set_membership_epoch(membership_.epoch());
     reply.set_stop_reason(stop_reason_);
+    reply.set_policy_waits_for(policies_.WaitsFor());
     board_.Fill(now, &reply);
     for (auto& worker : *reply.mutable_workers()) {
       const v1::Member* member = membership_.Find(worker.worker_id());
       if (member != nullptr && member->state() == v1::PARKED) worker.set_state("parked");
+      if (member != nullptr && drained_workers_.count(worker.worker_id()) > 0) worker.set_state("draining");
     }
     for (std::size_t i = 0; i < shards_.size(); ++i) {
       v1::ShardStatus& status = *reply.add_shards();

@@ -37,7 +37,9 @@ EvalSession::EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_
 
 EvalSession::~EvalSession() { coordinator_->Stop(); }
 
-bool EvalSession::Interrupted() const { return worker_.cancellation.cancelled() || !view_->expired().ok(); }
+bool EvalSession::Interrupted() const {
+  return worker_.cancellation.cancelled() || view_->drain() || !view_->expired().ok();
+}
 
 absl::StatusOr<bool> EvalSession::Run() {
   coordinator_->StartHeartbeat(std::min(lease_, kNews));
@@ -53,12 +55,13 @@ absl::StatusOr<bool> EvalSession::Run() {
     final = view_->state() >= v1::EVALUATING;
     RETURN_IF_ERROR(EvaluateOnce(final));
   }
+  if (view_->drain()) worker_.cancellation.Cancel();  // the process is to end
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
     if (!absl::IsFailedPrecondition(expired)) return expired;
     return worker_.cancellation.cancelled() || final;
   }
   v1::LeaveRequest leave;
-  leave.set_reason(final ? "evaluated the final weights" : "preempted");
+  leave.set_reason(final ? "evaluated the final weights" : view_->drain() ? "drained" : "preempted");
   const absl::Status left =
       Await([&](auto done) { coordinator_->Leave(std::move(leave), std::move(done)); }, kLastWords);
   if (!left.ok()) spdlog::warn("could not tell the coordinator about leaving: {}", left);
