@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/admin/admin_verbs.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/peer.h"
 #include "cli/checkpoint/checkpoint_verbs.h"
@@ -37,6 +38,11 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
+    {"status", "how a running cluster is: the run, its policy, workers, ps", RunStatus},
+    {"top", "the same, redrawn every second", RunTop},
+    {"workers", "the workers of a running cluster", RunWorkers},
+    {"set", "change numbers of a running cluster's policy, as staleness_bound=8; without any: show them", RunSet},
+    {"drain", "have one worker, or ps-N, end in good order", RunDrain},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
     {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"checkpoint", "look at checkpoints: list, verify, reshard, diff; or take one: now", RunCheckpoint},

@@ -76,7 +76,8 @@ using CoordinatorBase = C::WithRawCallbackMethod_Join<
     C::WithRawCallbackMethod_Heartbeat<C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<
         C::WithRawCallbackMethod_ReportRound<C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<
             C::WithRawCallbackMethod_CommitData<C::WithRawCallbackMethod_ReportProgress<
-                C::WithRawCallbackMethod_GetStatus<C::WithRawCallbackMethod_Checkpoint<C::Service>>>>>>>>>>>;
+                C::WithRawCallbackMethod_GetStatus<C::WithRawCallbackMethod_Checkpoint<
+                    C::WithRawCallbackMethod_SetPolicy<C::WithRawCallbackMethod_Drain<C::Service>>>>>>>>>>>>>;
 
 class CoordinatorService final : public CoordinatorBase {
  public:
@@ -92,6 +93,8 @@ class CoordinatorService final : public CoordinatorBase {
   LEEWAY_ROUTE(Coordinator, ReportProgress)
   LEEWAY_ROUTE(Coordinator, GetStatus)
   LEEWAY_ROUTE(Coordinator, Checkpoint)
+  LEEWAY_ROUTE(Coordinator, SetPolicy)
+  LEEWAY_ROUTE(Coordinator, Drain)
 
  private:
   const Served served_;

@@ -98,6 +98,11 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
   finishing_ = snapshot.state() == v1::FINISHED;
   failure_ = snapshot.failure();
+  for (const v1::DrainOrder& order : snapshot.drains()) {
+    const bool mine =
+        order.shard_index() == last_request_.shard_index() && order.generation() == last_request_.generation();
+    if (mine) options_.on_drain();
+  }
   // The next call says what is carried out here, so that must not be forgotten. Where the journal cannot be written,
   // the line to the coordinator stays, and the call says again what was safe.
   const std::uint64_t id = ++next_watch_;

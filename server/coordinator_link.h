@@ -31,6 +31,7 @@ class CoordinatorLink {
     v1::LocalEndpoint local_endpoint;                  // and where those on its machine do; host "": only there
     Era era;                                           // that the shard is in
     std::string lost;                                  // not empty: it has nothing to go on from, and why
+    std::function<void()> on_drain = [] {};            // this shard is to end; perhaps more than once
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
     absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
   };

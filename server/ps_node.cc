@@ -107,6 +107,7 @@ class PsNode::Impl final : public RequestHandler {
     coordinator_address_ = link.coordinator;
     link.address = address_;
     link.local_endpoint = local;
+    link.on_drain = [this] { RequestDrain("leeway drain: shutting down"); };
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());

@@ -34,6 +34,7 @@
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/divergence_rule.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/policy_course.h"
 #include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/quarantine.h"
 #include "server/coordinator/rate_history.h"
@@ -125,11 +126,18 @@ class Coordinator {
   };
 
   struct Held {
-    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint } kind = kJoin;
+    // From kCheckpoint on: of people, who are nobody's member.
+    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint, kSetPolicy, kDrain } kind = kJoin;
     v1::JoinRequest join;
     v1::WatchRequest watch;
     v1::AcquireDataRequest acquire;
     v1::CheckpointRequest checkpoint;
+    v1::SetPolicyRequest set_policy;
+    std::uint64_t change = 0;  // that it has begun
+    std::string drained;       // the worker's name, or "ps-1"
+    std::optional<std::uint32_t> drained_shard;
+    std::uint32_t drained_worker = 0;
+    std::uint64_t drained_incarnation = 0;  // or generation
     ReplyCallback done;
     std::uint64_t timer = 0;
     bool expired = false;
@@ -194,6 +202,7 @@ class Coordinator {
   void Join(const v1::JoinRequest& request, ReplyCallback done);
   bool AttemptJoin(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckDepth(const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   void MakeLeases() LEEWAY_REQUIRES(mu_);
   v1::JoinReply JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
@@ -257,6 +266,25 @@ class Coordinator {
   bool EveryWorkerIsThrough() const LEEWAY_REQUIRES(mu_);
   std::string InQuarantine() const LEEWAY_REQUIRES(mu_);  // "; in quarantine: ...", or nothing
 
+  // coordinator_policy.cc
+  // May somebody who is no member ask for something, and wait for it?
+  absl::Status CheckAsker(const std::string& what, std::uint64_t run_id) const LEEWAY_REQUIRES(mu_);
+  v1::CheckpointTimes TimesByFlags() const;
+  void SetPolicy(const v1::SetPolicyRequest& request, ReplyCallback done);
+  bool AttemptSetPolicy(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckMembersCan(const v1::Policy& next) const LEEWAY_REQUIRES(mu_);
+  void HearOfPolicy(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  // What of the policy is this object's own matter.
+  void AdoptPolicy() LEEWAY_REQUIRES(mu_);
+  void TellGivenUp() LEEWAY_REQUIRES(mu_);
+  void DrivePolicy(Instant now) LEEWAY_REQUIRES(mu_);
+
+  // coordinator_drain.cc
+  void Drain(const v1::DrainRequest& request, ReplyCallback done);
+  absl::Status FindDrained(const v1::DrainRequest& request, Held* held) LEEWAY_REQUIRES(mu_);
+  bool AttemptDrain(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  bool IsDrained(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
@@ -284,12 +312,15 @@ class Coordinator {
   RoundCloser rounds_ LEEWAY_GUARDED_BY(mu_);
   TicketOffice tickets_ LEEWAY_GUARDED_BY(mu_);
   std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
+  PolicyCourse policies_ LEEWAY_GUARDED_BY(mu_);
   StopRule stop_ LEEWAY_GUARDED_BY(mu_);
   StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
   RateHistory rates_ LEEWAY_GUARDED_BY(mu_);
   std::deque<v1::CheckpointStatus> checkpoints_told_ LEEWAY_GUARDED_BY(mu_);  // the newest kMostCheckpointsTold
   Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
+  std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
+  std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.
   std::optional<Manifest> manifest_ LEEWAY_GUARDED_BY(mu_);

@@ -115,7 +115,7 @@ void Coordinator::CaptureProgress() {
   if (at_cut_ || !course_.cut().limited()) return;
   // In rounds the state is right when all the cut's rounds are closed, and the next one is not: no shard has it whole
   // before its cut. Whatever becomes of the workers, it is when all shards have written.
-  if (options_.policy.aggregation() == v1::ROUND && !course_.written()) {
+  if (policies_.policy().aggregation() == v1::ROUND && !course_.written()) {
     for (const v1::MemberClock& limit : course_.cut().limits()) {
       if (rounds_.open_round() < limit.clock()) return;
     }
@@ -140,7 +140,7 @@ v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
   index.set_step(checkpoint_step_);
   index.set_run_id(options_.run_id);
   index.set_era(era_);
-  *index.mutable_policy() = options_.policy;
+  *index.mutable_policy() = policies_.policy();
   *index.mutable_manifest() = manifest_->ToProto();
   index.set_model_fingerprint(manifest_->fingerprint());
   index.set_num_shards(options_.num_shards);
@@ -201,16 +201,9 @@ void Coordinator::Checkpoint(const v1::CheckpointRequest& request, ReplyCallback
   Replies replies;
   {
     MutexLock lock(mu_);
-    const auto askers = std::count_if(held_.begin(), held_.end(),
-                                      [](const auto& held) { return held.second->kind == Held::kCheckpoint; });
-    absl::Status status;
+    absl::Status status = CheckAsker("checkpoint", request.run_id());
     if (options_.committer == nullptr) {
       status = absl::FailedPreconditionError("checkpoint: ps 0 has no --checkpoint_dir");
-    } else if (request.run_id() != 0 && request.run_id() != options_.run_id) {
-      status = absl::FailedPreconditionError(absl::StrCat("checkpoint: of run ", absl::Hex(request.run_id()),
-                                                          "; this is run ", absl::Hex(options_.run_id)));
-    } else if (static_cast<std::size_t>(askers) >= kMostAskers) {
-      status = absl::ResourceExhaustedError(absl::StrCat("checkpoint: ", askers, " requests for one wait already"));
     }
     if (!status.ok()) {
       replies.Refuse(done, status);

@@ -93,6 +93,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.mutable_regrouping()->Add(regrouping_.begin(), regrouping_.end());
   state.set_divergences(divergences_);
   quarantine_.Save(state.mutable_quarantine());
+  policies_.Save(&state);
   return state;
 }
 
@@ -108,6 +109,8 @@ absl::Status Coordinator::Restore(const v1::CoordinatorState& state, const v1::M
   RETURN_IF_ERROR(stop_.Restore(state.stop()));
   RETURN_IF_ERROR(board_.Restore(state.board()));
   RETURN_IF_ERROR(quarantine_.Restore(state.quarantine()));
+  RETURN_IF_ERROR(policies_.Restore(state));
+  AdoptPolicy();
   RETURN_IF_ERROR(RestoreProgress(now, state));
   Event(absl::StrCat("the coordinator is back: run ", absl::Hex(options_.run_id), ", ", v1::RunState_Name(state_), ", ",
                      membership_.members().size(), " members, ", samples_, " samples"));

@@ -130,6 +130,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         journal_full_ = true;
       }
       HearOfNonFinite(request);
+      HearOfPolicy(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
         CaptureProgress();

@@ -33,6 +33,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
         Settle(&replies);
       }
       reply.set_state(state_);
+      reply.set_drain(IsDrained(request.stamp()));
     }
     replies.Give(std::move(done), status, reply);
   }
@@ -75,7 +76,7 @@ v1::GetStatusReply Coordinator::Status() {
   reply.set_state(state_);
   if (state_ == v1::STARTING) reply.set_waiting_for(WaitsFor());
   reply.set_run_id(options_.run_id);
-  *reply.mutable_policy() = options_.policy;
+  *reply.mutable_policy() = policies_.policy();
   if (manifest_) {
     reply.set_model(manifest_->model());
     reply.set_elements(manifest_->elements());
@@ -86,16 +87,18 @@ v1::GetStatusReply Coordinator::Status() {
   reply.set_samples(samples_);
   reply.set_steps(steps_);
   reply.set_num_records(data_.num_records());
-  reply.set_total_samples(options_.policy.stop().epochs() * data_.num_records());
+  reply.set_total_samples(policies_.policy().stop().epochs() * data_.num_records());
   reply.set_membership_epoch(membership_.epoch());
   reply.set_stop_reason(stop_reason_);
   reply.set_failure(Failure());
   reply.set_era(era_);
+  reply.set_policy_waits_for(policies_.WaitsFor());
   board_.Fill(now, &reply);
   for (auto& worker : *reply.mutable_workers()) {
     const v1::Member* member = membership_.Find(worker.worker_id());
     if (member == nullptr) continue;
     if (member->state() == v1::PARKED) worker.set_state("parked");
+    if (drained_workers_.count(worker.worker_id()) > 0) worker.set_state("draining");
     worker.set_silent_seconds(absl::ToDoubleSeconds(membership_.Silence(now, worker.worker_id())));
   }
   for (std::size_t i = 0; i < shards_.size(); ++i) {

@@ -158,6 +158,7 @@ absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   member.set_name(joiner.name);
   member.set_state(joiner.role == v1::TRAINER ? v1::JOINING : v1::OBSERVER);
   member.set_samples_per_step(joiner.samples_per_step);
+  member.set_pipeline_depth(joiner.pipeline_depth);
   members_[id] = member;
   lease_end_[id] = now + config_.lease;
   installed_.erase(id);

@@ -39,6 +39,7 @@ class Membership {
     v1::Role role = v1::TRAINER;
     std::int32_t rank = -1;  // -1: by sorted names
     std::uint32_t samples_per_step = 0;
+    std::uint32_t pipeline_depth = 0;
   };
   struct JoinAnswer {
     bool accepted = false;        // live, or an observer

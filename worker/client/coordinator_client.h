@@ -43,7 +43,6 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   template <typename Reply>
   void Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done);
   void Heartbeat();
-  void FetchPolicy();
 
   Caller& caller_;
   const std::shared_ptr<ClusterView> view_;

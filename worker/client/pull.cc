@@ -23,10 +23,12 @@ Pull::Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       view_(std::move(view)),
       placement_(placement),
       request_(request),
+      policy_(view_->policy()),
       vector_(vector),
       done_(std::move(done)) {
   result_.reads.assign(placement.num_shards(), {kUnknown, 0});
   result_.ticket_watermark = result_.min_version = kUnknown;
+  result_.policy = policy_;
   // Piece by piece over all shards, so that every shard is busy from the start.
   std::vector<std::deque<Piece>> pieces;
   for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) pieces.push_back(PiecesOf(shard));
@@ -82,6 +84,7 @@ std::string Pull::WaitingFor() const {
 void Pull::Send(const Piece& piece) {
   v1::PullRequest request;
   *request.mutable_stamp() = view_->stamp();
+  request.mutable_stamp()->set_policy_number(policy_.number());
   request.set_clock(request_.clock);
   request.set_own_clock(request_.own_clock);
   request.set_answered(request_.answered);
@@ -170,6 +173,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
     copied_.NotifyAll();
     if (ended_) return;
     if (taken.ok() && *taken) {
+      if (header.has_policy()) result_.policy = header.policy();
       --unanswered_;
       ShardRead& read = result_.reads[piece.chunk.shard];
       read.version = std::min<std::uint64_t>(read.version, header.version());
@@ -179,6 +183,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
       result_.max_version = std::max<std::uint64_t>(result_.max_version, header.version());
     }
   }
+  if (header.has_policy()) view_->SetPolicy(header.policy());
   if (taken.ok() && !*taken) return Send(piece);
   Next(taken.status());
 }

@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/placement.h"
+#include "proto/policy.pb.h"
 #include "worker/client/caller.h"
 #include "worker/client/chunk_id.h"
 #include "worker/client/cluster_view.h"
@@ -45,6 +46,7 @@ struct PullResult {
   std::vector<std::uint32_t> waited_for;  // worker ids, ascending
   absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
   Instant ended;                          // when the last answer came
+  v1::Policy policy;                      // that the step is under
 };
 
 class Pull : public std::enable_shared_from_this<Pull> {
@@ -96,6 +98,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
   const std::shared_ptr<ClusterView> view_;
   const Placement placement_;
   const Request request_;
+  const v1::Policy policy_;  // that all its requests name
   float* const vector_;
   std::function<void(PullResult)> done_;
 

@@ -38,7 +38,9 @@ EvalSession::EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_
 
 EvalSession::~EvalSession() { coordinator_->Stop(); }
 
-bool EvalSession::Interrupted() const { return worker_.cancellation.cancelled() || !view_->expired().ok(); }
+bool EvalSession::Interrupted() const {
+  return worker_.cancellation.cancelled() || view_->drain() || !view_->expired().ok();
+}
 
 absl::StatusOr<bool> EvalSession::Run() {
   coordinator_->StartHeartbeat(std::min(lease_, kNews));
@@ -54,12 +56,13 @@ absl::StatusOr<bool> EvalSession::Run() {
     final = view_->state() >= v1::EVALUATING;
     RETURN_IF_ERROR(EvaluateOnce(final));
   }
+  if (view_->drain()) worker_.cancellation.Cancel();  // the process is to end
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
     if (!absl::IsFailedPrecondition(expired)) return expired;
     return worker_.cancellation.cancelled() || final;
   }
   v1::LeaveRequest leave;
-  leave.set_reason(final ? "evaluated the final weights" : "preempted");
+  leave.set_reason(final ? "evaluated the final weights" : view_->drain() ? "drained" : "preempted");
   auto failure = std::make_shared<std::string>();
   const auto say = [&](std::function<void(absl::Status)> done) {
     coordinator_->Leave(std::move(leave), [failure, done](const absl::Status& status, const v1::LeaveReply& reply) {

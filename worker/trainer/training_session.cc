@@ -52,7 +52,7 @@ TrainingSession::~TrainingSession() { coordinator_->Stop(); }
 
 bool TrainingSession::Ending() const {
   const bool enough = worker_.max_steps > 0 && *worker_.steps_done >= worker_.max_steps;
-  return enough || worker_.cancellation.cancelled() || view_->state() >= v1::FINISHING;
+  return enough || worker_.cancellation.cancelled() || view_->drain() || view_->state() >= v1::FINISHING;
 }
 
 void TrainingSession::Fail(const absl::Status& status) {
@@ -64,6 +64,10 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   coordinator_->StartHeartbeat(lease_);
   if (put_weights_) Fail(UploadInitialWeights());
   Train();
+  if (view_->drain()) {
+    spdlog::info("leeway drain: this worker leaves");
+    worker_.cancellation.Cancel();  // the process is to end
+  }
   Drain();
   if (!failure_.ok()) return failure_;
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
@@ -74,7 +78,10 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   const bool preempted = worker_.cancellation.cancelled();
   const bool finished = source_.finished(pipeline_.clock());
   Report(true);
-  const std::string reason = preempted ? "preempted" : finished ? "trained on all its data" : "the run ends";
+  const std::string reason = view_->drain() ? "drained"
+                             : preempted    ? "preempted"
+                             : finished     ? "trained on all its data"
+                                            : "the run ends";
   const std::string failure = Leave(reason, finished);
   if (preempted) return End::kPreempted;
   if (!failure.empty()) return RunFailure(failure);
@@ -184,10 +191,10 @@ bool TrainingSession::WaitForBuffers() {
 }
 
 void TrainingSession::DoStep() {
-  const v1::Policy policy = view_->policy();
   Work work = *std::exchange(work_, std::nullopt);
   const StepPipeline::Compute step = pipeline_.BeginCompute();
   const PullResult read = std::move(pulls_.at(step.pull_id).result);
+  const v1::Policy& policy = read.policy;
   pulls_.erase(step.pull_id);
   SendPulls();
   if (source_.leased() && !parked_ && source_.missing() > 0) AskForData();
