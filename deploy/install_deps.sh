@@ -11,9 +11,10 @@ arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
 data=(dataset-fashion-mnist)
 tests=(catch2 libbenchmark-dev)
+deployment=(python3-venv python3-yaml iproute2 systemd patchelf) # tests/deploy and deploy/docker
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
-wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}")
+wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}" "${deployment[@]}")
 case "${1-}" in
   "") ;;
   --dev) wanted+=("${dev[@]}") ;;

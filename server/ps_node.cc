@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
@@ -124,7 +125,7 @@ class PsNode::Impl final : public RequestHandler {
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
       if (absl::IsAborted(status)) return GoBack(link_->next_era());
-      End(std::move(status));
+      End(std::move(status), /*finished=*/true);
     });
     server_->SetServing(true);
     return absl::OkStatus();
@@ -150,11 +151,13 @@ class PsNode::Impl final : public RequestHandler {
   absl::Status Wait() {
     absl::Status status;
     bool drain = false;
+    bool finished = false;
     {
       MutexLock lock(mu_);
       while (!ended_ && !drain_) changed_.Wait(mu_);
       drain = !ended_;
       status = end_;
+      finished = finished_;
     }
     if (drain) {
       Drain();
@@ -162,17 +165,22 @@ class PsNode::Impl final : public RequestHandler {
       if (!ended_) return absl::OkStatus();
       status = end_;  // training has ended meanwhile
     }
-    if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
+    if (!status.ok()) return status;
+    if (coordinator_ == nullptr) {
+      if (finished && Stays()) Linger();
+      return status;
+    }
+    if (coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
-    const auto linger = absl::ToChronoNanoseconds(options_.linger);
     const auto all_told = now() + std::chrono::seconds(10);
-    MutexLock lock(mu_);
-    while (!stop_ && !coordinator_->Over() && now() < all_told) {
-      changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
+    {
+      MutexLock lock(mu_);
+      while (!stop_ && !coordinator_->Over() && now() < all_told) {
+        changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
+      }
     }
-    const auto until = now() + linger;
-    while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
+    Linger();
     return coordinator_->last_checkpoint();
   }
 
@@ -247,6 +255,7 @@ class PsNode::Impl final : public RequestHandler {
     coordinator.lease = options_.lease;
     coordinator.num_evaluators = options_.num_evaluators;
     coordinator.abandon_timeout = options_.abandon_timeout;
+    coordinator.stays_when_finished = Stays();
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {
@@ -284,15 +293,31 @@ class PsNode::Impl final : public RequestHandler {
     });
   }
 
+  bool Stays() const { return options_.linger == absl::InfiniteDuration(); }
+
+  void Linger() {
+    if (Stays()) {
+      spdlog::info("ps {}: the run is finished; it stays until it is told to go (--linger=inf)", options_.shard_index);
+    }
+    MutexLock lock(mu_);
+    const absl::Time until = absl::Now() + options_.linger;
+    while (!stop_ && !drain_ && absl::Now() < until) {
+      changed_.WaitUntil(mu_, std::chrono::steady_clock::now() +
+                                  absl::ToChronoNanoseconds(std::min(until - absl::Now(), absl::Hours(1))));
+    }
+  }
+
   absl::Status OfCheckpointDir(const absl::Status& status) const {
     if (status.ok()) return status;
     return absl::Status(status.code(),
                         absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", status.message()));
   }
 
-  void End(absl::Status status) {
+  // `finished`: not because somebody wants it, but by what the coordinator says.
+  void End(absl::Status status, bool finished = false) {
     MutexLock lock(mu_);
     if (!ended_) end_ = std::move(status);
+    if (!ended_) finished_ = finished;
     ended_ = true;
     changed_.NotifyAll();
   }
@@ -330,6 +355,7 @@ class PsNode::Impl final : public RequestHandler {
   Mutex mu_;
   CondVar changed_;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool finished_ LEEWAY_GUARDED_BY(mu_) = false;
   bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
   std::optional<Era> next_era_ LEEWAY_GUARDED_BY(mu_);
   bool drain_ LEEWAY_GUARDED_BY(mu_) = false;

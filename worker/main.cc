@@ -1,7 +1,8 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended or the worker was preempted; 1 bad input or configuration; 2 the cluster was lost; 3 the
-// worker is quarantined, because its gradients were not finite (--quarantine_after of shard 0).
+// Exit codes: 0 the run ended, or the worker was preempted (--preempted_exit_code says another one); 1 bad input or
+// configuration; 2 the cluster was lost; 3 the worker is quarantined, because its gradients were not finite
+// (--quarantine_after of shard 0).
 #include <grpc/grpc.h>
 #include <malloc.h>
 
@@ -171,6 +172,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
   } else if (code != 0) {
     spdlog::error("{}", status);
+  } else if (cancellation.cancelled()) {
+    return options->preempted_exit_code;
   }
   return code;
 }
