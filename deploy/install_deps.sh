@@ -14,7 +14,8 @@ tests=(catch2 libbenchmark-dev)
 deployment=(python3-venv python3-yaml iproute2 systemd patchelf) # tests/deploy and deploy/docker
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
-wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}" "${deployment[@]}")
+wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}")
+wanted+=("${deployment[@]}")
 case "${1-}" in
   "") ;;
   --dev) wanted+=("${dev[@]}") ;;

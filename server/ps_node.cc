@@ -6,13 +6,11 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <random>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
@@ -30,22 +28,13 @@
 #include "server/coordinator_link.h"
 #include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
+#include "server/random_id.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
 #include "server/shard_checkpoints.h"
 #include "server/take_up_run.h"
 
 namespace leeway {
-namespace {
-
-std::uint64_t RandomId() {
-  std::random_device device;
-  std::uint64_t id = 0;
-  while (id == 0) id = (std::uint64_t{device()} << 32) | device();
-  return id;
-}
-
-}  // namespace
 
 class PsNode::Impl final : public RequestHandler {
  public:
@@ -125,7 +114,8 @@ class PsNode::Impl final : public RequestHandler {
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
       if (absl::IsAborted(status)) return GoBack(link_->next_era());
-      End(std::move(status), /*finished=*/true);
+      if (status.ok() && coordinator_ == nullptr && Stays()) return SayItStays();
+      End(std::move(status));
     });
     server_->SetServing(true);
     return absl::OkStatus();
@@ -151,13 +141,11 @@ class PsNode::Impl final : public RequestHandler {
   absl::Status Wait() {
     absl::Status status;
     bool drain = false;
-    bool finished = false;
     {
       MutexLock lock(mu_);
       while (!ended_ && !drain_) changed_.Wait(mu_);
       drain = !ended_;
       status = end_;
-      finished = finished_;
     }
     if (drain) {
       Drain();
@@ -165,22 +153,18 @@ class PsNode::Impl final : public RequestHandler {
       if (!ended_) return absl::OkStatus();
       status = end_;  // training has ended meanwhile
     }
-    if (!status.ok()) return status;
-    if (coordinator_ == nullptr) {
-      if (finished && Stays()) Linger();
-      return status;
-    }
-    if (coordinator_->state() != v1::FINISHED) return status;
+    if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
+    const auto linger = absl::ToChronoNanoseconds(std::min(options_.linger, 365 * absl::Hours(24)));
     const auto all_told = now() + std::chrono::seconds(10);
-    {
-      MutexLock lock(mu_);
-      while (!stop_ && !coordinator_->Over() && now() < all_told) {
-        changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
-      }
+    MutexLock lock(mu_);
+    while (!stop_ && !coordinator_->Over() && now() < all_told) {
+      changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
-    Linger();
+    if (Stays()) SayItStays();
+    const auto until = now() + linger;
+    while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
     return coordinator_->last_checkpoint();
   }
 
@@ -294,17 +278,8 @@ class PsNode::Impl final : public RequestHandler {
   }
 
   bool Stays() const { return options_.linger == absl::InfiniteDuration(); }
-
-  void Linger() {
-    if (Stays()) {
-      spdlog::info("ps {}: the run is finished; it stays until it is told to go (--linger=inf)", options_.shard_index);
-    }
-    MutexLock lock(mu_);
-    const absl::Time until = absl::Now() + options_.linger;
-    while (!stop_ && !drain_ && absl::Now() < until) {
-      changed_.WaitUntil(mu_, std::chrono::steady_clock::now() +
-                                  absl::ToChronoNanoseconds(std::min(until - absl::Now(), absl::Hours(1))));
-    }
+  void SayItStays() const {
+    spdlog::info("ps {}: the run is finished; it stays until it is told to go (--linger=inf)", options_.shard_index);
   }
 
   absl::Status OfCheckpointDir(const absl::Status& status) const {
@@ -313,11 +288,9 @@ class PsNode::Impl final : public RequestHandler {
                         absl::StrCat("--checkpoint_dir=", options_.checkpoint_dir, ": ", status.message()));
   }
 
-  // `finished`: not because somebody wants it, but by what the coordinator says.
-  void End(absl::Status status, bool finished = false) {
+  void End(absl::Status status) {
     MutexLock lock(mu_);
     if (!ended_) end_ = std::move(status);
-    if (!ended_) finished_ = finished;
     ended_ = true;
     changed_.NotifyAll();
   }
@@ -355,7 +328,6 @@ class PsNode::Impl final : public RequestHandler {
   Mutex mu_;
   CondVar changed_;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
-  bool finished_ LEEWAY_GUARDED_BY(mu_) = false;
   bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
   std::optional<Era> next_era_ LEEWAY_GUARDED_BY(mu_);
   bool drain_ LEEWAY_GUARDED_BY(mu_) = false;

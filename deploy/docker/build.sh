@@ -1,7 +1,7 @@
 #!/bin/bash
-# build.sh [cpu|cuda] [NAME:TAG]: builds the programs, packs them, and makes an image of them with docker (or what DOCKER
-# says: `DOCKER=podman`, `DOCKER="buildah"`). cpu (the default) needs no CUDA toolkit; cuda needs one (nvcc). Default
-# names: leeway:VERSION and leeway-cuda:VERSION. Arguments after those go to docker build.
+# build.sh [cpu|cuda] [NAME:TAG]: builds the programs, packs them, and makes an image of them with docker (or what
+# DOCKER says: DOCKER=podman). cpu (the default) needs no CUDA toolkit; cuda needs one (nvcc). Default names:
+# leeway:VERSION and leeway-cuda:VERSION. Arguments after those go to docker build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

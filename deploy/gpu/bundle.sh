@@ -1,8 +1,8 @@
 #!/bin/bash
-# bundle.sh [--parity | --image] [FILE]: builds Leeway with its CUDA backend and packs it into FILE (leeway-gpu.tar.gz):
-# programs, GPU tests, benchmark, and every library that they need but CUDA's and the C library's. Unpacked anywhere on an
-# x86-64 Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's nvidia-cublas), ./check.sh tries all
-# of it.
+# bundle.sh [--parity | --image] [FILE]: builds Leeway with its CUDA backend and packs it into FILE
+# (leeway-gpu.tar.gz): programs, GPU tests, benchmark, and every library that they need but CUDA's and the C library's.
+# Unpacked anywhere on an x86-64 Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's
+# nvidia-cublas), ./check.sh tries all of it.
 #
 #   --parity   only the tests of the arithmetic and the benchmark, for quick tries: a smaller file
 #   --image    only the programs and the data, for deploy/docker; without the CUDA backend where there is no nvcc

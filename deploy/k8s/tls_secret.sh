@@ -1,6 +1,6 @@
 #!/bin/bash
-# tls_secret.sh [DAYS] [FOLDER]: makes an authority and a certificate for all pods of one namespace, good for DAYS (365), and
-# prints them as the Secret leeway-tls of overlay tls:
+# tls_secret.sh [DAYS] [FOLDER]: makes an authority and a certificate for all pods of one namespace, good for DAYS
+# (365), and prints them as the Secret leeway-tls of overlay tls:
 #
 #   ./deploy/k8s/tls_secret.sh | kubectl apply -n training -f -
 #
@@ -18,10 +18,13 @@ fi
 umask 077
 cd "$folder"
 
-[ -e ca.key ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days $((10 * days)) \
-  -subj /CN=leeway-ca -keyout ca.key -out ca.crt 2>/dev/null
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=leeway-ps -keyout tls.key -out tls.csr 2>/dev/null
-openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days "$days" -out tls.crt 2>/dev/null -extfile - <<'END'
+key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+if ! [ -e ca.key ]; then
+  openssl req -x509 "${key[@]}" -days $((10 * days)) -subj /CN=leeway-ca -keyout ca.key -out ca.crt 2>/dev/null
+fi
+openssl req "${key[@]}" -subj /CN=leeway-ps -keyout tls.key -out tls.csr 2>/dev/null
+openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days "$days" -out tls.crt -extfile - \
+  2>/dev/null <<'END'
 subjectAltName = DNS:leeway-ps, DNS:*.leeway-ps, DNS:localhost, IP:127.0.0.1
 keyUsage = digitalSignature
 extendedKeyUsage = serverAuth, clientAuth

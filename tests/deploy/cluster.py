@@ -23,8 +23,8 @@ POLL = 0.02
 NAMESPACE = "training"
 # What needs no one here: it is validated, and says what others may do.
 PASSIVE = {
-    "ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget", "PodMonitor", "PriorityClass", "Secret",
-    "Service", "ServiceMonitor",
+    "ConfigMap", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget", "PodMonitor", "PriorityClass",
+    "Secret", "Service", "ServiceMonitor",
 }  # fmt: skip
 
 

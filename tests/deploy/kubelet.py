@@ -15,8 +15,9 @@ import time
 from sandbox import Sandbox
 
 POD_FIELDS = {
-    "affinity", "automountServiceAccountToken", "containers", "enableServiceLinks", "priorityClassName", "restartPolicy",
-    "securityContext", "terminationGracePeriodSeconds", "tolerations", "topologySpreadConstraints", "volumes",
+    "affinity", "automountServiceAccountToken", "containers", "enableServiceLinks", "priorityClassName",
+    "restartPolicy", "securityContext", "terminationGracePeriodSeconds", "tolerations", "topologySpreadConstraints",
+    "volumes",
 }  # fmt: skip
 CONTAINER_FIELDS = {
     "args", "command", "env", "image", "lifecycle", "livenessProbe", "name", "ports", "readinessProbe", "resources",

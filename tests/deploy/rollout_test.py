@@ -103,7 +103,8 @@ class Rollout(TestCase):
     def scale_workers(self):
         self.worker.scale(self.more_workers)
         more = range(self.workers, self.more_workers)
-        train = lambda: all(index in self.worker.pods and self.trains(self.worker.pods[index]) for index in more)  # noqa: E731
+        pods = self.worker.pods
+        train = lambda: all(index in pods and self.trains(pods[index]) for index in more)  # noqa: E731
         self.cluster.step_until(train, LIMIT, "more workers that train")
         self.worker.scale(self.workers)
         self.cluster.step_until(lambda: len(self.worker.pods) == self.workers, LIMIT, "fewer workers")
@@ -145,7 +146,8 @@ class Rollout(TestCase):
         self.cluster.step_until(stay, LIMIT, "all `ps` to stay")
         first = self.ps.pods[0]
         first.delete()
-        self.cluster.step_until(lambda: self.ps.pods.get(0) not in (None, first) and stay(), LIMIT, "shard 0 to be back")
+        back = lambda: self.ps.pods.get(0) not in (None, first) and stay()  # noqa: E731
+        self.cluster.step_until(back, LIMIT, "shard 0 to be back")
         self.assertEqual([pod.restarts for pod in self.cluster.pods()], [0] * len(self.cluster.pods()))
         self.ps.spec["replicas"] = 0
         self.cluster.step_until(lambda: not self.ps.pods, LIMIT, "the pods to go")

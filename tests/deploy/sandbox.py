@@ -1,5 +1,5 @@
-"""A pod's sandbox, as a container runtime makes it: a network namespace with an address of its own on the node's bridge,
-a host name, the cluster's DNS, and a root file system of which only volumes can be written to.
+"""A pod's sandbox, as a container runtime makes it: a network namespace with an address of its own on the node's
+bridge, a host name, the cluster's DNS, and a root file system of which only volumes can be written to.
 
 Root is /usr of this machine with Leeway's programs in /opt/leeway/bin, as in the image. A container's process sees
 nothing else; it runs as the manifest's user, without capabilities, where this test is root (in a user namespace there

@@ -1,4 +1,4 @@
-"""Python packages, pinned by their hashes, in a virtual environment of this workspace: tools of tests, never of a build.
+"""Python packages, pinned by their hashes, in a virtual environment of this workspace: tools of tests, not of builds.
 
 Only tests that name @python_tools fetch it; without PyPI those tests fail, and nothing else does.
 """
