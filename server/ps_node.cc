@@ -239,7 +239,6 @@ class PsNode::Impl final : public RequestHandler {
     coordinator.lease = options_.lease;
     coordinator.num_evaluators = options_.num_evaluators;
     coordinator.abandon_timeout = options_.abandon_timeout;
-    coordinator.stays_when_finished = Stays();
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {
@@ -259,6 +258,9 @@ class PsNode::Impl final : public RequestHandler {
       if (saved && !knows_manifest) state_store_->SetManifest(saved->manifest);
     }
     if (saved) coordinator.run_id = saved->state.run_id();
+    if (saved && Stays() && saved->state.run_state() == v1::FINISHED) {  // whoever comes is told so once more
+      for (v1::KnownShard& shard : *saved->state.mutable_shards()) shard.set_acknowledged(0);
+    }
     coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { GoBack({era, base}); };
     coordinator.rollback_on_divergence = options_.rollback_on_divergence;
     coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);

@@ -65,8 +65,6 @@ class Coordinator {
     std::string checkpoint_dir = {};  // the committer's, for who asks where a checkpoint is
     // The end waits for the last checkpoint, which is tried again for so long.
     absl::Duration last_checkpoint_timeout = absl::Minutes(1);
-    // A run that is over is taken up too, to tell whoever comes that it is over.
-    bool stays_when_finished = false;
   };
   // When the loss has diverged so often, the run ends: going back does not help it.
   static constexpr std::uint32_t kMostDivergences = 3;

@@ -128,7 +128,7 @@ absl::Status Coordinator::CheckRun(const v1::CoordinatorState& state) const {
   if (state.shards_size() != static_cast<int>(options_.num_shards)) {
     return absl::DataLossError(absl::StrCat("coordinator: ", state.shards_size(), " of ", options_.num_shards, " ps"));
   }
-  if (state.run_state() != v1::FINISHED || options_.stays_when_finished) return absl::OkStatus();
+  if (state.run_state() != v1::FINISHED) return absl::OkStatus();
   for (const v1::KnownShard& shard : state.shards()) {
     if (shard.acknowledged() < state.sequence()) return absl::OkStatus();  // it has to be told
   }
