@@ -114,7 +114,7 @@ class PsNode::Impl final : public RequestHandler {
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
       if (absl::IsAborted(status)) return GoBack(link_->next_era());
-      if (status.ok() && coordinator_ == nullptr && Stays()) return SayItStays();
+      if (status.ok() && coordinator_ == nullptr && options_.stays()) return Stay();
       End(std::move(status));
     });
     server_->SetServing(true);
@@ -162,7 +162,7 @@ class PsNode::Impl final : public RequestHandler {
     while (!stop_ && !coordinator_->Over() && now() < all_told) {
       changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
-    if (Stays()) SayItStays();
+    if (options_.stays()) spdlog::info(kStays, options_.shard_index);
     const auto until = now() + linger;
     while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
     return coordinator_->last_checkpoint();
@@ -171,7 +171,7 @@ class PsNode::Impl final : public RequestHandler {
   void RequestDrain(const std::string& reason) {
     {
       MutexLock lock(mu_);
-      if (!ended_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
+      if (!ended_ && !stays_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
         spdlog::info("ps {}: {}", options_.shard_index, reason);
         drain_ = true;
         changed_.NotifyAll();
@@ -258,8 +258,8 @@ class PsNode::Impl final : public RequestHandler {
       if (saved && !knows_manifest) state_store_->SetManifest(saved->manifest);
     }
     if (saved) coordinator.run_id = saved->state.run_id();
-    if (saved && Stays() && saved->state.run_state() == v1::FINISHED) {  // whoever comes is told so once more
-      for (v1::KnownShard& shard : *saved->state.mutable_shards()) shard.set_acknowledged(0);
+    if (saved && options_.stays() && saved->state.run_state() == v1::FINISHED) {  // it is told once more, and stays
+      saved->state.mutable_shards(0)->set_acknowledged(0);
     }
     coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { GoBack({era, base}); };
     coordinator.rollback_on_divergence = options_.rollback_on_divergence;
@@ -279,9 +279,11 @@ class PsNode::Impl final : public RequestHandler {
     });
   }
 
-  bool Stays() const { return options_.linger == absl::InfiniteDuration(); }
-  void SayItStays() const {
-    spdlog::info("ps {}: the run is finished; it stays until it is told to go (--linger=inf)", options_.shard_index);
+  static constexpr char kStays[] = "ps {}: the run is finished; it stays until it is told to go (--linger=inf)";
+  void Stay() {
+    MutexLock lock(mu_);
+    stays_ = true;  // with nothing to drain
+    spdlog::info(kStays, options_.shard_index);
   }
 
   absl::Status OfCheckpointDir(const absl::Status& status) const {
@@ -330,6 +332,7 @@ class PsNode::Impl final : public RequestHandler {
   Mutex mu_;
   CondVar changed_;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool stays_ LEEWAY_GUARDED_BY(mu_) = false;
   bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
   std::optional<Era> next_era_ LEEWAY_GUARDED_BY(mu_);
   bool drain_ LEEWAY_GUARDED_BY(mu_) = false;

@@ -45,6 +45,7 @@ class PsNode {
     // Of shard 0 after the end, so that the last status can be read. Infinite: every `ps` stays, also one that begins
     // after the end, until RequestStop.
     absl::Duration linger = absl::Seconds(2);
+    bool stays() const { return linger == absl::InfiniteDuration(); }
     std::size_t threads = 2;  // that apply gradients
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
     bool keep_journal = false;            // also what no checkpoint needs
