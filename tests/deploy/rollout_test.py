@@ -26,7 +26,7 @@ PREEMPTED = 143
 
 class Rollout(TestCase):
     overlay = "cpu"
-    epochs = 40
+    epochs = 20
     workers, more_workers = 2, 3
     quick = True  # pods need not prove themselves for as long as in the manifest before the next one is rolled
 
@@ -140,14 +140,14 @@ class Rollout(TestCase):
 
     def end_servers(self):
         """They stay when training is over, also one that is made anew then; told to go, they end with 0."""
-        stay = lambda: all(  # noqa: E731
-            "it stays until it is told to go" in pod.log() and pod.ready_since for pod in self.ps.pods.values()
-        )
-        self.cluster.step_until(stay, LIMIT, "all `ps` to stay")
-        first = self.ps.pods[0]
+        pods = self.ps.pods
+        says = "it stays until it is told to go"
+        self.cluster.step_until(lambda: all(says in pod.log() for pod in pods.values()), LIMIT, "all `ps` to stay")
+        first = pods[0]
         first.delete()
-        back = lambda: self.ps.pods.get(0) not in (None, first) and stay()  # noqa: E731
+        back = lambda: pods.get(0) not in (None, first) and pods[0].ready_since  # noqa: E731
         self.cluster.step_until(back, LIMIT, "shard 0 to be back")
+        self.assertRegex(pods[0].log(), "the coordinator is back: .* FINISHED", self.cluster.everything())
         self.assertEqual([pod.restarts for pod in self.cluster.pods()], [0] * len(self.cluster.pods()))
         self.ps.spec["replicas"] = 0
         self.cluster.step_until(lambda: not self.ps.pods, LIMIT, "the pods to go")
