@@ -36,7 +36,8 @@ ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1;
 ABSL_FLAG(uint32_t, num_shards, 1, "how many `ps` the cluster has");
 ABSL_FLAG(std::string, listen, "127.0.0.1:0", "host:port to serve on; port 0 takes a free one");
 ABSL_FLAG(std::string, advertise, "", "host:port where workers reach this `ps`; empty: --listen");
-ABSL_FLAG(std::string, coordinator, "", "host:port of shard 0, for the other shards");
+ABSL_FLAG(std::string, coordinator, "",
+          "host:port of shard 0, for the other shards; shard 0 itself may be given its own");
 ABSL_FLAG(bool, local_sockets, true, "serve workers on this machine over a unix socket beside TCP");
 ABSL_FLAG(std::string, checkpoint_dir, "", "folder for what must not be lost; empty: a `ps` that dies ends the run");
 ABSL_FLAG(std::string, journal, "",
@@ -61,7 +62,10 @@ ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits
 ABSL_FLAG(absl::Duration, start_timeout, absl::Minutes(1), "how long to wait for the coordinator at start");
 ABSL_FLAG(absl::Duration, give_up_after, absl::Minutes(10), "end when the coordinator is not reached for this long");
 ABSL_FLAG(absl::Duration, abandon_timeout, absl::Minutes(1), "end the run when no worker is left for this long");
-ABSL_FLAG(absl::Duration, linger, absl::Seconds(2), "how long shard 0 answers status calls after the end");
+ABSL_FLAG(
+    absl::Duration, linger, absl::Seconds(2),
+    "how long shard 0 answers status calls after the end, 0 to 24h; inf: every `ps` stays until it is told to go, "
+    "also one that is started after the end, for supervisors that start again whatever ends");
 ABSL_FLAG(uint32_t, threads, 2, "threads that apply gradients");
 ABSL_FLAG(uint64_t, max_held_bytes, uint64_t{4} << 30,
           "gradients held at most, in bytes; above it pushes must come back");
@@ -109,8 +113,9 @@ absl::Status CheckLimits(const PsNode::Options& options) {
   for (const auto& [flag, time] : times) {
     if (time <= absl::ZeroDuration()) return FlagError(flag, absl::FormatDuration(time), "more than 0");
   }
-  if (options.linger < absl::ZeroDuration() || options.linger > absl::Hours(24)) {
-    return FlagError("linger", absl::FormatDuration(options.linger), "0 to 24h");
+  const bool stays = options.linger == absl::InfiniteDuration();
+  if (options.linger < absl::ZeroDuration() || (options.linger > absl::Hours(24) && !stays)) {
+    return FlagError("linger", absl::FormatDuration(options.linger), "0 to 24h, or inf");
   }
   if (options.drain_timeout < absl::ZeroDuration() || options.drain_timeout > absl::Hours(1)) {
     return FlagError("drain_timeout", absl::FormatDuration(options.drain_timeout), "0 to 1h");
@@ -187,8 +192,10 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
                      "host:port of shard 0 (this is shard " + absl::StrCat(options.shard_index) + ")");
   }
   if (options.shard_index == 0) {
-    if (!options.coordinator.empty()) {
-      return FlagError("coordinator", options.coordinator, "nothing on shard 0, which is the coordinator");
+    // Its own address is no contradiction: a StatefulSet gives all its pods the same flags.
+    if (!options.coordinator.empty() && options.coordinator != options.advertise) {
+      return FlagError("coordinator", options.coordinator,
+                       "nothing, or its own --advertise, on shard 0, which is the coordinator");
     }
     absl::StatusOr<v1::Policy> policy = PolicyFromFlags();
     if (!policy.ok()) return policy.status();

@@ -113,6 +113,7 @@ class PsNode::Impl final : public RequestHandler {
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
       if (absl::IsAborted(status) && !IsRunFailure(status)) return GoBack(link_->next_era());
+      if (status.ok() && coordinator_ == nullptr && options_.stays()) return Stay();
       End(std::move(status));
     });
     server_->SetServing(true);
@@ -155,12 +156,13 @@ class PsNode::Impl final : public RequestHandler {
     if (coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
-    const auto linger = absl::ToChronoNanoseconds(options_.linger);
+    const auto linger = absl::ToChronoNanoseconds(std::min(options_.linger, 365 * absl::Hours(24)));
     const auto all_told = now() + std::chrono::seconds(10);
     MutexLock lock(mu_);
     while (!stop_ && !coordinator_->Over() && now() < all_told) {
       changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
+    if (options_.stays()) spdlog::info(kStays, options_.shard_index);
     const auto until = now() + linger;
     while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
     return status.ok() ? coordinator_->last_checkpoint() : status;
@@ -169,7 +171,7 @@ class PsNode::Impl final : public RequestHandler {
   void RequestDrain(const std::string& reason) {
     {
       MutexLock lock(mu_);
-      if (!ended_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
+      if (!ended_ && !stays_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
         spdlog::info("ps {}: {}", options_.shard_index, reason);
         drain_ = true;
         changed_.NotifyAll();
@@ -261,6 +263,9 @@ class PsNode::Impl final : public RequestHandler {
       if (saved && !knows_manifest) state_store_->SetManifest(saved->manifest);
     }
     if (saved) coordinator.run_id = saved->state.run_id();
+    if (saved && options_.stays() && saved->state.run_state() == v1::FINISHED) {  // it is told once more, and stays
+      saved->state.mutable_shards(0)->set_acknowledged(0);
+    }
     coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { GoBack({era, base}); };
     coordinator.rollback_on_divergence = options_.rollback_on_divergence;
     coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);
@@ -277,6 +282,13 @@ class PsNode::Impl final : public RequestHandler {
       MutexLock lock(mu_);
       return ended_;
     });
+  }
+
+  static constexpr char kStays[] = "ps {}: the run is finished; it stays until it is told to go (--linger=inf)";
+  void Stay() {
+    MutexLock lock(mu_);
+    stays_ = true;  // with nothing to drain
+    spdlog::info(kStays, options_.shard_index);
   }
 
   absl::Status OfCheckpointDir(const absl::Status& status) const {
@@ -326,6 +338,7 @@ class PsNode::Impl final : public RequestHandler {
   Mutex mu_;
   CondVar changed_;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool stays_ LEEWAY_GUARDED_BY(mu_) = false;
   bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
   std::optional<Era> next_era_ LEEWAY_GUARDED_BY(mu_);
   bool drain_ LEEWAY_GUARDED_BY(mu_) = false;

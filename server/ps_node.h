@@ -50,8 +50,11 @@ class PsNode {
     absl::Duration start_timeout = absl::Minutes(1);
     absl::Duration give_up_after = absl::Minutes(10);
     absl::Duration abandon_timeout = absl::Minutes(1);
-    absl::Duration linger = absl::Seconds(2);  // after the end, so that the last status can be read
-    std::size_t threads = 2;                   // that apply gradients
+    // Of shard 0 after the end, so that the last status can be read. Infinite: every `ps` stays, also one that begins
+    // after the end, until RequestStop.
+    absl::Duration linger = absl::Seconds(2);
+    bool stays() const { return linger == absl::InfiniteDuration(); }
+    std::size_t threads = 2;  // that apply gradients
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
     bool keep_journal = false;            // also what no checkpoint needs
     std::uint64_t journal_max_bytes = 0;  // a journal that has grown by more asks for a checkpoint; 0: it does not

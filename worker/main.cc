@@ -1,6 +1,7 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended or the worker was preempted; else common/exit_code.h.
+// Exit codes: 0 the run ended, or the worker was preempted (--preempted_exit_code says another one); else
+// common/exit_code.h.
 #include <grpc/grpc.h>
 #include <malloc.h>
 
@@ -193,6 +194,8 @@ int Main(int argc, char** argv) {
     spdlog::error("{}", status);
   } else if (code != 0) {
     PrintError(status.message());
+  } else if (cancellation.cancelled()) {
+    return options->preempted_exit_code;
   }
   return code;
 }

@@ -69,6 +69,10 @@ ABSL_FLAG(std::string, tensorboard_dir, "",
 ABSL_FLAG(std::int32_t, num_shards, 0,
           "how many shards the cluster is expected to have, 0 to 4096; 0: as many as it says");
 ABSL_FLAG(std::int64_t, max_steps, 0, "this worker leaves after so many steps; 0: no limit of its own");
+ABSL_FLAG(
+    std::int32_t, preempted_exit_code, 0,
+    "exit code of a worker that a signal told to leave, 0 to 255; with another one than 0 a Kubernetes Job makes a new "
+    "pod for it");
 
 namespace leeway {
 namespace {
@@ -195,6 +199,9 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   const std::int64_t steps = absl::GetFlag(FLAGS_max_steps);
   RETURN_IF_ERROR(Check(steps >= 0, "max_steps", steps, "0 (no limit) and above"));
   options.max_steps = static_cast<std::uint64_t>(steps);
+  options.preempted_exit_code = absl::GetFlag(FLAGS_preempted_exit_code);
+  RETURN_IF_ERROR(
+      Check(In(options.preempted_exit_code, 0, 255), "preempted_exit_code", options.preempted_exit_code, "0 to 255"));
   return options;
 }
 

@@ -50,6 +50,7 @@ struct WorkerOptions {
   std::string tensorboard_dir;
   std::uint32_t num_shards = 0;
   std::uint64_t max_steps = 0;
+  int preempted_exit_code = 0;
 };
 
 // INVALID_ARGUMENT: one line with the flag, its value and what is allowed. `need_coordinator`: a worker cannot do

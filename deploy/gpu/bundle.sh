@@ -1,27 +1,36 @@
 #!/bin/bash
-# bundle.sh [--parity] [FILE]: builds Leeway with its CUDA backend and packs it into FILE (leeway-gpu.tar.gz): programs,
-# GPU tests, benchmark, and every library that they need but CUDA's and the C library's. Unpacked anywhere on an x86-64
-# Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's nvidia-cublas), ./check.sh tries all of it.
+# bundle.sh [--parity | --image] [FILE]: builds Leeway with its CUDA backend and packs it into FILE
+# (leeway-gpu.tar.gz): programs, GPU tests, benchmark, and every library that they need but CUDA's and the C library's.
+# Unpacked anywhere on an x86-64 Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's
+# nvidia-cublas), ./check.sh tries all of it.
 #
 #   --parity   only the tests of the arithmetic and the benchmark, for quick tries: a smaller file
+#   --image    only the programs and the data, for deploy/docker; without the CUDA backend where there is no nvcc
 #
 # Fashion-MNIST goes in where it is installed and fits; else check.sh trains on made-up images.
 set -euo pipefail
-readonly MAX_BYTES=$((60 << 20))
+max_bytes=$((60 << 20))
 cd "$(dirname "$0")/../.."
 
-parity=
-if [ "${1:-}" = --parity ]; then
-  parity=1
-  shift
-fi
+parity='' image=''
+case ${1:-} in
+  --parity) parity=1 && shift ;;
+  --image) image=1 max_bytes=$((1 << 40)) && shift ;;
+esac
 file=$(realpath -m "${1:-leeway-gpu.tar.gz}")
 
 programs=(//server:ps //worker:worker //cli:leeway)
 tests=(//tests/kernels:{backend,elementwise,linear,conv,attention,transformer_ops}_test //tests/gpu:{parity,benchmark})
+backend=(//kernels/cuda:libleeway_cuda.so)
+config=(--config=opt --config=cuda)
 [ -z "$parity" ] || programs=()
+[ -z "$image" ] || tests=()
+if [ -n "$image" ] && ! [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
+  echo "bundle.sh: no nvcc: without the CUDA backend"
+  backend=() config=(--config=opt)
+fi
 command -v patchelf >/dev/null || { echo "bundle.sh: needs patchelf (apt-get install patchelf)" >&2; exit 1; }
-bazel build --config=opt --config=cuda --noshow_progress "${programs[@]}" "${tests[@]}" //kernels/cuda:libleeway_cuda.so
+bazel build "${config[@]}" --noshow_progress "${programs[@]}" "${tests[@]}" "${backend[@]}"
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -50,23 +59,25 @@ for label in "${programs[@]}" "${tests[@]}"; do
   add "bazel-bin/${path/://}" "$out/bin" "\$ORIGIN/../lib"
 done
 # The toolkit's usual place comes second: the bundle's env.sh says where CUDA is elsewhere.
-add bazel-bin/kernels/cuda/libleeway_cuda.so "$out/lib" "\$ORIGIN:/usr/local/cuda/lib64"
+[ ${#backend[@]} = 0 ] || add bazel-bin/kernels/cuda/libleeway_cuda.so "$out/lib" "\$ORIGIN:/usr/local/cuda/lib64"
 for library in "$out"/lib/*.so.*; do
   chmod u+w "$library"
   patchelf --set-rpath "\$ORIGIN" "$library"
 done
-cp deploy/gpu/{check,env}.sh tests/gpu/torch_gpt.py "$out/"
-# Some text to train on: our own.
-cat README.md docs/*.md docs/adr/*.md >"$out/data/text"
+if [ -z "$image" ]; then
+  cp deploy/gpu/{check,env}.sh tests/gpu/torch_gpt.py "$out/"
+  # Some text to train on: our own.
+  cat README.md docs/*.md docs/adr/*.md >"$out/data/text"
+fi
 git rev-parse HEAD >"$out/COMMIT" 2>/dev/null || true
 
 data=/usr/share/datasets/fashion-mnist
 if [ -z "$parity" ] && [ -d "$data" ]; then cp "$data"/*.gz "$out/data/"; fi
 tar -C "$folder" -czf "$file" leeway-gpu
-if [ "$(stat -c %s "$file")" -ge $MAX_BYTES ]; then
+if [ "$(stat -c %s "$file")" -ge $max_bytes ]; then
   rm "$out"/data/*.gz
   tar -C "$folder" -czf "$file" leeway-gpu
 fi
 bytes=$(stat -c %s "$file")
 echo "$file: $((bytes >> 20)) MiB"
-[ "$bytes" -lt $MAX_BYTES ] || { echo "bundle.sh: $bytes bytes; a bundle has less than $MAX_BYTES" >&2; exit 1; }
+[ "$bytes" -lt $max_bytes ] || { echo "bundle.sh: $bytes bytes; a bundle has less than $max_bytes" >&2; exit 1; }

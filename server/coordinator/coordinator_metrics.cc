@@ -25,7 +25,7 @@ void Coordinator::AddMetrics(MetricsPage* page) {
               RunStates()[static_cast<std::size_t>(state_)]);
   page->Gauge("ps_global_step", "steps that were trained on; less again when the run goes back", Number(steps_));
   page->Counter("ps_examples_total", "records that were trained on", Number(samples_));
-  if (const std::uint64_t total = options_.policy.stop().epochs() * data_.num_records(); total > 0) {
+  if (const std::uint64_t total = policies_.policy().stop().epochs() * data_.num_records(); total > 0) {
     page->Gauge("ps_progress_ratio", "records trained on, of all in --epochs", Number(samples_) / Number(total));
   }
   page->Counter("ps_rollbacks_total", "how often the run has gone back to a checkpoint", Number(era_));
@@ -92,7 +92,7 @@ RunSample Coordinator::Sample() {
   RunSample sample;
   sample.steps = steps_;
   sample.samples = samples_;
-  sample.rate = RateAt(options_.policy.schedule(), samples_);
+  sample.rate = RateAt(policies_.policy().schedule(), samples_);
   if (board_.newest_point() != nullptr) sample.training = *board_.newest_point();
   if (board_.newest_evaluation() != nullptr) sample.evaluation = *board_.newest_evaluation();
   for (const auto& [id, member] : membership_.members()) sample.live_workers += member.state() == v1::LIVE ? 1 : 0;

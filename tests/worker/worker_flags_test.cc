@@ -27,6 +27,7 @@ absl::StatusOr<WorkerOptions> With(std::vector<std::string> arguments) {
                                   "--eval_every_seconds=0",
                                   "--num_shards=0",
                                   "--max_steps=0",
+                                  "--preempted_exit_code=0",
                                   "--push_encoding=f32",
                                   "--momentum_correction=0",
                                   "--pull_encoding=f32",
@@ -41,8 +42,9 @@ absl::StatusOr<WorkerOptions> With(std::vector<std::string> arguments) {
 }
 
 TEST_CASE("Good values arrive") {
-  const auto options = With({"--role=eval", "--name=w7", "--pace=20ms", "--slow_steps=0.05:5", "--straggle_factor=4",
-                             "--eval_every_seconds=2.5", "--give_up_after=1m", "--max_steps=9"});
+  const auto options =
+      With({"--role=eval", "--name=w7", "--pace=20ms", "--slow_steps=0.05:5", "--straggle_factor=4",
+            "--eval_every_seconds=2.5", "--give_up_after=1m", "--max_steps=9", "--preempted_exit_code=143"});
   REQUIRE(options.ok());
   CHECK(options->evaluator);
   CHECK(options->name == "w7");
@@ -51,6 +53,7 @@ TEST_CASE("Good values arrive") {
   CHECK(options->pace.slow_steps.factor == 5);
   CHECK(options->eval_every_seconds == absl::Milliseconds(2500));
   CHECK(options->max_steps == 9);
+  CHECK(options->preempted_exit_code == 143);
 }
 
 TEST_CASE("Encodings arrive") {
@@ -108,6 +111,7 @@ TEST_CASE("Every bad value is one line with the flag, the value and what is allo
       "--num_shards=-1",
       "--num_shards=5000",
       "--max_steps=-1",
+      "--preempted_exit_code=256",
       "--eval_every_seconds=inf",
       "--push_encoding=int4",
       "--push_encoding=top_k:0",

@@ -1,0 +1,45 @@
+#!/usr/bin/env -S python3 -B
+"""What leeway.sbatch needs of Slurm, on one machine: `scontrol show hostnames|requeue` and `srun` under its own name.
+
+A node is an address of the loopback network, so a `ps` that listens on all addresses is given its node's instead. Fails
+on any option that it does not know.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+
+IGNORED = {"overlap", "kill-on-bad-exit", "job-name", "open-mode", "nodes", "ntasks-per-node"}
+
+
+def scontrol(words):
+    if words[:2] == ["show", "hostnames"]:
+        print("\n".join(words[2].split(",")))
+    elif words[0] == "requeue":
+        with open(os.environ["FAKE_SLURM_REQUEUED"], "a", encoding="ascii") as file:
+            file.write(words[1] + "\n")
+    else:
+        sys.exit(f"scontrol: {words}")
+
+
+def srun(words):
+    options = {}
+    while words and words[0].startswith("--"):
+        name, _, value = words.pop(0)[2:].partition("=")
+        options[name] = value
+    known = IGNORED | {"ntasks", "nodelist", "output"}
+    if set(options) - known:
+        sys.exit(f"srun: unknown options {set(options) - known}")
+    if "nodelist" in options:
+        words = [word.replace("0.0.0.0:", options["nodelist"] + ":") for word in words]
+    tasks = []
+    signal.signal(signal.SIGTERM, lambda number, _: [task.send_signal(number) for task in tasks])
+    for index in range(int(options["ntasks"])):
+        with open(options["output"].replace("%t", str(index)), "ab") as log:
+            environment = {**os.environ, "SLURM_PROCID": str(index)}
+            tasks.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
+    sys.exit(max(abs(task.wait()) for task in tasks))
+
+
+{"scontrol": scontrol, "srun": srun}[os.path.basename(sys.argv[0])](sys.argv[1:])
