@@ -4,7 +4,8 @@
 #include "common/flags.h"
 
 ABSL_FLAG(std::string, output, "",
-          "of leeway bench and leeway checkpoint list, verify, diff: table (the default) or json; of leeway checkpoint "
+          "of leeway bench, leeway why and leeway checkpoint list, verify, diff: table (the default) or json; of "
+          "leeway checkpoint "
           "reshard: the directory to write to; of leeway export: the file to write");
 ABSL_FLAG(std::string, o, "", "short for --output");
 

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
+#include "common/grpc_keepalive.h"
 #include "common/grpc_payload_service.h"
 #include "common/grpc_status.h"
 #include "common/read_turns.h"
@@ -58,11 +59,11 @@ class ParameterServerService final : public ParameterServerBase {
 };
 
 using C = v1::Coordinator;
-using CoordinatorBase = C::WithRawCallbackMethod_Join<
-    C::WithRawCallbackMethod_Heartbeat<C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<
-        C::WithRawCallbackMethod_ReportRound<C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<
-            C::WithRawCallbackMethod_CommitData<C::WithRawCallbackMethod_ReportProgress<
-                C::WithRawCallbackMethod_GetStatus<C::WithRawCallbackMethod_Checkpoint<C::Service>>>>>>>>>>>;
+using CoordinatorBase = C::WithRawCallbackMethod_Join<C::WithRawCallbackMethod_Heartbeat<
+    C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<C::WithRawCallbackMethod_ReportRound<
+        C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<C::WithRawCallbackMethod_CommitData<
+            C::WithRawCallbackMethod_ReportProgress<C::WithRawCallbackMethod_GetStatus<
+                C::WithRawCallbackMethod_Checkpoint<C::WithRawCallbackMethod_ClaimShard<C::Service>>>>>>>>>>>>;
 
 class CoordinatorService final : public CoordinatorBase {
  public:
@@ -78,6 +79,7 @@ class CoordinatorService final : public CoordinatorBase {
   LEEWAY_ROUTE(Coordinator, ReportProgress)
   LEEWAY_ROUTE(Coordinator, GetStatus)
   LEEWAY_ROUTE(Coordinator, Checkpoint)
+  LEEWAY_ROUTE(Coordinator, ClaimShard)
 
  private:
   RequestHandler* const handler_;
@@ -92,7 +94,7 @@ class GrpcServer::Impl {
   Impl(RequestHandler* handler, absl::Duration longest_turn)
       : parameter_server_(handler), coordinator_(handler), payloads_(handler, longest_turn) {}
 
-  absl::Status Start(const std::string& listen) {
+  absl::Status Start(const std::string& listen, const Keepalive& keepalive) {
     static std::once_flag once;
     std::call_once(once, [] {
       grpc::EnableDefaultHealthCheckService(true);
@@ -105,6 +107,7 @@ class GrpcServer::Impl {
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
+    SetKeepalive(keepalive, &builder);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
     // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads (docs/adr/0010).
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
@@ -144,9 +147,9 @@ class GrpcServer::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen, RequestHandler* handler,
-                                                              absl::Duration longest_turn) {
+                                                              absl::Duration longest_turn, const Keepalive& keepalive) {
   auto impl = std::make_unique<Impl>(handler, longest_turn);
-  if (absl::Status status = impl->Start(listen); !status.ok()) return status;
+  if (absl::Status status = impl->Start(listen, keepalive); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/keepalive.h"
 #include "common/read_turns.h"
 #include "common/transport.h"
 
@@ -25,7 +26,8 @@ class GrpcServer {
   // `listen`: host:port; port 0 takes a free one. UNAVAILABLE: the address cannot be listened on; the message has the
   // system's reason.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen, RequestHandler* handler,
-                                                           absl::Duration longest_turn = ReadTurns::kLongestTurn);
+                                                           absl::Duration longest_turn = ReadTurns::kLongestTurn,
+                                                           const Keepalive& keepalive = {});
 
   ~GrpcServer();  // Shutdown()
 

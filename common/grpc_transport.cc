@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "common/grpc_buffer.h"
+#include "common/grpc_keepalive.h"
 #include "common/grpc_status.h"
 #include "common/mutex.h"
 
@@ -18,7 +19,7 @@ namespace {
 
 using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-grpc::ChannelArguments Arguments() {
+grpc::ChannelArguments Arguments(const Keepalive& keepalive) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);  // chunks are bounded by the placement, not by 4 MiB
   arguments.SetMaxSendMessageSize(-1);
@@ -30,6 +31,7 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   // Without it, channels with the same arguments share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  SetKeepalive(keepalive, &arguments);
   // Shards and workers talk directly; a proxy from the environment would be a surprise.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
@@ -104,9 +106,9 @@ class GrpcTransport final : public Transport {
     return out;
   }
 
-  static std::unique_ptr<RawStub> Connect(const std::string& address) {
+  std::unique_ptr<RawStub> Connect(const std::string& address) const {
     return std::make_unique<RawStub>(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments()));
+        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments(options_.keepalive)));
   }
 
   RawStub* StubFor(const std::string& address, bool data) LEEWAY_REQUIRES(mu_) {

@@ -11,7 +11,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
@@ -21,7 +20,6 @@
 #include "common/local_socket.h"
 #include "common/machine.h"
 #include "common/mutex.h"
-#include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/coordinator_store.h"
@@ -29,6 +27,8 @@
 #include "server/coordinator_link.h"
 #include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
+#include "server/foreign_directory.h"
+#include "server/own_addresses.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
 #include "server/shard_checkpoints.h"
@@ -74,6 +74,9 @@ class PsNode::Impl final : public RequestHandler {
   }
 
   absl::Status Start() {
+    if (!options_.checkpoint_dir.empty()) {
+      RETURN_IF_ERROR(OfCheckpointDir(CheckNotForeign(RealFileSystem(), options_.checkpoint_dir)));
+    }
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport();
@@ -85,6 +88,7 @@ class PsNode::Impl final : public RequestHandler {
     shard.generation = RandomId();
     shard.max_held_bytes = options_.max_held_bytes;
     shard.journal_max_bytes = options_.journal_max_bytes;
+    shard.protocol_version = options_.protocol_version;
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
@@ -105,17 +109,9 @@ class PsNode::Impl final : public RequestHandler {
     if (!local.address().empty()) {
       ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this));
     }
-    ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
-    const bool v6 = absl::StrContains(listen.first, ':');
-    address_ = options_.advertise;
-    if (address_.empty()) {
-      address_ = v6 ? absl::StrCat("[", listen.first, "]:", server_->port())
-                    : absl::StrCat(listen.first, ":", server_->port());
-    } else if (absl::EndsWith(address_, ":0")) {
-      address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
-    }
-    link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
-    if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
+    ASSIGN_OR_RETURN(const OwnAddresses own, OwnAddressesOf(options_.listen, options_.advertise, server_->port()));
+    address_ = own.others;
+    link.coordinator = options_.shard_index == 0 ? own.self : options_.coordinator;
     coordinator_address_ = link.coordinator;
     link.address = address_;
     link.local_endpoint = local;
@@ -247,6 +243,7 @@ class PsNode::Impl final : public RequestHandler {
     coordinator.lease = options_.lease;
     coordinator.num_evaluators = options_.num_evaluators;
     coordinator.abandon_timeout = options_.abandon_timeout;
+    coordinator.protocol_version = options_.protocol_version;
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {

@@ -115,6 +115,7 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   if (method == "OpenPush") return Parse(request, done, &Coordinator::OpenPush);
   if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
   if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
+  if (method == "ClaimShard") return Parse(request, done, &Coordinator::ClaimShard);
   if (method == "Checkpoint") return Parse(request, done, &Coordinator::Checkpoint);
   if (method == "ReportProgress") return Parse(request, done, &Coordinator::ReportProgress);
   done(absl::UnimplementedError("coordinator: no method '" + method + "'"), {});

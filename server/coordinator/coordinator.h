@@ -36,9 +36,11 @@
 #include "server/coordinator/quarantine.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
+#include "server/coordinator/shard_claims.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
+#include "server/coordinator/wait_board.h"
 
 namespace leeway {
 
@@ -62,7 +64,8 @@ class Coordinator {
     // is to take its place. Called once, on the executor or a thread of the store, without a lock.
     std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
     };
-    std::string checkpoint_dir = {};  // the committer's, for who asks where a checkpoint is
+    std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
+    std::string checkpoint_dir = {};                    // the committer's, for who asks where a checkpoint is
     // The end waits for the last checkpoint, which is tried again for so long.
     absl::Duration last_checkpoint_timeout = absl::Minutes(1);
   };
@@ -104,7 +107,8 @@ class Coordinator {
   struct ShardInfo {
     std::string address;
     v1::LocalEndpoint local_endpoint;
-    std::uint64_t generation = 0;  // 0: has not come
+    std::uint64_t generation = 0;        // 0: has not come
+    std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
     Instant seen;
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
@@ -180,6 +184,7 @@ class Coordinator {
   // coordinator_members.cc
   void Join(const v1::JoinRequest& request, ReplyCallback done);
   bool AttemptJoin(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckProtocol(const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   void MakeLeases() LEEWAY_REQUIRES(mu_);
@@ -193,7 +198,7 @@ class Coordinator {
   absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
 
   // coordinator_shards.cc
-  static absl::Status CheckProtocol(std::uint32_t theirs);
+  void ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback done);
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
@@ -265,8 +270,10 @@ class Coordinator {
   std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
   StopRule stop_ LEEWAY_GUARDED_BY(mu_);
   StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
+  WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);
   Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
+  ShardClaims claims_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.
   std::optional<Manifest> manifest_ LEEWAY_GUARDED_BY(mu_);

@@ -16,6 +16,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
     if (status.ok()) {
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());
+      waits_.Add(now, member.worker_id(), member.incarnation(), request);
       if (request.has_progress()) {
         board_.AddProgress(now, member, request.progress(), samples_);
         divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
@@ -39,7 +40,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
   Send(std::move(replies));
 }
 
-void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
+void Coordinator::GetStatus(const v1::GetStatusRequest& request, ReplyCallback done) {
   v1::GetStatusReply reply;
   {
     MutexLock lock(mu_);
@@ -62,6 +63,13 @@ void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
     reply.set_membership_epoch(membership_.epoch());
     reply.set_stop_reason(stop_reason_);
     board_.Fill(now, &reply);
+    waits_.Fill(board_.start(), request, &reply);
+    if (!request.want_waits()) {
+      // They grow with the square of the number of workers, and most who ask do not look at them.
+      for (auto& worker : *reply.mutable_workers()) {
+        if (worker.has_progress()) worker.mutable_progress()->clear_waits();
+      }
+    }
     for (auto& worker : *reply.mutable_workers()) {
       const v1::Member* member = membership_.Find(worker.worker_id());
       if (member != nullptr && member->state() == v1::PARKED) worker.set_state("parked");

@@ -3,7 +3,6 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "common/rpc.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -18,7 +17,7 @@ std::uint64_t NewIncarnation() {
 v1::JoinRequest JoinRequestFor(const Identity& identity, v1::Role role, const Manifest& manifest,
                                std::uint64_t incarnation) {
   v1::JoinRequest request;
-  request.set_protocol_version(kProtocolVersion);
+  request.set_protocol_version(identity.protocol_version);
   request.set_name(identity.name);
   request.set_incarnation(incarnation);
   request.set_role(role);

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "common/manifest.h"
 #include "common/placement.h"
+#include "common/protocol_version.h"
 #include "proto/coordinator.pb.h"
 
 namespace leeway {
@@ -19,6 +20,7 @@ struct Identity {
   std::int32_t rank = -1;        // -1: by sorted names
   std::uint32_t num_shards = 0;  // what it expects; 0: as the cluster says
   absl::Duration give_up_after = absl::Minutes(10);
+  std::uint32_t protocol_version = kProtocolVersion;  // that it says it speaks: others for tests of upgrades
 };
 
 // A random 64-bit incarnation, never 0.
