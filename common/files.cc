@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
@@ -67,6 +69,24 @@ class PosixFile final : public WritableFile {
       if (written < 0) return ErrnoStatus("write", path_, errno);
       from += written;
       size -= static_cast<std::size_t>(written);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AppendParts(absl::Span<const absl::string_view> parts) override {
+    std::vector<iovec> left;
+    left.reserve(parts.size());
+    for (const absl::string_view part : parts) left.push_back({const_cast<char*>(part.data()), part.size()});
+    for (std::size_t next = 0; next < left.size();) {
+      const std::size_t count = std::min<std::size_t>(left.size() - next, IOV_MAX);
+      const ssize_t result = ::writev(fd_, &left[next], static_cast<int>(count));
+      if (result < 0 && errno == EINTR) continue;
+      if (result < 0) return ErrnoStatus("writev", path_, errno);
+      std::size_t written = static_cast<std::size_t>(result);
+      for (; next < left.size() && written >= left[next].iov_len; ++next) written -= left[next].iov_len;
+      if (next == left.size()) break;
+      left[next].iov_base = static_cast<char*>(left[next].iov_base) + written;
+      left[next].iov_len -= written;
     }
     return absl::OkStatus();
   }
@@ -260,12 +280,17 @@ class PosixFileSystem final : public FileSystem {
 
 absl::Status WriteAside(FileSystem& files, const std::string& path, absl::Span<const absl::string_view> parts) {
   ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, files.Create(path));
-  for (const absl::string_view part : parts) RETURN_IF_ERROR(file->Append(part.data(), part.size()));
+  RETURN_IF_ERROR(file->AppendParts(parts));
   RETURN_IF_ERROR(file->Sync());
   return file->Close();
 }
 
 }  // namespace
+
+absl::Status WritableFile::AppendParts(absl::Span<const absl::string_view> parts) {
+  for (const absl::string_view part : parts) RETURN_IF_ERROR(Append(part.data(), part.size()));
+  return absl::OkStatus();
+}
 
 FileSystem& RealFileSystem() {
   static auto* files = new PosixFileSystem;  // never destroyed: threads may outlive main

@@ -22,6 +22,8 @@ class WritableFile {
   virtual ~WritableFile() = default;  // closes, without a sync
 
   virtual absl::Status Append(const void* data, std::size_t size) = 0;
+  // The parts one after the other; as few calls to the system as it allows.
+  virtual absl::Status AppendParts(absl::Span<const absl::string_view> parts);
   virtual absl::Status Sync() = 0;   // fsync: the bytes survive the loss of power
   virtual absl::Status Close() = 0;  // at most once; no call after it
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
@@ -14,7 +15,7 @@ namespace {
 constexpr char kMagic[] = "LWYLOG1\n";
 constexpr std::size_t kMagicBytes = sizeof(kMagic) - 1;
 constexpr std::size_t kHeadBytes = 12;
-constexpr std::size_t kSmall = 64 << 10;  // larger pieces are written from where they lie
+constexpr std::size_t kSmall = 64 << 10;  // larger records are written from where they lie
 
 std::uint32_t GetU32(const char* from) {
   std::uint32_t value = 0;
@@ -31,18 +32,9 @@ void PutU32(std::uint32_t value, char* to) {
 absl::StatusOr<std::unique_ptr<RecordWriter>> RecordWriter::Create(FileSystem& files, const std::string& path) {
   ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, files.Create(path));
   std::unique_ptr<RecordWriter> writer(new RecordWriter(std::move(file)));
-  RETURN_IF_ERROR(writer->Add(kMagic, kMagicBytes));
+  writer->small_.append(kMagic, kMagicBytes);
+  writer->bytes_ = kMagicBytes;
   return writer;
-}
-
-absl::Status RecordWriter::Add(const char* data, std::size_t size) {
-  bytes_ += size;
-  if (size <= kSmall) {
-    small_.append(data, size);
-    return small_.size() > kSmall ? Flush() : absl::OkStatus();
-  }
-  RETURN_IF_ERROR(Flush());
-  return file_->Append(data, size);
 }
 
 absl::Status RecordWriter::Append(const Buffer& body) {
@@ -56,9 +48,17 @@ absl::Status RecordWriter::Append(const Buffer& body) {
   PutU32(static_cast<std::uint32_t>(body.size()), head);
   PutU32(crc, head + 4);
   PutU32(Crc32c(head, 8), head + 8);
-  RETURN_IF_ERROR(Add(head, sizeof(head)));
-  for (const Buffer::Slice& slice : body.slices()) RETURN_IF_ERROR(Add(slice.data, slice.size));
-  return absl::OkStatus();
+  small_.append(head, sizeof(head));
+  bytes_ += sizeof(head) + body.size();
+  if (body.size() <= kSmall) {
+    for (const Buffer::Slice& slice : body.slices()) small_.append(slice.data, slice.size);
+    return small_.size() > kSmall ? Flush() : absl::OkStatus();
+  }
+  std::vector<absl::string_view> parts = {small_};
+  for (const Buffer::Slice& slice : body.slices()) parts.emplace_back(slice.data, slice.size);
+  const absl::Status status = file_->AppendParts(parts);
+  small_.clear();
+  return status;
 }
 
 absl::Status RecordWriter::Flush() {

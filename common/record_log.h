@@ -40,10 +40,9 @@ class RecordWriter {
 
  private:
   explicit RecordWriter(std::unique_ptr<WritableFile> file) : file_(std::move(file)) {}
-  absl::Status Add(const char* data, std::size_t size);
 
   const std::unique_ptr<WritableFile> file_;
-  std::string small_;  // appended, not yet handed over: many small pieces by one write
+  std::string small_;  // appended, not yet handed over: many small records by one write
   std::uint64_t bytes_ = 0;
 };
 

@@ -117,6 +117,24 @@ class FailingFiles final : public FileSystem {
   std::vector<std::string> log_;
 };
 
+TEST_CASE("files: parts are written one after the other, more of them than one call takes") {
+  TempDirectory dir;
+  std::vector<std::string> pieces;
+  std::string all;
+  for (std::size_t i = 0; i < 3000; ++i) {
+    pieces.emplace_back(i * 7 % 500, static_cast<char>('a' + i % 26));  // some are empty
+    all += pieces.back();
+  }
+  auto file = RealFileSystem().Create(dir / "parts");
+  REQUIRE(file.ok());
+  CHECK((*file)->AppendParts({}).ok());
+  CHECK((*file)->AppendParts(std::vector<absl::string_view>(pieces.begin(), pieces.end())).ok());
+  CHECK((*file)->AppendParts({"", ""}).ok());
+  CHECK((*file)->Append("end", 3).ok());
+  CHECK((*file)->Close().ok());
+  CHECK(ReadOrDie(dir / "parts") == all + "end");
+}
+
 TEST_CASE("files: what is written is read, listed, renamed, removed") {
   TempDirectory dir;
   FileSystem& files = RealFileSystem();
@@ -208,6 +226,7 @@ TEST_CASE("files: a full disk is RESOURCE_EXHAUSTED") {
   auto file = RealFileSystem().Create("/dev/full");
   REQUIRE(file.ok());
   CheckError((*file)->Append("x", 1), absl::StatusCode::kResourceExhausted, "/dev/full", "No space left");
+  CheckError((*file)->AppendParts({"x", "y"}), absl::StatusCode::kResourceExhausted, "/dev/full", "No space left");
 }
 
 TEST_CASE("WriteAtomically: aside, sync, close, rename, sync of the directory, in this order") {
