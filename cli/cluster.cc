@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/run_directory.h"
 #include "common/exit_code.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
@@ -57,7 +58,7 @@ absl::Status LocalCluster::LaunchProcess(const std::string& name, Child* child) 
 }
 
 absl::Status LocalCluster::Launch(const std::string& name, ProcessRole role, std::vector<std::string> command) {
-  std::ofstream(absl::StrCat(options_.directory, "/commands.txt"), std::ios::app)
+  std::ofstream(absl::StrCat(options_.directory, "/", kCommandsFile), std::ios::app)
       << name << ": " << absl::StrJoin(command, " ") << "\n";
   Child child;
   child.role = role;

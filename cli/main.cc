@@ -14,6 +14,7 @@
 #include "cli/replay.h"
 #include "cli/run.h"
 #include "cli/tokenize.h"
+#include "cli/why/why.h"
 #include "common/end_process.h"
 #include "common/flags.h"
 #include "common/grpc_log.h"
@@ -47,6 +48,7 @@ constexpr Verb kVerbs[] = {
     {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"checkpoint", "look at checkpoints: list, verify, reshard, diff; or take one: now", RunCheckpoint},
     {"export", "a checkpoint's weights as one safetensors file", RunExport},
+    {"why", "whom the workers have waited for: of a running cluster, or of a run's directory", RunWhy},
     {"tokenize", "texts as files of tokens, by GPT-2's byte pair encoding", RunTokenize},
     {"bench-peer", nullptr, RunBenchPeer},
 };

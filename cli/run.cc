@@ -22,7 +22,10 @@
 #include "cli/signals.h"
 #include "cli/status_client.h"
 #include "cli/terminal.h"
+#include "cli/why/wait_keeper.h"
+#include "cli/why/why.h"
 #include "common/exit_code.h"
+#include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
 #include "common/run_failure.h"
@@ -73,6 +76,7 @@ class Run {
   std::unique_ptr<StatusClient> client_;
   LocalCluster cluster_;
   RunMonitor monitor_;
+  WaitKeeper waits_;
   std::unique_ptr<LiveBlock> block_;  // null: stdout is no terminal
   int signal_ = 0;
   absl::Time complete_at_ = absl::InfiniteFuture();
@@ -104,12 +108,15 @@ int Run::Execute() {
   if (!cluster_.status_page().empty())
     Say(absl::StrCat("status page: ", options_.security.tls.empty() ? "http" : "https", "://", cluster_.status_page(),
                      "/"));
-  client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator());
+  client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator(), /*want_waits=*/true);
   silence_mentioned_ = absl::Now();
   while (true) {
     if (!Wait(kTick)) return End(128 + signal_, "interrupted");
     const absl::Time now = absl::Now();
-    if (std::optional<v1::GetStatusReply> status = client_->Take()) monitor_.Observe(*std::move(status), now);
+    if (std::optional<v1::GetStatusReply> status = client_->Take()) {
+      waits_.Take(&*status);
+      monitor_.Observe(*std::move(status), now);
+    }
     client_->Ask();
     const std::optional<std::string> error = CheckProcesses(now);
     if (error) return End(kExitClusterLost, *error);
@@ -241,7 +248,11 @@ int Run::End(int exit_code, const std::string& error) {
   int code = exit_code;
   if (monitor_.observed() && monitor_.farthest() != v1::STARTING) {
     Say(RenderSummaryTable(monitor_.now()));
-    const absl::Status written = WriteResults(options_.directory, options_.summary_json, monitor_.now(), facts_);
+    v1::GetStatusReply with_waits = monitor_.now();
+    waits_.Give(&with_waits);
+    absl::Status written = WriteAtomically(RealFileSystem(), absl::StrCat(options_.directory, "/", kWaitsFile),
+                                           with_waits.SerializeAsString());
+    written.Update(WriteResults(options_.directory, options_.summary_json, monitor_.now(), facts_));
     if (written.ok()) {
       Say(absl::StrCat("report: ", options_.directory, "/report.html"));
     } else {
@@ -258,9 +269,12 @@ int Run::End(int exit_code, const std::string& error) {
 int RunLocalCluster(int argc, char** argv) {
   absl::StatusOr<RunOptions> options = RunOptionsFromFlags();
   if (!options.ok()) ExitWithError(options.status());
-  absl::StatusOr<std::string> directory = MakeRunDirectory(options->directory);
+  absl::StatusOr<RunDirectory> directory = MakeRunDirectory(options->directory, CheckpointDirIn(options->ps_flags));
   if (!directory.ok()) ExitWithError(directory.status());
-  options->directory = *std::move(directory);
+  options->directory = directory->path;
+  if (directory->resumed) {
+    std::printf("the run in %s goes on from %s\n", directory->path.c_str(), CheckpointDirIn(options->ps_flags).c_str());
+  }
   return Run(*std::move(options), CollectFacts(argc, argv)).Execute();
 }
 

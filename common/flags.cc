@@ -240,6 +240,11 @@ absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
 
 bool FlagGiven(absl::string_view flag) { return GivenFlags().count(std::string(flag)) > 0; }
 
+absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value) {
+  if (FlagGiven(flag)) return absl::OkStatus();
+  return SetFlags({absl::StrCat("--", flag, "=", value)}, {}, nullptr).status();
+}
+
 absl::StatusOr<std::vector<std::string>> SetFlags(const std::vector<std::string>& arguments,
                                                   const std::vector<std::string>& environment,
                                                   std::vector<std::string>* unknown) {

@@ -11,6 +11,7 @@
 #include "common/grpc_authorize.h"
 #include "common/grpc_buffer.h"
 #include "common/grpc_credentials.h"
+#include "common/grpc_keepalive.h"
 #include "common/grpc_log.h"
 #include "common/grpc_payload_service.h"
 #include "common/grpc_status.h"
@@ -72,12 +73,12 @@ class ParameterServerService final : public ParameterServerBase {
 };
 
 using C = v1::Coordinator;
-using CoordinatorBase = C::WithRawCallbackMethod_Join<
-    C::WithRawCallbackMethod_Heartbeat<C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<
-        C::WithRawCallbackMethod_ReportRound<C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<
-            C::WithRawCallbackMethod_CommitData<C::WithRawCallbackMethod_ReportProgress<
-                C::WithRawCallbackMethod_GetStatus<C::WithRawCallbackMethod_Checkpoint<
-                    C::WithRawCallbackMethod_SetPolicy<C::WithRawCallbackMethod_Drain<C::Service>>>>>>>>>>>>>;
+using CoordinatorBase = C::WithRawCallbackMethod_Join<C::WithRawCallbackMethod_Heartbeat<
+    C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<C::WithRawCallbackMethod_ReportRound<
+        C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<C::WithRawCallbackMethod_CommitData<
+            C::WithRawCallbackMethod_ReportProgress<C::WithRawCallbackMethod_GetStatus<
+                C::WithRawCallbackMethod_Checkpoint<C::WithRawCallbackMethod_SetPolicy<
+                    C::WithRawCallbackMethod_Drain<C::WithRawCallbackMethod_ClaimShard<C::Service>>>>>>>>>>>>>>;
 
 class CoordinatorService final : public CoordinatorBase {
  public:
@@ -95,6 +96,7 @@ class CoordinatorService final : public CoordinatorBase {
   LEEWAY_ROUTE(Coordinator, Checkpoint)
   LEEWAY_ROUTE(Coordinator, SetPolicy)
   LEEWAY_ROUTE(Coordinator, Drain)
+  LEEWAY_ROUTE(Coordinator, ClaimShard)
 
  private:
   const Served served_;
@@ -112,7 +114,7 @@ class GrpcServer::Impl {
         coordinator_({handler, options_.security.authorizer.get()}),
         payloads_(handler, options_.security.authorizer.get(), options_.longest_turn) {}
 
-  absl::Status Start(const std::string& listen) {
+  absl::Status Start(const std::string& listen, const Keepalive& keepalive) {
     static std::once_flag once;
     std::call_once(once, [] {
       grpc::EnableDefaultHealthCheckService(true);
@@ -126,6 +128,7 @@ class GrpcServer::Impl {
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
+    SetKeepalive(keepalive, &builder);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
     // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads (docs/adr/0010).
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
@@ -170,7 +173,7 @@ class GrpcServer::Impl {
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen, RequestHandler* handler,
                                                               const Options& options) {
   auto impl = std::make_unique<Impl>(handler, options);
-  if (absl::Status status = impl->Start(listen); !status.ok()) return status;
+  if (absl::Status status = impl->Start(listen, options.keepalive); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

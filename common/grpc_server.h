@@ -12,6 +12,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/keepalive.h"
 #include "common/read_turns.h"
 #include "common/security.h"
 #include "common/transport.h"
@@ -25,6 +26,7 @@ class GrpcServer {
     absl::Duration longest_turn = ReadTurns::kLongestTurn;
     // From accept until TLS and HTTP/2 have begun: who only connects is not kept longer.
     absl::Duration handshake_time = absl::Seconds(10);
+    Keepalive keepalive = {};
   };
 
   // `listen`: host:port; port 0 takes a free one. UNAVAILABLE: the address cannot be listened on; the message has the

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
 #include "common/grpc_credentials.h"
+#include "common/grpc_keepalive.h"
 #include "common/grpc_log.h"
 #include "common/grpc_status.h"
 #include "common/message_size.h"
@@ -23,7 +24,7 @@ namespace {
 
 using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-grpc::ChannelArguments Arguments(const TlsFiles& tls) {
+grpc::ChannelArguments Arguments(const TlsFiles& tls, const Keepalive& keepalive) {
   grpc::ChannelArguments arguments;
   if (!tls.server_name.empty()) arguments.SetSslTargetNameOverride(tls.server_name);
   arguments.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
@@ -36,6 +37,7 @@ grpc::ChannelArguments Arguments(const TlsFiles& tls) {
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   // Without it, channels with the same arguments share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  SetKeepalive(keepalive, &arguments);
   // Shards and workers talk directly; a proxy from the environment would be a surprise.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
@@ -128,7 +130,7 @@ class GrpcTransport final : public Transport {
 
   std::unique_ptr<RawStub> Connect(const std::string& address) const {
     return std::make_unique<RawStub>(
-        grpc::CreateCustomChannel(address, credentials_, Arguments(options_.security.tls)));
+        grpc::CreateCustomChannel(address, credentials_, Arguments(options_.security.tls, options_.keepalive)));
   }
 
   RawStub* StubFor(const std::string& address, bool data) LEEWAY_REQUIRES(mu_) {

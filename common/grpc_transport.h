@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "common/keepalive.h"
 #include "common/security.h"
 #include "common/transport.h"
 
@@ -17,6 +18,7 @@ struct GrpcTransportOptions {
   int data_connections = 3;
   // tls and token. A token goes to other machines only over TLS, or with `insecure`.
   Security security = {};
+  Keepalive keepalive = {};
 };
 
 std::unique_ptr<Transport> MakeGrpcTransport(const GrpcTransportOptions& options = {});

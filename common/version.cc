@@ -1,7 +1,7 @@
 #include "common/version.h"
 
 #include "absl/strings/str_cat.h"
-#include "common/rpc.h"
+#include "common/protocol_version.h"
 
 namespace leeway {
 namespace {

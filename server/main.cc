@@ -27,6 +27,7 @@
 #include "common/tune_process.h"
 #include "common/version.h"
 #include "server/end_timer.h"
+#include "server/launcher_flags.h"
 #include "server/policy_flags.h"
 #include "server/ps_http.h"
 #include "server/ps_metrics.h"
@@ -34,7 +35,10 @@
 
 ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1; shard 0 is the coordinator");
 ABSL_FLAG(uint32_t, num_shards, 1, "how many `ps` the cluster has");
-ABSL_FLAG(std::string, listen, "127.0.0.1:0", "host:port to serve on; port 0 takes a free one");
+ABSL_FLAG(
+    std::string, listen, "127.0.0.1:0",
+    "host:port or [IPv6 address]:port to serve on; port 0 takes a free one; 0.0.0.0 and [::] are all addresses, of "
+    "IPv4 and IPv6");
 ABSL_FLAG(std::string, advertise, "", "host:port where workers reach this `ps`; empty: --listen");
 ABSL_FLAG(std::string, coordinator, "",
           "host:port of shard 0, for the other shards; shard 0 itself may be given its own");
@@ -89,12 +93,10 @@ absl::StatusOr<PsNode::Options::JournalMode> JournalModeFromFlags() {
   return mode == "fsync" ? Mode::kFsync : Mode::kOn;
 }
 
-// An address at which a server may listen, but nobody can call it.
-bool IsWildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
-
 absl::Status CheckAddresses(const PsNode::Options& options) {
   const auto listen = SplitAddress(options.listen);
-  if (!listen.ok()) return FlagError("listen", options.listen, "host:port with a port from 0 to 65535");
+  if (!listen.ok())
+    return FlagError("listen", options.listen, "host:port or [IPv6 address]:port, with a port from 0 to 65535");
   if (options.advertise.empty()) {
     if (!IsWildcard(listen->first)) return absl::OkStatus();
     return FlagError("listen", options.listen,
@@ -213,12 +215,6 @@ int Main(int argc, char** argv) {
   const auto rest = ParseFlags(argc, argv, "ps: a parameter server shard of a Leeway cluster.\nUsage: ps [flags]");
   if (!rest.empty())
     ExitWithError(absl::InvalidArgumentError("unexpected argument '" + rest[0] + "'; ps takes flags only"));
-  const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
-  if (!options.ok()) ExitWithError(options.status());
-  const std::string name = absl::StrCat("ps-", options->shard_index);
-  if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
-  RouteLibraryLogs();
-
   // Signals go to a thread of their own: every other thread inherits the mask.
   sigset_t signals;
   sigemptyset(&signals);
@@ -227,8 +223,15 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
+  if (absl::Status launched = SetPsFlagsFromLauncher(); !launched.ok()) ExitWithError(launched);
+  const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
+  if (!options.ok()) ExitWithError(options.status());
+  const std::string name = absl::StrCat("ps-", options->shard_index);
+  if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
+  RouteLibraryLogs();
   const absl::StatusOr<std::unique_ptr<PsHttp>> http = PsHttp::Start(name, options->shard_index, options->security);
   if (!http.ok()) ExitWithError(http.status());
+
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
   if (!node.ok()) ExitWithError(node.status());
   (*http)->Serve(node->get());

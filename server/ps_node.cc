@@ -10,7 +10,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
@@ -30,6 +29,8 @@
 #include "server/coordinator_link.h"
 #include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
+#include "server/foreign_directory.h"
+#include "server/own_addresses.h"
 #include "server/recover_shard.h"
 #include "server/request_metrics.h"
 #include "server/shard.h"
@@ -66,6 +67,9 @@ class PsNode::Impl final : public RequestHandler {
   }
 
   absl::Status Start() {
+    if (!options_.checkpoint_dir.empty()) {
+      RETURN_IF_ERROR(OfCheckpointDir(CheckNotForeign(RealFileSystem(), options_.checkpoint_dir)));
+    }
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport({.security = options_.security});
@@ -77,6 +81,7 @@ class PsNode::Impl final : public RequestHandler {
     shard.generation = RandomId();
     shard.max_held_bytes = options_.max_held_bytes;
     shard.journal_max_bytes = options_.journal_max_bytes;
+    shard.protocol_version = options_.protocol_version;
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
@@ -97,13 +102,9 @@ class PsNode::Impl final : public RequestHandler {
     if (!local.address().empty()) {
       ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), &requests_, options_.security.authorizer));
     }
-    ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
-    address_ = options_.advertise.empty() ? JoinAddress(listen.first, server_->port()) : options_.advertise;
-    if (absl::EndsWith(address_, ":0")) {
-      address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
-    }
-    link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
-    if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
+    ASSIGN_OR_RETURN(const OwnAddresses own, OwnAddressesOf(options_.listen, options_.advertise, server_->port()));
+    address_ = own.others;
+    link.coordinator = options_.shard_index == 0 ? own.self : options_.coordinator;
     coordinator_address_ = link.coordinator;
     link.address = address_;
     link.local_endpoint = local;
@@ -244,6 +245,7 @@ class PsNode::Impl final : public RequestHandler {
     coordinator.lease = options_.lease;
     coordinator.num_evaluators = options_.num_evaluators;
     coordinator.abandon_timeout = options_.abandon_timeout;
+    coordinator.protocol_version = options_.protocol_version;
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/mutex.h"
+#include "common/protocol_version.h"
 #include "common/security.h"
 #include "proto/coordinator.pb.h"
 #include "proto/policy.pb.h"
@@ -60,6 +61,7 @@ class PsNode {
     std::uint64_t journal_max_bytes = 0;  // a journal that has grown by more asks for a checkpoint; 0: it does not
     absl::Duration drain_timeout = absl::Seconds(30);
     Security security = {};
+    std::uint32_t protocol_version = kProtocolVersion;  // that it says it speaks: others for tests of upgrades
   };
 
   // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options.

@@ -242,7 +242,7 @@ v1::WatchRequest Shard::Describe() {
   request.set_generation(options_.generation);
   request.set_known_sequence(sequence_);
   request.set_run_id(run_id_);
-  request.set_protocol_version(kProtocolVersion);
+  request.set_protocol_version(options_.protocol_version);
   request.set_closed_round(open_round_);
   request.set_weights_ready(weights_ready_);
   request.set_keeps_journal(journal_ != nullptr);

@@ -57,6 +57,7 @@ class Shard {
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
     // A journal that has grown by more than this since the last checkpoint asks for one; 0: it does not.
     std::uint64_t journal_max_bytes = 0;
+    std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
   };
   // The longest a request is held, whatever it asks for: below every client's deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(10);
@@ -207,6 +208,7 @@ class Shard {
     std::shared_ptr<BlockStore> store;
     double rate = 0;
     std::shared_ptr<StoreCut> cut;  // while a checkpoint is written
+    Instant recorded = {};          // when its record was handed to the journal; 0: it has none
   };
   void StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done);
   bool AttemptPush(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);

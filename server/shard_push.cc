@@ -279,7 +279,9 @@ void Shard::RunChunk(const ChunkJob& job) {
     job.done(reason, {});
     for (const ReplyCallback& done : waiting) done(reason, {});
   };
-  AfterRecord(record, failed, [this, job, verdict, status] { FinishChunk(job, verdict, status); });
+  ChunkJob recorded = job;
+  if (record != 0) recorded.recorded = clock_->Now();
+  AfterRecord(record, failed, [this, recorded, verdict, status] { FinishChunk(recorded, verdict, status); });
 }
 
 std::vector<ReplyCallback> Shard::TakeDuplicates(const v1::PushRequest& header) {
@@ -329,7 +331,12 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
         done(status, {});
       });
     };
-    answer(job.done, PushReplyFor(header, verdict, false));
+    v1::PushReply reply = PushReplyFor(header, verdict, false);
+    if (job.recorded.nanos != 0) {
+      const absl::Duration waited = clock_->Now() - job.recorded;
+      reply.set_journal_micros(static_cast<std::uint64_t>(absl::ToInt64Microseconds(waited)));
+    }
+    answer(job.done, reply);
     for (ReplyCallback& done : waiting) answer(std::move(done), PushReplyFor(header, verdict, true));
     TryCut();
   }

@@ -36,6 +36,7 @@
 #include "worker/client/error_feedback.h"
 #include "worker/client/join.h"
 #include "worker/data_for_model.h"
+#include "worker/launcher_flags.h"
 #include "worker/signals.h"
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/trainer.h"
@@ -162,6 +163,7 @@ int Main(int argc, char** argv) {
   if (!arguments.empty()) {
     ExitWithError(absl::InvalidArgumentError(absl::StrCat("\"", arguments[0], "\": only flags are allowed")));
   }
+  if (absl::Status launched = SetWorkerFlagsFromLauncher(); !launched.ok()) ExitWithError(launched);
   const absl::StatusOr<WorkerOptions> options = WorkerOptionsFromFlags(/*need_coordinator=*/true);
   if (!options.ok()) ExitWithError(options.status());
   const absl::StatusOr<Security> security = SecurityFromFlags();

@@ -6,9 +6,9 @@
 #include <limits>
 
 #include "absl/flags/flag.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
+#include "common/socket.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
 #include "kernels/device.h"
@@ -89,10 +89,8 @@ absl::Status CheckDuration(bool good, const char* flag, absl::Duration value, co
 }
 
 bool IsHostPort(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  std::uint32_t port = 0;
-  return colon != std::string::npos && colon > 0 && absl::SimpleAtoi(text.substr(colon + 1), &port) && port >= 1 &&
-         port <= 65535;
+  const auto address = SplitAddress(text);
+  return address.ok() && address->second > 0;
 }
 
 std::string DefaultName() {
@@ -131,7 +129,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
   if (need_coordinator || !options.coordinator.empty()) {
     RETURN_IF_ERROR(Check(IsHostPort(options.coordinator), "coordinator", options.coordinator,
-                          "host:port with a port in [1, 65535]"));
+                          "host:port or [IPv6 address]:port, with a port from 1 to 65535"));
   }
   options.name = absl::GetFlag(FLAGS_name);
   RETURN_IF_ERROR(

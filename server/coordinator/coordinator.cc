@@ -116,6 +116,7 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   if (method == "OpenPush") return Parse(request, done, &Coordinator::OpenPush);
   if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
   if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
+  if (method == "ClaimShard") return Parse(request, done, &Coordinator::ClaimShard);
   if (method == "Checkpoint") return Parse(request, done, &Coordinator::Checkpoint);
   if (method == "SetPolicy") return Parse(request, done, &Coordinator::SetPolicy);
   if (method == "Drain") return Parse(request, done, &Coordinator::Drain);

@@ -42,9 +42,11 @@
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/run_sample.h"
+#include "server/coordinator/shard_claims.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
+#include "server/coordinator/wait_board.h"
 
 namespace leeway {
 
@@ -68,7 +70,8 @@ class Coordinator {
     // is to take its place. Called once, on the executor or a thread of the store, without a lock.
     std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
     };
-    std::string checkpoint_dir = {};  // the committer's, for who asks where a checkpoint is
+    std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
+    std::string checkpoint_dir = {};                    // the committer's, for who asks where a checkpoint is
     // The end waits for the last checkpoint, which is tried again for so long.
     absl::Duration last_checkpoint_timeout = absl::Minutes(1);
   };
@@ -103,7 +106,7 @@ class Coordinator {
   v1::RunState state();
   RunSample Sample() LEEWAY_EXCLUDES(mu_);
   void AddMetrics(MetricsPage* page) LEEWAY_EXCLUDES(mu_);
-  v1::GetStatusReply Status() LEEWAY_EXCLUDES(mu_);
+  v1::GetStatusReply Status(const v1::GetStatusRequest& request = {}) LEEWAY_EXCLUDES(mu_);
   // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
   absl::Status last_checkpoint();
 
@@ -114,7 +117,8 @@ class Coordinator {
   struct ShardInfo {
     std::string address;
     v1::LocalEndpoint local_endpoint;
-    std::uint64_t generation = 0;  // 0: has not come
+    std::uint64_t generation = 0;        // 0: has not come
+    std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
     Instant seen;
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
@@ -201,6 +205,7 @@ class Coordinator {
   // coordinator_members.cc
   void Join(const v1::JoinRequest& request, ReplyCallback done);
   bool AttemptJoin(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckProtocol(const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   absl::Status CheckDepth(const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
@@ -215,7 +220,7 @@ class Coordinator {
   absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
 
   // coordinator_shards.cc
-  static absl::Status CheckProtocol(std::uint32_t theirs);
+  void ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback done);
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
@@ -321,6 +326,10 @@ class Coordinator {
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
   std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
   std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
+  WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);
+  Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
+  ShardClaims claims_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.
   std::optional<Manifest> manifest_ LEEWAY_GUARDED_BY(mu_);

@@ -65,8 +65,21 @@ void Coordinator::Join(const v1::JoinRequest& request, ReplyCallback done) {
   Send(std::move(replies));
 }
 
+// With the coordinator, and with every ps that has come: a worker talks to all of them.
+absl::Status Coordinator::CheckProtocol(const v1::JoinRequest& request) const {
+  const std::string who = absl::StrCat("worker '", request.name().substr(0, kLongestName), "'");
+  const std::uint32_t version = request.protocol_version();
+  RETURN_IF_ERROR(CheckProtocolVersions(who, version, "this coordinator", options_.protocol_version));
+  for (const ShardInfo& shard : shards_) {
+    if (shard.protocol_version == 0) continue;
+    RETURN_IF_ERROR(
+        CheckProtocolVersions(who, version, absl::StrCat("the ps at ", shard.address), shard.protocol_version));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
-  RETURN_IF_ERROR(CheckProtocol(request.protocol_version()));
+  RETURN_IF_ERROR(CheckProtocol(request));
   if (request.run_id() != 0 && request.run_id() != options_.run_id) {
     return absl::FailedPreconditionError(absl::StrCat("join: the worker belongs to run ", absl::Hex(request.run_id()),
                                                       ", this is run ", absl::Hex(options_.run_id)));

@@ -2,8 +2,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
@@ -18,16 +20,9 @@ constexpr char kOutOfDate[] =
 
 }  // namespace
 
-absl::Status Coordinator::CheckProtocol(std::uint32_t theirs) {
-  const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
-  if (works && theirs > 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("handshake: protocol version ", theirs, "; this ps speaks ",
-                                                    kProtocolVersion,
-                                                    kProtocolVersion > 1 ? " and the one before" : ""));
-}
-
 absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
-  RETURN_IF_ERROR(CheckProtocol(request.protocol_version()));
+  RETURN_IF_ERROR(CheckProtocolVersions(absl::StrCat("ps ", request.shard_index(), " at ", request.address()),
+                                        request.protocol_version(), "this coordinator", options_.protocol_version));
   if (request.num_shards() != options_.num_shards || request.shard_index() >= options_.num_shards) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " of ",
                                                       request.num_shards(), "; this cluster has num_shards ",
@@ -78,6 +73,31 @@ std::string Coordinator::WhyLost(const v1::WatchRequest& request) const {
   return absl::StrCat("the weights of generation ", absl::Hex(known.generation), " at ", known.address, " are lost");
 }
 
+void Coordinator::ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback done) {
+  absl::Status status =
+      CheckProtocolVersions("a ps", request.protocol_version(), "this coordinator", options_.protocol_version);
+  if (status.ok() && request.num_shards() != options_.num_shards) {
+    status = absl::FailedPreconditionError(absl::StrCat("handshake: a ps of ", request.num_shards(),
+                                                        "; this cluster has num_shards ", options_.num_shards));
+  }
+  v1::ClaimShardReply reply;
+  if (status.ok()) {
+    MutexLock lock(mu_);
+    const Instant now = clock_->Now();
+    std::vector<bool> served;
+    for (const ShardInfo& shard : shards_) served.push_back(shard.generation != 0 && now - shard.seen < options_.lease);
+    const std::optional<std::uint32_t> index = claims_.Claim(now, request.claim(), served);
+    if (index) {
+      reply.set_shard_index(*index);
+    } else {
+      status = absl::UnavailableError(
+          absl::StrCat("handshake: each of the ", options_.num_shards, " shards has its ps, or it is on its way"));
+    }
+  }
+  // What is given away need not outlive this process: a ps that has come is known by its number.
+  done(status, status.ok() ? EncodeMessage(reply) : Buffer());
+}
+
 void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
   Replies replies;
   {
@@ -110,6 +130,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         changed_ = true;
       }
       shard.generation = request.generation();
+      shard.protocol_version = request.protocol_version();
       shard.seen = clock_->Now();
       // Whether all know the end decides what a restart finds left to do.
       if (state_ == v1::FINISHED && shard.acknowledged != request.known_sequence()) store_->Changed();

@@ -16,6 +16,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
     if (status.ok()) {
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());
+      waits_.Add(now, member.worker_id(), member.incarnation(), request);
       if (request.has_progress()) {
         board_.AddProgress(now, member, request.progress(), samples_);
         divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
@@ -69,7 +70,7 @@ void Coordinator::NoteCheckpoint(const std::string& error) {
   if (checkpoints_told_.size() > kMostCheckpointsTold) checkpoints_told_.pop_front();
 }
 
-v1::GetStatusReply Coordinator::Status() {
+v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
   v1::GetStatusReply reply;
   MutexLock lock(mu_);
   const Instant now = clock_->Now();
@@ -94,6 +95,13 @@ v1::GetStatusReply Coordinator::Status() {
   reply.set_era(era_);
   reply.set_policy_waits_for(policies_.WaitsFor());
   board_.Fill(now, &reply);
+  waits_.Fill(board_.start(), request, &reply);
+  if (!request.want_waits()) {
+    // They grow with the square of the number of workers, and most who ask do not look at them.
+    for (auto& worker : *reply.mutable_workers()) {
+      if (worker.has_progress()) worker.mutable_progress()->clear_waits();
+    }
+  }
   for (auto& worker : *reply.mutable_workers()) {
     const v1::Member* member = membership_.Find(worker.worker_id());
     if (member == nullptr) continue;
@@ -117,9 +125,9 @@ v1::GetStatusReply Coordinator::Status() {
   return reply;
 }
 
-void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
+void Coordinator::GetStatus(const v1::GetStatusRequest& request, ReplyCallback done) {
   // At once, whatever waits for the disk: nobody acts on it, and it is how an outage can be seen.
-  done(absl::OkStatus(), EncodeMessage(Status()));
+  done(absl::OkStatus(), EncodeMessage(Status(request)));
 }
 
 }  // namespace leeway

@@ -1,11 +1,42 @@
 #include "server/coordinator/status_board.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 
 namespace leeway {
 namespace {
+
+void AddWaits(const v1::Progress& b, v1::Progress* a) {
+  if (a->waits().empty()) {  // a first incarnation, as most are
+    *a->mutable_waits() = b.waits();
+    return;
+  }
+  const auto key = [](const v1::WaitTotal& wait) {
+    return std::make_tuple(wait.kind(), wait.has_shard(), wait.shard(), wait.has_worker(), wait.worker());
+  };
+  using Key = std::tuple<v1::WaitKind, bool, std::uint32_t, bool, std::uint32_t>;
+  std::map<Key, std::pair<double, std::uint64_t>> sums;
+  for (const v1::Progress* progress : {static_cast<const v1::Progress*>(a), &b}) {
+    for (const v1::WaitTotal& wait : progress->waits()) {
+      sums[key(wait)].first += wait.seconds();
+      sums[key(wait)].second += wait.count();
+    }
+  }
+  a->clear_waits();
+  for (const auto& [of, sum] : sums) {
+    const auto& [kind, has_shard, shard, has_worker, worker] = of;
+    v1::WaitTotal& wait = *a->add_waits();
+    wait.set_kind(kind);
+    if (has_shard) wait.set_shard(shard);
+    if (has_worker) wait.set_worker(worker);
+    wait.set_seconds(sum.first);
+    wait.set_count(sum.second);
+  }
+}
 
 // a += b, field by field.
 void AddTotals(const v1::Progress& b, v1::Progress* a) {
@@ -30,6 +61,7 @@ void AddTotals(const v1::Progress& b, v1::Progress* a) {
     on.set_worker_id(worker);
     on.set_seconds(time);
   }
+  AddWaits(b, a);
   a->set_pushes_applied(a->pushes_applied() + b.pushes_applied());
   a->set_pushes_refused(a->pushes_refused() + b.pushes_refused());
   a->set_pushes_dropped(a->pushes_dropped() + b.pushes_dropped());

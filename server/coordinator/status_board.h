@@ -26,6 +26,7 @@ class StatusBoard {
   static constexpr std::size_t kMostEvents = 100;
 
   void Start(Instant now) { start_ = now; }
+  Instant start() const { return start_; }
   double Seconds(Instant now) const { return start_.nanos == 0 ? 0 : absl::ToDoubleSeconds(now - start_); }
 
   void AddEvent(Instant now, const std::string& text);

@@ -2,7 +2,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/random_id.h"
-#include "common/rpc.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -12,7 +11,7 @@ std::uint64_t NewIncarnation() { return RandomId(); }
 v1::JoinRequest JoinRequestFor(const Identity& identity, v1::Role role, const Manifest& manifest,
                                std::uint64_t incarnation) {
   v1::JoinRequest request;
-  request.set_protocol_version(kProtocolVersion);
+  request.set_protocol_version(identity.protocol_version);
   request.set_name(identity.name);
   request.set_incarnation(incarnation);
   request.set_role(role);

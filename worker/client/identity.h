@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "common/manifest.h"
 #include "common/placement.h"
+#include "common/protocol_version.h"
 #include "proto/coordinator.pb.h"
 
 namespace leeway {
@@ -23,6 +24,7 @@ struct Identity {
   absl::Duration give_up_after = absl::Minutes(10);
   // Told OK when it has joined, and before that what it waits for; for the process's /readyz.
   std::function<void(const absl::Status&)> on_ready = [](const absl::Status&) {};
+  std::uint32_t protocol_version = kProtocolVersion;  // that it says it speaks: others for tests of upgrades
 };
 
 // A random 64-bit incarnation, never 0.

@@ -104,12 +104,13 @@ void Pull::Send(const Piece& piece) {
       Caller::Delivery::kInLine);
 }
 
-void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
+void Pull::NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& reply) {
   const auto& waited = reply.has_not_yet() ? reply.not_yet().on() : reply.waited_for();
   for (const v1::Waiting& waiting : waited) waited_for_.insert(waiting.worker_id());
   if (reply.has_not_yet()) {
     result_.gated = true;
     result_.gate_open = std::max(result_.gate_open, caller_.Now());
+    result_.gate_shard = shard;
     waiting_for_ = reply.not_yet().reason();
     for (const v1::Waiting& waiting : waited) {
       absl::StrAppend(&waiting_for_, waiting_for_.empty() ? "" : ", ", "worker ", waiting.worker_id(), " at clock ",
@@ -118,7 +119,9 @@ void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
   } else if (reply.gate_wait_micros() > 0) {
     result_.gated = true;
     const absl::Duration held = absl::Microseconds(static_cast<std::int64_t>(reply.gate_wait_micros()));
-    result_.gate_open = std::max(result_.gate_open, std::min(caller_.Now(), sent + held));
+    const Instant open = std::min(caller_.Now(), sent + held);
+    if (open >= result_.gate_open) result_.gate_shard = shard;
+    result_.gate_open = std::max(result_.gate_open, open);
   }
 }
 
@@ -149,7 +152,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
   {
     MutexLock lock(mu_);
     if (ended_) return;
-    if (status.ok()) NoteGate(sent, header);
+    if (status.ok()) NoteGate(piece.chunk.shard, sent, header);
     if (status.ok() && !header.has_not_yet()) ++copying_;
   }
   if (!status.ok()) return Next(std::move(status));
@@ -175,6 +178,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
     if (taken.ok() && *taken) {
       if (header.has_policy()) result_.policy = header.policy();
       --unanswered_;
+      result_.last_shard = piece.chunk.shard;
       ShardRead& read = result_.reads[piece.chunk.shard];
       read.version = std::min<std::uint64_t>(read.version, header.version());
       read.generation = header.generation();

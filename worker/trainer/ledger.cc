@@ -10,8 +10,12 @@ double Seconds(absl::Duration time) { return std::max(0.0, absl::ToDoubleSeconds
 
 }  // namespace
 
+Instant Ledger::GateOpened(Instant from, Instant to, const PullResult& pull) {
+  return pull.gated ? std::clamp(pull.gate_open, from, std::max(from, to)) : from;
+}
+
 void Ledger::WaitedForPull(Instant from, Instant to, const PullResult& pull) {
-  const Instant open = pull.gated ? std::clamp(pull.gate_open, from, std::max(from, to)) : from;
+  const Instant open = GateOpened(from, to, pull);
   const double blocked = Seconds(open - from);
   const double waited = Seconds(to - open);
   v1::PhaseSeconds& seconds = *totals_.mutable_seconds();

@@ -25,6 +25,9 @@ class Ledger {
     totals_.set_device(std::move(device));
   }
 
+  // When the gate opened, for who waited for `pull` in [from, to).
+  static Instant GateOpened(Instant from, Instant to, const PullResult& pull);
+
   // The training thread waited for `pull` in [from, to): at the gate until it opened, for the transfer after. What it
   // waits for transfers is exposed communication; the rest of each transfer's time is hidden.
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);

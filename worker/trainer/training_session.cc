@@ -178,7 +178,7 @@ bool TrainingSession::WaitForBuffers() {
     const bool push_first = !pipeline_.GradientFree() || commits_ >= kMaxCommits;
     if (push_first) {
       WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && commits_ < kMaxCommits); });
-      ledger_.WaitedForPush(from, worker_.caller.Now());
+      WaitedForPush(from, worker_.caller.Now());
     } else {
       if (!pull_wait) pull_wait = from;
       WaitFor([&] { return pipeline_.CanCompute() || pushes_.size() < pushes || source_.finished(pipeline_.clock()); });
@@ -186,7 +186,7 @@ bool TrainingSession::WaitForBuffers() {
   }
   if (stop() || !pipeline_.CanCompute()) return false;
   const Instant now = worker_.caller.Now();
-  ledger_.WaitedForPull(pull_wait.value_or(now), now, pulls_.at(pipeline_.next_pull_id()).result);
+  WaitedForPull(pull_wait.value_or(now), now, pulls_.at(pipeline_.next_pull_id()).result);
   return true;
 }
 
@@ -289,6 +289,7 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
   if (it == pushes_.end()) return;
   const Work work = std::move(it->second.work);
   pushes_.erase(it);
+  ended_push_ = {clock, result.last_shard, result.journal, worker_.caller.Now()};
   pipeline_.PushEnded(clock, result.verdict, result.open_round);
   *settled_ = pipeline_.settled();
   if (!result.status.ok()) {

@@ -33,6 +33,44 @@ v1::GetStatusReply Filled(const StatusBoard& board, Instant now) {
   return reply;
 }
 
+v1::Progress WithWait(v1::Progress progress, v1::WaitKind kind, std::uint32_t whom, double seconds) {
+  v1::WaitTotal& wait = *progress.add_waits();
+  wait.set_kind(kind);
+  if (kind == v1::WAIT_GATE) {
+    wait.set_worker(whom);
+  } else {
+    wait.set_shard(whom);
+  }
+  wait.set_seconds(seconds);
+  wait.set_count(1);
+  return progress;
+}
+
+TEST_CASE("StatusBoard: waits of all incarnations of a worker are added up, each kind and each other by itself") {
+  StatusBoard board;
+  board.Start(At(0));
+  const v1::Progress first = WithWait(WithWait(Totals(10, 1), v1::WAIT_GATE, 0, 5), v1::WAIT_PULL, 0, 1);
+  board.AddProgress(At(1), Worker(3, 1), first, 10);
+  board.AddProgress(At(2), Worker(3, 1), first, 10);  // totals: telling them again adds nothing
+  const v1::Progress second = WithWait(WithWait(Totals(10, 1), v1::WAIT_PULL, 0, 2), v1::WAIT_GATE, 1, 7);
+  board.AddProgress(At(3), Worker(3, 2), second, 20);
+  const v1::GetStatusReply reply = Filled(board, At(4));
+  REQUIRE(reply.workers_size() == 1);
+  const auto& waits = reply.workers(0).progress().waits();
+  REQUIRE(waits.size() == 3);
+  for (const v1::WaitTotal& wait : waits) {
+    if (wait.kind() == v1::WAIT_PULL) {
+      CHECK(wait.has_shard());
+      CHECK(wait.seconds() == 3);
+      CHECK(wait.count() == 2);
+    } else {
+      REQUIRE(wait.has_worker());
+      CHECK(wait.seconds() == (wait.worker() == 0 ? 5 : 7));
+      CHECK(wait.count() == 1);
+    }
+  }
+}
+
 TEST_CASE("StatusBoard: points, evaluations and events stay bounded, and the newest are there") {
   StatusBoard board;
   board.Start(At(0));
