@@ -16,8 +16,8 @@ tests=(catch2 libbenchmark-dev openssl chromium prometheus)
 deployment=(python3-venv python3-yaml iproute2 systemd patchelf) # tests/deploy and deploy/docker
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
-wanted=("${build[@]}" "${wire[@]}" "${network[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${metrics[@]}" "${data[@]}" "${tests[@]}")
-wanted+=("${deployment[@]}")
+wanted=("${build[@]}" "${wire[@]}" "${network[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${metrics[@]}")
+wanted+=("${data[@]}" "${tests[@]}" "${deployment[@]}")
 case "${1-}" in
   "") ;;
   --dev) wanted+=("${dev[@]}") ;;

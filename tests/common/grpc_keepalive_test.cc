@@ -43,9 +43,9 @@ TEST_CASE("The real numbers fit each other: a server allows what a client does")
 
 TEST_CASE("A connection stays that is quiet for many keepalive intervals, and a server that allows less cuts it off") {
   ScriptedHandler handler;
-  const auto allows = *GrpcServer::Start("127.0.0.1:0", &handler, ReadTurns::kLongestTurn, kShort);
+  const auto allows = *GrpcServer::Start("127.0.0.1:0", &handler, {.keepalive = kShort});
   CHECK_FALSE(IsCutOff(absl::StrCat("127.0.0.1:", allows->port()), kQuiet));
-  const auto strict = *GrpcServer::Start("127.0.0.1:0", &handler, ReadTurns::kLongestTurn, kStrict);
+  const auto strict = *GrpcServer::Start("127.0.0.1:0", &handler, {.keepalive = kStrict});
   CHECK(IsCutOff(absl::StrCat("127.0.0.1:", strict->port()), std::chrono::seconds(30)));
 }
 
