@@ -1,9 +1,9 @@
 #!/bin/bash
 # run.sh [BAZEL ARGUMENTS AND TARGETS]: installs what is missing, builds, and runs every test that needs no GPU.
 #
-#   tests/run.sh                                     all tests (opt), then those tagged "sanitize" under asan with
-#                                                    ubsan, those tagged "threads" under tsan, then clang's lock
-#                                                    check where clang is installed
+#   tests/run.sh                                     all tests (opt; those on real processes, "cluster", last), then
+#                                                    those tagged "sanitize" under asan with ubsan, those tagged
+#                                                    "threads" under tsan, then clang's lock check where clang is
 #   tests/run.sh --config=asan //tests/kernels/...   only these, like this (options that take a value: --name=value)
 #
 # Tests tagged "manual" or "gpu" are left out. The last line is `N passed, N failed`, in test cases; a crash or a target
@@ -42,7 +42,11 @@ if [ $# -gt 0 ]; then
   done
   stage tests bazel test --test_tag_filters=-manual,-gpu --build_tests_only "${config[@]}" "$@" "${targets[@]}"
 else
-  stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu --build_tests_only //...
+  stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu,-cluster --build_tests_only //...
+  # Real processes mostly wait: for time-outs, leases, each other.
+  at_once=$((3 * $(nproc) < 24 ? 3 * $(nproc) : 24))
+  stage clusters bazel test --config=opt --test_tag_filters=cluster,-manual,-gpu --build_tests_only \
+    --jobs=$at_once --local_cpu_resources=$at_once //...
   if [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
     stage cuda bazel build --config=opt //kernels/cuda:libleeway_cuda.so //tests/gpu:benchmark
   else

@@ -61,6 +61,7 @@ class Consistency(TestCase):
             "--epochs=1",
             "--pace=10ms",
             "--straggle=2:5",
+            "--ps_flags=--lease=10m",
         )
         summary = run.finish()
         dropped = {f"worker-{i}": worker_of(summary, f"worker-{i}")["pushes"]["dropped"] for i in range(3)}

@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from harness import TestCase, main  # noqa: E402
 
 CLUSTER = ["--model=mlp:128", "--num_ps=2", "--num_workers=2", "--epochs=3", "--learning_rate=0.1", "--pace=2ms"]
+CLUSTER += ["--ps_flags=--lease=10m"]  # nobody dies: not on a busy machine either
 
 
 class Encodings(TestCase):

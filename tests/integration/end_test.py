@@ -21,7 +21,7 @@ class End(TestCase):
         self.assertLess(summary["accepted_pushes"], 600)
 
     def test_steps_in_rounds_are_exact(self):
-        summary = self.run_leeway(*TWO, "--aggregation=round", "--steps=12").finish()
+        summary = self.run_leeway(*TWO, "--aggregation=round", "--steps=12", "--ps_flags=--lease=10m").finish()
         self.assertEqual((summary["steps"], summary["samples"]), (12, 12 * 2 * 50))
 
     def test_minutes(self):

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from harness import PS, WORKER, TestCase, main, read, weights  # noqa: E402
 
+LONG_LEASE = "--lease=10m"  # nobody dies: not on a busy machine either
 TRAINING = ["--optimizer=momentum", "--weight_decay=0.001", "--learning_rate=0.05", "--seed=7"]
 DATA = ["--model=mlp:16", "--data=synthetic:2000"]
 UNEQUAL = [10, 20, 40]  # batches
@@ -26,6 +27,7 @@ class Sync(TestCase):
             f"--num_workers={len(batches)}",
             f"--worker_flags={own}",
             "--epochs=1",
+            f"--ps_flags={LONG_LEASE}",
             *TRAINING,
             *flags,
         )
@@ -73,7 +75,7 @@ class Sync(TestCase):
         tag = "".join(map(str, order))
         port_file = os.path.join(self.folder, f"port{tag}")
         final = os.path.join(self.folder, f"final{tag}")
-        policy = ["--aggregation=round", "--num_workers=3", "--epochs=1", *TRAINING]
+        policy = ["--aggregation=round", "--num_workers=3", "--epochs=1", LONG_LEASE, *TRAINING]
         shard = self.start(f"ps{tag}", PS, "--listen=127.0.0.1:0", f"--port_file={port_file}", *policy)
         self.wait_until(lambda: read(port_file).endswith("\n"), "the ps", shard.output)
         to = f"--coordinator={read(port_file).strip()}"
