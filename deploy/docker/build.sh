@@ -9,10 +9,7 @@ target=${1:-cpu}
 version=$(sed -n 's/.*kVersion\[\] = "\(.*\)".*/\1/p' common/version.h)
 case $target in
   cpu) name=leeway ;;
-  cuda)
-    name=leeway-cuda
-    [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ] || { echo "build.sh: cuda needs nvcc (CUDA_HOME)" >&2; exit 1; }
-    ;;
+  cuda) name=leeway-cuda ;;
   *)
     echo "usage: $0 [cpu|cuda] [NAME:TAG] [ARGUMENTS OF docker build]" >&2
     exit 2
@@ -23,7 +20,7 @@ shift $(($# < 2 ? $# : 2))
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-deploy/gpu/bundle.sh --image "$context/leeway-image.tar.gz"
+deploy/gpu/bundle.sh --image="$target" "$context/leeway-image.tar.gz"
 ${DOCKER:-docker} build --target "$target" --file deploy/docker/Dockerfile --tag "$tag" \
   --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
   --build-arg CREATED="$(date --utc +%Y-%m-%dT%H:%M:%SZ)" "$@" "$context"

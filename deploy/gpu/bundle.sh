@@ -1,11 +1,11 @@
 #!/bin/bash
-# bundle.sh [--parity | --image] [FILE]: builds Leeway with its CUDA backend and packs it into FILE
+# bundle.sh [--parity | --image=cpu|cuda] [FILE]: builds Leeway with its CUDA backend and packs it into FILE
 # (leeway-gpu.tar.gz): programs, GPU tests, benchmark, and every library that they need but CUDA's and the C library's.
 # Unpacked anywhere on an x86-64 Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's
 # nvidia-cublas), ./check.sh tries all of it.
 #
 #   --parity   only the tests of the arithmetic and the benchmark, for quick tries: a smaller file
-#   --image    only the programs and the data, for deploy/docker; without the CUDA backend where there is no nvcc
+#   --image    only the programs and the data, for deploy/docker; cpu: without the CUDA backend, which needs no CUDA
 #
 # Fashion-MNIST goes in where it is installed and fits; else check.sh trains on made-up images.
 set -euo pipefail
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.."
 parity='' image=''
 case ${1:-} in
   --parity) parity=1 && shift ;;
-  --image) image=1 max_bytes=$((1 << 40)) && shift ;;
+  --image=cpu | --image=cuda) image=${1#--image=} max_bytes=$((1 << 40)) && shift ;;
 esac
 file=$(realpath -m "${1:-leeway-gpu.tar.gz}")
 
@@ -25,10 +25,7 @@ backend=(//kernels/cuda:libleeway_cuda.so)
 config=(--config=opt --config=cuda)
 [ -z "$parity" ] || programs=()
 [ -z "$image" ] || tests=()
-if [ -n "$image" ] && ! [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
-  echo "bundle.sh: no nvcc: without the CUDA backend"
-  backend=() config=(--config=opt)
-fi
+[ "$image" != cpu ] || backend=() config=(--config=opt)
 command -v patchelf >/dev/null || { echo "bundle.sh: needs patchelf (apt-get install patchelf)" >&2; exit 1; }
 bazel build "${config[@]}" --noshow_progress "${programs[@]}" "${tests[@]}" "${backend[@]}"
 

@@ -61,7 +61,7 @@ TEST_CASE("a worker that dies is reported, and the run goes on") {
   const std::string output = run.Output();
   INFO(output);
   CHECK(exit.ok());
-  CHECK(absl::StrContains(output, "worker-1 ended with exit code 4; the end of "));
+  CHECK(absl::StrContains(output, "worker-1 ended with exit code 5; the end of "));
   CHECK(absl::StrContains(output, "worker-1 ran out of luck"));
   CHECK(run.AreGone(kAll));
 }
@@ -73,7 +73,7 @@ TEST_CASE("an evaluator that dies fails the run, but after training has ended an
   INFO(output);
   CHECK(exit.code == 2);
   CHECK(absl::StrContains(output, "eval ran out of luck"));
-  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 4\n"));
+  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 5\n"));
   CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
   CHECK(run.AreGone(kAll));
 }

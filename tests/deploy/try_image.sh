@@ -10,7 +10,12 @@ done
 [ "$(id -u)" = 0 ] || { echo "try_image.sh: needs root" >&2; exit 1; }
 
 folder=$(mktemp -d /var/tmp/leeway-image.XXXXXX)
-trap 'rm -rf --one-file-system "$folder"' EXIT
+root=
+end() {
+  [ -z "$root" ] || umount "$root"
+  rm -rf --one-file-system "$folder"
+}
+trap end EXIT
 # Everything in here, and gone with it: nothing of it is left in the user's own store of images.
 export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 buildah() { command buildah --root "$folder/store" --runroot "$folder/run" "$@"; }
