@@ -327,8 +327,6 @@ class Coordinator {
   std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
   std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
   WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);
-  Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
-  std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
   ShardClaims claims_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.
