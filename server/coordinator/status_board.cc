@@ -137,7 +137,6 @@ double StatusBoard::SamplesPerSecond(Instant now) const {
 }
 
 void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
-  double rate = 0;
   for (const auto& [worker, row] : rows_) {
     v1::WorkerStatus& status = *reply->add_workers();
     status = row.status;
