@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/run_directory.h"
+#include "common/exit_code.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 
@@ -22,9 +25,8 @@ constexpr absl::Duration kPortFileTimeout = absl::Minutes(1);
 constexpr absl::Duration kRestartDelay = absl::Seconds(2);
 constexpr absl::Duration kPsRestartDelay = absl::Milliseconds(200);  // everybody waits for it
 constexpr int kMaxRestarts = 20;                                     // of one process: more is no accident
-// Exit codes of processes that would fail in the same way again.
-constexpr int kBadInput = 1;
-constexpr int kQuarantined = 3;
+// Of a process that would end in the same way again.
+constexpr int kNotAgain[] = {kExitBadInput, kExitQuarantined, kExitRunFailed};
 constexpr std::size_t kQuotedBytes = 4096;
 constexpr std::size_t kQuotedLines = 8;
 
@@ -56,7 +58,7 @@ absl::Status LocalCluster::LaunchProcess(const std::string& name, Child* child) 
 }
 
 absl::Status LocalCluster::Launch(const std::string& name, ProcessRole role, std::vector<std::string> command) {
-  std::ofstream(absl::StrCat(options_.directory, "/commands.txt"), std::ios::app)
+  std::ofstream(absl::StrCat(options_.directory, "/", kCommandsFile), std::ios::app)
       << name << ": " << absl::StrJoin(command, " ") << "\n";
   Child child;
   child.role = role;
@@ -89,6 +91,7 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
     std::string address;
     if (std::getline(file, address)) {
       coordinator_ = std::string(absl::StripAsciiWhitespace(address));
+      std::ifstream(HttpPortFile(options_)) >> status_page_;  // which is there, if at all, before the other one
       return SplitAddress(coordinator_).status();
     }
     if (ps->Poll()) {
@@ -109,17 +112,28 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     if (child.ended || !child.process->Poll()) continue;
     child.ended = true;
     const ProcessExit exit = *child.process->Poll();
-    const bool ps = child.role == ProcessRole::kPs;
-    const bool restart = (ps ? options_.restart_ps : options_.restart_workers) && !exit.ok() &&
-                         exit.code != kBadInput && exit.code != kQuarantined && child.restarts < kMaxRestarts;
-    if (restart) {
-      ++child.restarts;
-      child.restart_at = now + (ps ? kPsRestartDelay : kRestartDelay);
-      if (name == PsName(0)) child.command[1] = absl::StrCat("--listen=", coordinator_);
-    }
-    news.push_back({name, child.role, exit, restart});
+    const bool wanted = child.role == ProcessRole::kPs ? options_.restart_ps : options_.restart_workers;
+    const bool again = !exit.ok() && std::count(std::begin(kNotAgain), std::end(kNotAgain), exit.code) == 0;
+    news.push_back({name, child.role, exit, wanted && again && Restart(name, now, &child)});
   }
   return news;
+}
+
+bool LocalCluster::Restart(const std::string& name, absl::Time now, Child* child) {
+  if (child->restarts >= kMaxRestarts) return false;
+  ++child->restarts;
+  child->restart_at = now + (child->role == ProcessRole::kPs ? kPsRestartDelay : kRestartDelay);
+  if (name == PsName(0)) child->command[1] = absl::StrCat("--listen=", coordinator_);
+  for (std::string& word : child->command) {  // whoever watches goes on watching
+    if (status_page_.empty() || !absl::StartsWith(word, "--http_port=")) continue;
+    word = absl::StrCat("--http_port=", status_page_.substr(status_page_.rfind(':') + 1));
+  }
+  return true;
+}
+
+bool LocalCluster::Restart(const std::string& name, absl::Time now) {
+  const auto child = std::find_if(children_.begin(), children_.end(), [&](const auto& it) { return it.first == name; });
+  return child != children_.end() && child->second.ended && Restart(name, now, &child->second);
 }
 
 pid_t LocalCluster::Pid(const std::string& name) const {

@@ -40,13 +40,19 @@ class LocalCluster {
 
   // "host:port" of ps-0, after Start.
   const std::string& coordinator() const { return coordinator_; }
+  // The same of its status page; "": it has none.
+  const std::string& status_page() const { return status_page_; }
 
   // The id of the process `name`, or 0 when there is none.
   pid_t Pid(const std::string& name) const;
 
   // The processes that have ended since the last call. With options.restart_workers (restart_ps), a worker (ps) that
-  // died of anything but bad input starts again some time later, in a later call; ps-0 under the same address.
+  // died of anything that may go well the next time starts again some time later, in a later call; ps-0 under the same
+  // address.
   absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
+
+  // The process `name`, which has ended, starts again too, in a later Reap. False: it has been started too often.
+  bool Restart(const std::string& name, absl::Time now);
 
   // How many processes of `role` run or are about to be restarted.
   int Count(ProcessRole role) const;
@@ -72,10 +78,12 @@ class LocalCluster {
   absl::Status Launch(const std::string& name, ProcessRole role, std::vector<std::string> command);
   absl::Status LaunchProcess(const std::string& name, Child* child);
   absl::Status AwaitCoordinator(const std::function<bool(absl::Duration)>& wait);
+  bool Restart(const std::string& name, absl::Time now, Child* child);
 
   const RunOptions options_;
   const std::vector<std::string> environment_;
   std::string coordinator_;
+  std::string status_page_;
   std::vector<std::pair<std::string, Child>> children_;  // in the order they were started
 };
 

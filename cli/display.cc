@@ -6,21 +6,13 @@
 #include <map>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/text_table.h"
 
 namespace leeway {
 namespace {
-
-// Names come over the wire: nothing in them may move the cursor or take more columns than it has bytes.
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
-  }
-  return text;
-}
 
 // "1,234,567"
 std::string FormatCount(std::uint64_t count) {

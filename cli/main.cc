@@ -7,14 +7,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/admin/admin_verbs.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/peer.h"
 #include "cli/checkpoint/checkpoint_verbs.h"
 #include "cli/replay.h"
 #include "cli/run.h"
 #include "cli/tokenize.h"
+#include "cli/why/why.h"
 #include "common/end_process.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/log.h"
 
 namespace leeway {
@@ -36,10 +39,16 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 
 constexpr Verb kVerbs[] = {
     {"run", "train on a cluster of local processes", Run},
+    {"status", "how a running cluster is: the run, its policy, workers, ps", RunStatus},
+    {"top", "the same, redrawn every second", RunTop},
+    {"workers", "the workers of a running cluster", RunWorkers},
+    {"set", "change numbers of a running cluster's policy, as staleness_bound=8; without any: show them", RunSet},
+    {"drain", "have one worker, or ps-N, end in good order", RunDrain},
     {"bench", "measure against baselines: transport, apply, encode, latency, train", RunBench},
     {"replay", "carry out a run's journals again: its weights at the end, or at any push", RunReplay},
     {"checkpoint", "look at checkpoints: list, verify, reshard, diff; or take one: now", RunCheckpoint},
     {"export", "a checkpoint's weights as one safetensors file", RunExport},
+    {"why", "whom the workers have waited for: of a running cluster, or of a run's directory", RunWhy},
     {"tokenize", "texts as files of tokens, by GPT-2's byte pair encoding", RunTokenize},
     {"bench-peer", nullptr, RunBenchPeer},
 };
@@ -64,6 +73,7 @@ int Main(int argc, char** argv) {
     if (arguments[0] != verb.name) continue;
     const absl::Status logging = InitLogging("leeway");
     if (!logging.ok()) ExitWithError(logging);
+    RouteLibraryLogs();
     // Never undone: the last grpc_shutdown may wait 10 s for a poller.
     grpc_init();
     return verb.run({arguments.begin() + 1, arguments.end()}, argc, argv);

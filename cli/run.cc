@@ -3,9 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -19,8 +22,13 @@
 #include "cli/signals.h"
 #include "cli/status_client.h"
 #include "cli/terminal.h"
+#include "cli/why/wait_keeper.h"
+#include "cli/why/why.h"
+#include "common/exit_code.h"
+#include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
+#include "common/run_failure.h"
 #include "common/version.h"
 
 namespace leeway {
@@ -31,14 +39,16 @@ constexpr absl::Duration kSilence = absl::Seconds(10);    // without an answer, 
 constexpr absl::Duration kNobodyLeft = absl::Seconds(5);  // without a trainer, before the run is given up
 constexpr absl::Duration kLeaveTime = absl::Seconds(10);  // for every process, once training has finished
 constexpr absl::Duration kSameLine = absl::Seconds(10);   // before a line that says nothing new comes again
-constexpr int kClusterFailed = 2;
+
+// With the run, whether that went well or not.
+bool EndedWithRun(const ProcessExit& exit) { return exit.ok() || exit.code == kExitRunFailed; }
 
 class Run {
  public:
   Run(RunOptions options, RunFacts facts)
       : options_(std::move(options)),
         facts_(std::move(facts)),
-        transport_(MakeGrpcTransport()),
+        transport_(MakeGrpcTransport({.security = options_.security})),
         cluster_(options_),
         block_(IsLiveTerminal(STDOUT_FILENO) ? std::make_unique<LiveBlock>(STDOUT_FILENO) : nullptr) {}
 
@@ -50,6 +60,7 @@ class Run {
 
   // What ends the run as failed, if anything does.
   std::optional<std::string> CheckProcesses(absl::Time now);
+  std::optional<std::string> CheckEndedPs(absl::Time now);
   bool Finished(absl::Time now);
   void MentionSilence(absl::Time now);
   void Draw(absl::Time now);
@@ -65,13 +76,22 @@ class Run {
   std::unique_ptr<StatusClient> client_;
   LocalCluster cluster_;
   RunMonitor monitor_;
+  WaitKeeper waits_;
   std::unique_ptr<LiveBlock> block_;  // null: stdout is no terminal
   int signal_ = 0;
   absl::Time complete_at_ = absl::InfiniteFuture();
   absl::Time nobody_since_ = absl::InfiniteFuture();
-  absl::Time ps_ended_at_ = absl::InfiniteFuture();
-  std::string failed_;    // "": nothing failed that the run can go on without
-  std::string ps_ended_;  // what to say of it if the run goes on
+  std::string failed_;  // "": nothing failed that the run can go on without
+  // A ps that has ended with the run, or because somebody has told it to.
+  struct EndedPs {
+    std::string name;
+    std::string what;            // to say of it
+    std::string before_the_end;  // to say of it if the run fails for that
+    bool restart;                // if it was told to
+    absl::Time at;
+    std::uint64_t observations;  // of the monitor, by then
+  };
+  std::vector<EndedPs> ended_ps_;
   absl::Time silence_mentioned_ = absl::InfinitePast();
   absl::Time line_shown_ = absl::InfinitePast();
   absl::Time line_changed_ = absl::InfinitePast();
@@ -84,17 +104,27 @@ int Run::Execute() {
                    facts_.machine, "; logs in ", options_.directory));
   const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
   if (signal_ != 0) return End(128 + signal_, "interrupted");
-  if (!started.ok()) return End(kClusterFailed, std::string(started.message()));
-  client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator());
+  if (!started.ok()) return End(kExitClusterLost, std::string(started.message()));
+  if (!cluster_.status_page().empty())
+    Say(absl::StrCat("status page: ", options_.security.tls.empty() ? "http" : "https", "://", cluster_.status_page(),
+                     "/"));
+  client_ = std::make_unique<StatusClient>(transport_.get(), cluster_.coordinator(), /*want_waits=*/true);
   silence_mentioned_ = absl::Now();
   while (true) {
     if (!Wait(kTick)) return End(128 + signal_, "interrupted");
     const absl::Time now = absl::Now();
-    if (std::optional<v1::GetStatusReply> status = client_->Take()) monitor_.Observe(*std::move(status), now);
+    if (std::optional<v1::GetStatusReply> status = client_->Take()) {
+      waits_.Take(&*status);
+      monitor_.Observe(*std::move(status), now);
+    }
     client_->Ask();
     const std::optional<std::string> error = CheckProcesses(now);
-    if (error) return End(kClusterFailed, *error);
-    if (Finished(now)) return End(failed_.empty() ? 0 : kClusterFailed, failed_);
+    if (error) return End(kExitClusterLost, *error);
+    if (Finished(now)) {
+      const absl::Status failure = RunFailure(monitor_.now().failure());
+      if (!failure.ok()) return End(kExitRunFailed, std::string(failure.message()));
+      return End(failed_.empty() ? 0 : kExitClusterLost, failed_);
+    }
     MentionSilence(now);
     Draw(now);
   }
@@ -105,20 +135,19 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
   if (!news.ok()) return std::string(news.status().message());
   for (const LocalCluster::Ended& ended : *news) {
     const std::string what = absl::StrCat(ended.name, " ", Describe(ended.exit));
-    if (ended.exit.ok() && monitor_.ending()) continue;
     if (ended.role == ProcessRole::kPs) {
       const std::string early = absl::StrCat(what, " before training had finished", cluster_.LastLines(ended.name));
       if (ended.restarting) {
         Say(absl::StrCat(what, "; it will be started again"));
         continue;
       }
-      if (!ended.exit.ok()) return early;
-      // A ps that ends well ends with the run, which the next status will tell.
-      ps_ended_at_ = std::min(ps_ended_at_, now);
-      ps_ended_ = early;
+      if (!EndedWithRun(ended.exit)) return early;
+      const bool restart = options_.restart_ps && ended.exit.ok();
+      ended_ps_.push_back({ended.name, what, early, restart, now, monitor_.observations()});
       continue;
     }
-    if (ended.exit.ok()) {
+    if (EndedWithRun(ended.exit) && monitor_.ending()) continue;
+    if (EndedWithRun(ended.exit)) {
       Say(absl::StrCat(ended.name, " has left the run"));
       continue;
     }
@@ -138,8 +167,31 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
   } else {
     nobody_since_ = std::min(nobody_since_, now);
   }
-  if (now - ps_ended_at_ >= kNobodyLeft && !monitor_.ending()) return ps_ended_;
   if (now - nobody_since_ >= kNobodyLeft) return "no worker is left to train";
+  return CheckEndedPs(now);
+}
+
+std::optional<std::string> Run::CheckEndedPs(absl::Time now) {
+  for (auto it = ended_ps_.begin(); it != ended_ps_.end();) {
+    const bool coordinator = it->name == PsName(0);
+    const bool again = it->restart && !coordinator ? monitor_.farthest() < v1::FINISHED : !monitor_.ending();
+    // Had it ended with the run, a status that was asked for since would say so: the next one but one surely was. ps-0
+    // itself answers for a while (--linger) before it ends.
+    const bool known = coordinator || monitor_.observations() >= it->observations + 2;
+    if (!again) {
+      it = ended_ps_.erase(it);
+    } else if (!it->restart) {
+      if (now - it->at >= kNobodyLeft) return it->before_the_end;
+      ++it;
+    } else if (!known) {
+      ++it;
+    } else if (cluster_.Restart(it->name, now)) {
+      Say(absl::StrCat(it->what, ": it was told to end; it will be started again"));
+      it = ended_ps_.erase(it);
+    } else {
+      return it->before_the_end;
+    }
+  }
   return std::nullopt;
 }
 
@@ -196,7 +248,11 @@ int Run::End(int exit_code, const std::string& error) {
   int code = exit_code;
   if (monitor_.observed() && monitor_.farthest() != v1::STARTING) {
     Say(RenderSummaryTable(monitor_.now()));
-    const absl::Status written = WriteResults(options_.directory, options_.summary_json, monitor_.now(), facts_);
+    v1::GetStatusReply with_waits = monitor_.now();
+    waits_.Give(&with_waits);
+    absl::Status written = WriteAtomically(RealFileSystem(), absl::StrCat(options_.directory, "/", kWaitsFile),
+                                           with_waits.SerializeAsString());
+    written.Update(WriteResults(options_.directory, options_.summary_json, monitor_.now(), facts_));
     if (written.ok()) {
       Say(absl::StrCat("report: ", options_.directory, "/report.html"));
     } else {
@@ -213,9 +269,12 @@ int Run::End(int exit_code, const std::string& error) {
 int RunLocalCluster(int argc, char** argv) {
   absl::StatusOr<RunOptions> options = RunOptionsFromFlags();
   if (!options.ok()) ExitWithError(options.status());
-  absl::StatusOr<std::string> directory = MakeRunDirectory(options->directory);
+  absl::StatusOr<RunDirectory> directory = MakeRunDirectory(options->directory, CheckpointDirIn(options->ps_flags));
   if (!directory.ok()) ExitWithError(directory.status());
-  options->directory = *std::move(directory);
+  options->directory = directory->path;
+  if (directory->resumed) {
+    std::printf("the run in %s goes on from %s\n", directory->path.c_str(), CheckpointDirIn(options->ps_flags).c_str());
+  }
   return Run(*std::move(options), CollectFacts(argc, argv)).Execute();
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,9 +13,22 @@
 
 namespace leeway {
 
-// Makes `wanted`, or for "" a new runs/<date>-<time>, and returns its path. INVALID_ARGUMENT: it exists and
-// is not an empty directory, or cannot be made; names the path and the reason.
-absl::StatusOr<std::string> MakeRunDirectory(const std::string& wanted);
+struct RunDirectory {
+  std::string path;
+  bool resumed = false;  // it holds a run that was interrupted, and can be gone on with
+};
+
+// Makes `wanted`, or for "" a new runs/<date>-<time>. A directory of an earlier run is taken up when that run was not
+// finished and its ps kept their state in `checkpoint_dir` ("": they keep none): the same command, given again, goes on
+// where it was interrupted. INVALID_ARGUMENT: it exists and is neither empty nor such a directory, or cannot be made;
+// names the path and the reason.
+absl::StatusOr<RunDirectory> MakeRunDirectory(const std::string& wanted, const std::string& checkpoint_dir);
+
+// Every command line of a run, one per line: "ps-0: PROGRAM FLAG...".
+inline constexpr char kCommandsFile[] = "commands.txt";
+
+// The value of the last --checkpoint_dir=DIR among `words`; "": none.
+std::string CheckpointDirIn(const std::vector<std::string>& words);
 
 // What a report says about this process and machine, from now on.
 RunFacts CollectFacts(int argc, char** argv);

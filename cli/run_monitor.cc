@@ -16,6 +16,7 @@ const v1::GetStatusReply& Empty() {
 }  // namespace
 
 void RunMonitor::Observe(v1::GetStatusReply status, absl::Time now) {
+  ++observations_;
   farthest_ = std::max(farthest_, status.state());
   if (status.state() == v1::FINISHED) finished_at_ = std::min(finished_at_, now);
   history_.emplace_back(now, std::move(status));

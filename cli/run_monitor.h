@@ -4,6 +4,7 @@
 // Thread safety: one thread. Time is a parameter.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <utility>
 
@@ -18,6 +19,7 @@ class RunMonitor {
 
   // False until the first Observe; `now` and `before` are empty until then.
   bool observed() const { return !history_.empty(); }
+  std::uint64_t observations() const { return observations_; }
   const v1::GetStatusReply& now() const;
   // The status of some seconds before, or an empty one.
   const v1::GetStatusReply& before() const;
@@ -33,6 +35,7 @@ class RunMonitor {
 
  private:
   std::deque<std::pair<absl::Time, v1::GetStatusReply>> history_;
+  std::uint64_t observations_ = 0;
   v1::RunState farthest_ = v1::STARTING;
   absl::Time finished_at_ = absl::InfiniteFuture();
 };

@@ -17,6 +17,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/flags.h"
+#include "common/http_flags.h"
+#include "common/security_flags.h"
 #include "common/status_macros.h"
 #include "server/policy_flags.h"
 #include "worker/data/load.h"
@@ -25,8 +27,9 @@
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
 ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
-ABSL_FLAG(bool, restart_ps, false,
-          "leeway run: start a ps again when it dies; it goes on if --ps_flags has a --checkpoint_dir");
+ABSL_FLAG(
+    bool, restart_ps, false,
+    "leeway run: start a ps again when it dies or is told to end; it goes on if --ps_flags has a --checkpoint_dir");
 ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
 ABSL_FLAG(std::string, out, "",
           "leeway run: directory for logs, report and weights; new or empty; default runs/<date>-<time>");
@@ -55,8 +58,8 @@ constexpr char kStraggleFactor[] = "straggle_factor";
 
 // What leeway run gives every process itself: a value from outside would break the cluster.
 const std::set<std::string>& OwnedFlags() {
-  static const auto* owned = new std::set<std::string>{"coordinator", "listen", "name",        "num_shards",
-                                                       "port_file",   "rank",   "shard_index", "role"};
+  static const auto* owned = new std::set<std::string>{
+      "coordinator", "http_port_file", "listen", "name", "num_shards", "port_file", "rank", "shard_index", "role"};
   return *owned;
 }
 
@@ -141,6 +144,8 @@ std::string PortFile(const RunOptions& options, int index) {
   return absl::StrCat(options.directory, "/", PsName(index), ".port");
 }
 
+std::string HttpPortFile(const RunOptions& options) { return absl::StrCat(options.directory, "/", PsName(0), ".http"); }
+
 std::vector<std::string> GivenFlagsOf(const std::string& folder) {
   std::map<std::string, std::string> given;  // sorted: the same command line every time
   for (const auto& [name, flag] : absl::GetAllFlags()) {
@@ -205,11 +210,16 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   options.eval = absl::GetFlag(FLAGS_eval);
   options.restart_workers = absl::GetFlag(FLAGS_restart_workers);
   options.restart_ps = absl::GetFlag(FLAGS_restart_ps);
+  options.http_port = absl::GetFlag(FLAGS_http_port);
+  if (options.http_port < -1 || options.http_port > 65535) {
+    return FlagError("http_port", absl::StrCat(options.http_port), "-1 (none) to 65535");
+  }
   options.directory = absl::GetFlag(FLAGS_out);
   options.summary_json = absl::GetFlag(FLAGS_summary_json);
   options.ps_flags = GivenFlagsOf(kPsFolder);
   options.worker_flags = GivenFlagsOf(kWorkerFolder);
   ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
+  options.tensorboard_dir = worker.tensorboard_dir;
   if (worker.data.empty())
     return FlagError("data", "", "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
   if (policy.staleness_bound() == 0) {
@@ -226,6 +236,11 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
       return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
     }
     options.ps_flags.emplace_back(word);
+  }
+  ASSIGN_OR_RETURN(options.security, SecurityFromFlags());
+  for (const std::string& word : GivenSecurityFlags()) {
+    options.ps_flags.push_back(word);
+    options.worker_flags.push_back(word);
   }
   for (const char* name : {"log_level", "log_format"}) {
     if (!FlagGiven(name)) continue;
@@ -260,8 +275,16 @@ std::vector<std::string> PsCommand(const RunOptions& options, int index, const s
       absl::StrCat("--port_file=", PortFile(options, index)), absl::StrCat("--shard_index=", index),
       absl::StrCat("--num_shards=", options.num_ps)};
   if (index > 0) command.push_back(absl::StrCat("--coordinator=", coordinator));
+  if (index == 0 && !options.tensorboard_dir.empty()) {
+    command.push_back(absl::StrCat("--tensorboard_dir=", options.tensorboard_dir));
+  }
   // Or a run of a moment would end before its evaluator has come.
   if (index == 0 && options.eval) command.push_back("--num_evaluators=1");
+  if (index == 0 && options.http_port >= 0) {
+    command.push_back(absl::StrCat("--http_port=", options.http_port));
+    command.push_back(absl::StrCat("--http_address=", absl::GetFlag(FLAGS_http_address)));
+    command.push_back(absl::StrCat("--http_port_file=", HttpPortFile(options)));
+  }
   command.insert(command.end(), options.ps_flags.begin(), options.ps_flags.end());
   return command;
 }

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/security.h"
 
 namespace leeway {
 
@@ -23,11 +24,14 @@ struct RunOptions {
   bool restart_ps = false;
   std::string directory;  // of the run; not made yet
   std::string ps_binary, worker_binary;
-  std::string summary_json;  // "": no copy
+  std::string summary_json;     // "": no copy
+  std::string tensorboard_dir;  // of every process; "": none
+  int http_port = -1;           // of ps-0's status page; 0: a free one; -1: none
   absl::Duration display_every;
   absl::Duration stop_grace;
   std::vector<std::string> ps_flags, worker_flags;                // "--flag=value", for all of them
   std::map<std::string, std::vector<std::string>> special_flags;  // by process name, after worker_flags
+  Security security = {};                                         // of leeway's own calls
 };
 
 // From the flags. INVALID_ARGUMENT (one line: flag, value, what is allowed): numbers out of range, a worker
@@ -51,6 +55,9 @@ inline constexpr char kEvaluatorName[] = "eval";
 
 // Where ps-`index` writes the address that it listens on.
 std::string PortFile(const RunOptions& options, int index);
+
+// Where ps-0 writes the address of its status page.
+std::string HttpPortFile(const RunOptions& options);
 
 // `coordinator` ("host:port") is not used for ps-0, which is the coordinator.
 std::vector<std::string> PsCommand(const RunOptions& options, int index, const std::string& coordinator);

@@ -18,9 +18,10 @@ namespace leeway {
 
 class StatusClient {
  public:
-  StatusClient(Transport* transport, std::string address);
+  // `want_waits`: the answers have the single waits of workers too, each of them once, in parts.
+  StatusClient(Transport* transport, std::string address, bool want_waits = false);
 
-  // Sends a GetStatus, unless one is under way.
+  // Sends a GetStatus, unless one is under way or, with waits, an answer has not been taken.
   void Ask();
 
   // The newest answer, once.
@@ -35,10 +36,12 @@ class StatusClient {
     bool asked LEEWAY_GUARDED_BY(mu) = false;
     absl::Status error LEEWAY_GUARDED_BY(mu);
     std::optional<v1::GetStatusReply> reply LEEWAY_GUARDED_BY(mu);
+    std::uint64_t next_wait LEEWAY_GUARDED_BY(mu) = 0;
   };
 
   Transport* const transport_;
   const std::string address_;
+  const bool want_waits_;
   const std::shared_ptr<State> state_;  // the callback of a call under way holds it as well
 };
 

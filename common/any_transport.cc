@@ -12,6 +12,9 @@ namespace {
 
 class AnyTransport final : public Transport {
  public:
+  explicit AnyTransport(const Security& security)
+      : grpc_(MakeGrpcTransport({.security = security})), local_(MakeLocalTransport(security.token)) {}
+
   void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
             ReplyCallback done) override {
     Transport& transport = IsLocalAddress(address) ? *local_ : *grpc_;
@@ -19,12 +22,12 @@ class AnyTransport final : public Transport {
   }
 
  private:
-  const std::unique_ptr<Transport> grpc_ = MakeGrpcTransport();
-  const std::unique_ptr<Transport> local_ = MakeLocalTransport();
+  const std::unique_ptr<Transport> grpc_;
+  const std::unique_ptr<Transport> local_;
 };
 
 }  // namespace
 
-std::unique_ptr<Transport> MakeTransport() { return std::make_unique<AnyTransport>(); }
+std::unique_ptr<Transport> MakeTransport(const Security& security) { return std::make_unique<AnyTransport>(security); }
 
 }  // namespace leeway

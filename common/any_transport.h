@@ -5,10 +5,11 @@
 
 #include <memory>
 
+#include "common/security.h"
 #include "common/transport.h"
 
 namespace leeway {
 
-std::unique_ptr<Transport> MakeTransport();
+std::unique_ptr<Transport> MakeTransport(const Security& security = {});
 
 }  // namespace leeway

@@ -25,6 +25,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/end_process.h"
+#include "common/print_error.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 
@@ -222,9 +223,7 @@ absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::st
 }
 
 void ExitWithError(const absl::Status& status) {
-  // One line, whatever the value that it quotes holds.
-  const std::string message = absl::StrReplaceAll(status.message(), {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
-  std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, message.c_str());
+  PrintError(status.message());
   EndProcess(1);
 }
 
@@ -240,6 +239,11 @@ absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
 }
 
 bool FlagGiven(absl::string_view flag) { return GivenFlags().count(std::string(flag)) > 0; }
+
+absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value) {
+  if (FlagGiven(flag)) return absl::OkStatus();
+  return SetFlags({absl::StrCat("--", flag, "=", value)}, {}, nullptr).status();
+}
 
 absl::StatusOr<std::vector<std::string>> SetFlags(const std::vector<std::string>& arguments,
                                                   const std::vector<std::string>& environment,

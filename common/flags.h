@@ -43,6 +43,9 @@ absl::Status CheckFlagValue(const std::string& flag, const std::string& value);
 // True when the environment, a flag file or the command line gave this flag a value.
 bool FlagGiven(absl::string_view flag);
 
+// Gives `flag` a value that another source than those three knows, unless one of them gave it one. As SetFlags.
+absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value);
+
 // What ParseFlags is made of, without its exits. `environment`: "NAME=value" words. Adds to `unknown` (may be
 // null) the LEEWAY_ variables that name no flag. INVALID_ARGUMENT: an unknown flag, an illegal value, a flag
 // file that cannot be read; flags before the mistake are set. --help and --version are unknown here.

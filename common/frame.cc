@@ -36,15 +36,25 @@ absl::Status CheckBody(const Buffer& body) {
       absl::StrCat("a message of ", body.size(), " bytes; at most ", FrameHeader::kMaxBody, " go over a local socket"));
 }
 
-Frame RequestFrame(std::uint64_t call, std::string method, Buffer body) {
+Frame RequestFrame(std::uint64_t call, std::string text, Buffer body) {
   Frame frame;
   frame.header.kind = FrameHeader::kRequest;
   frame.header.call = call;
-  frame.header.text = static_cast<std::uint16_t>(method.size());
+  frame.header.text = static_cast<std::uint16_t>(text.size());
   frame.header.body = static_cast<std::uint32_t>(body.size());
-  frame.text = std::move(method);
+  frame.text = std::move(text);
   frame.body = std::move(body);
   return frame;
+}
+
+std::string RequestText(const std::string& method, absl::string_view authorization) {
+  return authorization.empty() ? method : absl::StrCat(method, "\n", authorization);
+}
+
+RequestWords SplitRequestText(const std::string& text) {
+  const std::size_t end = text.find('\n');
+  if (end == std::string::npos) return {text, ""};
+  return {text.substr(0, end), text.substr(end + 1)};
 }
 
 Frame ReplyFrame(std::uint64_t call, const absl::Status& status, Buffer body) {

@@ -8,16 +8,17 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "common/buffer.h"
+#include "common/message_size.h"
 
 namespace leeway {
 
 struct FrameHeader {
   static constexpr std::uint32_t kMagic = 0x3159574c;  // "LWY1": the format and its version
-  // A method's name; a reply's message, cut there.
+  // A method's name, with a token maybe (RequestText); a reply's message, cut there.
   static constexpr std::size_t kMaxText = 4096;
-  // As over gRPC (GrpcServer::kMaxMessageBytes): a manifest and room around it; a chunk takes 8 MiB at most.
-  static constexpr std::uint32_t kMaxBody = (16 << 20) + (64 << 10);
+  static constexpr std::uint32_t kMaxBody = kMaxMessageBytes;
 
   enum Kind : std::uint8_t { kRequest = 1, kReply = 2 };
 
@@ -43,7 +44,14 @@ absl::Status CheckHeader(const FrameHeader& header, FrameHeader::Kind kind);
 // RESOURCE_EXHAUSTED: a message longer than kMaxBody.
 absl::Status CheckBody(const Buffer& body);
 
-Frame RequestFrame(std::uint64_t call, std::string method, Buffer body);
+Frame RequestFrame(std::uint64_t call, std::string text, Buffer body);
+
+// The text of a request: the method's name and, unless `authorization` is "", a line break and that ("Bearer TOKEN").
+std::string RequestText(const std::string& method, absl::string_view authorization);
+struct RequestWords {
+  std::string method, authorization;
+};
+RequestWords SplitRequestText(const std::string& text);
 
 // A status loses everything but its code, message and retry delay; UNKNOWN, which nothing of ours answers, becomes
 // INTERNAL.

@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/grpc_authorize.h"
 #include "common/grpc_buffer.h"
 #include "common/grpc_status.h"
 #include "common/retry.h"
@@ -34,6 +35,10 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
                       method_ == "ParameterServer/PutWeights";
     if (!ours) {
       Finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no method " + context->method()));
+      return;
+    }
+    if (const absl::Status allowed = Authorize(service_->authorizer_, method_, *context); !allowed.ok()) {
+      Finish(ToGrpc(allowed));
       return;
     }
     connection_ = context->peer();

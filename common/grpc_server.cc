@@ -8,9 +8,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/grpc_authorize.h"
 #include "common/grpc_buffer.h"
+#include "common/grpc_credentials.h"
+#include "common/grpc_keepalive.h"
+#include "common/grpc_log.h"
 #include "common/grpc_payload_service.h"
 #include "common/grpc_status.h"
+#include "common/message_size.h"
 #include "common/read_turns.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"
@@ -27,10 +32,20 @@ constexpr int kMaxStreams = 256;
 // How long Shutdown waits before it cancels calls that the handler has not answered.
 constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
 
-grpc::ServerUnaryReactor* Route(RequestHandler* handler, const char* method, grpc::CallbackServerContext* context,
+// Whom the services serve, and whom not.
+struct Served {
+  RequestHandler* handler;
+  Authorizer* authorizer;  // null: everybody
+};
+
+grpc::ServerUnaryReactor* Route(const Served& served, const char* method, grpc::CallbackServerContext* context,
                                 const grpc::ByteBuffer* request, grpc::ByteBuffer* reply) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  handler->Handle(method, FromGrpc(*request), [reactor, reply](absl::Status status, Buffer bytes) {
+  if (const absl::Status allowed = Authorize(served.authorizer, method, *context); !allowed.ok()) {
+    reactor->Finish(ToGrpc(allowed));
+    return reactor;
+  }
+  served.handler->Handle(method, FromGrpc(*request), [reactor, reply](absl::Status status, Buffer bytes) {
     if (status.ok()) *reply = ToGrpc(bytes);
     reactor->Finish(ToGrpc(status));
   });
@@ -40,7 +55,7 @@ grpc::ServerUnaryReactor* Route(RequestHandler* handler, const char* method, grp
 #define LEEWAY_ROUTE(service, method)                                                                     \
   grpc::ServerUnaryReactor* method(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request, \
                                    grpc::ByteBuffer* reply) override {                                    \
-    return Route(handler_, #service "/" #method, context, request, reply);                                \
+    return Route(served_, #service "/" #method, context, request, reply);                                 \
   }
 
 using P = v1::ParameterServer;
@@ -50,23 +65,24 @@ using ParameterServerBase = P::WithRawCallbackMethod_Pull<
 
 class ParameterServerService final : public ParameterServerBase {
  public:
-  explicit ParameterServerService(RequestHandler* handler) : handler_(handler) {}
+  explicit ParameterServerService(const Served& served) : served_(served) {}
   LEEWAY_ROUTE(ParameterServer, Pull)
 
  private:
-  RequestHandler* const handler_;
+  const Served served_;
 };
 
 using C = v1::Coordinator;
-using CoordinatorBase = C::WithRawCallbackMethod_Join<
-    C::WithRawCallbackMethod_Heartbeat<C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<
-        C::WithRawCallbackMethod_ReportRound<C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<
-            C::WithRawCallbackMethod_CommitData<C::WithRawCallbackMethod_ReportProgress<
-                C::WithRawCallbackMethod_GetStatus<C::WithRawCallbackMethod_Checkpoint<C::Service>>>>>>>>>>>;
+using CoordinatorBase = C::WithRawCallbackMethod_Join<C::WithRawCallbackMethod_Heartbeat<
+    C::WithRawCallbackMethod_Leave<C::WithRawCallbackMethod_WatchMembership<C::WithRawCallbackMethod_ReportRound<
+        C::WithRawCallbackMethod_OpenPush<C::WithRawCallbackMethod_AcquireData<C::WithRawCallbackMethod_CommitData<
+            C::WithRawCallbackMethod_ReportProgress<C::WithRawCallbackMethod_GetStatus<
+                C::WithRawCallbackMethod_Checkpoint<C::WithRawCallbackMethod_SetPolicy<
+                    C::WithRawCallbackMethod_Drain<C::WithRawCallbackMethod_ClaimShard<C::Service>>>>>>>>>>>>>>;
 
 class CoordinatorService final : public CoordinatorBase {
  public:
-  explicit CoordinatorService(RequestHandler* handler) : handler_(handler) {}
+  explicit CoordinatorService(const Served& served) : served_(served) {}
   LEEWAY_ROUTE(Coordinator, Join)
   LEEWAY_ROUTE(Coordinator, Heartbeat)
   LEEWAY_ROUTE(Coordinator, Leave)
@@ -78,9 +94,12 @@ class CoordinatorService final : public CoordinatorBase {
   LEEWAY_ROUTE(Coordinator, ReportProgress)
   LEEWAY_ROUTE(Coordinator, GetStatus)
   LEEWAY_ROUTE(Coordinator, Checkpoint)
+  LEEWAY_ROUTE(Coordinator, SetPolicy)
+  LEEWAY_ROUTE(Coordinator, Drain)
+  LEEWAY_ROUTE(Coordinator, ClaimShard)
 
  private:
-  RequestHandler* const handler_;
+  const Served served_;
 };
 
 #undef LEEWAY_ROUTE
@@ -89,27 +108,34 @@ class CoordinatorService final : public CoordinatorBase {
 
 class GrpcServer::Impl {
  public:
-  Impl(RequestHandler* handler, absl::Duration longest_turn)
-      : parameter_server_(handler), coordinator_(handler), payloads_(handler, longest_turn) {}
+  Impl(RequestHandler* handler, const Options& options)
+      : options_(options),
+        parameter_server_({handler, options_.security.authorizer.get()}),
+        coordinator_({handler, options_.security.authorizer.get()}),
+        payloads_(handler, options_.security.authorizer.get(), options_.longest_turn) {}
 
-  absl::Status Start(const std::string& listen) {
+  absl::Status Start(const std::string& listen, const Keepalive& keepalive) {
     static std::once_flag once;
     std::call_once(once, [] {
       grpc::EnableDefaultHealthCheckService(true);
       grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     });
+    RouteLibraryLogs();
     // gRPC says only that it failed; a plain bind says why.
     if (absl::Status free = CheckListenAddress(listen); !free.ok()) return free;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort(listen, ServerCredentialsOf(options_.security.tls), &port_);
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
+    SetKeepalive(keepalive, &builder);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
     // With bandwidth probing, gRPC 1.51 lets every stream send 4 MiB before anybody reads (docs/adr/0010).
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(ReadTurns::kFirstBytes));
-    builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                               static_cast<int>(absl::ToInt64Milliseconds(options_.handshake_time)));
+    builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(&parameter_server_);
     builder.RegisterService(&coordinator_);
@@ -136,6 +162,7 @@ class GrpcServer::Impl {
   std::size_t reading() { return payloads_.reading(); }
 
  private:
+  const Options options_;
   ParameterServerService parameter_server_;
   CoordinatorService coordinator_;
   PayloadService payloads_;
@@ -144,9 +171,9 @@ class GrpcServer::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const std::string& listen, RequestHandler* handler,
-                                                              absl::Duration longest_turn) {
-  auto impl = std::make_unique<Impl>(handler, longest_turn);
-  if (absl::Status status = impl->Start(listen); !status.ok()) return status;
+                                                              const Options& options) {
+  auto impl = std::make_unique<Impl>(handler, options);
+  if (absl::Status status = impl->Start(listen, options.keepalive); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
 }
 

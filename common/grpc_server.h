@@ -1,7 +1,8 @@
 // GrpcServer: serves a RequestHandler under both services of the protocol, with grpc.health.v1 and server
 // reflection. Every method is a raw-buffer one, so payloads are never copied. Requests with payloads are read one by
 // one (common/grpc_payload_service.h), so that their memory is bounded; a larger message than kMaxMessageBytes is
-// answered RESOURCE_EXHAUSTED, unread.
+// answered RESOURCE_EXHAUSTED, unread. Every method of the protocol asks for a token where there is an authorizer;
+// health and reflection, which tell nothing of a run, do not.
 //
 // Thread safety: Start and Shutdown from one thread. Ownership: `handler` outlives the server.
 #pragma once
@@ -11,21 +12,30 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/keepalive.h"
 #include "common/read_turns.h"
+#include "common/security.h"
 #include "common/transport.h"
 
 namespace leeway {
 
 class GrpcServer {
  public:
-  // The largest request: a manifest (Manifest::kMaxBytes), and room for the message around it. A chunk is 4 MiB, in the
-  // worst encoding of it 8 MiB.
-  static constexpr int kMaxMessageBytes = (16 << 20) + (64 << 10);
+  struct Options {
+    Security security = {};  // tls and authorizer
+    absl::Duration longest_turn = ReadTurns::kLongestTurn;
+    // From accept until TLS and HTTP/2 have begun: who only connects is not kept longer.
+    absl::Duration handshake_time = absl::Seconds(10);
+    Keepalive keepalive = {};
+  };
 
   // `listen`: host:port; port 0 takes a free one. UNAVAILABLE: the address cannot be listened on; the message has the
   // system's reason.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen, RequestHandler* handler,
-                                                           absl::Duration longest_turn = ReadTurns::kLongestTurn);
+                                                           const Options& options);
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::string& listen, RequestHandler* handler) {
+    return Start(listen, handler, Options());
+  }
 
   ~GrpcServer();  // Shutdown()
 

@@ -9,18 +9,25 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/grpc_buffer.h"
+#include "common/grpc_credentials.h"
+#include "common/grpc_keepalive.h"
+#include "common/grpc_log.h"
 #include "common/grpc_status.h"
+#include "common/message_size.h"
 #include "common/mutex.h"
+#include "common/socket.h"
 
 namespace leeway {
 namespace {
 
 using RawStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-grpc::ChannelArguments Arguments() {
+grpc::ChannelArguments Arguments(const TlsFiles& tls, const Keepalive& keepalive) {
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);  // chunks are bounded by the placement, not by 4 MiB
+  if (!tls.server_name.empty()) arguments.SetSslTargetNameOverride(tls.server_name);
+  arguments.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
   // A restarted `ps` is found within 2 s, not after gRPC's 120 s back-off or its 30 s of stale DNS.
@@ -30,6 +37,7 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   // Without it, channels with the same arguments share one connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  SetKeepalive(keepalive, &arguments);
   // Shards and workers talk directly; a proxy from the environment would be a surprise.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
@@ -37,7 +45,10 @@ grpc::ChannelArguments Arguments() {
 
 class GrpcTransport final : public Transport {
  public:
-  explicit GrpcTransport(const GrpcTransportOptions& options) : options_(options) {}
+  explicit GrpcTransport(const GrpcTransportOptions& options)
+      : options_(options), credentials_(ChannelCredentialsOf(options.security.tls)) {
+    RouteLibraryLogs();
+  }
 
   ~GrpcTransport() override {
     MutexLock lock(mu_);
@@ -51,6 +62,15 @@ class GrpcTransport final : public Transport {
     auto call = std::make_shared<CallState>();
     call->request = ToGrpc(request);
     call->context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    if (const TokenSource* token = options_.security.token.get(); token != nullptr) {
+      if (!MaySendToken(address)) {
+        return done(
+            absl::FailedPreconditionError(absl::StrCat(
+                address, ": a token is not sent in the clear to another machine: --tls_cert_file, or --insecure")),
+            {});
+      }
+      call->context.AddMetadata("authorization", token->Bearer());
+    }
     RawStub* stub = nullptr;
     {
       MutexLock lock(mu_);
@@ -104,9 +124,13 @@ class GrpcTransport final : public Transport {
     return out;
   }
 
-  static std::unique_ptr<RawStub> Connect(const std::string& address) {
+  bool MaySendToken(const std::string& address) const {
+    return !options_.security.tls.empty() || options_.security.insecure || IsLoopback(address);
+  }
+
+  std::unique_ptr<RawStub> Connect(const std::string& address) const {
     return std::make_unique<RawStub>(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments()));
+        grpc::CreateCustomChannel(address, credentials_, Arguments(options_.security.tls, options_.keepalive)));
   }
 
   RawStub* StubFor(const std::string& address, bool data) LEEWAY_REQUIRES(mu_) {
@@ -124,6 +148,7 @@ class GrpcTransport final : public Transport {
   }
 
   const GrpcTransportOptions options_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   Mutex mu_;
   CondVar idle_;
   bool stopping_ LEEWAY_GUARDED_BY(mu_) = false;

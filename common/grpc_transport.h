@@ -5,6 +5,8 @@
 
 #include <memory>
 
+#include "common/keepalive.h"
+#include "common/security.h"
 #include "common/transport.h"
 
 namespace leeway {
@@ -14,6 +16,9 @@ struct GrpcTransportOptions {
   // other calls have a connection of their own: a heartbeat never waits behind megabytes. Three: on two cores of
   // loopback a pull was 1.1 times as fast as over one, and pulls together with pushes 1.5 times (docs/performance.md).
   int data_connections = 3;
+  // tls and token. A token goes to other machines only over TLS, or with `insecure`.
+  Security security = {};
+  Keepalive keepalive = {};
 };
 
 std::unique_ptr<Transport> MakeGrpcTransport(const GrpcTransportOptions& options = {});

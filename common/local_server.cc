@@ -55,9 +55,13 @@ class Complaints {
 // Its calls' callbacks share it: an answer may come when the server is gone.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(int socket, std::shared_ptr<BufferPool> pool, RequestHandler* handler, Complaints* complaints,
-          ReadBudget* budget)
-      : handler_(handler), complaints_(complaints), budget_(budget), connection_(socket, std::move(pool)) {}
+  Session(int socket, std::shared_ptr<BufferPool> pool, RequestHandler* handler, Authorizer* authorizer,
+          Complaints* complaints, ReadBudget* budget)
+      : handler_(handler),
+        authorizer_(authorizer),
+        complaints_(complaints),
+        budget_(budget),
+        connection_(socket, std::move(pool)) {}
 
   // Not OK: it never runs.
   absl::Status Start() {
@@ -94,8 +98,12 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   void Handle(Frame frame) {
     const std::uint64_t call = frame.header.call;
+    const RequestWords words = SplitRequestText(frame.text);
     absl::Status refused;
-    {
+    if (authorizer_ != nullptr) {
+      refused = authorizer_->CheckMethod(words.method, BearerToken(words.authorization), "a local socket");
+    }
+    if (refused.ok()) {
       MutexLock lock(mu_);
       if (draining_) {
         refused = absl::UnavailableError("the server is shutting down");
@@ -110,7 +118,7 @@ class Session : public std::enable_shared_from_this<Session> {
       connection_.Send(ReplyFrame(call, refused, {}));
       return;
     }
-    handler_->Handle(frame.text, std::move(frame.body),
+    handler_->Handle(words.method, std::move(frame.body),
                      [self = shared_from_this(), call](absl::Status status, Buffer reply) {
                        self->Answer(call, std::move(status), std::move(reply));
                      });
@@ -125,6 +133,7 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   RequestHandler* const handler_;
+  Authorizer* const authorizer_;
   Complaints* const complaints_;
   ReadBudget* const budget_;
   FrameConnection connection_;
@@ -140,8 +149,12 @@ class Session : public std::enable_shared_from_this<Session> {
 
 class LocalServer::Impl {
  public:
-  Impl(const std::string& address, int listener, RequestHandler* handler)
-      : listener_(listener), handler_(handler), complaints_(address), thread_([this] { AcceptLoop(); }) {}
+  Impl(const std::string& address, int listener, RequestHandler* handler, std::shared_ptr<Authorizer> authorizer)
+      : listener_(listener),
+        handler_(handler),
+        authorizer_(std::move(authorizer)),
+        complaints_(address),
+        thread_([this] { AcceptLoop(); }) {}
 
   ~Impl() { Shutdown(); }
 
@@ -196,7 +209,7 @@ class LocalServer::Impl {
       close(socket);
       return;
     }
-    auto session = std::make_shared<Session>(socket, pool_, handler_, &complaints_, &budget_);
+    auto session = std::make_shared<Session>(socket, pool_, handler_, authorizer_.get(), &complaints_, &budget_);
     status = session->Start();
     if (!status.ok()) return complaints_.Say(status);  // closed with the session
     sessions_.push_back(std::move(session));
@@ -204,6 +217,7 @@ class LocalServer::Impl {
 
   const int listener_;
   RequestHandler* const handler_;
+  const std::shared_ptr<Authorizer> authorizer_;
   Complaints complaints_;
   const std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
   ReadBudget budget_{kReadingBytes};
@@ -215,9 +229,11 @@ class LocalServer::Impl {
   std::thread thread_;  // last: it uses all of the above
 };
 
-absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::string& address, RequestHandler* handler) {
+absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::string& address, RequestHandler* handler,
+                                                                std::shared_ptr<Authorizer> authorizer) {
   ASSIGN_OR_RETURN(const int listener, ListenLocal(address));
-  return std::unique_ptr<LocalServer>(new LocalServer(std::make_unique<Impl>(address, listener, handler)));
+  return std::unique_ptr<LocalServer>(
+      new LocalServer(std::make_unique<Impl>(address, listener, handler, std::move(authorizer))));
 }
 
 LocalServer::LocalServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -1,4 +1,5 @@
-// LocalServer: serves a RequestHandler over local sockets, to processes of the same user (or root) on this machine.
+// LocalServer: serves a RequestHandler over local sockets, to processes of the same user (or root) on this machine;
+// where there is an authorizer, to those of them that have a token.
 //
 // Thread safety: Start and Shutdown from one thread. Ownership: `handler` outlives the server.
 #pragma once
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/authorizer.h"
 #include "common/transport.h"
 
 namespace leeway {
@@ -33,8 +35,10 @@ class LocalServer {
   // closed. A caller waits as long for its answer (worker/client/caller.h), so what comes later comes for nobody.
   static constexpr std::chrono::seconds kMessageLimit{20};
 
-  // `address`: "local:NAME". UNAVAILABLE: it is taken; INVALID_ARGUMENT: it is none.
-  static absl::StatusOr<std::unique_ptr<LocalServer>> Start(const std::string& address, RequestHandler* handler);
+  // `address`: "local:NAME". `authorizer`: null, or asked before each call. UNAVAILABLE: the address is taken;
+  // INVALID_ARGUMENT: it is none.
+  static absl::StatusOr<std::unique_ptr<LocalServer>> Start(const std::string& address, RequestHandler* handler,
+                                                            std::shared_ptr<Authorizer> authorizer = nullptr);
 
   ~LocalServer();  // Shutdown()
 

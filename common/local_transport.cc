@@ -45,7 +45,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     return connection_.Start(std::move(options));
   }
 
-  void Call(const std::string& method, Buffer request, absl::Duration timeout, ReplyCallback done) {
+  void Call(const std::string& text, Buffer request, absl::Duration timeout, ReplyCallback done) {
     std::uint64_t id = 0;
     {
       MutexLock lock(mu_);
@@ -60,7 +60,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
     if (id == 0) {
       return done(absl::ResourceExhaustedError(absl::StrCat(address_, ": ", kMaxCalls, " calls under way")), {});
     }
-    if (connection_.Send(RequestFrame(id, method, std::move(request)))) return;
+    if (connection_.Send(RequestFrame(id, text, std::move(request)))) return;
     // The connection has ended; it may have ended this call as well.
     Waiting call = Take(id);
     if (call.done != nullptr) call.done(Ended(absl::OkStatus()), {});
@@ -128,6 +128,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
 class LocalTransport final : public Transport {
  public:
+  explicit LocalTransport(std::shared_ptr<TokenSource> token) : token_(std::move(token)) {}
+
   ~LocalTransport() override {
     std::vector<std::shared_ptr<Channel>> all;
     {
@@ -144,13 +146,14 @@ class LocalTransport final : public Transport {
   void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
             ReplyCallback done) override {
     absl::Status sendable = CheckBody(request);
-    if (sendable.ok() && method.size() > FrameHeader::kMaxText) {
+    const std::string text = RequestText(method, token_ == nullptr ? "" : token_->Bearer());
+    if (sendable.ok() && text.size() > FrameHeader::kMaxText) {
       sendable = absl::InvalidArgumentError(absl::StrCat("a method's name of ", method.size(), " bytes"));
     }
     if (!sendable.ok()) return done(std::move(sendable), {});
     const absl::StatusOr<std::shared_ptr<Channel>> channel = Find(address, request.size() >= kMuchToCarry);
     if (!channel.ok()) return done(channel.status(), {});
-    (*channel)->Call(method, std::move(request), timeout, std::move(done));
+    (*channel)->Call(text, std::move(request), timeout, std::move(done));
   }
 
  private:
@@ -183,6 +186,7 @@ class LocalTransport final : public Transport {
     return channel;
   }
 
+  const std::shared_ptr<TokenSource> token_;
   const std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
   const std::unique_ptr<Clock> clock_ = MakeSystemClock();
   Mutex mu_;
@@ -193,6 +197,8 @@ class LocalTransport final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> MakeLocalTransport() { return std::make_unique<LocalTransport>(); }
+std::unique_ptr<Transport> MakeLocalTransport(std::shared_ptr<TokenSource> token) {
+  return std::make_unique<LocalTransport>(std::move(token));
+}
 
 }  // namespace leeway

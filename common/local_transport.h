@@ -7,10 +7,12 @@
 
 #include <memory>
 
+#include "common/token_source.h"
 #include "common/transport.h"
 
 namespace leeway {
 
-std::unique_ptr<Transport> MakeLocalTransport();
+// `token`: null, or what every call carries.
+std::unique_ptr<Transport> MakeLocalTransport(std::shared_ptr<TokenSource> token = nullptr);
 
 }  // namespace leeway

@@ -1,7 +1,9 @@
 #include "common/log.h"
 
+#include <signal.h>
 #include <spdlog/formatter.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <algorithm>
@@ -9,9 +11,15 @@
 #include <utility>
 
 #include "absl/flags/flag.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/flags.h"
+#include "common/log_file.h"
+#include "common/mutex.h"
+#include "common/print_error.h"
+#include "common/status_macros.h"
+#include "common/utf8.h"
 
 namespace leeway {
 
@@ -42,30 +50,14 @@ std::string AbslUnparseFlag(LogLevel level) { return ChoiceName(level.level, kLo
 
 ABSL_FLAG(leeway::LogLevel, log_level, {}, "lines below this are not logged: trace, debug, info, warn, error, off");
 ABSL_FLAG(leeway::LogFormat, log_format, leeway::LogFormat::kText, "text, or json (an object per line)");
-ABSL_FLAG(std::string, log_file, "", "append the log to this file instead of writing it to stderr");
+ABSL_FLAG(std::string, log_file, "",
+          "append the log to this file instead of writing it to stderr; it may be moved away or emptied at any time");
+ABSL_FLAG(std::uint64_t, log_max_bytes, 0,
+          "with --log_file: a file of so many bytes becomes FILE.1, FILE.1 becomes FILE.2 and so on; 0: no limit");
+ABSL_FLAG(std::int32_t, log_files_kept, 5, "with --log_max_bytes: how many older files stay, 1 to 1000");
 
 namespace leeway {
 namespace {
-
-// The length of the well-formed UTF-8 sequence at the head of `text` (RFC 3629: no overlong forms, no
-// surrogates, nothing above U+10FFFF), or 0.
-std::size_t Utf8Length(absl::string_view text) {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
-                             : lead >= 0xe0 && lead <= 0xef ? 3
-                             : lead >= 0xf0 && lead <= 0xf4 ? 4
-                                                            : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned char second = byte(1);
-  if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f)) return 0;
-  if ((lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f)) return 0;
-  return length;
-}
 
 class JsonFormatter final : public spdlog::formatter {
  public:
@@ -86,6 +78,46 @@ class JsonFormatter final : public spdlog::formatter {
  private:
   const std::string process_;
 };
+
+// spdlog's own file sinks keep to the file that they have opened.
+class FileSink final : public spdlog::sinks::sink {
+ public:
+  explicit FileSink(std::unique_ptr<LogFile> file)
+      : file_(std::move(file)), formatter_(std::make_unique<spdlog::pattern_formatter>()) {}
+
+  void log(const spdlog::details::log_msg& line) override {
+    spdlog::memory_buf_t text;
+    {
+      MutexLock lock(mu_);
+      formatter_->format(line, text);
+    }
+    file_->Append(text.data(), text.size());
+  }
+  void flush() override {}
+  void set_pattern(const std::string& pattern) override {
+    set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern));
+  }
+  void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override {
+    MutexLock lock(mu_);
+    formatter_ = std::move(formatter);
+  }
+
+ private:
+  const std::unique_ptr<LogFile> file_;
+  Mutex mu_;
+  std::unique_ptr<spdlog::formatter> formatter_ LEEWAY_GUARDED_BY(mu_);
+};
+
+absl::StatusOr<spdlog::sink_ptr> FileSinkFromFlags(const std::string& path) {
+  const std::int32_t kept = absl::GetFlag(FLAGS_log_files_kept);
+  if (kept < 1 || kept > 1000) return FlagError("log_files_kept", absl::StrCat(kept), "1 to 1000");
+  auto file = std::make_unique<LogFile>(path, absl::GetFlag(FLAGS_log_max_bytes), kept);
+  if (absl::Status opened = file->Open(); !opened.ok()) {
+    return FlagError("log_file", path, absl::StrCat("a file that can be written (", opened.message(), ")"));
+  }
+  signal(SIGHUP, SIG_IGN);  // what logrotate sends after it has moved the file
+  return std::make_shared<FileSink>(std::move(file));
+}
 
 }  // namespace
 
@@ -114,17 +146,18 @@ absl::Status InitLogging(const std::string& process) {
   const std::string path = absl::GetFlag(FLAGS_log_file);
   spdlog::sink_ptr sink;
   if (path.empty()) {
+    if (const std::uint64_t most = absl::GetFlag(FLAGS_log_max_bytes); most > 0) {
+      return FlagError("log_max_bytes", absl::StrCat(most), "0 without --log_file");
+    }
     sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   } else {
-    try {  // spdlog reports a file that it cannot open in no other way
-      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path);
-    } catch (const spdlog::spdlog_ex& error) {
-      return FlagError("log_file", path, absl::StrCat("a file that can be written (", error.what(), ")"));
-    }
+    ASSIGN_OR_RETURN(sink, FileSinkFromFlags(path));
   }
   auto logger = std::make_shared<spdlog::logger>(process, std::move(sink));
   if (absl::GetFlag(FLAGS_log_format) == LogFormat::kJson) {
     logger->set_formatter(std::make_unique<JsonFormatter>(process));
+    // Where stderr is the log it holds nothing else.
+    if (path.empty()) PrintErrorsBy([](const std::string& message) { spdlog::error("{}", message); });
   } else {
     logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%L%$ %n: %v");
   }

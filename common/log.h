@@ -2,6 +2,7 @@
 // siblings; this header brings them in, with formatters for the Abseil types that lines often carry.
 //
 //   --log_level=trace|debug|info|warn|error|off   --log_format=text|json   --log_file=FILE (else stderr)
+//   --log_max_bytes=N   --log_files_kept=N (common/log_file.h)
 //
 // Thread safety: InitLogging from main() before threads start; logging from any thread. LogEvery as an int.
 #pragma once
@@ -19,7 +20,8 @@
 namespace leeway {
 
 // Makes spdlog's default logger as the flags say. `process` ("worker-2") stands in every line.
-// INVALID_ARGUMENT: --log_file cannot be opened (with the system's reason).
+// With --log_file SIGHUP is ignored: the file may be moved away at any time, nobody needs to be told.
+// INVALID_ARGUMENT: --log_file cannot be opened (with the system's reason), or flags that contradict each other.
 absl::Status InitLogging(const std::string& process);
 
 // `text` as a JSON string with its quotes; bytes that are no UTF-8 become U+FFFD.

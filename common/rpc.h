@@ -8,12 +8,10 @@
 #include <utility>
 
 #include "common/codec.h"
+#include "common/protocol_version.h"
 #include "common/transport.h"
 
 namespace leeway {
-
-// Protocol versions N and N - 1 work together; see docs/protocol.md.
-inline constexpr std::uint32_t kProtocolVersion = 1;
 
 // A decoded message and its payload (empty for messages that have none).
 template <typename Message>

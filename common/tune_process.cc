@@ -1,5 +1,7 @@
 #include "common/tune_process.h"
 
+#include <sys/resource.h>
+
 #include <cstdlib>  // defines __GLIBC__ where it is
 
 #if defined(__GLIBC__)
@@ -16,6 +18,11 @@ void TuneProcess() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 0x7fffffff);
 #endif
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
 }
 

@@ -1,4 +1,5 @@
-// TuneProcess: the settings of the C library and of Abseil for processes that move large messages.
+// TuneProcess: the settings of the C library, of Abseil and of the system for processes that move large messages and
+// that strangers may call.
 //
 // Thread safety: call it first thing in main().
 #pragma once
@@ -9,6 +10,9 @@ namespace leeway {
 // mapped, faulted in page by page and unmapped again, which costs more than copying it: one worker with one `ps`
 // trained the MLP 784-1024-1024-10 1.11 times faster with these settings. Where the C library has no such settings,
 // that part does nothing.
+//
+// Raises the limit of open files to what the process may have: gRPC 1.51 stops listening for good when accept() finds
+// none left, and the usual 1024 are reached by a thousand connections, of whomever.
 //
 // Turns off the search for lock cycles that distributions build into Abseil: gRPC pays for it at every lock.
 void TuneProcess();

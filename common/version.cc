@@ -1,7 +1,7 @@
 #include "common/version.h"
 
 #include "absl/strings/str_cat.h"
-#include "common/rpc.h"
+#include "common/protocol_version.h"
 
 namespace leeway {
 namespace {
@@ -19,6 +19,8 @@ constexpr char kMode[] = "not optimized";
 #endif
 
 }  // namespace
+
+std::string Compiler() { return kCompiler; }
 
 std::string VersionLine(const std::string& program) {
   return absl::StrCat(program, " ", kVersion, " (protocol ", kProtocolVersion, ", ", kCompiler, ", ", kMode, ")");

@@ -7,15 +7,17 @@ set -euo pipefail
 
 build=(bazel-bootstrap bazel-rules-java bazel-skylib g++ pkgconf python3)
 wire=(libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev)
+network=(libssl-dev openssl libboost-dev)
 arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
+metrics=(prometheus-cpp-dev)
 data=(dataset-fashion-mnist)
-tests=(catch2 libbenchmark-dev)
+tests=(catch2 libbenchmark-dev openssl chromium prometheus)
 deployment=(python3-venv python3-yaml iproute2 systemd patchelf) # tests/deploy and deploy/docker
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
-wanted=("${build[@]}" "${wire[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${data[@]}" "${tests[@]}")
-wanted+=("${deployment[@]}")
+wanted=("${build[@]}" "${wire[@]}" "${network[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${metrics[@]}")
+wanted+=("${data[@]}" "${tests[@]}" "${deployment[@]}")
 case "${1-}" in
   "") ;;
   --dev) wanted+=("${dev[@]}") ;;

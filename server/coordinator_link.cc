@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc.h"
+#include "common/run_failure.h"
 
 namespace leeway {
 namespace {
@@ -87,15 +88,21 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   if (!status.ok()) return OnFailure(status);
   last_contact_ = clock_->Now();
   // What a journal brought back of the open round has not been reported by this process.
-  if (!std::exchange(reached_, true)) ReportRound();
+  if (!reached_.exchange(true)) ReportRound();
   backoff_.Reset();
   if (snapshot.era() != options_.era.number) {
     next_era_ = {snapshot.era(), snapshot.base_checkpoint()};
     return End(absl::AbortedError(absl::StrCat("the run has gone back to ", next_era_.base)));
   }
-  if (told_the_end_) return End(absl::OkStatus());
+  if (told_the_end_) return End(RunFailure(failure_));
   if (absl::Status applied = shard_->ApplySnapshot(snapshot); !applied.ok()) return End(applied);
   finishing_ = snapshot.state() == v1::FINISHED;
+  failure_ = snapshot.failure();
+  for (const v1::DrainOrder& order : snapshot.drains()) {
+    const bool mine =
+        order.shard_index() == last_request_.shard_index() && order.generation() == last_request_.generation();
+    if (mine) options_.on_drain();
+  }
   // The next call says what is carried out here, so that must not be forgotten. Where the journal cannot be written,
   // the line to the coordinator stays, and the call says again what was safe.
   const std::uint64_t id = ++next_watch_;
@@ -107,7 +114,7 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
 
 void CoordinatorLink::OnFailure(const absl::Status& status) {
   // At the end the coordinator may be gone before it has heard that we know.
-  if (told_the_end_) return End(absl::OkStatus());
+  if (told_the_end_) return End(RunFailure(failure_));
   if (!IsRetryable(status)) return End(status);
   const Instant now = clock_->Now();
   const absl::Duration limit = reached_ ? options_.give_up_after : options_.start_timeout;

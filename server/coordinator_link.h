@@ -5,6 +5,7 @@
 // must run one function at a time. Destroy it after the transport and the executor have run out.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -30,6 +31,7 @@ class CoordinatorLink {
     v1::LocalEndpoint local_endpoint;                  // and where those on its machine do; host "": only there
     Era era;                                           // that the shard is in
     std::string lost;                                  // not empty: it has nothing to go on from, and why
+    std::function<void()> on_drain = [] {};            // this shard is to end; perhaps more than once
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
     absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
   };
@@ -43,8 +45,8 @@ class CoordinatorLink {
         backoff_(HashString(options.address)) {}
 
   // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we
-  // know; ABORTED when the run is in another era than this shard, next_era(); FAILED_PRECONDITION and the like when the
-  // coordinator refuses this shard; UNAVAILABLE when it could not be reached in time.
+  // know, or a RunFailure; ABORTED when the run is in another era than this shard, next_era(); FAILED_PRECONDITION and
+  // the like when the coordinator refuses this shard; UNAVAILABLE when it could not be reached in time.
   void Start(std::function<void(absl::Status)> on_end);
 
   // From now on nothing is sent.
@@ -52,6 +54,8 @@ class CoordinatorLink {
 
   // After the end with ABORTED: where the shard has to begin anew.
   const Era& next_era() const { return next_era_; }
+
+  bool reached() const { return reached_; }  // the coordinator has answered; from any thread
 
  private:
   void Watch();
@@ -74,14 +78,16 @@ class CoordinatorLink {
   // Touched on the executor only.
   Era next_era_;
   Backoff backoff_;
-  bool reached_ = false;
   bool finishing_ = false;     // FINISHED is carried out; one more call tells the coordinator
   bool told_the_end_ = false;  // this is that call
+  std::string failure_;        // of the run
   Instant last_contact_;
   Instant last_complaint_;
   v1::WatchRequest last_request_;  // what it says is safe
   std::uint64_t next_watch_ = 0;
   Instant last_written_;
+
+  std::atomic<bool> reached_ = false;
 
   Mutex mu_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;

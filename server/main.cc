@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 #include <utility>
@@ -14,20 +15,30 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
 #include "common/end_process.h"
+#include "common/exit_code.h"
 #include "common/files.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/run_failure.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/tune_process.h"
 #include "common/version.h"
 #include "server/end_timer.h"
+#include "server/launcher_flags.h"
 #include "server/policy_flags.h"
+#include "server/ps_http.h"
+#include "server/ps_metrics.h"
 #include "server/ps_node.h"
 
 ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1; shard 0 is the coordinator");
 ABSL_FLAG(uint32_t, num_shards, 1, "how many `ps` the cluster has");
-ABSL_FLAG(std::string, listen, "127.0.0.1:0", "host:port to serve on; port 0 takes a free one");
+ABSL_FLAG(
+    std::string, listen, "127.0.0.1:0",
+    "host:port or [IPv6 address]:port to serve on; port 0 takes a free one; 0.0.0.0 and [::] are all addresses, of "
+    "IPv4 and IPv6");
 ABSL_FLAG(std::string, advertise, "", "host:port where workers reach this `ps`; empty: --listen");
 ABSL_FLAG(std::string, coordinator, "",
           "host:port of shard 0, for the other shards; shard 0 itself may be given its own");
@@ -47,6 +58,8 @@ ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "at SIGTERM: the longest for a checkpoint, for what is under way, and for the end; 0: end at once");
 ABSL_FLAG(double, rollback_on_divergence, 0,
           "shard 0: go back to a checkpoint when the loss is above so many times the first one; 0: never");
+ABSL_FLAG(std::string, tensorboard_dir, "",
+          "shard 0: write the run's curves for TensorBoard into DIR/run; other shards have none; empty: nowhere");
 ABSL_FLAG(std::string, port_file, "", "write the address that workers use to this file once serving");
 ABSL_FLAG(absl::Duration, lease, absl::Seconds(10), "a worker without a heartbeat for this long is out");
 ABSL_FLAG(uint32_t, num_evaluators, 0, "shard 0: evaluators that the start waits for, beside --num_workers");
@@ -80,12 +93,10 @@ absl::StatusOr<PsNode::Options::JournalMode> JournalModeFromFlags() {
   return mode == "fsync" ? Mode::kFsync : Mode::kOn;
 }
 
-// An address at which a server may listen, but nobody can call it.
-bool IsWildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
-
 absl::Status CheckAddresses(const PsNode::Options& options) {
   const auto listen = SplitAddress(options.listen);
-  if (!listen.ok()) return FlagError("listen", options.listen, "host:port with a port from 0 to 65535");
+  if (!listen.ok())
+    return FlagError("listen", options.listen, "host:port or [IPv6 address]:port, with a port from 0 to 65535");
   if (options.advertise.empty()) {
     if (!IsWildcard(listen->first)) return absl::OkStatus();
     return FlagError("listen", options.listen,
@@ -173,6 +184,10 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
     return FlagError("lease", absl::FormatDuration(options.lease), "500ms to 1h");
   }
   if (absl::Status status = CheckAddresses(options); !status.ok()) return status;
+  absl::StatusOr<Security> security = SecurityFromFlags();
+  if (!security.ok()) return security.status();
+  options.security = *std::move(security);
+  if (absl::Status status = CheckListenFlag("listen", options.listen, options.security); !status.ok()) return status;
   if (absl::Status status = CheckLimits(options); !status.ok()) return status;
   if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
     return FlagError("coordinator", options.coordinator,
@@ -191,15 +206,15 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   return options;
 }
 
+int ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return 0;
+  return IsRunFailure(status) ? kExitRunFailed : kExitClusterLost;
+}
+
 int Main(int argc, char** argv) {
   const auto rest = ParseFlags(argc, argv, "ps: a parameter server shard of a Leeway cluster.\nUsage: ps [flags]");
   if (!rest.empty())
     ExitWithError(absl::InvalidArgumentError("unexpected argument '" + rest[0] + "'; ps takes flags only"));
-  const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
-  if (!options.ok()) ExitWithError(options.status());
-  const std::string name = absl::StrCat("ps-", options->shard_index);
-  if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
-
   // Signals go to a thread of their own: every other thread inherits the mask.
   sigset_t signals;
   sigemptyset(&signals);
@@ -208,8 +223,18 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
+  if (absl::Status launched = SetPsFlagsFromLauncher(); !launched.ok()) ExitWithError(launched);
+  const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
+  if (!options.ok()) ExitWithError(options.status());
+  const std::string name = absl::StrCat("ps-", options->shard_index);
+  if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
+  RouteLibraryLogs();
+  const absl::StatusOr<std::unique_ptr<PsHttp>> http = PsHttp::Start(name, options->shard_index, options->security);
+  if (!http.ok()) ExitWithError(http.status());
+
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
   if (!node.ok()) ExitWithError(node.status());
+  (*http)->Serve(node->get());
   spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion, options->shard_index,
                options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()), AvailableCores());
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
@@ -229,17 +254,20 @@ int Main(int argc, char** argv) {
     }
   });
 
+  std::unique_ptr<TensorBoardLog> curves = WriteCurves(absl::GetFlag(FLAGS_tensorboard_dir), node->get());
   const absl::Status status = (*node)->Wait();
   over = true;
   // What is left to do is to let go: nothing is lost if that is cut short.
-  timer.SetCode(status.ok() ? 0 : 2);
+  timer.SetCode(ExitCodeOf(status));
   timer.EndWithin(std::max(drain, kShortestEnd));
   pthread_kill(watcher.native_handle(), SIGTERM);
   watcher.join();
+  (*http)->Leave();
+  curves.reset();
   node->reset();
   if (!status.ok()) {
     spdlog::error("{}: {}", name, std::string(status.message()));
-    return 2;
+    return ExitCodeOf(status);
   }
   spdlog::info("{}: ends", name);
   return 0;

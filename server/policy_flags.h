@@ -10,10 +10,7 @@
 namespace leeway {
 
 // The flags as a policy. INVALID_ARGUMENT names the flag, its value and what is allowed, also for values
-// that contradict each other.
+// that contradict each other (CheckPolicy).
 absl::StatusOr<v1::Policy> PolicyFromFlags();
-
-// What PolicyFromFlags checks of the policy as a whole.
-absl::Status CheckPolicy(const v1::Policy& policy);
 
 }  // namespace leeway

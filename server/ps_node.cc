@@ -10,7 +10,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
@@ -20,6 +19,8 @@
 #include "common/local_socket.h"
 #include "common/machine.h"
 #include "common/mutex.h"
+#include "common/random_id.h"
+#include "common/run_failure.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
@@ -28,8 +29,10 @@
 #include "server/coordinator_link.h"
 #include "server/drain_shard.h"
 #include "server/file_checkpoint_committer.h"
-#include "server/random_id.h"
+#include "server/foreign_directory.h"
+#include "server/own_addresses.h"
 #include "server/recover_shard.h"
+#include "server/request_metrics.h"
 #include "server/shard.h"
 #include "server/shard_checkpoints.h"
 #include "server/take_up_run.h"
@@ -64,9 +67,12 @@ class PsNode::Impl final : public RequestHandler {
   }
 
   absl::Status Start() {
+    if (!options_.checkpoint_dir.empty()) {
+      RETURN_IF_ERROR(OfCheckpointDir(CheckNotForeign(RealFileSystem(), options_.checkpoint_dir)));
+    }
     apply_ = MakeThreadPool(options_.threads);
     control_ = MakeThreadPool(1);
-    transport_ = MakeGrpcTransport();
+    transport_ = MakeGrpcTransport({.security = options_.security});
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
     if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator()));
     Shard::Options shard;
@@ -75,6 +81,7 @@ class PsNode::Impl final : public RequestHandler {
     shard.generation = RandomId();
     shard.max_held_bytes = options_.max_held_bytes;
     shard.journal_max_bytes = options_.journal_max_bytes;
+    shard.protocol_version = options_.protocol_version;
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
@@ -91,29 +98,22 @@ class PsNode::Impl final : public RequestHandler {
       local.set_host(host);
       local.set_address(absl::StrCat(kLocalScheme, "leeway-", absl::Hex(shard.generation, absl::kZeroPad16)));
     }
-    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, this));
+    ASSIGN_OR_RETURN(server_, GrpcServer::Start(options_.listen, &requests_, {.security = options_.security}));
     if (!local.address().empty()) {
-      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), this));
+      ASSIGN_OR_RETURN(local_server_, LocalServer::Start(local.address(), &requests_, options_.security.authorizer));
     }
-    ASSIGN_OR_RETURN(const auto listen, SplitAddress(options_.listen));
-    const bool v6 = absl::StrContains(listen.first, ':');
-    address_ = options_.advertise;
-    if (address_.empty()) {
-      address_ = v6 ? absl::StrCat("[", listen.first, "]:", server_->port())
-                    : absl::StrCat(listen.first, ":", server_->port());
-    } else if (absl::EndsWith(address_, ":0")) {
-      address_ = absl::StrCat(absl::StripSuffix(address_, "0"), server_->port());
-    }
-    link.coordinator = options_.shard_index == 0 ? absl::StrCat("127.0.0.1:", server_->port()) : options_.coordinator;
-    if (options_.shard_index == 0 && listen.first != "0.0.0.0" && listen.first != "::") link.coordinator = address_;
+    ASSIGN_OR_RETURN(const OwnAddresses own, OwnAddressesOf(options_.listen, options_.advertise, server_->port()));
+    address_ = own.others;
+    link.coordinator = options_.shard_index == 0 ? own.self : options_.coordinator;
     coordinator_address_ = link.coordinator;
     link.address = address_;
     link.local_endpoint = local;
+    link.on_drain = [this] { RequestDrain("leeway drain: shutting down"); };
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
-      if (absl::IsAborted(status)) return GoBack(link_->next_era());
+      if (absl::IsAborted(status) && !IsRunFailure(status)) return GoBack(link_->next_era());
       if (status.ok() && coordinator_ == nullptr && options_.stays()) return Stay();
       End(std::move(status));
     });
@@ -153,7 +153,8 @@ class PsNode::Impl final : public RequestHandler {
       if (!ended_) return absl::OkStatus();
       status = end_;  // training has ended meanwhile
     }
-    if (!status.ok() || coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
+    if (!status.ok() && !IsRunFailure(status)) return status;
+    if (coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
     const auto linger = absl::ToChronoNanoseconds(std::min(options_.linger, 365 * absl::Hours(24)));
@@ -165,7 +166,7 @@ class PsNode::Impl final : public RequestHandler {
     if (options_.stays()) spdlog::info(kStays, options_.shard_index);
     const auto until = now() + linger;
     while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
-    return coordinator_->last_checkpoint();
+    return status.ok() ? coordinator_->last_checkpoint() : status;
   }
 
   void RequestDrain(const std::string& reason) {
@@ -190,8 +191,13 @@ class PsNode::Impl final : public RequestHandler {
     End(absl::OkStatus());
   }
 
+  absl::Status Ready() {
+    MutexLock lock(mu_);
+    if (ended_ || stop_ || drain_) return absl::UnavailableError("this ps ends");
+    return link_->reached() ? absl::OkStatus() : absl::UnavailableError("waits for ps 0 at " + coordinator_address_);
+  }
   const std::string& address() const { return address_; }
-  std::shared_ptr<BlockStore> store() { return shard_->store(); }
+  Parts parts() { return {shard_.get(), files_.journal.get(), coordinator_.get(), &requests_}; }
 
   // After Wait: what this `ps` is to be made anew for, and how: at the port that it has.
   std::optional<Era> next_era() {
@@ -239,6 +245,7 @@ class PsNode::Impl final : public RequestHandler {
     coordinator.lease = options_.lease;
     coordinator.num_evaluators = options_.num_evaluators;
     coordinator.abandon_timeout = options_.abandon_timeout;
+    coordinator.protocol_version = options_.protocol_version;
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {
@@ -312,6 +319,7 @@ class PsNode::Impl final : public RequestHandler {
   std::string address_;
   std::string coordinator_address_;
   const std::unique_ptr<Clock> clock_;
+  RequestMetrics requests_{this, clock_.get()};
   VolatileCoordinatorStore no_store_;
   std::unique_ptr<Executor> apply_;       // gradients
   std::unique_ptr<Executor> control_;     // one thread: the link, the coordinator's timers
@@ -392,9 +400,19 @@ void PsNode::RequestDrain(const std::string& reason) {
   if (impl_ != nullptr) impl_->RequestDrain(reason);
 }
 
+void PsNode::Look(const std::function<void(const Parts&)>& at) {
+  MutexLock lock(mu_);
+  if (impl_ != nullptr) at(impl_->parts());
+}
+
+absl::Status PsNode::Ready() {
+  MutexLock lock(mu_);
+  return impl_ == nullptr ? absl::UnavailableError("goes back to a checkpoint") : impl_->Ready();
+}
+
 std::shared_ptr<BlockStore> PsNode::store() {
   MutexLock lock(mu_);
-  return impl_ == nullptr ? nullptr : impl_->store();
+  return impl_ == nullptr ? nullptr : impl_->parts().shard->store();
 }
 
 }  // namespace leeway

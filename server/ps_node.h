@@ -1,10 +1,11 @@
 // PsNode: one `ps` process without its main(): the gRPC server, a shard, the coordinator on shard 0, and the
 // threads they run on. Tests run several in one process.
 //
-// Thread safety: Start, Wait, RequestStop, address from any thread; destruction from one.
+// Thread safety: Start, Wait, Look, RequestStop, address from any thread; destruction from one.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,10 +13,18 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/mutex.h"
+#include "common/protocol_version.h"
+#include "common/security.h"
+#include "proto/coordinator.pb.h"
 #include "proto/policy.pb.h"
 #include "server/block_store.h"
 
 namespace leeway {
+
+class Coordinator;
+class Journal;
+class RequestMetrics;
+class Shard;
 
 class PsNode {
  public:
@@ -51,6 +60,8 @@ class PsNode {
     bool keep_journal = false;            // also what no checkpoint needs
     std::uint64_t journal_max_bytes = 0;  // a journal that has grown by more asks for a checkpoint; 0: it does not
     absl::Duration drain_timeout = absl::Seconds(30);
+    Security security = {};
+    std::uint32_t protocol_version = kProtocolVersion;  // that it says it speaks: others for tests of upgrades
   };
 
   // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options.
@@ -60,14 +71,26 @@ class PsNode {
   // Where workers reach this `ps`.
   const std::string& address() const;
 
-  // Blocks until the run is over (OK), the coordinator refused this `ps` or was lost, or RequestStop (OK). When the run
-  // goes back to a checkpoint, everything here is made anew from that, at the same address.
+  // Blocks until the run is over (OK, or a RunFailure), the coordinator refused this `ps` or was lost, or RequestStop
+  // (OK). When the run goes back to a checkpoint, everything here is made anew from that, at the same address.
   absl::Status Wait();
   // May be called from a thread that handles signals: Wait returns soon.
   void RequestStop(const std::string& reason);
   // As RequestStop, but with a checkpoint_dir Wait first has a checkpoint taken if one is possible, then refuses new
   // steps, completes what is under way and writes the journal: all within drain_timeout.
   void RequestDrain(const std::string& reason);
+
+  // What runs here, for metrics and status pages. Null: there is none here.
+  struct Parts {
+    Shard* shard;
+    Journal* journal;
+    Coordinator* coordinator;
+    RequestMetrics* requests;
+  };
+  // Calls `at`, in line and while nothing of it can end; not while the run goes back to a checkpoint.
+  void Look(const std::function<void(const Parts&)>& at);
+  // OK while it serves; UNAVAILABLE says what it waits for, or that it ends.
+  absl::Status Ready();
 
   std::shared_ptr<BlockStore> store();  // for tests
 

@@ -69,14 +69,16 @@ void Shard::InstallMember(const v1::Member& member) {
   const v1::MemberState was = same ? it->second.proto.state() : v1::OBSERVER;
   MemberInfo& info = members_[id];
   // It has been live, at this clock. This shard may not have been told: it hears of the newest snapshot only.
-  const bool has_entered =
-      member.state() == v1::LIVE || member.state() == v1::PARKED || (same && member.entry_clock() > 0);
+  // (A coordinator of the version before does not say was_live.)
+  const bool has_entered = member.state() == v1::LIVE || member.state() == v1::PARKED || member.was_live() ||
+                           (same && member.entry_clock() > 0);
   const bool enters = has_entered && (!info.entered || info.proto.entry_clock() != member.entry_clock());
   const bool news = !same || was != member.state() || enters;
   info.proto = member;
   if (enters) {
     if (info.entered) {
       info.window.Reenter(member.entry_clock());
+      info.offset = 0;  // the entry clock is one of the gate
       CountWhole(id, info);
     } else {
       info.window.JumpTo(member.entry_clock(), v1::DROPPED);
@@ -87,13 +89,13 @@ void Shard::InstallMember(const v1::Member& member) {
     case v1::JOINING:
       // At the own minimum: it holds the gate until its entry clock is known on all shards. Who comes back from
       // parking goes on behind its own pushes: at a lower clock its steps would count as repetitions.
-      if (news) clocks_.Install(id, std::max(clocks_.Min(), info.window.clock()), true);
+      if (news) clocks_.Install(id, std::max(clocks_.Min(), info.gate_clock()), true);
       break;
     case v1::LIVE:
-      if (news) clocks_.Install(id, std::max(info.window.clock(), member.entry_clock()), true);
+      if (news) clocks_.Install(id, std::max(info.gate_clock(), member.entry_clock()), true);
       break;
     case v1::PARKED:
-      clocks_.Install(id, std::max(clocks_.Get(id), info.window.clock()), false);
+      clocks_.Install(id, std::max(clocks_.Get(id), info.gate_clock()), false);
       break;
     default:
       clocks_.Remove(id);
@@ -164,7 +166,6 @@ void Shard::Adopt(const v1::WatchReply& snapshot) {
   run_id_ = snapshot.run_id();
   sequence_ = snapshot.sequence();
   membership_epoch_ = snapshot.membership_epoch();
-  policy_ = snapshot.policy();
   state_ = snapshot.state();
   mean_samples_ = snapshot.mean_samples();
 }
@@ -191,6 +192,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
   {
     MutexLock lock(mu_);
     if (snapshot.sequence() > sequence_) JournalSnapshot(snapshot, new_model);
+    if (run_id_ == 0) book_ = PolicyBook(snapshot.policy());
     Adopt(snapshot);
     // Who is gone leaves first: what it held must not count as held by who comes.
     std::set<WorkerId> named;
@@ -200,12 +202,16 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
       if (named.count(id) == 0) gone.push_back(id);
     }
     for (WorkerId id : gone) RemoveMember(id);
+    // A decision moves the gate's clocks before anybody is installed by them; a change begins with all who are there.
+    const bool begins = book_.Begins(snapshot.policy_change());
+    if (!begins) FollowPolicy(snapshot);
     // Who is live before who is joining: a joiner enters at the minimum of the others.
     for (const v1::MemberState state : {v1::LIVE, v1::PARKED, v1::OBSERVER, v1::JOINING}) {
       for (const v1::Member& member : snapshot.members()) {
         if (member.state() == state) InstallMember(member);
       }
     }
+    if (begins) FollowPolicy(snapshot);
     for (std::uint64_t serial : snapshot.void_tickets()) tickets_.Settle(serial);
     for (const v1::RoundClose& close : snapshot.closes()) {
       const std::uint64_t next = closes_.empty() ? open_round_ + (closing_ ? 1 : 0) : closes_.back().round() + 1;
@@ -236,7 +242,7 @@ v1::WatchRequest Shard::Describe() {
   request.set_generation(options_.generation);
   request.set_known_sequence(sequence_);
   request.set_run_id(run_id_);
-  request.set_protocol_version(kProtocolVersion);
+  request.set_protocol_version(options_.protocol_version);
   request.set_closed_round(open_round_);
   request.set_weights_ready(weights_ready_);
   request.set_keeps_journal(journal_ != nullptr);
@@ -254,6 +260,9 @@ v1::WatchRequest Shard::Describe() {
     request.set_wants_checkpoint(since > options_.journal_max_bytes);
   }
   nonfinite_runs_.Save(request.mutable_nonfinite_runs());
+  if (book_.ack().id() != 0) *request.mutable_policy_ack() = book_.ack();
+  request.set_policy_number(book_.now().number());
+  request.set_policy_busy(PolicyBusy());
   v1::ShardStats& stats = *request.mutable_stats();
   stats = stats_;
   stats.set_version(version_);
@@ -272,7 +281,8 @@ absl::StatusOr<Shard::StampCheck> Shard::CheckStamp(const v1::Stamp& stamp) cons
     return absl::FailedPreconditionError(absl::StrCat("shard ", options_.index, ": this is run ", absl::Hex(run_id_),
                                                       ", the request is of run ", absl::Hex(stamp.run_id())));
   }
-  if (run_id_ == 0 || stamp.membership_epoch() > membership_epoch_) return StampCheck::kAhead;
+  const bool ahead = stamp.membership_epoch() > membership_epoch_ || stamp.policy_number() > book_.now().number();
+  if (run_id_ == 0 || ahead) return StampCheck::kAhead;
   const auto it = members_.find(stamp.worker_id());
   if (it != members_.end() && it->second.proto.incarnation() == stamp.incarnation()) {
     return it->second.proto.state() == v1::JOINING ? StampCheck::kAhead : StampCheck::kOk;

@@ -35,6 +35,7 @@
 #include "server/histogram.h"
 #include "server/journal.h"
 #include "server/nonfinite_runs.h"
+#include "server/policy_book.h"
 #include "server/push_window.h"
 #include "server/round_book.h"
 #include "server/staleness_gate.h"
@@ -56,6 +57,7 @@ class Shard {
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
     // A journal that has grown by more than this since the last checkpoint asks for one; 0: it does not.
     std::uint64_t journal_max_bytes = 0;
+    std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
   };
   // The longest a request is held, whatever it asks for: below every client's deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(10);
@@ -123,6 +125,14 @@ class Shard {
     bool entered = false;  // it has been live here: it comes back from parking, perhaps with pushes under way
     // From what an earlier process of this shard has left, and it has not shown yet that nothing of it is missing.
     bool recovered = false;
+    // One above the newest step that a pull of it was admitted for, here and by this process; below that, an earlier
+    // process of this shard may have admitted one.
+    std::uint64_t pulled = 0;
+    std::uint64_t may_have_pulled = 0;
+    // The gate's clock is its own and this, so that who was behind under a looser bound is not waited for.
+    std::uint64_t offset = 0;
+    std::uint64_t previous_offset = 0;  // under the policy before
+    std::uint64_t gate_clock() const { return window.clock() + offset; }
   };
 
   // A pull or a push that waits.
@@ -165,7 +175,7 @@ class Shard {
   static void Reply(const ReplyCallback& done, const google::protobuf::Message& message);
   // On the executor; at once while the journal is replayed.
   void Post(std::function<void()> work);
-  v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return policy_.aggregation(); }
+  v1::Aggregation aggregation() const LEEWAY_REQUIRES(mu_) { return book_.now().aggregation(); }
 
   // A member knows of more than this shard does: what its earlier process had acknowledged is gone.
   void NoteLost(const MemberInfo& member, std::uint64_t answered) LEEWAY_REQUIRES(mu_);
@@ -187,7 +197,8 @@ class Shard {
   };
   absl::Status CheckPullEncoding(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
   void SendCopy(CopyJob job) LEEWAY_EXCLUDES(mu_);
-  GateAnswer AskGateFor(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
+  GateAnswer AskGateFor(const v1::PullRequest& pull, const v1::Policy& policy) const LEEWAY_REQUIRES(mu_);
+  std::uint64_t OwnClock(WorkerId worker) const LEEWAY_REQUIRES(mu_);  // as the worker counts
   static void FinishPull(const Held& held, v1::PullReply reply, Buffer payload);
 
   // shard_push.cc
@@ -197,9 +208,11 @@ class Shard {
     std::shared_ptr<BlockStore> store;
     double rate = 0;
     std::shared_ptr<StoreCut> cut;  // while a checkpoint is written
+    Instant recorded = {};          // when its record was handed to the journal; 0: it has none
   };
   void StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done);
   bool AttemptPush(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckTicket(const v1::PushRequest& header) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckPush(const Decoded<v1::PushRequest>& push) const LEEWAY_REQUIRES(mu_);
   void AcceptPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
   void AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -239,6 +252,17 @@ class Shard {
   void TryCut() LEEWAY_REQUIRES(mu_);
   v1::ShardState SaveStateLocked() const LEEWAY_REQUIRES(mu_);
 
+  // shard_policy.cc: changes of the policy (docs/adr/0016-policy-changes.md).
+  void FollowPolicy(const v1::WatchReply& snapshot) LEEWAY_REQUIRES(mu_);
+  // One above the newest step of this member that this shard knows of.
+  static std::uint64_t FarthestOf(const MemberInfo& member);
+  std::string PolicyBusy() const LEEWAY_REQUIRES(mu_);  // why no change may begin, or nothing
+  // What the gate compares steps with that are under the policy before the newest.
+  ClockTable ClocksBefore() const LEEWAY_REQUIRES(mu_);
+  const v1::Policy& PolicyOf(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_) {
+    return book_.OfAdmitted(push.stamp().worker_id(), push.stamp().incarnation(), push.clock());
+  }
+
   // shard_weights.cc
   void InstallWeights(const v1::BlockRun& run, const Buffer& payload, Actions* actions) LEEWAY_REQUIRES(mu_);
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -263,7 +287,7 @@ class Shard {
   std::uint64_t run_id_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t sequence_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t membership_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
-  v1::Policy policy_ LEEWAY_GUARDED_BY(mu_);
+  PolicyBook book_ LEEWAY_GUARDED_BY(mu_);
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
   double mean_samples_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model, once a worker has brought it.

@@ -17,7 +17,11 @@ absl::Status Foreign(const std::string& what) { return absl::DataLossError(absl:
 void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
   journal_ = journal;
   MutexLock lock(mu_);
-  for (auto& [id, member] : members_) member.recovered = true;
+  for (auto& [id, member] : members_) {
+    member.recovered = true;
+    // A pull names at most so many steps more than its worker's own that must be in it (protocol-rules.md 3).
+    member.may_have_pulled = member.window.clock() + member.proto.pipeline_depth() + 1;
+  }
   journal_replayed_ = replayed;
 }
 

@@ -46,10 +46,22 @@ void Shard::PushPull(const Buffer& request, ReplyCallback done) {
   });
 }
 
-GateAnswer Shard::AskGateFor(const v1::PullRequest& pull) const {
-  const GateRequest request{pull.stamp().worker_id(), pull.clock(), pull.own_clock()};
-  if (aggregation() == v1::ROUND) return AskRoundGate(open_round_, MissingInRound(), request);
-  return AskGate(clocks_, policy_.staleness_bound(), request);
+GateAnswer Shard::AskGateFor(const v1::PullRequest& pull, const v1::Policy& policy) const {
+  const WorkerId worker = pull.stamp().worker_id();
+  if (aggregation() == v1::ROUND) {
+    return AskRoundGate(open_round_, MissingInRound(), {worker, pull.clock(), pull.own_clock()});
+  }
+  const MemberInfo& member = members_.at(worker);
+  const bool before = book_.Before(worker, member.proto.incarnation(), pull.clock());
+  const std::uint64_t offset = before ? member.previous_offset : member.offset;
+  const GateRequest request{worker, pull.clock() + offset, pull.own_clock() + offset};
+  return AskGate(before ? ClocksBefore() : clocks_, policy.staleness_bound(), request);
+}
+
+std::uint64_t Shard::OwnClock(WorkerId worker) const {
+  const auto it = members_.find(worker);
+  const std::uint64_t clock = clocks_.Get(worker);
+  return clock - (it == members_.end() ? 0 : std::min(clock, it->second.offset));
 }
 
 absl::Status Shard::CheckPullEncoding(const v1::PullRequest& pull) const {
@@ -110,8 +122,11 @@ bool Shard::AttemptPull(Held& held, Actions* actions) {
     } else if (observer) {
       ReplyToPull(held, actions);
       return true;
+    } else if (const v1::Policy* policy = book_.Of(pull.stamp().worker_id(), pull.stamp().incarnation(), pull.clock());
+               policy == nullptr) {
+      reason = absl::StrCat("shard ", options_.index, ": the policy is about to change at clock ", pull.clock());
     } else {
-      GateAnswer answer = AskGateFor(pull);
+      GateAnswer answer = AskGateFor(pull, *policy);
       if (answer.admitted) {
         ReplyToPull(held, actions);
         return true;
@@ -138,7 +153,7 @@ void Shard::PullNotYet(Held& held, const std::vector<WorkerId>& on, const std::s
   for (WorkerId worker : on) {
     v1::Waiting& waiting = *reply.mutable_not_yet()->add_on();
     waiting.set_worker_id(worker);
-    waiting.set_clock(clocks_.Get(worker));
+    waiting.set_clock(OwnClock(worker));
   }
   actions->push_back(
       [held = std::make_shared<Held>(std::move(held)), reply = std::move(reply)] { FinishPull(*held, reply, {}); });
@@ -185,7 +200,13 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   for (WorkerId worker : held.waited_for) {
     v1::Waiting& waiting = *reply.add_waited_for();
     waiting.set_worker_id(worker);
-    waiting.set_clock(clocks_.Get(worker));
+    waiting.set_clock(OwnClock(worker));
+  }
+  if (MemberInfo& member = members_.at(pull.stamp().worker_id()); member.proto.state() != v1::OBSERVER) {
+    // (A step farther ahead than any worker can be is none.)
+    member.pulled = std::max(member.pulled, std::min(pull.clock(), member.window.clock() + PushWindow::kAhead) + 1);
+    const v1::Policy& policy = book_.OfAdmitted(member.proto.worker_id(), member.proto.incarnation(), pull.clock());
+    if (policy.number() != pull.stamp().policy_number()) *reply.mutable_policy() = policy;
   }
   // Once per step and shard, not per chunk.
   if (pull.run().first_block() == options_.index && !pull.copy()) gap_.Add(clocks_.Gap());

@@ -7,15 +7,12 @@
 #include "common/retry.h"
 #include "common/status_macros.h"
 #include "kernels/schedule.h"
+#include "server/check_policy.h"
 #include "server/payload.h"
 #include "server/shard.h"
 
 namespace leeway {
 namespace {
-
-bool NeedsTicket(const v1::Policy& policy) {
-  return policy.aggregation() == v1::EACH && (policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY);
-}
 
 bool IsNull(const v1::PushRequest& push) { return push.null_verdict() != v1::VERDICT_NONE; }
 
@@ -42,12 +39,15 @@ void Shard::StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallb
   Run(actions);
 }
 
+absl::Status Shard::CheckTicket(const v1::PushRequest& header) const {
+  const v1::Policy& policy = PolicyOf(header);
+  if (!NeedsTicket(policy) || header.ticket().serial() != 0 || IsNull(header)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("push of step ", header.clock(), " without a ticket; policy ", policy.number(), " needs one"));
+}
+
 absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
   const v1::PushRequest& header = push.message;
-  if (NeedsTicket(policy_) && header.ticket().serial() == 0 && !IsNull(header)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("push of step ", header.clock(), " without a ticket; policy ", policy_.number(), " needs one"));
-  }
   if (header.ticket().serial() != 0 && !(header.ticket().rate_scale() > 0 && header.ticket().rate_scale() <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat("push with a ticket whose rate_scale is ",
                                                    header.ticket().rate_scale(), "; allowed are values in (0, 1]"));
@@ -96,13 +96,15 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
         return true;
       }
       v1::PushReply reply = PushReplyFor(header, v1::VERDICT_NONE, false);
-      reply.mutable_not_yet()->set_reason(absl::StrCat(
-          "shard ", options_.index, weights_ready_ ? " is behind in membership epochs" : " has no weights yet"));
+      reply.mutable_not_yet()->set_reason(
+          absl::StrCat("shard ", options_.index,
+                       weights_ready_ ? " is behind in membership epochs or policies" : " has no weights yet"));
       actions->push_back([done = std::move(held.done), reply = std::move(reply)] { Reply(done, reply); });
       return true;
     }
     MemberInfo& member = members_.at(header.stamp().worker_id());
-    status = CheckPush(*held.push);
+    status = CheckTicket(header);
+    if (status.ok()) status = CheckPush(*held.push);
     if (status.ok() && member.proto.state() == v1::OBSERVER) {
       status = absl::FailedPreconditionError("push from an evaluator; it only reads");
     }
@@ -162,7 +164,7 @@ v1::PushReply Shard::PushReplyFor(const v1::PushRequest& push, v1::Verdict verdi
 
 double Shard::RateFor(const v1::PushRequest& push) const {
   const bool ticket = push.ticket().serial() != 0;
-  const double rate = RateAt(policy_.schedule(), ticket ? push.ticket().samples_before() : samples_);
+  const double rate = RateAt(PolicyOf(push).schedule(), ticket ? push.ticket().samples_before() : samples_);
   // Batches may differ: a push weighs by its samples, 1 for the live workers' mean.
   const double weight = mean_samples_ > 0 ? push.samples() / mean_samples_ : 1.0;
   return rate * weight * (ticket ? push.ticket().rate_scale() : 1.0);
@@ -277,7 +279,9 @@ void Shard::RunChunk(const ChunkJob& job) {
     job.done(reason, {});
     for (const ReplyCallback& done : waiting) done(reason, {});
   };
-  AfterRecord(record, failed, [this, job, verdict, status] { FinishChunk(job, verdict, status); });
+  ChunkJob recorded = job;
+  if (record != 0) recorded.recorded = clock_->Now();
+  AfterRecord(record, failed, [this, recorded, verdict, status] { FinishChunk(recorded, verdict, status); });
 }
 
 std::vector<ReplyCallback> Shard::TakeDuplicates(const v1::PushRequest& header) {
@@ -327,7 +331,12 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
         done(status, {});
       });
     };
-    answer(job.done, PushReplyFor(header, verdict, false));
+    v1::PushReply reply = PushReplyFor(header, verdict, false);
+    if (job.recorded.nanos != 0) {
+      const absl::Duration waited = clock_->Now() - job.recorded;
+      reply.set_journal_micros(static_cast<std::uint64_t>(absl::ToInt64Microseconds(waited)));
+    }
+    answer(job.done, reply);
     for (ReplyCallback& done : waiting) answer(std::move(done), PushReplyFor(header, verdict, true));
     TryCut();
   }
@@ -355,7 +364,7 @@ bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
     if (step.partial) stats_.set_pushes_partial(stats_.pushes_partial() + 1);
     // A push that was refused by its delay has got no ticket; else what is refused here is not finite, whether this
     // shard has seen that or the worker itself (which then sends a null push).
-    const bool by_delay = NeedsTicket(policy_) && push.ticket().serial() == 0;
+    const bool by_delay = NeedsTicket(PolicyOf(push)) && push.ticket().serial() == 0;
     if (step.any_refused ? !by_delay : step.any_applied) nonfinite_runs_.Add(worker, step.any_refused);
     if (push.ticket().serial() != 0) tickets_.Settle(push.ticket().serial());
     open_pushes_.erase(header);
@@ -365,7 +374,7 @@ bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
 
 void Shard::AdvanceClock(WorkerId worker, MemberInfo& member, Actions* actions) {
   if (!CountWhole(worker, member)) return;
-  clocks_.Advance(worker, member.window.clock());
+  clocks_.Advance(worker, member.gate_clock());
   Pump(actions);
 }
 

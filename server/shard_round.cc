@@ -34,7 +34,7 @@ void Shard::StartClose(Actions* actions) {
   closing_->close = std::move(closes_.front());
   closes_.pop_front();
   closing_->contributions = rounds_.Take(open_round_);
-  closing_->rate = RateAt(policy_.schedule(), samples_);
+  closing_->rate = RateAt(book_.OfRound(open_round_).schedule(), samples_);
   closing_->cut = store_cut_;
   const std::uint32_t chunks = placement_->ShardChunks(options_.index);
   if (closing_->close.samples() == 0 || store_->num_blocks() == 0) {

@@ -19,7 +19,8 @@ v1::ShardState Shard::SaveStateLocked() const {
   snapshot.set_run_id(run_id_);
   snapshot.set_sequence(sequence_);
   snapshot.set_membership_epoch(membership_epoch_);
-  *snapshot.mutable_policy() = policy_;
+  *snapshot.mutable_policy() = book_.now();
+  if (book_.change().id() != 0) *snapshot.mutable_policy_change() = book_.change();
   snapshot.set_state(state_);
   snapshot.set_mean_samples(mean_samples_);
   snapshot.set_model_fingerprint(fingerprint_);
@@ -31,6 +32,8 @@ v1::ShardState Shard::SaveStateLocked() const {
     member.set_entered(info.entered);
     *member.mutable_window() = info.window.Save();
     member.set_gate_clock(clocks_.Get(id));
+    member.set_gate_offset(info.offset);
+    member.set_previous_gate_offset(info.previous_offset);
   }
   departed_.Save(state.mutable_departed());
   state.set_version(version_);
@@ -56,11 +59,17 @@ absl::Status Shard::RestoreState(const v1::ShardState& state, const v1::Manifest
   weights_ready_ = true;
   missing_blocks_.clear();
   Adopt(snapshot);
+  book_ = PolicyBook(snapshot.policy());
+  book_.Follow(snapshot.policy(), snapshot.policy_change(), {},
+               absl::StrCat("ps ", options_.index, " was started again meanwhile"));
   clocks_ = ClockTable(state.min_clock());
   for (const v1::MemberAtCut& saved : state.members()) {
     ASSIGN_OR_RETURN(PushWindow window, PushWindow::Restore(saved.window()));
     const v1::Member& member = saved.member();
-    if (!members_.emplace(member.worker_id(), MemberInfo{member, std::move(window), saved.entered()}).second) {
+    MemberInfo info{member, std::move(window), saved.entered()};
+    info.offset = saved.gate_offset();
+    info.previous_offset = saved.previous_gate_offset();
+    if (!members_.emplace(member.worker_id(), std::move(info)).second) {
       return absl::DataLossError(absl::StrCat("worker ", member.worker_id(), " stands twice in a shard's state"));
     }
     if (member.state() != v1::OBSERVER) {

@@ -16,7 +16,8 @@ namespace leeway {
 
 // `saved`: what is in the store of `checkpoint_dir`. A run that is to go on with another number of ps, or of which
 // there are only checkpoints, goes back to the newest good one, and that is said in the log. Nothing: it is a new run.
-// NOT_FOUND: it must go back, and there is no good checkpoint; RollBack's errors; the file system's.
+// FAILED_PRECONDITION: nothing is saved, but there are journals of a run; the message says the way out. NOT_FOUND: it
+// must go back, and there is no good checkpoint; RollBack's errors; the file system's.
 absl::StatusOr<std::optional<FileCoordinatorStore::Saved>> TakeUpRun(FileSystem& files,
                                                                      const std::string& checkpoint_dir,
                                                                      std::uint32_t num_shards,

@@ -52,5 +52,10 @@ def system_repositories():
     system_cc_repository(name = "com_google_benchmark", libs = {":benchmark": "-lbenchmark"})
     system_cc_repository(name = "com_github_oneapi_onednn", libs = {":onednn": "-ldnnl"})
     system_cc_repository(name = "com_github_nlohmann_json", libs = {":json": ""})
+
+    # Only the data model and the text format: Leeway has an HTTP server of its own.
+    system_cc_repository(name = "com_github_jupp0r_prometheus_cpp", libs = {"core:core": "-lprometheus-cpp-core"})
     system_cc_repository(name = "com_googlesource_code_re2", libs = {":re2": "-lre2"})
+    system_cc_repository(name = "boost", libs = {":beast": ""})
+    system_cc_repository(name = "openssl", libs = {":crypto": "-lcrypto", ":ssl": "-lssl -lcrypto"})
     system_cc_repository(name = "zlib", libs = {":zlib": "-lz"})

@@ -1,13 +1,11 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended, or the worker was preempted (--preempted_exit_code says another one); 1 bad input or
-// configuration; 2 the cluster was lost; 3 the worker is quarantined, because its gradients were not finite
-// (--quarantine_after of shard 0).
+// Exit codes: 0 the run ended, or the worker was preempted (--preempted_exit_code says another one); else
+// common/exit_code.h.
 #include <grpc/grpc.h>
 #include <malloc.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -19,10 +17,17 @@
 #include "common/clock.h"
 #include "common/end_process.h"
 #include "common/executor.h"
+#include "common/exit_code.h"
 #include "common/flags.h"
+#include "common/grpc_log.h"
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/machine.h"
+#include "common/print_error.h"
+#include "common/process_http.h"
+#include "common/readiness.h"
+#include "common/run_failure.h"
+#include "common/security_flags.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
 #include "kernels/device.h"
@@ -31,18 +36,18 @@
 #include "worker/client/error_feedback.h"
 #include "worker/client/join.h"
 #include "worker/data_for_model.h"
+#include "worker/launcher_flags.h"
 #include "worker/signals.h"
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/trainer.h"
 #include "worker/trainer/weights_file.h"
+#include "worker/trainer/worker_curves.h"
+#include "worker/trainer/worker_metrics.h"
 #include "worker/worker_flags.h"
 
 namespace leeway {
 namespace {
 
-constexpr int kBadInput = 1;
-constexpr int kClusterLost = 2;
-constexpr int kQuarantined = 3;
 // They decode replies and encode gradients beside the computing thread; gRPC and the kernel need cores too.
 std::size_t ReplyThreads() { return static_cast<std::size_t>(std::clamp(AvailableCores() / 4, 2, 8)); }
 
@@ -66,10 +71,10 @@ std::uint64_t EncodingBytes(const WorkerOptions& options, std::uint64_t elements
 // Everything that talks to the cluster, in the order in which it has to end.
 class Connection {
  public:
-  explicit Connection(const WorkerOptions& options)
+  Connection(const WorkerOptions& options, const Security& security)
       : executor_(MakeThreadPool(ReplyThreads())),
         clock_(MakeSystemClock()),
-        transport_(MakeTransport()),
+        transport_(MakeTransport(security)),
         caller_(*transport_, *clock_, *executor_, options.coordinator, options.start_timeout,
                 HashString(options.name)) {
     if (options.local_sockets) caller_.UseLocalSockets(HostId());
@@ -89,7 +94,8 @@ class Connection {
   Caller caller_;
 };
 
-absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation) {
+absl::Status RunWorker(const WorkerOptions& options, const Security& security, WorkerMetrics* metrics,
+                       Cancellation& cancellation, Readiness& readiness) {
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
   RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
@@ -115,12 +121,14 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   engine_options.half_weights = converts && !options.evaluator && options.pull_encoding == v1::BF16;
   engine_options.half_gradients = converts && !options.evaluator && options.push_encoding.encoding == v1::BF16;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
-  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after};
+  Identity identity{options.name, options.rank, options.num_shards, options.give_up_after,
+                    [&readiness](const absl::Status& status) { readiness.Set(status); }};
 
   if (options.evaluator) {
-    Connection connection(options);
-    const EvaluatorOptions evaluator{identity, options.eval_every_epochs, options.eval_every_seconds,
-                                     options.best_weights, options.final_weights};
+    Connection connection(options, security);
+    const EvaluatorOptions evaluator{
+        identity, options.eval_every_epochs, options.eval_every_seconds, options.best_weights, options.final_weights,
+        metrics};
     return RunEvaluator(connection.caller(), *engine, manifest, data, RealFileSystem(), evaluator, cancellation);
   }
   TrainerOptions trainer;
@@ -132,19 +140,21 @@ absl::Status RunWorker(const WorkerOptions& options, Cancellation& cancellation)
   trainer.push_encoding = options.push_encoding;
   trainer.pull_encoding = options.pull_encoding;
   trainer.device = backend->description();
+  trainer.metrics = metrics;
   if (!options.init_from.empty()) {
     ASSIGN_OR_RETURN(trainer.init_weights, LoadWeights(RealFileSystem(), options.init_from, manifest));
     trainer.init_fingerprint =
         HashBytes(trainer.init_weights->data(), trainer.init_weights->size() * sizeof(float), manifest.fingerprint());
   }
-  Connection connection(options);
+  Connection connection(options, security);
   return RunTrainer(connection.caller(), *engine, manifest, data, trainer, cancellation);
 }
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
-  if (IsQuarantined(status)) return kQuarantined;
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kClusterLost : kBadInput;
+  if (IsQuarantined(status)) return kExitQuarantined;
+  if (IsRunFailure(status)) return kExitRunFailed;
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kExitClusterLost : kExitBadInput;
 }
 
 int Main(int argc, char** argv) {
@@ -153,9 +163,13 @@ int Main(int argc, char** argv) {
   if (!arguments.empty()) {
     ExitWithError(absl::InvalidArgumentError(absl::StrCat("\"", arguments[0], "\": only flags are allowed")));
   }
+  if (absl::Status launched = SetWorkerFlagsFromLauncher(); !launched.ok()) ExitWithError(launched);
   const absl::StatusOr<WorkerOptions> options = WorkerOptionsFromFlags(/*need_coordinator=*/true);
   if (!options.ok()) ExitWithError(options.status());
+  const absl::StatusOr<Security> security = SecurityFromFlags();
+  if (!security.ok()) ExitWithError(security.status());
   if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
+  RouteLibraryLogs();
   // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
   mallopt(M_MMAP_THRESHOLD, 256 << 20);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
@@ -164,14 +178,24 @@ int Main(int argc, char** argv) {
     spdlog::info("asked to stop: the step under way is finished, then this worker leaves (a second signal ends it)");
     cancellation.Cancel();
   });
+  Readiness readiness(absl::UnavailableError("reads its data"));
+  WorkerMetrics metrics;
+  const HttpHandler tell = [&metrics](const HttpRequest&) -> HttpResponse {
+    return {.content_type = MetricsPage::kContentType, .body = metrics.Text()};
+  };
+  const absl::StatusOr<std::unique_ptr<HttpServer>> http = StartProcessHttp(
+      {"worker", options->name, [&readiness] { return readiness.Get(); }, {{"/metrics", tell}}, *security});
+  if (!http.ok()) ExitWithError(http.status());
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
-  const absl::Status status = RunWorker(*options, cancellation);
+  std::unique_ptr<TensorBoardLog> curves = WriteCurves(options->tensorboard_dir, options->name, &metrics);
+  const absl::Status status = RunWorker(*options, *security, &metrics, cancellation, readiness);
+  curves.reset();
   const int code = ExitCodeOf(status);
   // One line: what is refused is refused as bad flags are; a cluster that was lost is the log's last event.
-  if (code == kBadInput || code == kQuarantined) {
-    std::fprintf(stderr, "worker: %s\n", std::string(status.message()).c_str());
-  } else if (code != 0) {
+  if (code == kExitClusterLost) {
     spdlog::error("{}", status);
+  } else if (code != 0) {
+    PrintError(status.message());
   } else if (cancellation.cancelled()) {
     return options->preempted_exit_code;
   }

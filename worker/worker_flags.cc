@@ -6,10 +6,11 @@
 #include <limits>
 
 #include "absl/flags/flag.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
+#include "common/socket.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "kernels/device.h"
 #include "worker/models/model_name.h"
 
@@ -63,6 +64,8 @@ ABSL_FLAG(double, eval_every_epochs, 1,
 ABSL_FLAG(double, eval_every_seconds, 0, "evaluate when this many seconds have passed; 0: not by time");
 ABSL_FLAG(std::string, best_weights, "", "safetensors file for the weights with the best accuracy (--role=eval)");
 ABSL_FLAG(std::string, final_weights, "", "safetensors file for the weights that training ended with (--role=eval)");
+ABSL_FLAG(std::string, tensorboard_dir, "",
+          "write this worker's curves for TensorBoard into a folder of its name in this one; empty: nowhere");
 ABSL_FLAG(std::int32_t, num_shards, 0,
           "how many shards the cluster is expected to have, 0 to 4096; 0: as many as it says");
 ABSL_FLAG(std::int64_t, max_steps, 0, "this worker leaves after so many steps; 0: no limit of its own");
@@ -86,10 +89,8 @@ absl::Status CheckDuration(bool good, const char* flag, absl::Duration value, co
 }
 
 bool IsHostPort(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  std::uint32_t port = 0;
-  return colon != std::string::npos && colon > 0 && absl::SimpleAtoi(text.substr(colon + 1), &port) && port >= 1 &&
-         port <= 65535;
+  const auto address = SplitAddress(text);
+  return address.ok() && address->second > 0;
 }
 
 std::string DefaultName() {
@@ -128,10 +129,11 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.coordinator = absl::GetFlag(FLAGS_coordinator);
   if (need_coordinator || !options.coordinator.empty()) {
     RETURN_IF_ERROR(Check(IsHostPort(options.coordinator), "coordinator", options.coordinator,
-                          "host:port with a port in [1, 65535]"));
+                          "host:port or [IPv6 address]:port, with a port from 1 to 65535"));
   }
   options.name = absl::GetFlag(FLAGS_name);
-  RETURN_IF_ERROR(Check(options.name.size() <= 200, "name", options.name, "at most 200 bytes"));
+  RETURN_IF_ERROR(
+      Check(options.name.size() <= 200 && IsUtf8(options.name), "name", options.name, "at most 200 bytes of UTF-8"));
   if (options.name.empty()) options.name = DefaultName();
   options.rank = absl::GetFlag(FLAGS_rank);
   RETURN_IF_ERROR(Check(In(options.rank, -1, 65535), "rank", options.rank, "-1 (by sorted names), or 0 to 65535"));
@@ -188,6 +190,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.eval_every_seconds = absl::Seconds(seconds);
   options.best_weights = absl::GetFlag(FLAGS_best_weights);
   options.final_weights = absl::GetFlag(FLAGS_final_weights);
+  options.tensorboard_dir = absl::GetFlag(FLAGS_tensorboard_dir);
   const std::int32_t shards = absl::GetFlag(FLAGS_num_shards);
   RETURN_IF_ERROR(Check(In(shards, 0, 4096), "num_shards", shards, "0 (as the cluster says) to 4096"));
   options.num_shards = static_cast<std::uint32_t>(shards);

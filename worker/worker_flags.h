@@ -47,6 +47,7 @@ struct WorkerOptions {
   absl::Duration eval_every_seconds;
   std::string best_weights;
   std::string final_weights;
+  std::string tensorboard_dir;
   std::uint32_t num_shards = 0;
   std::uint64_t max_steps = 0;
   int preempted_exit_code = 0;

@@ -10,6 +10,7 @@
 #include "cli/bench/journaled_push.h"
 #include "cli/bench/peer.h"
 #include "cli/bench/raw_socket.h"
+#include "cli/bench/raw_tls.h"
 #include "cli/bench/shard_client.h"
 #include "cli/cluster.h"
 #include "common/grpc_transport.h"
@@ -64,6 +65,7 @@ class TransportBench {
   absl::StatusOr<std::vector<BenchRow>> Run() {
     RETURN_IF_ERROR(AddRaw());
     RETURN_IF_ERROR(AddPeer());
+    RETURN_IF_ERROR(AddTls());
     RETURN_IF_ERROR(AddPs());
     RETURN_IF_ERROR(AddJournal());
     RETURN_IF_ERROR(AddProtobuf());
@@ -142,6 +144,22 @@ class TransportBench {
     Add("unix.push", pids, 1, [this] { return local_peer_->Push(); });
     AddRawRow("raw_unix.pull", [this] { return raw_local_->Pull(other_.data()); });
     Add("unix.pull", pids, 1, [this] { return local_peer_->Pull(); });
+    return absl::OkStatus();
+  }
+
+  absl::Status AddTls() {
+    const std::string& folder = options_.binaries.directory;
+    RETURN_IF_ERROR(WriteBenchTls(folder));
+    ASSIGN_OR_RETURN(const Peer* raw, Start(kRawTlsPeer, folder));
+    ASSIGN_OR_RETURN(raw_tls_,
+                     RawTlsClient::Connect(raw->addresses[0], static_cast<std::size_t>(bytes_), BenchTls(folder)));
+    ASSIGN_OR_RETURN(const Peer* peer, Start(kLeewayTlsPeer, folder));
+    ASSIGN_OR_RETURN(tls_peer_, ShardClient::ToPeer(peer->addresses[0], options_.elements, BenchTls(folder)));
+    const std::vector<pid_t> raw_pids = {raw->process->pid()}, pids = {peer->process->pid()};
+    Add("raw_tls.push", raw_pids, 1, [this] { return raw_tls_->Push(vector_.data()); });
+    Add("tls.push", pids, 1, [this] { return tls_peer_->Push(); });
+    Add("raw_tls.pull", raw_pids, 1, [this] { return raw_tls_->Pull(other_.data()); });
+    Add("tls.pull", pids, 1, [this] { return tls_peer_->Pull(); });
     return absl::OkStatus();
   }
 
@@ -226,6 +244,11 @@ class TransportBench {
     speed("both", "raw_tcp.both", 0, "a push and a pull at once; the sum");
     speed("unix.push", "raw_unix.push", 0.9, "push over a Unix socket");
     speed("unix.pull", "raw_unix.pull", 0.9, "pull over a Unix socket");
+    const std::string tls = "raw TCP program with OpenSSL's TLS 1.3 at each end, ";
+    speed("raw_tls.push", "", 0, tls + "client to server");
+    speed("raw_tls.pull", "", 0, tls + "server to client");
+    speed("tls.push", "raw_tls.push", 0.8, "push over mTLS");
+    speed("tls.pull", "raw_tls.pull", 0.8, "pull over mTLS");
     speed("write", "", 0, "write() to a new file on the disk of --checkpoint_dir, from memory; nothing is synced");
     AddSum(measured, {"push", "apply_alone", "ps.push"}, "push_then_apply",
            "push to a real `ps`: checked, and applied with SGD", &rows);
@@ -245,6 +268,8 @@ class TransportBench {
       cpu("ps." + way, "raw_tcp." + way, 0);  // a push's has the optimizer's step in it
       cpu("raw_unix." + way, "", 0);
       cpu("unix." + way, "raw_unix." + way, kMostCpu);
+      cpu("raw_tls." + way, "", 0);
+      cpu("tls." + way, "raw_tls." + way, 0);
       cpu("protobuf." + way, "raw_tcp." + way, 0);
     }
     return rows;
@@ -285,7 +310,8 @@ class TransportBench {
   const std::unique_ptr<Transport> driver_ = MakeGrpcTransport();
   const Peer* raw_peer_ = nullptr;
   std::unique_ptr<RawClient> raw_[2], raw_local_;
-  std::unique_ptr<ShardClient> peer_, local_peer_, ps_, local_ps_;  // before their servers
+  std::unique_ptr<RawTlsClient> raw_tls_;
+  std::unique_ptr<ShardClient> peer_, local_peer_, tls_peer_, ps_, local_ps_;  // before their servers
 };
 
 }  // namespace

@@ -8,9 +8,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/bench/make_certificate.h"
 #include "cli/bench/peer_handlers.h"
 #include "cli/bench/plain_grpc.h"
 #include "cli/bench/raw_socket.h"
+#include "cli/bench/raw_tls.h"
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_server.h"
@@ -34,8 +36,9 @@ struct Serving {
 };
 
 // `local`: over a local socket as well.
-absl::Status ServeHandler(bool local, Serving* serving) {
-  ASSIGN_OR_RETURN(serving->server, GrpcServer::Start("127.0.0.1:0", serving->handler.get()));
+absl::Status ServeHandler(bool local, Serving* serving, const TlsFiles& tls = {}) {
+  ASSIGN_OR_RETURN(serving->server,
+                   GrpcServer::Start("127.0.0.1:0", serving->handler.get(), {.security = {.tls = tls}}));
   serving->addresses = {absl::StrCat("127.0.0.1:", serving->server->port())};
   if (local) {
     serving->addresses.push_back(absl::StrCat(kLocalScheme, "leeway-bench-", getpid()));
@@ -61,6 +64,11 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
     serving->addresses = {raw.tcp, raw.local};
     return absl::OkStatus();
   }
+  if (kind == kRawTlsPeer) {
+    ASSIGN_OR_RETURN(const std::string raw, ServeRawTls(bytes, BenchTls(address)));
+    serving->addresses = {raw};
+    return absl::OkStatus();
+  }
   if (kind == kEchoPeer) {
     ASSIGN_OR_RETURN(serving->plain, StartEchoServer());
     serving->addresses = {serving->plain->address()};
@@ -70,8 +78,11 @@ absl::Status Serve(const std::string& kind, std::uint64_t elements, const std::s
     serving->handler = std::make_unique<EchoHandler>();
     return ServeHandler(/*local=*/true, serving);
   }
-  if (kind != kLeewayPeer) return absl::InvalidArgumentError(absl::StrCat("leeway bench-peer: no kind ", kind));
+  if (kind != kLeewayPeer && kind != kLeewayTlsPeer) {
+    return absl::InvalidArgumentError(absl::StrCat("leeway bench-peer: no kind ", kind));
+  }
   ASSIGN_OR_RETURN(serving->handler, PeerHandler::Make(elements));
+  if (kind == kLeewayTlsPeer) return ServeHandler(/*local=*/false, serving, BenchTls(address));
   return ServeHandler(/*local=*/true, serving);
 }
 
@@ -95,6 +106,17 @@ int RunBenchPeer(const std::vector<std::string>& words, int, char**) {
   }
   if (!status.ok()) ExitWithError(status);
   for (;;) pause();
+}
+
+TlsFiles BenchTls(const std::string& folder) {
+  return {folder + "/tls.crt", folder + "/tls.key", folder + "/tls.crt", ""};
+}
+
+absl::Status WriteBenchTls(const std::string& folder) {
+  ASSIGN_OR_RETURN(const PemPair pair, MakeCertificate({.subject = "leeway bench"}));
+  const TlsFiles files = BenchTls(folder);
+  RETURN_IF_ERROR(WriteAtomically(RealFileSystem(), files.cert, pair.cert));
+  return WriteAtomically(RealFileSystem(), files.key, pair.key);
 }
 
 absl::StatusOr<Peer> StartPeer(const std::string& kind, std::uint64_t elements, const std::string& directory,

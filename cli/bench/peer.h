@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/process.h"
+#include "common/certificates.h"
 
 namespace leeway {
 
@@ -21,11 +22,17 @@ inline constexpr char kRawPeer[] = "raw";                     // cli/bench/raw_s
 inline constexpr char kLeewayPeer[] = "leeway";               // Leeway's server with PeerHandler; TCP and local address
 inline constexpr char kProtobufPeer[] = "protobuf";           // cli/bench/plain_grpc.h
 inline constexpr char kProtobufClient[] = "protobuf-client";  // pushes and pulls from ADDRESS when told to
-inline constexpr char kEchoPeer[] = "echo";                   // raw gRPC echo
-inline constexpr char kLeewayEchoPeer[] = "leeway-echo";      // Leeway's servers; TCP and local address
+inline constexpr char kRawTlsPeer[] = "raw-tls";              // cli/bench/raw_tls.h; ADDRESS: a folder of BenchTls
+inline constexpr char kLeewayTlsPeer[] = "leeway-tls";    // as kLeewayPeer, over mTLS; ADDRESS: a folder of BenchTls
+inline constexpr char kEchoPeer[] = "echo";               // raw gRPC echo
+inline constexpr char kLeewayEchoPeer[] = "leeway-echo";  // Leeway's servers; TCP and local address
 
 // The verb. `words`: KIND and what follows. Does not return unless something is wrong.
 int RunBenchPeer(const std::vector<std::string>& words, int argc, char** argv);
+
+// The certificates of a bench, in `folder`; WriteBenchTls makes them.
+TlsFiles BenchTls(const std::string& folder);
+absl::Status WriteBenchTls(const std::string& folder);
 
 struct Peer {
   std::unique_ptr<Process> process;

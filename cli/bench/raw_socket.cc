@@ -55,12 +55,6 @@ absl::StatusOr<Address> ToSystem(const std::string& text) {
   return address;
 }
 
-// The socket may be a Unix one, which has no such option: nothing is lost.
-void SendAtOnce(int socket) {
-  const int on = 1;
-  setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-}
-
 bool SendAll(int socket, const void* data, std::size_t size) {
   const char* at = static_cast<const char*>(data);
   while (size > 0) {
@@ -120,13 +114,37 @@ absl::StatusOr<int> Listen(const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<RawAddresses> ServeRaw(std::size_t bytes) {
-  RawAddresses addresses;
-  ASSIGN_OR_RETURN(const int tcp, Listen("127.0.0.1:0"));
+// The socket may be a Unix one, which has no such option: nothing is lost.
+void SendAtOnce(int socket) {
+  const int on = 1;
+  setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+absl::StatusOr<int> ListenTcp(std::string* address) {
+  ASSIGN_OR_RETURN(const int listener, Listen("127.0.0.1:0"));
   Address bound;
   bound.size = sizeof(bound.storage);
-  if (getsockname(tcp, bound.get(), &bound.size) != 0) return SystemError("getsockname");
-  addresses.tcp = absl::StrCat("127.0.0.1:", ntohs(reinterpret_cast<sockaddr_in*>(bound.get())->sin_port));
+  if (getsockname(listener, bound.get(), &bound.size) != 0) return SystemError("getsockname");
+  *address = absl::StrCat("127.0.0.1:", ntohs(reinterpret_cast<sockaddr_in*>(bound.get())->sin_port));
+  return listener;
+}
+
+absl::StatusOr<int> ConnectRaw(const std::string& address) {
+  ASSIGN_OR_RETURN(Address server, ToSystem(address));
+  const int connection = socket(server.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connection < 0) return SystemError("socket");
+  if (connect(connection, server.get(), server.size) != 0) {
+    const absl::Status status = SystemError("connecting to " + address);
+    close(connection);
+    return status;
+  }
+  SendAtOnce(connection);
+  return connection;
+}
+
+absl::StatusOr<RawAddresses> ServeRaw(std::size_t bytes) {
+  RawAddresses addresses;
+  ASSIGN_OR_RETURN(const int tcp, ListenTcp(&addresses.tcp));
   addresses.local = absl::StrCat(kAbstract, "leeway-bench-raw-", getpid());
   ASSIGN_OR_RETURN(const int local, Listen(addresses.local));
   static auto* threads = new std::vector<std::thread>();
@@ -135,13 +153,8 @@ absl::StatusOr<RawAddresses> ServeRaw(std::size_t bytes) {
 }
 
 absl::StatusOr<std::unique_ptr<RawClient>> RawClient::Connect(const std::string& address, std::size_t bytes) {
-  ASSIGN_OR_RETURN(Address server, ToSystem(address));
-  const int connection = socket(server.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (connection < 0) return SystemError("socket");
-  std::unique_ptr<RawClient> client(new RawClient(connection, bytes));
-  if (connect(connection, server.get(), server.size) != 0) return SystemError("connecting to " + address);
-  SendAtOnce(connection);
-  return client;
+  ASSIGN_OR_RETURN(const int connection, ConnectRaw(address));
+  return std::unique_ptr<RawClient>(new RawClient(connection, bytes));
 }
 
 RawClient::~RawClient() { close(socket_); }

@@ -21,6 +21,11 @@ struct RawAddresses {
 };
 absl::StatusOr<RawAddresses> ServeRaw(std::size_t bytes);
 
+// What it is made of, for a program that adds something: sockets, which are the caller's to close.
+absl::StatusOr<int> ListenTcp(std::string* address);         // at a free port of loopback, which `address` gets
+absl::StatusOr<int> ConnectRaw(const std::string& address);  // one of RawAddresses
+void SendAtOnce(int socket);                                 // short messages do not wait for more
+
 class RawClient {
  public:
   static absl::StatusOr<std::unique_ptr<RawClient>> Connect(const std::string& address, std::size_t bytes);

@@ -56,10 +56,10 @@ absl::StatusOr<Manifest> OneTensor(std::uint64_t elements) {
 
 }  // namespace
 
-ShardClient::ShardClient(const std::string& address, const Placement& placement)
+ShardClient::ShardClient(const std::string& address, const Placement& placement, const Security& security)
     : executor_(MakeThreadPool(kReplyThreads)),
       clock_(MakeSystemClock()),
-      transport_(MakeTransport()),
+      transport_(MakeTransport(security)),
       caller_(*transport_, *clock_, *executor_, address, kPatience, /*seed=*/1),
       placement_(placement),
       gradient_(std::make_shared<std::vector<float>>(placement.elements(), kGradient)),
@@ -73,9 +73,10 @@ ShardClient::~ShardClient() {
   clock_.reset();
 }
 
-absl::StatusOr<std::unique_ptr<ShardClient>> ShardClient::ToPeer(const std::string& address, std::uint64_t elements) {
+absl::StatusOr<std::unique_ptr<ShardClient>> ShardClient::ToPeer(const std::string& address, std::uint64_t elements,
+                                                                 const TlsFiles& tls) {
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(elements, 1));
-  std::unique_ptr<ShardClient> client(new ShardClient(address, placement));
+  std::unique_ptr<ShardClient> client(new ShardClient(address, placement, {.tls = tls}));
   client->view_ = std::make_shared<ClusterView>(v1::JoinReply(), NewIncarnation(), [] {});
   return client;
 }
@@ -84,7 +85,7 @@ absl::StatusOr<std::unique_ptr<ShardClient>> ShardClient::Join(const std::string
                                                                std::uint64_t elements) {
   ASSIGN_OR_RETURN(const Manifest manifest, OneTensor(elements));
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(elements, 1));
-  std::unique_ptr<ShardClient> client(new ShardClient(coordinator, placement));
+  std::unique_ptr<ShardClient> client(new ShardClient(coordinator, placement, {}));
   const std::uint64_t incarnation = NewIncarnation();
   v1::JoinRequest request = JoinRequestFor({.name = name}, v1::TRAINER, manifest, incarnation);
   request.mutable_data()->set_num_records(1);

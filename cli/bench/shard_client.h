@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/placement.h"
+#include "common/security.h"
 #include "common/transport.h"
 #include "worker/client/caller.h"
 #include "worker/client/cluster_view.h"
@@ -23,7 +24,8 @@ namespace leeway {
 class ShardClient {
  public:
   // To a peer (cli/bench/peer.h) that knows neither membership nor clocks.
-  static absl::StatusOr<std::unique_ptr<ShardClient>> ToPeer(const std::string& address, std::uint64_t elements);
+  static absl::StatusOr<std::unique_ptr<ShardClient>> ToPeer(const std::string& address, std::uint64_t elements,
+                                                             const TlsFiles& tls = {});
   // To a cluster of one `ps`, which it joins as trainer `name` with a model of one tensor.
   static absl::StatusOr<std::unique_ptr<ShardClient>> Join(const std::string& coordinator, const std::string& name,
                                                            std::uint64_t elements);
@@ -39,7 +41,7 @@ class ShardClient {
   void UseAddress(const std::string& address) { caller_.SetShardAddresses({address}); }
 
  private:
-  ShardClient(const std::string& address, const Placement& placement);
+  ShardClient(const std::string& address, const Placement& placement, const Security& security);
   void StartPush(std::function<void(absl::Status)> done);
   void StartPull(std::function<void(absl::Status)> done);
 

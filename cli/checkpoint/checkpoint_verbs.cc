@@ -95,7 +95,8 @@ absl::StatusOr<int> Now(const Paths&) {
   if (ask.limit <= absl::ZeroDuration()) {
     return FlagError("checkpoint_timeout", absl::FormatDuration(ask.limit), "above 0s");
   }
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
   ASSIGN_OR_RETURN(const v1::CheckpointReply reply, AskForCheckpoint(*transport, ask));
   Print(absl::StrCat(reply.path(), "\n"));
   return 0;

@@ -168,6 +168,7 @@ std::string RenderSummaryJson(const v1::GetStatusReply& status, const RunFacts& 
   json["state"] = absl::AsciiStrToLower(v1::RunState_Name(status.state()));
   json["stop_reason"] = status.stop_reason();
   json["waiting_for"] = status.waiting_for();
+  json["failure"] = status.failure();
   json["run_id"] = absl::StrFormat("%016x", status.run_id());
   json["model"] = status.model();
   json["elements"] = status.elements();

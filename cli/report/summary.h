@@ -17,6 +17,7 @@ namespace leeway {
 //   command_line, started, machine, versions{name: version}
 //   state                       starting, training, finishing, evaluating, finished
 //   stop_reason, waiting_for
+//   failure                     why the run has come to nothing, which is then its stop_reason; else ""
 //   run_id                      16 hex digits (a string: above 2^53 other readers would round it)
 //   model, elements, num_records, num_workers (trainers, all that ever were), num_shards
 //   quarantined                 workers that are out because their pushes were not finite

@@ -18,6 +18,6 @@ bazel build --config=opt "${quiet[@]}" //server:ps //worker:worker //cli:leeway
 echo "== 3/3 training: 2 parameter servers, 3 workers, data from $data (set-up and build took $SECONDS s)"
 bazel-bin/cli/leeway run --model=cnn --data="$data" --num_ps=2 --num_workers=3 --epochs=6 \
   --optimizer=adam --learning_rate=0.002 --warmup_samples=6000 --schedule=cosine --schedule_total_samples=360000 \
-  --out="$out" "$@"
+  --http_port=0 --out="$out" "$@"
 
 [ ! -e "$out/report.html" ] || echo "== the report is $PWD/$out/report.html ($SECONDS s in all)"

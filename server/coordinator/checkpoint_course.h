@@ -30,6 +30,11 @@ class CheckpointCourse {
 
   explicit CheckpointCourse(const Config& config) : config_(config) {}
 
+  // From now on at these times.
+  void SetTimes(std::uint64_t every_steps, absl::Duration every) {
+    config_.every_steps = every_steps;
+    config_.every = every;
+  }
   // Training begins, or goes on, at `steps`: intervals count from here.
   void Start(Instant now, std::uint64_t steps);
   // Is it time for one? Only when one may begin.
@@ -62,7 +67,7 @@ class CheckpointCourse {
  private:
   void SetLimits();
 
-  const Config config_;
+  Config config_;
   v1::Cut cut_;
   std::vector<std::optional<v1::CutReport>> reports_;  // the last of each shard
   std::string failure_;

@@ -25,6 +25,7 @@ Coordinator::Coordinator(const Options& options, Clock* clock, Executor* executo
                    options.policy.data_sharing() == v1::STATIC || options.policy.aggregation() == v1::ROUND,
                    options.lease, options.num_evaluators}),
       rounds_(options.num_shards, options.policy.round_quorum()),
+      policies_(options.policy, options.num_shards),
       stop_(options.policy.stop()),
       quarantine_(options.policy.quarantine_after()),
       shards_(options.num_shards),
@@ -115,7 +116,10 @@ void Coordinator::Handle(const std::string& method, const Buffer& request, Reply
   if (method == "OpenPush") return Parse(request, done, &Coordinator::OpenPush);
   if (method == "AcquireData") return Parse(request, done, &Coordinator::AcquireData);
   if (method == "CommitData") return Parse(request, done, &Coordinator::CommitData);
+  if (method == "ClaimShard") return Parse(request, done, &Coordinator::ClaimShard);
   if (method == "Checkpoint") return Parse(request, done, &Coordinator::Checkpoint);
+  if (method == "SetPolicy") return Parse(request, done, &Coordinator::SetPolicy);
+  if (method == "Drain") return Parse(request, done, &Coordinator::Drain);
   if (method == "ReportProgress") return Parse(request, done, &Coordinator::ReportProgress);
   done(absl::UnimplementedError("coordinator: no method '" + method + "'"), {});
 }
@@ -130,6 +134,10 @@ bool Coordinator::Attempt(Held& held, Replies* replies) {
       return AttemptWatch(held, replies);
     case Held::kCheckpoint:
       return AttemptCheckpoint(held, replies);
+    case Held::kSetPolicy:
+      return AttemptSetPolicy(held, replies);
+    case Held::kDrain:
+      return AttemptDrain(held, replies);
     case Held::kAcquire:
       break;
   }
@@ -138,7 +146,7 @@ bool Coordinator::Attempt(Held& held, Replies* replies) {
 
 void Coordinator::Hold(std::unique_ptr<Held> held, absl::Duration limit, Replies* replies) {
   const std::uint64_t id = next_held_++;
-  const absl::Duration most = held->kind == Held::kCheckpoint ? kMaxAskerHold : kMaxHold;
+  const absl::Duration most = held->kind >= Held::kCheckpoint ? kMaxAskerHold : kMaxHold;
   held->timer = clock_->RunAt(clock_->Now() + std::clamp(limit, absl::ZeroDuration(), most),
                               [this, id] { executor_->Post([this, id] { OnTimer(id); }); });
   held_.emplace(id, std::move(held));
@@ -186,7 +194,7 @@ void Coordinator::Publish() {
   next.set_sequence(snapshot_.sequence() + 1);
   next.set_membership_epoch(membership_.epoch());
   for (const auto& [id, member] : membership_.members()) *next.add_members() = member;
-  *next.mutable_policy() = options_.policy;
+  *next.mutable_policy() = policies_.policy();
   if (manifest_) {
     *next.mutable_manifest() = manifest_->ToProto();
     next.set_model_fingerprint(manifest_->fingerprint());
@@ -202,9 +210,17 @@ void Coordinator::Publish() {
   next.set_mean_samples(membership_.MeanSamples());
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
   if (course_.under_way()) *next.mutable_cut() = course_.cut();
+  if (policies_.change().id() != 0) *next.mutable_policy_change() = policies_.change();
+  for (const auto& [index, generation] : drained_shards_) {
+    if (shards_[index].generation != generation) continue;
+    v1::DrainOrder& order = *next.add_drains();
+    order.set_shard_index(index);
+    order.set_generation(generation);
+  }
   next.set_committed_checkpoint(committed_checkpoint_);
   next.set_era(era_);
   next.set_base_checkpoint(base_checkpoint_);
+  next.set_failure(Failure());
   const auto before = std::exchange(joining_since_, {});
   for (const v1::Member& member : next.members()) {
     if (member.state() != v1::JOINING) continue;
@@ -241,10 +257,10 @@ void Coordinator::PromoteJoiners() {
   // In rounds, those who come back together take part in the one that is open: it has no contributors yet.
   const bool regrouping = !regrouping_.empty();
   if (regrouping && !Regrouped()) return;
-  const bool running = options_.policy.aggregation() == v1::ROUND && state_ != v1::STARTING && !regrouping;
+  const bool running = policies_.policy().aggregation() == v1::ROUND && state_ != v1::STARTING && !regrouping;
   const bool deserted = running && ExpectedRanks().empty();
   std::optional<std::uint64_t> round_entry;
-  if (options_.policy.aggregation() == v1::ROUND) {
+  if (policies_.policy().aggregation() == v1::ROUND) {
     // The open round has its contributors, living or dead: a joiner takes part from the next one on.
     round_entry = rounds_.open_round() + (running ? 1 : 0);
   }
@@ -266,9 +282,9 @@ void Coordinator::PromoteJoiners() {
     for (const auto& [id, member] : membership_.members()) {
       if (member.state() != v1::LIVE) continue;
       rank_samples_[member.rank()] = member.samples_per_step();
-      if (options_.policy.aggregation() != v1::ROUND || member.samples_per_step() == 0) continue;
+      if (policies_.policy().aggregation() != v1::ROUND || member.samples_per_step() == 0) continue;
       const std::uint64_t records = data_.num_records();
-      const std::uint64_t workers = options_.policy.num_workers();
+      const std::uint64_t workers = policies_.policy().num_workers();
       const std::uint64_t own = member.rank() < records ? (records - member.rank() - 1) / workers + 1 : 0;
       rounds_per_epoch_ =
           std::max(rounds_per_epoch_, (own + member.samples_per_step() - 1) / member.samples_per_step());
@@ -289,9 +305,14 @@ void Coordinator::MoveTo(v1::RunState state, const std::string& reason) {
   Event(absl::StrCat(v1::RunState_Name(state), ": ", reason));
 }
 
+void Coordinator::Fail(const std::string& reason) {
+  failed_ = true;
+  MoveTo(v1::FINISHING, reason);
+}
+
 std::optional<std::string> Coordinator::ReasonToFinish() {
   const Instant now = clock_->Now();
-  const bool round = options_.policy.aggregation() == v1::ROUND;
+  const bool round = policies_.policy().aggregation() == v1::ROUND;
   if (round && rounds_.open_round() >= RoundLimit()) return absl::StrCat(RoundLimit(), " rounds are closed");
   const std::uint64_t epochs = leases_ ? leases_->epochs_done() : 0;
   if (auto reason = stop_.Check(epochs, steps_, now - started_)) return reason;
@@ -356,8 +377,10 @@ void Coordinator::Tick() {
       if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
     }
     DriveCheckpoint();
+    DrivePolicy(now);
     CheckDivergence();
     Settle(&replies);
+    NoteRates(now);
     ScheduleTick();
   }
   Send(std::move(replies));

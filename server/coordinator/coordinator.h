@@ -22,23 +22,31 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/manifest.h"
+#include "common/metrics.h"
 #include "common/mutex.h"
 #include "common/placement.h"
 #include "common/rpc.h"
 #include "proto/coordinator.pb.h"
 #include "server/coordinator/checkpoint_committer.h"
 #include "server/coordinator/checkpoint_course.h"
+#include "server/coordinator/checkpoint_record.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/divergence_rule.h"
 #include "server/coordinator/membership.h"
+#include "server/coordinator/policy_course.h"
 #include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/quarantine.h"
+#include "server/coordinator/rate_history.h"
+#include "server/coordinator/recent_rate.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
+#include "server/coordinator/run_sample.h"
+#include "server/coordinator/shard_claims.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
+#include "server/coordinator/wait_board.h"
 
 namespace leeway {
 
@@ -62,7 +70,8 @@ class Coordinator {
     // is to take its place. Called once, on the executor or a thread of the store, without a lock.
     std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
     };
-    std::string checkpoint_dir = {};  // the committer's, for who asks where a checkpoint is
+    std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
+    std::string checkpoint_dir = {};                    // the committer's, for who asks where a checkpoint is
     // The end waits for the last checkpoint, which is tried again for so long.
     absl::Duration last_checkpoint_timeout = absl::Minutes(1);
   };
@@ -75,6 +84,7 @@ class Coordinator {
   // Who asks for a checkpoint is nobody's member: so many may wait, for so long.
   static constexpr std::size_t kMostAskers = 64;
   static constexpr absl::Duration kMaxAskerHold = absl::Seconds(10);
+  static constexpr int kMostCheckpointsTold = 20;
 
   Coordinator(const Options& options, Clock* clock, Executor* executor, CoordinatorStore* store);
   ~Coordinator();
@@ -94,6 +104,9 @@ class Coordinator {
   // True when the run is FINISHED and every shard knows it.
   bool Over();
   v1::RunState state();
+  RunSample Sample() LEEWAY_EXCLUDES(mu_);
+  void AddMetrics(MetricsPage* page) LEEWAY_EXCLUDES(mu_);
+  v1::GetStatusReply Status(const v1::GetStatusRequest& request = {}) LEEWAY_EXCLUDES(mu_);
   // FINISHED: UNAVAILABLE, with the reason, if there should be a last checkpoint and is none.
   absl::Status last_checkpoint();
 
@@ -104,22 +117,31 @@ class Coordinator {
   struct ShardInfo {
     std::string address;
     v1::LocalEndpoint local_endpoint;
-    std::uint64_t generation = 0;  // 0: has not come
+    std::uint64_t generation = 0;        // 0: has not come
+    std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
     Instant seen;
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
-    bool keeps_journal = false;
     v1::ShardStats stats;
+    RecentRate push_bytes;
+    RecentRate pull_bytes;
     std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
   };
 
   struct Held {
-    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint } kind = kJoin;
+    // From kCheckpoint on: of people, who are nobody's member.
+    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint, kSetPolicy, kDrain } kind = kJoin;
     v1::JoinRequest join;
     v1::WatchRequest watch;
     v1::AcquireDataRequest acquire;
     v1::CheckpointRequest checkpoint;
+    v1::SetPolicyRequest set_policy;
+    std::uint64_t change = 0;  // that it has begun
+    std::string drained;       // the worker's name, or "ps-1"
+    std::optional<std::uint32_t> drained_shard;
+    std::uint32_t drained_worker = 0;
+    std::uint64_t drained_incarnation = 0;  // or generation
     ReplyCallback done;
     std::uint64_t timer = 0;
     bool expired = false;
@@ -153,6 +175,9 @@ class Coordinator {
   // There is one, or one waits to join: it was killed, and its predecessor's lease is just over.
   bool EvaluatorExpected() const LEEWAY_REQUIRES(mu_);
   void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  // To FINISHING: the run has failed.
+  void Fail(const std::string& reason) LEEWAY_REQUIRES(mu_);
+  std::string Failure() const LEEWAY_REQUIRES(mu_) { return failed_ ? stop_reason_ : ""; }
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
   std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
@@ -180,7 +205,9 @@ class Coordinator {
   // coordinator_members.cc
   void Join(const v1::JoinRequest& request, ReplyCallback done);
   bool AttemptJoin(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckProtocol(const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckJoin(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckDepth(const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
   absl::Status AdoptModel(const v1::JoinRequest& request) LEEWAY_REQUIRES(mu_);
   void MakeLeases() LEEWAY_REQUIRES(mu_);
   v1::JoinReply JoinReplyFor(const v1::Member& member, const v1::JoinRequest& request) const LEEWAY_REQUIRES(mu_);
@@ -193,7 +220,7 @@ class Coordinator {
   absl::Status CheckStamp(const v1::Stamp& stamp) LEEWAY_REQUIRES(mu_);
 
   // coordinator_shards.cc
-  static absl::Status CheckProtocol(std::uint32_t theirs);
+  void ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback done);
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
@@ -214,10 +241,10 @@ class Coordinator {
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
   void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
-  // Is there a reason to begin one?
-  // A shard that is killed without its journal, and a loss that diverges, need something to go back to from the
-  // beginning on.
+  // When training begins: a journal that is off, damaged, or has lost its end with its machine, and a loss that
+  // diverges, need something to go back to.
   bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
+  // Is there a reason to begin one?
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
@@ -244,9 +271,35 @@ class Coordinator {
   bool EveryWorkerIsThrough() const LEEWAY_REQUIRES(mu_);
   std::string InQuarantine() const LEEWAY_REQUIRES(mu_);  // "; in quarantine: ...", or nothing
 
+  // coordinator_policy.cc
+  // May somebody who is no member ask for something, and wait for it?
+  absl::Status CheckAsker(const std::string& what, std::uint64_t run_id) const LEEWAY_REQUIRES(mu_);
+  v1::CheckpointTimes TimesByFlags() const;
+  void SetPolicy(const v1::SetPolicyRequest& request, ReplyCallback done);
+  bool AttemptSetPolicy(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  absl::Status CheckMembersCan(const v1::Policy& next) const LEEWAY_REQUIRES(mu_);
+  void HearOfPolicy(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  // What of the policy is this object's own matter.
+  void AdoptPolicy() LEEWAY_REQUIRES(mu_);
+  void TellGivenUp() LEEWAY_REQUIRES(mu_);
+  void DrivePolicy(Instant now) LEEWAY_REQUIRES(mu_);
+
+  // coordinator_drain.cc
+  void Drain(const v1::DrainRequest& request, ReplyCallback done);
+  absl::Status FindDrained(const v1::DrainRequest& request, Held* held) LEEWAY_REQUIRES(mu_);
+  bool AttemptDrain(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
+  bool IsDrained(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
+
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
+  void NoteRates(Instant now) LEEWAY_REQUIRES(mu_);
+  // The checkpoint under way is committed, or given up because of `error`.
+  void NoteCheckpoint(const std::string& error) LEEWAY_REQUIRES(mu_);
+
+  // coordinator_metrics.cc
+  void AddWorkerMetrics(Instant now, MetricsPage* page) LEEWAY_REQUIRES(mu_);
+  void AddStalenessMetrics(MetricsPage* page) const LEEWAY_REQUIRES(mu_);
 
   const Options options_;
   Clock* const clock_;
@@ -259,14 +312,22 @@ class Coordinator {
   bool changed_ LEEWAY_GUARDED_BY(mu_) = true;  // beyond what the membership's epoch tells
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
   std::string stop_reason_ LEEWAY_GUARDED_BY(mu_);
+  bool failed_ LEEWAY_GUARDED_BY(mu_) = false;  // for stop_reason_
   Membership membership_ LEEWAY_GUARDED_BY(mu_);
   RoundCloser rounds_ LEEWAY_GUARDED_BY(mu_);
   TicketOffice tickets_ LEEWAY_GUARDED_BY(mu_);
   std::optional<DataLeases> leases_ LEEWAY_GUARDED_BY(mu_);  // LEASED, once the training set is known
+  PolicyCourse policies_ LEEWAY_GUARDED_BY(mu_);
   StopRule stop_ LEEWAY_GUARDED_BY(mu_);
   StatusBoard board_ LEEWAY_GUARDED_BY(mu_);
+  RateHistory rates_ LEEWAY_GUARDED_BY(mu_);
+  std::deque<v1::CheckpointStatus> checkpoints_told_ LEEWAY_GUARDED_BY(mu_);  // the newest kMostCheckpointsTold
   Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
+  std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
+  std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
+  WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);
+  ShardClaims claims_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.
   std::optional<Manifest> manifest_ LEEWAY_GUARDED_BY(mu_);
@@ -286,11 +347,13 @@ class Coordinator {
   std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
   Instant started_ LEEWAY_GUARDED_BY(mu_);
   CheckpointCourse course_ LEEWAY_GUARDED_BY(mu_);
+  CheckpointRecord checkpoints_ LEEWAY_GUARDED_BY(mu_);
   bool beginning_ LEEWAY_GUARDED_BY(mu_) = false;   // the committer makes room
   bool committing_ LEEWAY_GUARDED_BY(mu_) = false;  // the committer commits
   std::uint64_t checkpoint_step_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::optional<ProgressAtCut> at_cut_ LEEWAY_GUARDED_BY(mu_);  // of the checkpoint under way
-  std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);    // when all shards had written it
+  Instant cut_began_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<Instant> written_at_ LEEWAY_GUARDED_BY(mu_);  // when all shards had written it
   std::string committed_checkpoint_ LEEWAY_GUARDED_BY(mu_);
   // Going back.
   std::uint64_t era_ LEEWAY_GUARDED_BY(mu_) = 0;

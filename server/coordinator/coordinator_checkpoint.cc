@@ -50,11 +50,7 @@ bool Coordinator::CheckpointDue(Instant now) const {
          (course_.MayBegin(now) && (FirstIsDue() || (journal_full_ && steps_ > checkpoint_step_)));
 }
 
-bool Coordinator::FirstIsDue() const {
-  if (!committed_checkpoint_.empty() || !base_checkpoint_.empty()) return false;
-  return options_.rollback_on_divergence > 0 ||
-         std::any_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return !shard.keeps_journal; });
-}
+bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
 
 std::string Coordinator::MissingShard(Instant now) const {
   // A shard asks every second, whatever the lease.
@@ -102,6 +98,7 @@ void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
     course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
     at_cut_.reset();
     written_at_.reset();
+    cut_began_ = clock_->Now();
     checkpoint_step_ = step;
     if (absl::IsAlreadyExists(status)) {
       Committed();  // of just these steps there is one
@@ -118,7 +115,7 @@ void Coordinator::CaptureProgress() {
   if (at_cut_ || !course_.cut().limited()) return;
   // In rounds the state is right when all the cut's rounds are closed, and the next one is not: no shard has it whole
   // before its cut. Whatever becomes of the workers, it is when all shards have written.
-  if (options_.policy.aggregation() == v1::ROUND && !course_.written()) {
+  if (policies_.policy().aggregation() == v1::ROUND && !course_.written()) {
     for (const v1::MemberClock& limit : course_.cut().limits()) {
       if (rounds_.open_round() < limit.clock()) return;
     }
@@ -143,7 +140,7 @@ v1::CheckpointIndex Coordinator::CheckpointIndexNow() const {
   index.set_step(checkpoint_step_);
   index.set_run_id(options_.run_id);
   index.set_era(era_);
-  *index.mutable_policy() = options_.policy;
+  *index.mutable_policy() = policies_.policy();
   *index.mutable_manifest() = manifest_->ToProto();
   index.set_model_fingerprint(manifest_->fingerprint());
   index.set_num_shards(options_.num_shards);
@@ -165,6 +162,8 @@ void Coordinator::OnCommitted(const absl::Status& status) {
     if (status.ok()) {
       Event(absl::StrFormat("checkpoint %s is committed; %d steps were trained on meanwhile", course_.cut().name(),
                             steps_ - checkpoint_step_));
+      checkpoints_.Committed(cut_began_, clock_->Now());
+      NoteCheckpoint("");
       Committed();
     } else {
       EndCheckpoint(std::string(status.message()));
@@ -188,6 +187,8 @@ void Coordinator::Committed() {
 void Coordinator::EndCheckpoint(const std::string& failure) {
   if (committing_) return;  // its end is on its way
   Event(absl::StrCat("checkpoint ", course_.cut().name(), " is given up: ", failure));
+  checkpoints_.Failed();
+  NoteCheckpoint(failure);
   failed_number_ = course_.cut().id();
   failed_reason_ = failure;
   course_.End(clock_->Now(), steps_, false);
@@ -200,16 +201,9 @@ void Coordinator::Checkpoint(const v1::CheckpointRequest& request, ReplyCallback
   Replies replies;
   {
     MutexLock lock(mu_);
-    const auto askers = std::count_if(held_.begin(), held_.end(),
-                                      [](const auto& held) { return held.second->kind == Held::kCheckpoint; });
-    absl::Status status;
+    absl::Status status = CheckAsker("checkpoint", request.run_id());
     if (options_.committer == nullptr) {
       status = absl::FailedPreconditionError("checkpoint: ps 0 has no --checkpoint_dir");
-    } else if (request.run_id() != 0 && request.run_id() != options_.run_id) {
-      status = absl::FailedPreconditionError(absl::StrCat("checkpoint: of run ", absl::Hex(request.run_id()),
-                                                          "; this is run ", absl::Hex(options_.run_id)));
-    } else if (static_cast<std::size_t>(askers) >= kMostAskers) {
-      status = absl::ResourceExhaustedError(absl::StrCat("checkpoint: ", askers, " requests for one wait already"));
     }
     if (!status.ok()) {
       replies.Refuse(done, status);

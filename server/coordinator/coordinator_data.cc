@@ -77,8 +77,10 @@ bool Coordinator::AttemptAcquire(Held& held, Replies* replies) {
   }
   if (member->state() != v1::LIVE) {
     data.waiting = std::move(range);
-    data.reentering = true;
-    membership_.Unpark(worker);
+    if (!policies_.pending()) {  // else soon: nobody joins while the shards say how far everybody has come
+      data.reentering = true;
+      membership_.Unpark(worker);
+    }
     if (!held.expired) return false;
     reply.set_parked(true);
     return answer();
@@ -119,7 +121,7 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
                              " records are given up, as their pushes were refused too often; ", leases_->skipped(),
                              " in all"));
         }
-        if (options_.policy.aggregation() == v1::EACH && request.applied()) {
+        if (policies_.policy().aggregation() == v1::EACH && request.applied()) {
           samples_ += leases_ ? records : request.samples();
           ++steps_;
         }
@@ -147,7 +149,8 @@ void Coordinator::OpenPush(const v1::OpenPushRequest& request, ReplyCallback don
     if (absl::Status status = CheckStamp(request.stamp()); !status.ok()) {
       replies.Refuse(std::move(done), status);
     } else {
-      const absl::StatusOr<v1::Ticket> ticket = tickets_.Open(options_.policy, request);
+      const absl::StatusOr<v1::Ticket> ticket = tickets_.Open(
+          policies_.Of(request.stamp().worker_id(), request.stamp().incarnation(), request.clock()), request);
       store_->Changed();
       replies.Give(std::move(done), ticket.status(), ticket.ok() ? *ticket : v1::Ticket());
     }
@@ -167,7 +170,7 @@ std::set<std::uint32_t> Coordinator::ExpectedRanks() const {
 
 std::uint64_t Coordinator::RoundLimit() const {
   std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
-  const v1::StopConfig& stop = options_.policy.stop();
+  const v1::StopConfig& stop = policies_.policy().stop();
   if (stop.steps() > 0) limit = stop.steps();
   if (stop.epochs() > 0 && rounds_per_epoch_ > 0) limit = std::min(limit, stop.epochs() * rounds_per_epoch_);
   return limit;
@@ -201,7 +204,7 @@ void Coordinator::AddClose(const v1::RoundClose& close) {
 }
 
 void Coordinator::CloseRounds() {
-  if (options_.policy.aggregation() != v1::ROUND || state_ != v1::TRAINING) return;
+  if (policies_.policy().aggregation() != v1::ROUND || state_ != v1::TRAINING) return;
   while (rounds_.open_round() < RoundLimit()) {
     const std::optional<v1::RoundClose> close = rounds_.TryClose(ExpectedRanks());
     if (!close) return;

@@ -65,8 +65,21 @@ void Coordinator::Join(const v1::JoinRequest& request, ReplyCallback done) {
   Send(std::move(replies));
 }
 
+// With the coordinator, and with every ps that has come: a worker talks to all of them.
+absl::Status Coordinator::CheckProtocol(const v1::JoinRequest& request) const {
+  const std::string who = absl::StrCat("worker '", request.name().substr(0, kLongestName), "'");
+  const std::uint32_t version = request.protocol_version();
+  RETURN_IF_ERROR(CheckProtocolVersions(who, version, "this coordinator", options_.protocol_version));
+  for (const ShardInfo& shard : shards_) {
+    if (shard.protocol_version == 0) continue;
+    RETURN_IF_ERROR(
+        CheckProtocolVersions(who, version, absl::StrCat("the ps at ", shard.address), shard.protocol_version));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
-  RETURN_IF_ERROR(CheckProtocol(request.protocol_version()));
+  RETURN_IF_ERROR(CheckProtocol(request));
   if (request.run_id() != 0 && request.run_id() != options_.run_id) {
     return absl::FailedPreconditionError(absl::StrCat("join: the worker belongs to run ", absl::Hex(request.run_id()),
                                                       ", this is run ", absl::Hex(options_.run_id)));
@@ -77,16 +90,12 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
                                                    request.incarnation(), " (not 0)"));
   }
   RETURN_IF_ERROR(Compare("num_shards", request.num_shards(), options_.num_shards));
-  const std::int64_t bound = options_.policy.staleness_bound();
-  if (request.role() == v1::TRAINER && bound == 0 && request.pipeline_depth() > 0) {
-    return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(),
-                                                      " needs a --staleness_bound of at least 1 or -1; it is 0 here"));
-  }
+  RETURN_IF_ERROR(CheckDepth(request));
   if (request.pipeline_depth() + 2 > PushWindow::kAhead) {
     return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(), "; at most ",
                                                       PushWindow::kAhead - 2, " is allowed"));
   }
-  RETURN_IF_ERROR(CheckEncodings(request, options_.policy));
+  RETURN_IF_ERROR(CheckEncodings(request, policies_.policy()));
   if (!manifest_) return absl::OkStatus();
   if (request.model_fingerprint() != manifest_->fingerprint()) {
     return absl::FailedPreconditionError(absl::StrCat("join: model '", request.manifest().model(), "' has fingerprint ",
@@ -108,6 +117,13 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status Coordinator::CheckDepth(const v1::JoinRequest& request) const {
+  const bool synchronous = policies_.policy().staleness_bound() == 0;
+  if (request.role() != v1::TRAINER || !synchronous || request.pipeline_depth() == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(),
+                                                    " needs a --staleness_bound of at least 1 or -1; it is 0 here"));
+}
+
 absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
   // The first trainer brings the model; an evaluator that comes before it is told to wait.
   if (request.role() != v1::TRAINER) return absl::OkStatus();
@@ -120,7 +136,7 @@ absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
   ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
   RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement.block_elements()));
   RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
-  RETURN_IF_ERROR(CheckGroups(manifest, options_.policy));
+  RETURN_IF_ERROR(CheckGroups(manifest, policies_.policy()));
   if (request.data().num_records() == 0) {
     return absl::InvalidArgumentError("join: the worker's training set has no records");
   }
@@ -138,11 +154,11 @@ absl::Status Coordinator::AdoptModel(const v1::JoinRequest& request) {
 }
 
 void Coordinator::MakeLeases() {
-  if (options_.policy.data_sharing() != v1::LEASED) return;
+  if (policies_.policy().data_sharing() != v1::LEASED) return;
   DataLeases::Config config;
   config.num_records = data_.num_records();
-  config.epochs = options_.policy.stop().epochs();
-  config.max_range = options_.policy.lease_records();
+  config.epochs = policies_.policy().stop().epochs();
+  config.max_range = policies_.policy().lease_records();
   leases_.emplace(config);
 }
 
@@ -150,6 +166,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   const v1::JoinRequest& request = held.join;
   v1::JoinReply reply;
   reply.set_state(state_);
+  reply.set_failure(Failure());
   const auto answer = [&](const google::protobuf::Message& message) {
     replies->Answer(std::move(held.done), message);
     return true;
@@ -168,6 +185,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   if (!manifest_) return not_yet("no trainer has brought the model yet");
 
   absl::Status refused = CheckQuarantine(request.name());
+  if (refused.ok()) refused = CheckDepth(request);  // the bound may have changed since it asked
   if (!refused.ok()) {
     spdlog::warn("coordinator: a worker was refused: {}", std::string(refused.message()));
     replies->Refuse(std::move(held.done), refused);
@@ -176,9 +194,10 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   const std::optional<std::uint32_t> known = membership_.IdOf(request.name());
   const v1::Member* member = known ? membership_.Find(*known) : nullptr;
   const bool in_room = member == nullptr || member->incarnation() != request.incarnation();
-  const absl::StatusOr<Membership::JoinAnswer> joined = membership_.Join(
-      clock_->Now(),
-      {request.name(), request.incarnation(), request.role(), request.rank(), request.samples_per_step()});
+  if (in_room && policies_.pending()) return not_yet("the policy is about to change");
+  const absl::StatusOr<Membership::JoinAnswer> joined =
+      membership_.Join(clock_->Now(), {request.name(), request.incarnation(), request.role(), request.rank(),
+                                       request.samples_per_step(), request.pipeline_depth()});
   if (!joined.ok()) refused = joined.status();
   if (joined.ok() && in_room) {
     // Admitted just now: in rounds a rank keeps its batch, or an epoch would not come out even.
@@ -186,7 +205,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
     const v1::Member* admitted = id ? membership_.Find(*id) : nullptr;
     if (admitted != nullptr && admitted->incarnation() == request.incarnation()) {
       const auto batch = rank_samples_.find(admitted->rank());
-      if (options_.policy.aggregation() == v1::ROUND && admitted->state() == v1::JOINING &&
+      if (policies_.policy().aggregation() == v1::ROUND && admitted->state() == v1::JOINING &&
           batch != rank_samples_.end() && batch->second != request.samples_per_step()) {
         refused = absl::FailedPreconditionError(absl::StrCat("join: rank ", admitted->rank(), " trains with ",
                                                              batch->second, " samples per step in this run, not ",
@@ -226,7 +245,7 @@ v1::JoinReply Coordinator::JoinReplyFor(const v1::Member& member, const v1::Join
   reply.set_rank(member.rank());
   reply.set_membership_epoch(membership_.epoch());
   reply.set_entry_clock(member.entry_clock());
-  *reply.mutable_policy() = options_.policy;
+  *reply.mutable_policy() = policies_.policy();
   AddAddresses(&reply);
   reply.set_address_book_version(address_book_version_);
   reply.set_num_shards(options_.num_shards);
@@ -253,9 +272,10 @@ void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback d
     const absl::Status status = CheckStamp(request.stamp());
     board_.SetClock(request.stamp().worker_id(), status.ok() ? request.clock() : 0);
     reply.set_membership_epoch(snapshot_.membership_epoch());
-    reply.set_policy_number(options_.policy.number());
+    reply.set_policy_number(policies_.policy().number());
     reply.set_state(state_);
     reply.set_samples(samples_);
+    reply.set_drain(IsDrained(request.stamp()));
     reply.set_address_book_version(address_book_version_);
     if (request.address_book_version() != address_book_version_) AddAddresses(&reply);
     replies.Give(std::move(done), status, reply);
@@ -271,6 +291,7 @@ void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
     changed_ = true;
   }
   data_states_.erase(worker);
+  drained_workers_.erase(worker);
   divergence_.Forget(worker);
 }
 
@@ -278,7 +299,9 @@ void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
   Replies replies;
   {
     MutexLock lock(mu_);
-    replies.Answer(std::move(done), v1::LeaveReply());
+    v1::LeaveReply reply;
+    reply.set_failure(Failure());
+    replies.Answer(std::move(done), reply);
     const std::uint32_t worker = request.stamp().worker_id();
     const v1::Member* member = membership_.Find(worker);
     if (member != nullptr && member->incarnation() == request.stamp().incarnation() &&

@@ -37,12 +37,12 @@ absl::Status Coordinator::CheckQuarantine(const std::string& name) const {
 }
 
 bool Coordinator::EveryWorkerIsThrough() const {
-  if (options_.policy.data_sharing() != v1::STATIC) return !finished_ranks_.empty();
+  if (policies_.policy().data_sharing() != v1::STATIC) return !finished_ranks_.empty();
   std::set<std::uint32_t> through = finished_ranks_;
   for (const std::string& name : quarantine_.names()) {
     if (const std::optional<std::uint32_t> rank = membership_.RankOf(name)) through.insert(*rank);
   }
-  return !finished_ranks_.empty() && through.size() >= options_.policy.num_workers();
+  return !finished_ranks_.empty() && through.size() >= policies_.policy().num_workers();
 }
 
 std::string Coordinator::InQuarantine() const {

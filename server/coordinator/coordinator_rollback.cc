@@ -24,11 +24,11 @@ void Coordinator::CheckDivergence() {
   if (!divergence_.diverged() || state_ != v1::TRAINING || going_back_) return;
   if (course_.under_way() || beginning_) return;  // it may be the first, and is passed over if it is not good
   if (divergences_ >= kMostDivergences) {
-    return MoveTo(v1::FINISHING, absl::StrCat("after going back ", divergences_,
-                                              " times the loss has diverged again: ", divergence_.reason()));
+    return Fail(
+        absl::StrCat("after going back ", divergences_, " times the loss has diverged again: ", divergence_.reason()));
   }
   if (options_.committer == nullptr || !stuck_.empty()) {
-    return MoveTo(v1::FINISHING, absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));
+    return Fail(absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));
   }
   GoBack(divergence_.reason(), divergence_.last_good_steps());
 }

@@ -40,6 +40,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.set_sequence(snapshot_.sequence());
   state.set_run_state(state_);
   state.set_stop_reason(stop_reason_);
+  state.set_failed(failed_);
   membership_.Save(state.mutable_membership());
   rounds_.Save(state.mutable_rounds());
   tickets_.Save(state.mutable_tickets());
@@ -88,9 +89,11 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.mutable_void_tickets()->insert(void_tickets_.begin(), void_tickets_.end());
   state.set_era(era_);
   state.set_base_checkpoint(base_checkpoint_);
+  state.set_committed_checkpoint(committed_checkpoint_);
   state.mutable_regrouping()->Add(regrouping_.begin(), regrouping_.end());
   state.set_divergences(divergences_);
   quarantine_.Save(state.mutable_quarantine());
+  policies_.Save(&state);
   return state;
 }
 
@@ -106,6 +109,8 @@ absl::Status Coordinator::Restore(const v1::CoordinatorState& state, const v1::M
   RETURN_IF_ERROR(stop_.Restore(state.stop()));
   RETURN_IF_ERROR(board_.Restore(state.board()));
   RETURN_IF_ERROR(quarantine_.Restore(state.quarantine()));
+  RETURN_IF_ERROR(policies_.Restore(state));
+  AdoptPolicy();
   RETURN_IF_ERROR(RestoreProgress(now, state));
   Event(absl::StrCat("the coordinator is back: run ", absl::Hex(options_.run_id), ", ", v1::RunState_Name(state_), ", ",
                      membership_.members().size(), " members, ", samples_, " samples"));
@@ -132,7 +137,9 @@ absl::Status Coordinator::CheckRun(const v1::CoordinatorState& state) const {
   for (const v1::KnownShard& shard : state.shards()) {
     if (shard.acknowledged() < state.sequence()) return absl::OkStatus();  // it has to be told
   }
-  return absl::FailedPreconditionError("the run is finished; use another --checkpoint_dir");
+  return absl::FailedPreconditionError(
+      absl::StrCat("the run is finished", state.failed() ? absl::StrCat(", and has failed: ", state.stop_reason()) : "",
+                   "; use another --checkpoint_dir"));
 }
 
 absl::Status Coordinator::RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& saved) {
@@ -179,6 +186,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   snapshot_.set_sequence(state.sequence());
   state_ = state.run_state();
   stop_reason_ = state.stop_reason();
+  failed_ = state.failed();
   for (const v1::Joining& saved : state.joining()) {
     joining_since_[saved.worker_id()] = {saved.incarnation(), saved.since_sequence()};
   }
@@ -199,6 +207,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   steps_ = state.steps();
   era_ = state.era();
   base_checkpoint_ = state.base_checkpoint();
+  committed_checkpoint_ = state.committed_checkpoint();
   regrouping_.insert(state.regrouping().begin(), state.regrouping().end());
   divergences_ = state.divergences();
   divergence_.Saved(steps_);

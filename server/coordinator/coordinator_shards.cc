@@ -2,25 +2,27 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
+namespace {
 
-absl::Status Coordinator::CheckProtocol(std::uint32_t theirs) {
-  const bool works = theirs == kProtocolVersion || theirs + 1 == kProtocolVersion;
-  if (works && theirs > 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("handshake: protocol version ", theirs, "; this ps speaks ",
-                                                    kProtocolVersion,
-                                                    kProtocolVersion > 1 ? " and the one before" : ""));
-}
+constexpr char kOutOfDate[] =
+    ": what it has saved is out of date; without coordinator/ and journal/ (of every ps) in --checkpoint_dir the run "
+    "goes on from its newest checkpoint";
+
+}  // namespace
 
 absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
-  RETURN_IF_ERROR(CheckProtocol(request.protocol_version()));
+  RETURN_IF_ERROR(CheckProtocolVersions(absl::StrCat("ps ", request.shard_index(), " at ", request.address()),
+                                        request.protocol_version(), "this coordinator", options_.protocol_version));
   if (request.num_shards() != options_.num_shards || request.shard_index() >= options_.num_shards) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " of ",
                                                       request.num_shards(), "; this cluster has num_shards ",
@@ -34,13 +36,12 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
   if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
   if (request.era() > era_) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " is in era ",
-                                                      request.era(), "; this coordinator in era ", era_,
-                                                      ": what it has saved is out of date"));
+                                                      request.era(), "; this coordinator in era ", era_, kOutOfDate));
   }
   if (request.known_sequence() > snapshot_.sequence()) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " knows decision ",
                                                       request.known_sequence(), "; this coordinator's last is ",
-                                                      snapshot_.sequence(), ": what it has saved is out of date"));
+                                                      snapshot_.sequence(), kOutOfDate));
   }
   const ShardInfo& known = shards_[request.shard_index()];
   if (known.generation == 0 || known.generation == request.generation()) return absl::OkStatus();
@@ -70,6 +71,31 @@ std::string Coordinator::WhyLost(const v1::WatchRequest& request) const {
   if (state_ == v1::STARTING && (!manifest_ || init_fingerprint_ == 0)) return "";
   if (known.acknowledged == 0) return "";
   return absl::StrCat("the weights of generation ", absl::Hex(known.generation), " at ", known.address, " are lost");
+}
+
+void Coordinator::ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback done) {
+  absl::Status status =
+      CheckProtocolVersions("a ps", request.protocol_version(), "this coordinator", options_.protocol_version);
+  if (status.ok() && request.num_shards() != options_.num_shards) {
+    status = absl::FailedPreconditionError(absl::StrCat("handshake: a ps of ", request.num_shards(),
+                                                        "; this cluster has num_shards ", options_.num_shards));
+  }
+  v1::ClaimShardReply reply;
+  if (status.ok()) {
+    MutexLock lock(mu_);
+    const Instant now = clock_->Now();
+    std::vector<bool> served;
+    for (const ShardInfo& shard : shards_) served.push_back(shard.generation != 0 && now - shard.seen < options_.lease);
+    const std::optional<std::uint32_t> index = claims_.Claim(now, request.claim(), served);
+    if (index) {
+      reply.set_shard_index(*index);
+    } else {
+      status = absl::UnavailableError(
+          absl::StrCat("handshake: each of the ", options_.num_shards, " shards has its ps, or it is on its way"));
+    }
+  }
+  // What is given away need not outlive this process: a ps that has come is known by its number.
+  done(status, status.ok() ? EncodeMessage(reply) : Buffer());
 }
 
 void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
@@ -104,14 +130,16 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         changed_ = true;
       }
       shard.generation = request.generation();
+      shard.protocol_version = request.protocol_version();
       shard.seen = clock_->Now();
       // Whether all know the end decides what a restart finds left to do.
       if (state_ == v1::FINISHED && shard.acknowledged != request.known_sequence()) store_->Changed();
       shard.acknowledged = request.known_sequence();
       shard.closed_round = request.closed_round();
       shard.weights_ready = request.weights_ready();
-      shard.keeps_journal = request.keeps_journal();
       shard.stats = request.stats();
+      shard.push_bytes.Observe(shard.seen, request.stats().push_bytes());
+      shard.pull_bytes.Observe(shard.seen, request.stats().pull_bytes());
       for (const v1::MemberClock& installed : request.installed()) {
         const auto joining = joining_since_.find(installed.worker_id());
         if (joining == joining_since_.end() || request.known_sequence() < joining->second.second) continue;
@@ -123,6 +151,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         journal_full_ = true;
       }
       HearOfNonFinite(request);
+      HearOfPolicy(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
         CaptureProgress();

@@ -16,6 +16,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
     if (status.ok()) {
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());
+      waits_.Add(now, member.worker_id(), member.incarnation(), request);
       if (request.has_progress()) {
         board_.AddProgress(now, member, request.progress(), samples_);
         divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
@@ -33,50 +34,100 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
         Settle(&replies);
       }
       reply.set_state(state_);
+      reply.set_drain(IsDrained(request.stamp()));
     }
     replies.Give(std::move(done), status, reply);
   }
   Send(std::move(replies));
 }
 
-void Coordinator::GetStatus(const v1::GetStatusRequest&, ReplyCallback done) {
-  v1::GetStatusReply reply;
-  {
-    MutexLock lock(mu_);
-    const Instant now = clock_->Now();
-    reply.set_state(state_);
-    if (state_ == v1::STARTING) reply.set_waiting_for(WaitsFor());
-    reply.set_run_id(options_.run_id);
-    *reply.mutable_policy() = options_.policy;
-    if (manifest_) {
-      reply.set_model(manifest_->model());
-      reply.set_elements(manifest_->elements());
-    }
-    // The clock of the run stops when training does: rates are over the time trained.
-    const Instant until = ended_.value_or(now);
-    reply.set_seconds(board_.Seconds(until));
-    reply.set_samples(samples_);
-    reply.set_steps(steps_);
-    reply.set_num_records(data_.num_records());
-    reply.set_total_samples(options_.policy.stop().epochs() * data_.num_records());
-    reply.set_membership_epoch(membership_.epoch());
-    reply.set_stop_reason(stop_reason_);
-    board_.Fill(now, &reply);
-    for (auto& worker : *reply.mutable_workers()) {
-      const v1::Member* member = membership_.Find(worker.worker_id());
-      if (member != nullptr && member->state() == v1::PARKED) worker.set_state("parked");
-    }
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
-      v1::ShardStatus& status = *reply.add_shards();
-      status.set_index(static_cast<std::uint32_t>(i));
-      status.set_address(shards_[i].address);
-      *status.mutable_stats() = shards_[i].stats;
-      status.set_connected(shards_[i].generation != 0 && now - shards_[i].seen < options_.lease);
-      if (placement_) status.set_num_blocks(placement_->ShardBlocks(static_cast<std::uint32_t>(i)));
+void Coordinator::NoteRates(Instant now) {
+  if (state_ == v1::STARTING || ended_) return;
+  v1::RatePoint point;
+  point.set_seconds(board_.Seconds(now));
+  point.set_samples(board_.SamplesPerSecond(now));
+  for (const ShardInfo& shard : shards_) {
+    point.set_push_bytes(point.push_bytes() + shard.push_bytes.Get(now));
+    point.set_pull_bytes(point.pull_bytes() + shard.pull_bytes.Get(now));
+  }
+  rates_.Observe(point);
+}
+
+void Coordinator::NoteCheckpoint(const std::string& error) {
+  const Instant now = clock_->Now();
+  v1::CheckpointStatus status;
+  status.set_name(course_.cut().name());
+  status.set_seconds(board_.Seconds(now));
+  status.set_duration(absl::ToDoubleSeconds(now - cut_began_));
+  status.set_steps(checkpoint_step_);
+  status.set_error(error);
+  if (course_.written()) {
+    for (const v1::CutReport& report : course_.reports()) {
+      for (const v1::CheckpointFile& file : report.files()) status.set_bytes(status.bytes() + file.bytes());
     }
   }
+  checkpoints_told_.push_back(std::move(status));
+  if (checkpoints_told_.size() > kMostCheckpointsTold) checkpoints_told_.pop_front();
+}
+
+v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
+  v1::GetStatusReply reply;
+  MutexLock lock(mu_);
+  const Instant now = clock_->Now();
+  reply.set_state(state_);
+  if (state_ == v1::STARTING) reply.set_waiting_for(WaitsFor());
+  reply.set_run_id(options_.run_id);
+  *reply.mutable_policy() = policies_.policy();
+  if (manifest_) {
+    reply.set_model(manifest_->model());
+    reply.set_elements(manifest_->elements());
+  }
+  // The clock of the run stops when training does: rates are over the time trained.
+  const Instant until = ended_.value_or(now);
+  reply.set_seconds(board_.Seconds(until));
+  reply.set_samples(samples_);
+  reply.set_steps(steps_);
+  reply.set_num_records(data_.num_records());
+  reply.set_total_samples(policies_.policy().stop().epochs() * data_.num_records());
+  reply.set_membership_epoch(membership_.epoch());
+  reply.set_stop_reason(stop_reason_);
+  reply.set_failure(Failure());
+  reply.set_era(era_);
+  reply.set_policy_waits_for(policies_.WaitsFor());
+  board_.Fill(now, &reply);
+  waits_.Fill(board_.start(), request, &reply);
+  if (!request.want_waits()) {
+    // They grow with the square of the number of workers, and most who ask do not look at them.
+    for (auto& worker : *reply.mutable_workers()) {
+      if (worker.has_progress()) worker.mutable_progress()->clear_waits();
+    }
+  }
+  for (auto& worker : *reply.mutable_workers()) {
+    const v1::Member* member = membership_.Find(worker.worker_id());
+    if (member == nullptr) continue;
+    if (member->state() == v1::PARKED) worker.set_state("parked");
+    if (drained_workers_.count(worker.worker_id()) > 0) worker.set_state("draining");
+    worker.set_silent_seconds(absl::ToDoubleSeconds(membership_.Silence(now, worker.worker_id())));
+  }
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    v1::ShardStatus& status = *reply.add_shards();
+    status.set_index(static_cast<std::uint32_t>(i));
+    status.set_address(shards_[i].address);
+    *status.mutable_stats() = shards_[i].stats;
+    status.set_connected(shards_[i].generation != 0 && now - shards_[i].seen < options_.lease);
+    status.set_push_bytes_per_second(shards_[i].push_bytes.Get(now));
+    status.set_pull_bytes_per_second(shards_[i].pull_bytes.Get(now));
+    if (placement_) status.set_num_blocks(placement_->ShardBlocks(static_cast<std::uint32_t>(i)));
+  }
+  for (const v1::RatePoint& point : rates_.points()) *reply.add_rates() = point;
+  for (const v1::CheckpointStatus& checkpoint : checkpoints_told_) *reply.add_checkpoints() = checkpoint;
+  if (course_.under_way()) reply.set_checkpoint_under_way(course_.cut().name());
+  return reply;
+}
+
+void Coordinator::GetStatus(const v1::GetStatusRequest& request, ReplyCallback done) {
   // At once, whatever waits for the disk: nobody acts on it, and it is how an outage can be seen.
-  done(absl::OkStatus(), EncodeMessage(reply));
+  done(absl::OkStatus(), EncodeMessage(Status(request)));
 }
 
 }  // namespace leeway

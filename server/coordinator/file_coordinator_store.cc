@@ -45,8 +45,13 @@ absl::StatusOr<std::unique_ptr<FileCoordinatorStore>> FileCoordinatorStore::Open
   RETURN_IF_ERROR(files->SyncDirectory(checkpoint_dir));
   std::unique_ptr<FileCoordinatorStore> store(new FileCoordinatorStore(directory, files, clock, executor));
   ASSIGN_OR_RETURN(store->lock_, files->Lock(directory + "/lock"));
-  RETURN_IF_ERROR(store->LoadState());
-  if (store->found_ && store->found_->state.model_fingerprint() != 0) RETURN_IF_ERROR(store->LoadManifest());
+  absl::Status loaded = store->LoadState();
+  if (loaded.ok() && store->found_ && store->found_->state.model_fingerprint() != 0) loaded = store->LoadManifest();
+  if (absl::IsDataLoss(loaded)) {
+    return absl::DataLossError(absl::StrCat(loaded.message(), "; without ", directory, " and ", checkpoint_dir,
+                                            "/journal (of every ps) the run goes on from its newest checkpoint"));
+  }
+  RETURN_IF_ERROR(loaded);
   return store;
 }
 
@@ -90,6 +95,7 @@ absl::Status FileCoordinatorStore::LoadState() {
 
 absl::Status FileCoordinatorStore::LoadManifest() {
   const std::string path = directory_ + "/manifest";
+  if (!files_->Exists(path)) return Damaged(path, "it is missing");
   ASSIGN_OR_RETURN(std::optional<v1::CoordinatorFile> file, LastOf(path));
   if (!file) return Damaged(path, "it ends before its content does");
   if (!file->has_manifest()) return Damaged(path, "this holds a state, not a manifest");

@@ -34,7 +34,8 @@ class FileCoordinatorStore final : public CoordinatorStore {
   static constexpr std::uint64_t kFileBytes = 4 << 20;
 
   // Locks the folder and reads what an earlier process saved. Errors: the file system's; UNAVAILABLE: another process
-  // has the lock; DATA_LOSS, with file and reason: a file that is torn, damaged or something else.
+  // has the lock; DATA_LOSS, with file, reason and the way out: a file that is torn, damaged, missing or something
+  // else.
   static absl::StatusOr<std::unique_ptr<FileCoordinatorStore>> Open(const std::string& checkpoint_dir,
                                                                     FileSystem* files, Clock* clock,
                                                                     Executor* executor);

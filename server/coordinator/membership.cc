@@ -14,6 +14,11 @@ const v1::Member* Membership::Find(std::uint32_t worker) const {
   return it == members_.end() ? nullptr : &it->second;
 }
 
+absl::Duration Membership::Silence(Instant now, std::uint32_t worker) const {
+  const auto end = lease_end_.find(worker);
+  return end == lease_end_.end() ? absl::ZeroDuration() : now + config_.lease - end->second;
+}
+
 std::optional<std::uint32_t> Membership::IdOf(const std::string& name) const {
   const auto it = ids_.find(name);
   return it == ids_.end() ? std::nullopt : std::optional(it->second);
@@ -153,6 +158,7 @@ absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   member.set_name(joiner.name);
   member.set_state(joiner.role == v1::TRAINER ? v1::JOINING : v1::OBSERVER);
   member.set_samples_per_step(joiner.samples_per_step);
+  member.set_pipeline_depth(joiner.pipeline_depth);
   members_[id] = member;
   lease_end_[id] = now + config_.lease;
   installed_.erase(id);
@@ -198,6 +204,7 @@ bool Membership::Promote(std::optional<std::uint64_t> round_entry) {
   }
   for (v1::Member* member : joiners) {
     member->set_state(v1::LIVE);
+    member->set_was_live(true);
     member->set_entry_clock(round_entry.value_or(entry));
     installed_.erase(member->worker_id());
   }

@@ -39,6 +39,7 @@ class Membership {
     v1::Role role = v1::TRAINER;
     std::int32_t rank = -1;  // -1: by sorted names
     std::uint32_t samples_per_step = 0;
+    std::uint32_t pipeline_depth = 0;
   };
   struct JoinAnswer {
     bool accepted = false;        // live, or an observer
@@ -90,6 +91,8 @@ class Membership {
   bool started() const { return started_; }
   const std::map<std::uint32_t, v1::Member>& members() const { return members_; }
   const v1::Member* Find(std::uint32_t worker) const;
+  // Since something was heard of this member; zero of anybody else.
+  absl::Duration Silence(Instant now, std::uint32_t worker) const;
   std::optional<std::uint32_t> IdOf(const std::string& name) const;
   std::optional<std::string> NameOf(std::uint32_t worker) const;       // of all that were ever admitted
   std::optional<std::uint32_t> RankOf(const std::string& name) const;  // the last it had

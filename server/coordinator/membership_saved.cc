@@ -21,6 +21,7 @@ void Membership::Save(v1::MembershipState* state) const {
     saved.set_role(candidate.joiner.role);
     saved.set_rank(candidate.joiner.rank);
     saved.set_samples_per_step(candidate.joiner.samples_per_step);
+    saved.set_pipeline_depth(candidate.joiner.pipeline_depth);
   }
   for (const auto& [id, clocks] : installed_) {
     v1::InstalledJoiner& saved = *state->add_installed();
@@ -61,8 +62,9 @@ absl::Status Membership::Restore(Instant now, const v1::MembershipState& state) 
   ranks_.insert(state.ranks().begin(), state.ranks().end());
   for (const v1::Member& member : state.members()) RETURN_IF_ERROR(RestoreMember(now, member));
   for (const v1::JoinRequest& saved : state.waiting_room()) {
-    waiting_room_[saved.name()] = {
-        {saved.name(), saved.incarnation(), saved.role(), saved.rank(), saved.samples_per_step()}, now};
+    waiting_room_[saved.name()] = {{saved.name(), saved.incarnation(), saved.role(), saved.rank(),
+                                    saved.samples_per_step(), saved.pipeline_depth()},
+                                   now};
   }
   for (const v1::InstalledJoiner& saved : state.installed()) {
     const v1::Member* member = Find(saved.worker_id());

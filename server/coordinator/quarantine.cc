@@ -24,9 +24,10 @@ void Quarantine::Save(v1::QuarantineState* state) const { state->mutable_runs()-
 
 absl::Status Quarantine::Restore(const v1::QuarantineState& state) {
   for (const auto& [name, run] : state.runs()) {
-    if (name.empty() || !Observe(name, run)) {
-      return absl::DataLossError(absl::StrCat("quarantine: worker '", name, "' for ", run,
-                                              " non-finite pushes in a row, with --quarantine_after=", after_));
+    // (After how many was, may have changed since.)
+    if (name.empty() || run == 0 || !runs_.emplace(name, run).second) {
+      return absl::DataLossError(
+          absl::StrCat("quarantine: worker '", name, "' for ", run, " non-finite pushes in a row"));
     }
   }
   return absl::OkStatus();

@@ -20,6 +20,8 @@ class Quarantine {
   // After `after` pushes in a row; 0: never.
   explicit Quarantine(std::uint32_t after) : after_(after) {}
 
+  void set_after(std::uint32_t after) { after_ = after; }
+
   // Some shard has counted `run` pushes of `name` in a row with a non-finite value. True: it is in quarantine from now
   // on; what a shard says later of it changes nothing.
   bool Observe(const std::string& name, std::uint64_t run);
@@ -34,7 +36,7 @@ class Quarantine {
   absl::Status Restore(const v1::QuarantineState& state);
 
  private:
-  const std::uint32_t after_;
+  std::uint32_t after_;
   std::map<std::string, std::uint64_t> runs_;  // of those in quarantine; at most one for each name the cluster knows
 };
 

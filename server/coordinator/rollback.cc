@@ -52,6 +52,9 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   if (known) {
     *state.mutable_board() = now.board();
     *state.mutable_quarantine() = now.quarantine();
+    // What people have set stays set; its number never falls.
+    state.clear_changed_policy();
+    if (now.has_changed_policy()) *state.mutable_changed_policy() = now.changed_policy();
   }
   for (v1::StatusRow& row : *state.mutable_board()->mutable_rows()) {
     v1::WorkerStatus& status = *row.mutable_status();
@@ -66,10 +69,12 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.clear_member_data();
   state.clear_closes();
   state.clear_void_tickets();
+  state.clear_policy_change();  // no step of before is open
   // Time goes on: a limit in minutes is of people's time.
   state.set_trained_nanos(std::max(now.trained_nanos(), then.trained_nanos()));
   state.set_era(std::max(now.era(), checkpoint.era()) + 1);
   state.set_base_checkpoint(name);
+  state.clear_committed_checkpoint();
   state.set_divergences(now.divergences());
   state.clear_regrouping();
   for (const v1::Member& member : (known ? now : then).membership().members()) {

@@ -1,13 +1,42 @@
 #include "server/coordinator/status_board.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kRecent = absl::Seconds(5);
+void AddWaits(const v1::Progress& b, v1::Progress* a) {
+  if (a->waits().empty()) {  // a first incarnation, as most are
+    *a->mutable_waits() = b.waits();
+    return;
+  }
+  const auto key = [](const v1::WaitTotal& wait) {
+    return std::make_tuple(wait.kind(), wait.has_shard(), wait.shard(), wait.has_worker(), wait.worker());
+  };
+  using Key = std::tuple<v1::WaitKind, bool, std::uint32_t, bool, std::uint32_t>;
+  std::map<Key, std::pair<double, std::uint64_t>> sums;
+  for (const v1::Progress* progress : {static_cast<const v1::Progress*>(a), &b}) {
+    for (const v1::WaitTotal& wait : progress->waits()) {
+      sums[key(wait)].first += wait.seconds();
+      sums[key(wait)].second += wait.count();
+    }
+  }
+  a->clear_waits();
+  for (const auto& [of, sum] : sums) {
+    const auto& [kind, has_shard, shard, has_worker, worker] = of;
+    v1::WaitTotal& wait = *a->add_waits();
+    wait.set_kind(kind);
+    if (has_shard) wait.set_shard(shard);
+    if (has_worker) wait.set_worker(worker);
+    wait.set_seconds(sum.first);
+    wait.set_count(sum.second);
+  }
+}
 
 // a += b, field by field.
 void AddTotals(const v1::Progress& b, v1::Progress* a) {
@@ -32,6 +61,7 @@ void AddTotals(const v1::Progress& b, v1::Progress* a) {
     on.set_worker_id(worker);
     on.set_seconds(time);
   }
+  AddWaits(b, a);
   a->set_pushes_applied(a->pushes_applied() + b.pushes_applied());
   a->set_pushes_refused(a->pushes_refused() + b.pushes_refused());
   a->set_pushes_dropped(a->pushes_dropped() + b.pushes_dropped());
@@ -40,6 +70,21 @@ void AddTotals(const v1::Progress& b, v1::Progress* a) {
   a->set_retries(a->retries() + b.retries());
   a->set_exposed_seconds(a->exposed_seconds() + b.exposed_seconds());
   a->set_hidden_seconds(a->hidden_seconds() + b.hidden_seconds());
+}
+
+// Whom a worker has waited for longest between two of its reports, as worker id + 1; 0: for nobody.
+std::uint32_t WaitedForLongest(const v1::Progress& before, const v1::Progress& after) {
+  std::map<std::uint32_t, double> seconds;
+  for (const v1::BlockedOn& on : after.blocked_on()) seconds[on.worker_id()] += on.seconds();
+  for (const v1::BlockedOn& on : before.blocked_on()) seconds[on.worker_id()] -= on.seconds();
+  std::uint32_t longest = 0;
+  double most = 0;
+  for (const auto& [worker, time] : seconds) {
+    if (time <= most) continue;
+    most = time;
+    longest = worker + 1;
+  }
+  return longest;
 }
 
 }  // namespace
@@ -93,9 +138,10 @@ void StatusBoard::AddProgress(Instant now, const v1::Member& member, const v1::P
   if (new_samples > 0) {
     row.status.set_recent_loss((total.loss_sum() - before.loss_sum()) / static_cast<double>(new_samples));
   }
+  row.status.set_waits_for(WaitedForLongest(before, total));
   *row.status.mutable_progress() = std::move(total);
-  row.recent.emplace_back(now, row.status.progress().samples());
-  while (row.recent.size() > 2 && row.recent.front().first + kRecent < now) row.recent.pop_front();
+  row.samples.Observe(now, row.status.progress().samples());
+  row.blocked.Observe(now, static_cast<std::uint64_t>(1000 * std::max(0.0, row.status.progress().seconds().blocked())));
   AddPoint(now, samples);
 }
 
@@ -116,22 +162,27 @@ void StatusBoard::AddPoint(Instant now, std::uint64_t samples) {
   point_spacing_ *= 2;
 }
 
-void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
+double StatusBoard::SamplesPerSecond(Instant now) const {
   double rate = 0;
-  for (const auto& [worker, row] : rows_) {
-    v1::WorkerStatus& status = *reply->add_workers();
-    status = row.status;
-    if (row.recent.size() >= 2 && row.recent.back().first + kRecent > now) {
-      const double seconds = absl::ToDoubleSeconds(row.recent.back().first - row.recent.front().first);
-      const auto samples = static_cast<double>(row.recent.back().second - row.recent.front().second);
-      if (seconds > 0) status.set_samples_per_second(samples / seconds);
-    }
-    rate += status.samples_per_second();
-  }
-  reply->set_samples_per_second(rate);
+  for (const auto& [worker, row] : rows_) rate += row.samples.Get(now);
+  return rate;
+}
+
+void StatusBoard::Fill(Instant now, v1::GetStatusReply* reply) const {
+  FillWorkers(now, reply);
   for (const v1::Evaluation& evaluation : evaluations_) *reply->add_evaluations() = evaluation;
   for (const v1::LossPoint& point : points_) *reply->add_training() = point;
   for (const std::string& event : events_) reply->add_events(event);
+}
+
+void StatusBoard::FillWorkers(Instant now, v1::GetStatusReply* reply) const {
+  for (const auto& [worker, row] : rows_) {
+    v1::WorkerStatus& status = *reply->add_workers();
+    status = row.status;
+    status.set_samples_per_second(row.samples.Get(now));
+    status.set_waiting_share(std::min(1.0, row.blocked.Get(now) / 1000));
+  }
+  reply->set_samples_per_second(SamplesPerSecond(now));
 }
 
 void StatusBoard::Save(v1::StatusBoardState* state) const {

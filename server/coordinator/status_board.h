@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "proto/coordinator.pb.h"
 #include "proto/coordinator_state.pb.h"
+#include "server/coordinator/recent_rate.h"
 
 namespace leeway {
 
@@ -25,6 +26,7 @@ class StatusBoard {
   static constexpr std::size_t kMostEvents = 100;
 
   void Start(Instant now) { start_ = now; }
+  Instant start() const { return start_; }
   double Seconds(Instant now) const { return start_.nanos == 0 ? 0 : absl::ToDoubleSeconds(now - start_); }
 
   void AddEvent(Instant now, const std::string& text);
@@ -36,8 +38,14 @@ class StatusBoard {
                 const std::string& state, const std::string& reason);
   void SetClock(std::uint32_t worker, std::uint64_t clock);
 
+  double SamplesPerSecond(Instant now) const;  // of all workers together, recent
   // Everything this object knows; the caller adds the rest.
   void Fill(Instant now, v1::GetStatusReply* reply) const;
+  // Of that, the workers and their recent rate.
+  void FillWorkers(Instant now, v1::GetStatusReply* reply) const;
+  // Null: there is none yet.
+  const v1::LossPoint* newest_point() const { return points_.empty() ? nullptr : &points_.back(); }
+  const v1::Evaluation* newest_evaluation() const { return evaluations_.empty() ? nullptr : &evaluations_.back(); }
 
   // For a restart: Restore gives a new object all that another one saved, but the recent rates. The caller calls Start
   // again. DATA_LOSS: no such object can have saved it; then this one must not be used.
@@ -48,8 +56,9 @@ class StatusBoard {
   struct Row {
     v1::WorkerStatus status;
     std::uint64_t incarnation = 0;
-    v1::Progress earlier;                                  // totals of this name's former incarnations
-    std::deque<std::pair<Instant, std::uint64_t>> recent;  // time, samples
+    v1::Progress earlier;  // totals of this name's former incarnations
+    RecentRate samples;    // of the worker's own count
+    RecentRate blocked;    // milliseconds at the gate
   };
   void AddPoint(Instant now, std::uint64_t samples);
 

@@ -44,6 +44,7 @@ absl::StatusOr<v1::Ticket> TicketOffice::Open(const v1::Policy& policy, const v1
     decision.ticket.set_delay(delay);
     const bool scale = policy.delay_policy() == v1::SCALE;
     decision.ticket.set_rate_scale(scale ? 1.0 / static_cast<double>(std::max<std::uint64_t>(1, delay)) : 1.0);
+    if (decision.ticket.rate_scale() < 1) ++scaled_;
     decision.ticket.set_samples_before(samples_);
     decision.samples = request.samples();
     samples_ += request.samples();

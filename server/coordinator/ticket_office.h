@@ -6,6 +6,7 @@
 // (worker, incarnation, clock) is given again when asked again.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <tuple>
@@ -19,13 +20,12 @@ namespace leeway {
 
 class TicketOffice {
  public:
-  static bool NeededBy(const v1::Policy& policy) {
-    return policy.aggregation() == v1::EACH && (policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY);
-  }
-
   // ABORTED: delay >= max_delay; names delay, bound, and the serials. INVALID_ARGUMENT: read_serial is
   // above the last serial given.
   absl::StatusOr<v1::Ticket> Open(const v1::Policy& policy, const v1::OpenPushRequest& request);
+
+  // Tickets are given from now on, and the cluster has trained on so many samples: schedules go on from there.
+  void GoOnFrom(std::uint64_t samples) { samples_ = std::max(samples_, samples); }
 
   // The push of this clock has its verdict on all shards.
   void Settle(std::uint32_t worker, std::uint64_t incarnation, std::uint64_t clock);
@@ -40,6 +40,7 @@ class TicketOffice {
 
   std::uint64_t last_serial() const { return last_serial_; }
   std::uint64_t refused() const { return refused_; }
+  std::uint64_t scaled() const { return scaled_; }  // accepted at a lower rate, since this object was made
 
  private:
   struct Decision {
@@ -57,6 +58,7 @@ class TicketOffice {
   std::uint64_t last_serial_ = 0;
   std::uint64_t samples_ = 0;
   std::uint64_t refused_ = 0;
+  std::uint64_t scaled_ = 0;
   std::map<Key, Decision> decisions_;
 };
 

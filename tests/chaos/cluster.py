@@ -97,6 +97,8 @@ class Cluster:
         ]
         for index, name in enumerate(servers):
             where = [f"--shard_index={index}", f"--num_shards={training.servers}", f"--listen={addresses[index]}"]
+            if apart():
+                where.append("--insecure")  # their own network, which nobody else is on
             disk = [f"--checkpoint_dir={self.checkpoints}", "--journal=on"]
             role = leading if index == 0 else [f"--coordinator={self.coordinator}"]
             self.add(name, PS, *where, *disk, *training.ps_flags, *role)

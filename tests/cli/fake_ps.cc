@@ -1,6 +1,7 @@
 // A stand-in for `ps`: takes the flags that leeway run gives it, and as shard 0 answers GetStatus with a
 // training run that takes FAKE_SECONDS. It writes its process id to FAKE_PIDS/ps-N.pid.
 //   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code 3 after half of the time
+//   FAKE_FAILURE=why   the run has failed at its end; all exit with code 4
 #include <grpc/grpc.h>
 #include <unistd.h>
 
@@ -77,6 +78,7 @@ class FakeCoordinator final : public RequestHandler {
     v1::LossPoint* point = status.add_training();
     point->set_loss(1 / (1 + fraction));
     if (status.state() == v1::FINISHED) {
+      status.set_failure(Environment("FAKE_FAILURE", ""));
       status.set_stop_reason("3 epochs");
       v1::Evaluation* evaluation = status.add_evaluations();
       evaluation->set_accuracy(0.9);
@@ -109,7 +111,7 @@ int Main(int argc, char** argv) {
     }
     usleep(10000);
   }
-  _exit(0);
+  _exit(std::getenv("FAKE_FAILURE") == nullptr ? 0 : 4);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 #!/bin/sh
 # A stand-in for `worker`: lives for FAKE_SECONDS and writes its process id to FAKE_PIDS/NAME.pid.
-#   FAKE_DIE=worker-1        this one exits with code 4 in the middle, the first time it is started
+#   FAKE_DIE=worker-1        this one exits with code 5 in the middle, the first time it is started
 #   FAKE_STUBBORN=worker-0   this one ignores SIGTERM and never ends
+#   FAKE_FAILURE=why         all exit with code 4 at the end
 for argument in "$@"; do
   case $argument in
     --name=*) name=${argument#--name=} ;;
@@ -19,6 +20,7 @@ echo "$name was started again: $again"
 if [ "$FAKE_DIE" = "$name" ] && [ $again = no ]; then
   sleep "$(awk "BEGIN { print $FAKE_SECONDS / 2 }")"
   echo "$name ran out of luck"
-  exit 4
+  exit 5
 fi
 sleep "$FAKE_SECONDS"
+[ -z "$FAKE_FAILURE" ] || exit 4

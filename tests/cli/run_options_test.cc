@@ -83,6 +83,24 @@ TEST_CASE("the command lines of a cluster") {
   CHECK(EvaluatorCommand(options, "127.0.0.1:99") == evaluator);
 }
 
+TEST_CASE("the status page is ps-0's") {
+  absl::FlagSaver saver;
+  const Words programs = {"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=synthetic:100"};
+  REQUIRE(SetFlags(programs, {}, nullptr).ok());
+  const auto without = RunOptionsFromFlags();
+  REQUIRE(without.ok());
+  for (const std::string& word : PsCommand(*without, 0, "")) CHECK_FALSE(absl::StartsWith(word, "--http"));
+  REQUIRE(SetFlags({"--http_port=0", "--out=runs/y"}, {}, nullptr).ok());
+  const auto options = RunOptionsFromFlags();
+  REQUIRE(options.ok());
+  const Words ps0 = PsCommand(*options, 0, "");
+  CHECK(std::count(ps0.begin(), ps0.end(), "--http_port=0") == 1);
+  CHECK(std::count(ps0.begin(), ps0.end(), "--http_port_file=runs/y/ps-0.http") == 1);
+  for (const std::string& word : PsCommand(*options, 1, "127.0.0.1:99")) CHECK_FALSE(absl::StartsWith(word, "--http"));
+  REQUIRE(SetFlags({"--http_port=70000"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--http_port=70000: allowed: -1"));
+}
+
 TEST_CASE("the policy is checked before anything starts, and handed to the ps") {
   absl::FlagSaver saver;
   const Words programs = {"--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--data=synthetic:100"};

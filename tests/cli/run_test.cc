@@ -33,6 +33,7 @@ TEST_CASE("a run trains, shows how it goes, leaves its results and no process") 
   CHECK_FALSE(absl::StrContains(output, "\x1b["));  // a file is no terminal
   const nlohmann::json summary = nlohmann::json::parse(run.File("summary.json"));
   CHECK(summary["state"] == "finished");
+  CHECK(summary["failure"] == "");
   CHECK(summary["weights_crc32c"] == "abcdef01");
   CHECK(summary["samples"] == 3000);
   CHECK(absl::StrContains(run.File("report.html"), "</html>"));
@@ -60,7 +61,7 @@ TEST_CASE("a worker that dies is reported, and the run goes on") {
   const std::string output = run.Output();
   INFO(output);
   CHECK(exit.ok());
-  CHECK(absl::StrContains(output, "worker-1 ended with exit code 4; the end of "));
+  CHECK(absl::StrContains(output, "worker-1 ended with exit code 5; the end of "));
   CHECK(absl::StrContains(output, "worker-1 ran out of luck"));
   CHECK(run.AreGone(kAll));
 }
@@ -72,8 +73,20 @@ TEST_CASE("an evaluator that dies fails the run, but after training has ended an
   INFO(output);
   CHECK(exit.code == 2);
   CHECK(absl::StrContains(output, "eval ran out of luck"));
-  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 4\n"));
+  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 5\n"));
   CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("a run that has failed by its end says so, and nobody is started again for it") {
+  const RunFixture run(2, {"FAKE_FAILURE=the loss has diverged"});
+  const ProcessExit exit = run.Run({"--num_ps=2", "--num_workers=2", "--restart_workers", "--restart_ps"});
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.code == 4);
+  CHECK(absl::StrContains(output, "leeway: the run has failed: the loss has diverged\n"));
+  CHECK_FALSE(absl::StrContains(output, "started again"));
+  CHECK(nlohmann::json::parse(run.File("summary.json"))["failure"] == "the loss has diverged");
   CHECK(run.AreGone(kAll));
 }
 

@@ -15,6 +15,7 @@
 #include "common/grpc_server.h"
 #include "common/grpc_status.h"
 #include "common/grpc_transport.h"
+#include "common/message_size.h"
 #include "common/mutex.h"
 #include "common/socket.h"
 #include "proto/coordinator.grpc.pb.h"
@@ -47,7 +48,7 @@ TEST_CASE("gRPC: a message of more than 16 MiB is refused") {
   Server server(&handler);
   const std::unique_ptr<Transport> transport = MakeGrpcTransport();
   for (const char* method : {"ParameterServer/PushPull", "Coordinator/Join"}) {
-    const Buffer large = Buffer::FromString(std::string(GrpcServer::kMaxMessageBytes + 1, 'x'));
+    const Buffer large = Buffer::FromString(std::string(kMaxMessageBytes + 1, 'x'));
     CHECK(Says(CallAndWait(*transport, server.address(), method, large).status, Code::kResourceExhausted,
                {"larger than max"}));
   }

@@ -1,6 +1,7 @@
 #include "common/log.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -71,6 +72,23 @@ TEST_CASE("a log file that cannot be opened is an error that names it") {
   const absl::Status status = InitLogging("x");
   CHECK(status.code() == absl::StatusCode::kInvalidArgument);
   CHECK(absl::StartsWith(status.message(), "--log_file=/proc/no/such/file: allowed: a file that can be written ("));
+}
+
+TEST_CASE("a log file makes room for itself as the flags say, and does not mind being told of a move") {
+  const char* directory = std::getenv("TEST_TMPDIR");
+  const std::string path = absl::StrCat(directory == nullptr ? "/tmp" : directory, "/log_test_rotated");
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--log_file=" + path, "--log_max_bytes=200", "--log_files_kept=2"}, {}, nullptr).ok());
+  REQUIRE(InitLogging("ps-0").ok());
+  for (int i = 0; i < 20; ++i) spdlog::warn("a line of some length: {}", i);
+  std::raise(SIGHUP);
+  std::ifstream now(path), newest(path + ".1"), oldest(path + ".2"), gone(path + ".3");
+  CHECK((now.good() && newest.good() && oldest.good()));
+  CHECK_FALSE(gone.good());
+  REQUIRE(SetFlags({"--log_files_kept=0"}, {}, nullptr).ok());
+  CHECK(InitLogging("x").message() == "--log_files_kept=0: allowed: 1 to 1000");
+  REQUIRE(SetFlags({"--log_files_kept=1", "--log_file="}, {}, nullptr).ok());
+  CHECK(InitLogging("x").message() == "--log_max_bytes=200: allowed: 0 without --log_file");
 }
 
 TEST_CASE("LogEvery lets one line through per interval and counts the others") {

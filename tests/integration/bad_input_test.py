@@ -63,6 +63,10 @@ class BadInput(TestCase):
                 (["--listen=foo"], ["--listen=foo", "host:port"]),
                 (["--listen=0.0.0.0:0"], ["--listen=0.0.0.0:0", "--advertise"]),
                 (["--listen=[::]:0"], ["--listen=[::]:0", "--advertise"]),
+                (["--listen=0.0.0.0:0", "--advertise=ps:1"], ["--listen=0.0.0.0:0", "--tls_cert_file", "--insecure"]),
+                (["--listen=10.0.0.1:0"], ["--listen=10.0.0.1:0", "--tls_cert_file", "--insecure"]),
+                (["--tls_cert_file=/no/such"], ["--tls_key_file=", "go together"]),
+                (["--tokens_file=/no/such"], ["--tokens_file", "/no/such", "No such file"]),
                 (["--advertise=foo"], ["--advertise=foo", "host:port"]),
                 (["--advertise=host:99999"], ["--advertise=host:99999", "65535"]),
                 (["--advertise=0.0.0.0:1"], ["--advertise=0.0.0.0:1", "host:port"]),
@@ -90,6 +94,7 @@ class BadInput(TestCase):
                 ([NOBODY, *SMALL, "--role=boss"], ["--role=boss", "train, eval"]),
                 ([NOBODY, *SMALL, "--pipeline_depth=99"], ["--pipeline_depth=99", "0 to 14"]),
                 ([NOBODY, "--data=synthetic:many"], ["synthetic:many", "number"]),
+                ([NOBODY, *SMALL, "--token_file=/no/such"], ["--token_file", "/no/such", "No such file"]),
             ],
         )
 

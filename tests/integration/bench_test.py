@@ -21,6 +21,10 @@ TRANSPORT = {
     "transport.raw_tcp.both": 0,
     "transport.raw_unix.push": 0,
     "transport.raw_unix.pull": 0,
+    "transport.raw_tls.push": 0,
+    "transport.raw_tls.pull": 0,
+    "transport.tls.push": 0.8,
+    "transport.tls.pull": 0.8,
     "transport.protobuf.push": 0,
     "transport.protobuf.pull": 0,
     "transport.memcpy": 0,
@@ -45,7 +49,10 @@ TRANSPORT = {
     "transport.ps.pull_over_protobuf": 6,
 }
 for way in ("push", "pull"):
-    for end, goal in (("raw_tcp", 0), ("raw_unix", 0), ("protobuf", 0), ("ps", 0), ("", 1.3), ("unix", 1.3)):
+    for end, goal in {
+        **{"raw_tcp": 0, "raw_unix": 0, "raw_tls": 0, "tls": 0, "protobuf": 0, "ps": 0},
+        **{"": 1.3, "unix": 1.3},
+    }.items():
         TRANSPORT[".".join(filter(None, ["transport", end, way, "cpu"]))] = goal
 LATENCY = {
     "latency.grpc.p50": 0,

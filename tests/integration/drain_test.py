@@ -60,6 +60,21 @@ class Drain(ByHand):
         self.servers.append(self.start_ps(0, self.port, name="ps-0-again"))
         self.assert_all()
 
+    def test_leeway_run_starts_it_again_while_training_is_not_over(self):
+        checkpoints = os.path.join(self.folder, "checkpoints")
+        run = self.run_leeway(
+            *["--num_ps=2", "--num_workers=2", "--epochs=9", "--pace=40ms", "--restart_ps"],
+            f"--ps_flags=--checkpoint_dir={checkpoints}",
+        )
+        run.wait_until_training()
+        for name in ("ps-1", "ps-0"):
+            os.kill(run.pid_of(name), signal.SIGTERM)
+            run.wait_for(f"{name} ended with exit code 0: it was told to end; it will be started again")
+            run.wait_for_log(name, f"{COMMITTED if name == 'ps-0' else ''}(.|\n)*: ends\n(.|\n)*restored from .*/step-")
+        self.assertEqual(run.finish()["samples"], 9 * 2000)
+        # At the end they end, and stay so.
+        self.assertEqual(len(re.findall("will be started again", run.output())), 2, run.everything())
+
     def test_a_second_signal_ends_it_at_once(self):
         self.start_cluster(both=["--drain_timeout=1h"])
         first, second = self.servers

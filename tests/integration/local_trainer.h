@@ -44,7 +44,8 @@ class LocalTrainer {
   static constexpr int kBatch = 20;
 
   // Calls go through `transport`, which outlives this object. `model` is for 28 x 28 images of 10 classes.
-  LocalTrainer(Transport& transport, const std::string& coordinator, Model& model)
+  LocalTrainer(Transport& transport, const std::string& coordinator, Model& model,
+               std::uint32_t protocol_version = kProtocolVersion)
       : data_(MakeSynthetic(400, 1, Split::kTrain).value()),
         backend_(MakeBackend("cpu", 1).value()),
         executor_(MakeThreadPool(2)),
@@ -55,9 +56,10 @@ class LocalTrainer {
     options.weights_slots = options.gradient_slots = 2;
     options.features = data_.features_per_record();
     engine_ = Engine::Make(*backend_, model, options).value();
-    thread_ = std::thread([this, &model] {
+    thread_ = std::thread([this, &model, protocol_version] {
       TrainerOptions trainer;
       trainer.identity.name = "local";
+      trainer.identity.protocol_version = protocol_version;
       trainer.samples_per_step = kBatch;
       status_ = RunTrainer(caller_, *engine_, model.manifest(), data_, trainer, cancellation_);
     });

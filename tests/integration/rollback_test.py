@@ -4,6 +4,7 @@
 import glob
 import os
 import re
+import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -79,6 +80,24 @@ class Rollback(ByHand):
         self.servers[0].wait_for("goes back from .* steps to step-")
         self.assert_all([killed])
 
+    def test_the_machine_is_lost_before_the_first_checkpoint_by_steps_or_time(self):
+        # The journals were not synced: of one nothing is left, of the other half. What was: the checkpoint that is
+        # taken when training begins.
+        self.start_cluster("--checkpoint_interval=inf")
+        self.wait_until(lambda: len(self.committed()) == 1, "the first checkpoint", self.everything)
+        killed = list(self.servers)
+        for server in killed:
+            server.kill()
+        for server in killed:
+            server.wait()
+        for index in (0, 1):
+            (journal,) = glob.glob(f"{self.checkpoint_dir()}/journal/shard-{index:05}/*.log")
+            os.truncate(journal, 0 if index else os.path.getsize(journal) // 2)
+        again = self.start_ps(0, self.port, "--checkpoint_interval=inf", name="ps-0-again")
+        self.servers += [again, self.start_ps(1, 0, name="ps-1-again")]
+        again.wait_for("goes back from .* steps to step-")
+        self.assert_all(killed)
+
     def test_the_newest_checkpoint_is_damaged_and_the_one_before_is_used(self):
         flags = ["--journal=off", "--checkpoint_steps=10"]
         self.start_cluster(*flags)
@@ -118,11 +137,17 @@ class Rollback(ByHand):
         for child in self.servers + self.workers:
             child.kill()
             child.wait()
-        old = os.path.dirname(self.committed()[-1])
-        name = os.path.basename(old)
+        name = os.path.basename(os.path.dirname(self.committed()[-1]))
+        # Beside its journals the coordinator's state is missed, and the way out is said.
+        shutil.rmtree(f"{self.checkpoint_dir()}/coordinator")
+        orphaned = self.start_ps(0, self.port, "--checkpoint_steps=20", name="ps-0-orphaned")
+        self.assertEqual(orphaned.wait(), 1, orphaned.output())
+        way_out = f"remove {self.checkpoint_dir()}/journal .*: then the run goes on from its newest checkpoint, {name}"
+        self.assertRegex(orphaned.stderr(), way_out)
+        shutil.rmtree(f"{self.checkpoint_dir()}/journal")
+        old = self.checkpoint_dir()
         self.cluster = "moved"
-        os.makedirs(self.checkpoint_dir())
-        os.rename(old, os.path.join(self.checkpoint_dir(), name))
+        os.rename(old, self.checkpoint_dir())
         self.start_cluster("--checkpoint_steps=20")
         self.assertRegex(self.servers[0].output(), f"the run goes on from .*{name}")
         self.assert_all([])
@@ -132,10 +157,15 @@ class Rollback(ByHand):
         flags = ["--learning_rate=50", "--checkpoint_steps=5", "--rollback_on_divergence=2", "--quarantine_after=0"]
         self.start_cluster(*flags)
         for child in self.servers + self.workers:
-            self.assertEqual(child.wait(), 0, self.everything())
+            self.assertEqual(child.wait(), 4, child.name + "\n" + self.everything())
+            self.assertRegex(child.output(), "the run has failed: .*the loss has diverged", child.name)
         log = self.servers[0].output()
         self.assertGreaterEqual(len(re.findall("the run goes back from", log)), 1, log)
         self.assertRegex(log, "FINISHING: .*the loss has diverged")
+        # A worker that is started again all the same, and a ps, hear the same.
+        late = self.start_ps(0, self.port, *flags, name="ps-0-late")
+        self.assertEqual(late.wait(), 1, late.output())
+        self.assertRegex(late.stderr(), "the run is finished, and has failed: .*the loss has diverged")
         self.assertNotRegex(log, f"{EPOCHS} epochs are done")
 
 

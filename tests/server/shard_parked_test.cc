@@ -54,6 +54,30 @@ TEST_CASE("Shard: a worker that was live between two snapshots has entered all t
   CHECK(f.Weights()[0] == -4);
 }
 
+TEST_CASE(
+    "Shard: what a worker pushed that went live at clock 0 counts, though this shard hears of its second joining") {
+  for (const bool heard_of_the_first : {true, false}) {
+    ShardFixture f(ExactPolicy(-1));
+    f.Start(1);
+    if (heard_of_the_first) {
+      f.Member(1, v1::JOINING);
+      REQUIRE(f.Publish().ok());
+    }
+    f.Member(1, v1::JOINING).set_was_live(true);
+    REQUIRE(f.Publish().ok());
+    f.Member(1, v1::LIVE, 5);
+    REQUIRE(f.Publish().ok());
+    for (const std::uint64_t step : {0, 1, 5}) {
+      const auto push = f.PushValue(1, step);
+      REQUIRE(push->ok());
+      CHECK(push->message.verdict() == v1::APPLIED);
+      CHECK_FALSE(push->message.duplicate());
+    }
+    CHECK(f.Stats().version() == 3);
+    CHECK(f.Weights()[0] == -3);
+  }
+}
+
 TEST_CASE("Shard: pushes that are under way while their worker re-enters are applied and counted, each once") {
   v1::Policy policy = ExactPolicy(-1);
   policy.set_max_delay(64);

@@ -64,6 +64,7 @@ SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
     options.sick_after = random.Below(8);
     options.policy.set_quarantine_after(static_cast<std::uint32_t>(random.Between(1, 5)));
   }
+  if (random.Chance(0.5)) options.policy_changes = static_cast<int>(random.Between(1, 5));
   return options;
 }
 
@@ -78,6 +79,7 @@ struct Totals {
   std::uint64_t coordinators = 0;  // restarts of ps 0
   std::uint64_t checkpoints = 0;
   std::uint64_t quarantined = 0;
+  std::uint64_t policies = 0;  // changes of one
 };
 
 Totals RunMany(int count, bool rounds) {
@@ -98,15 +100,17 @@ Totals RunMany(int count, bool rounds) {
     totals.coordinators += cluster.coordinator_restarts();
     totals.checkpoints += cluster.checkpoints();
     totals.quarantined += cluster.quarantined();
+    totals.policies += cluster.policy_changes();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
       "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu of them of ps 0, %llu checkpoints, %llu "
-      "quarantines, %llu pulls held, %llu differences, %llu pushes applied, %llu of them learned of late: %.1f s\n",
+      "quarantines, %llu changes of the policy, %llu pulls held, %llu differences, %llu pushes applied, %llu of them "
+      "learned of late: %.1f s\n",
       count, number(totals.events), number(totals.lives), number(totals.restarts), number(totals.coordinators),
-      number(totals.checkpoints), number(totals.quarantined), number(totals.held), number(totals.deltas),
-      number(totals.applied), number(totals.resolved), took.count());
+      number(totals.checkpoints), number(totals.quarantined), number(totals.policies), number(totals.held),
+      number(totals.deltas), number(totals.applied), number(totals.resolved), took.count());
   return totals;
 }
 
@@ -121,6 +125,7 @@ TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, dea
   CHECK(totals.coordinators > 30);
   CHECK(totals.checkpoints > 100);
   CHECK(totals.quarantined > 10);
+  CHECK(totals.policies > 200);
 }
 
 TEST_CASE("simulation: rounds under the same") {
@@ -131,6 +136,7 @@ TEST_CASE("simulation: rounds under the same") {
   CHECK(totals.coordinators > 15);
   CHECK(totals.checkpoints > 50);
   CHECK(totals.quarantined > 5);
+  CHECK(totals.policies > 100);
 }
 
 TEST_CASE("simulation: from 1 worker to 64 and back while it trains, with deaths of a ps") {

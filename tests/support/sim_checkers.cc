@@ -62,11 +62,26 @@ void SimCluster::CheckPull(const SimLife& life, std::uint32_t shard, const v1::P
   if (shown(life) < Promised(life, shard, request.own_clock())) {
     Complain(absl::StrCat(life.name, " pulled weights without one of its own first ", request.own_clock(), " pushes"));
   }
-  const std::int64_t bound = options_.policy.staleness_bound();
-  if (bound < 0 || request.clock() <= static_cast<std::uint64_t>(bound)) return;
-  const std::uint64_t end = request.clock() - static_cast<std::uint64_t>(bound);  // steps below it are promised
+  // What a policy of before has promised was promised by other clocks.
+  const std::uint64_t under = reply.has_policy() ? reply.policy().number() : request.stamp().policy_number();
+  const std::int64_t bound = snapshot_.policy().staleness_bound();
+  if (under != snapshot_.policy().number() || bound < 0) return;
+  const auto offset = [this](const v1::Member& member) -> std::optional<std::uint64_t> {
+    const auto it = offsets_.find(member.incarnation());
+    if (it == offsets_.end() || it->second.offset == 0) return 0;
+    return it->second.entry == member.entry_clock() ? std::optional(it->second.offset) : std::nullopt;
+  };
+  std::optional<std::uint64_t> own;
+  for (const v1::Member& member : snapshot_.members()) {
+    if (member.incarnation() == life.incarnation) own = offset(member);
+  }
+  if (!own || request.clock() + *own <= static_cast<std::uint64_t>(bound)) return;
+  const std::uint64_t gate_end = request.clock() + *own - static_cast<std::uint64_t>(bound);
   for (const v1::Member& member : snapshot_.members()) {
     if (member.state() != v1::LIVE) continue;
+    const std::optional<std::uint64_t> theirs = offset(member);
+    if (!theirs || gate_end <= *theirs) continue;  // it has entered anew: its steps of before count otherwise
+    const std::uint64_t end = gate_end - *theirs;  // steps below it are promised
     for (const auto& other : lives_) {
       if (other->incarnation != member.incarnation() || other->over || !other->joined) continue;
       // The worker may not have heard yet where it goes on.
@@ -88,7 +103,7 @@ void SimCluster::CheckEnd() {
     const bool told = gone_[shard] != nullptr || ps_[shard]->end()->ok();
     if (!told) return Complain(absl::StrCat("ps", shard, " ended with ", ps_[shard]->end()->ToString()));
     const v1::ShardStats stats = ShardOf(shard).Describe().stats();
-    const std::int64_t bound = options_.policy.staleness_bound();
+    const std::int64_t bound = loosest_;
     // In rounds a joiner's entry is ahead of the others' clocks; rounds are checked below.
     const bool each = options_.policy.aggregation() == v1::EACH;
     if (each && bound >= 0 && stats.gap().max() > static_cast<std::uint64_t>(bound) + 1) {

@@ -27,7 +27,10 @@ SimCluster::SimCluster(const Options& options)
       manifest_(*Manifest::FromProto(Zeros(kElements))),
       placement_(*Placement::Make(kElements, options.shards)),
       random_(options.seed),
-      network_(&clock_, &random_, options.faults) {
+      network_(&clock_, &random_, options.faults),
+      person_(network_.Connect("person")),
+      person_random_(HashCombine(options.seed, 0x901c7)),
+      loosest_(options.policy.staleness_bound()) {
   spdlog::set_level(spdlog::level::off);
   network_.set_probe([this](const std::string& address, const std::string& method, const Buffer& request,
                             const absl::Status& status,
@@ -149,6 +152,38 @@ void SimCluster::Visit(SimWorker* worker) {
   });
 }
 
+void SimCluster::ChangePolicy() {
+  v1::SetPolicyRequest request;
+  const auto add = [&request](const std::string& name, std::int64_t value) {
+    v1::PolicySetting& setting = *request.add_settings();
+    setting.set_name(name);
+    setting.set_value(absl::StrCat(value));
+  };
+  const std::int64_t bounds[] = {-1, 0, 1, 3};
+  if (options_.policy.aggregation() == v1::ROUND) {
+    add("clip_norm", static_cast<std::int64_t>(person_random_.Between(1, 1000)));  // these workers do not clip
+  } else if (options_.policy.max_delay() >= 0 && person_random_.Chance(0.5)) {
+    add("max_delay", person_random_.Chance(0.4) ? -1 : static_cast<std::int64_t>(person_random_.Between(1, 6)));
+  } else {
+    add("staleness_bound", bounds[person_random_.Below(4)]);
+  }
+  request.set_wait_millis(static_cast<std::uint32_t>(person_random_.Below(3000)));
+  AskForPolicy(request, 20);
+}
+
+// Again and again until it is so, like somebody who types the same line; not for ever.
+void SimCluster::AskForPolicy(const v1::SetPolicyRequest& request, int tries) {
+  if (tries == 0) return;
+  person_->Call("ps0", "Coordinator/SetPolicy", EncodeMessage(request), absl::Seconds(4),
+                [this, request, tries](const absl::Status& status, const Buffer& bytes) {
+                  v1::SetPolicyReply reply;
+                  if (status.ok() && DecodeMessage(bytes, &reply).ok() && !reply.has_not_yet()) return;
+                  if (absl::IsInvalidArgument(status)) return Complain(status.ToString());
+                  clock_.RunAt(clock_.Now() + absl::Milliseconds(200),
+                               [this, request, tries] { AskForPolicy(request, tries - 1); });
+                });
+}
+
 void SimCluster::Script() {
   const auto at_random = [this](std::function<void(SimWorker*)> act) {
     SimWorker* const worker = workers_[random_.Below(workers_.size())].get();
@@ -181,6 +216,9 @@ void SimCluster::Script() {
       if (on_file) return files.CrashAt(files.operations() + 1 + random_.Below(8));
       KillPs(index);
     });
+  }
+  for (int i = 0; i < options_.policy_changes; ++i) {
+    clock_.RunAt(clock_.Now() + absl::Seconds(1) * person_random_.Exponential(1.5), [this] { ChangePolicy(); });
   }
   for (int i = 0; i < options_.preemptions; ++i) {
     at_random([this](SimWorker* worker) {

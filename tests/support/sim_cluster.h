@@ -53,6 +53,7 @@ class SimCluster {
     // Of a `ps`: kill -9 at any moment, or at any operation on its files; and a disk that is full for a while.
     int ps_deaths = 0;
     int full_disks = 0;
+    int policy_changes = 0;              // SetPolicy of the bound (of max_delay, if there is one), while it trains
     bool files = false;                  // --checkpoint_dir; needed by the two above
     bool power_loss = false;             // a `ps` dies with its machine: fsync, and what was not synced is lost
     std::uint64_t checkpoint_steps = 0;  // with files; 0: none are taken
@@ -80,6 +81,7 @@ class SimCluster {
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
   std::uint64_t quarantined() const;  // workers
+  std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
 
  private:
   static constexpr std::uint64_t kElements = 4096 + 600;  // two blocks: a third shard has none
@@ -87,6 +89,8 @@ class SimCluster {
 
   void Script();
   void CutSome();
+  void ChangePolicy();
+  void AskForPolicy(const v1::SetPolicyRequest& request, int tries);
   void FillDisk(std::uint32_t index);
   void BringBack(SimWorker* worker);
   void Visit(SimWorker* worker);
@@ -128,12 +132,22 @@ class SimCluster {
   std::uint64_t coordinator_restarts_ = 0;
   SimWorker::Lives lives_;
   std::vector<std::unique_ptr<SimWorker>> workers_;
+  const std::unique_ptr<Transport> person_;
+  Random person_random_;  // of its own: without changes of the policy a seed's run is what it was
   std::optional<std::string> complaint_;
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
   std::size_t most_members_ = 0;
   // What the coordinator has told anyone.
-  v1::WatchReply snapshot_;                       // the newest
+  v1::WatchReply snapshot_;   // the newest
+  std::int64_t loosest_ = 0;  // bound that there has been; -1: none
+  // What the gate adds to the clocks of an incarnation since the newest change, if it has not entered again since.
+  struct Offset {
+    std::uint64_t change = 0;
+    std::uint64_t entry = 0;
+    std::uint64_t offset = 0;
+  };
+  std::map<std::uint64_t, Offset> offsets_;
   std::map<std::uint64_t, std::string> told_;     // by sequence
   std::map<std::uint64_t, std::string> members_;  // by membership epoch
   std::map<std::uint64_t, v1::RoundClose> closes_;

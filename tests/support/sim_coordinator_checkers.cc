@@ -33,6 +33,16 @@ void SimCluster::OnSnapshot(v1::WatchReply snapshot) {
   if (sequence <= snapshot_.sequence()) return;
   if (epoch < snapshot_.membership_epoch()) Complain(absl::StrCat("membership epoch ", epoch, " after a later one"));
   if (snapshot.state() < snapshot_.state()) Complain("the run's state went back");
+  if (snapshot.policy().number() < snapshot_.policy().number()) Complain("the policy's number fell");
+  const std::int64_t bound = snapshot.policy().staleness_bound();
+  loosest_ = bound < 0 || loosest_ < 0 ? -1 : std::max(loosest_, bound);
+  std::map<std::uint64_t, std::uint64_t> entries;
+  for (const v1::Member& member : snapshot.members()) entries[member.incarnation()] = member.entry_clock();
+  for (const v1::StepLimit& limit : snapshot.policy_change().limits()) {
+    Offset& known = offsets_[limit.incarnation()];
+    if (known.change == snapshot.policy_change().id()) continue;
+    known = {snapshot.policy_change().id(), entries[limit.incarnation()], limit.offset()};
+  }
   const std::string before = snapshot_.committed_checkpoint();
   snapshot_ = std::move(snapshot);
   if (!snapshot_.committed_checkpoint().empty() && snapshot_.committed_checkpoint() != before) {

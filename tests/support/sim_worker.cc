@@ -206,6 +206,7 @@ void SimWorker::Acquire() {
 void SimWorker::Pull() {
   waiting_for_ = placement_->num_shards();
   read_serial_ = ~std::uint64_t{0};
+  step_policy_.reset();
   for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) PullFrom(shard);
 }
 
@@ -234,12 +235,31 @@ void SimWorker::PullFrom(std::uint32_t shard) {
                          return Leave();
                        }
                        if (reply.has_not_yet()) return Later(absl::Milliseconds(1), [this, shard] { PullFrom(shard); });
-                       if (!TakeWeights(shard, reply, payload)) return;
+                       if (!TakePolicy(shard, request, reply) || !TakeWeights(shard, reply, payload)) return;
                        on_pull_(*life_, shard, request, reply, copies_[shard].weights);
                        read_version_[shard] = reply.version();
                        read_serial_ = std::min(read_serial_, reply.ticket_watermark());
                        if (--waiting_for_ == 0) OnPulled();
                      });
+}
+
+bool SimWorker::TakePolicy(std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply) {
+  // Without one in the answer it is the one that the request has named.
+  const bool named = request.stamp().policy_number() == policy_.number();
+  if (!reply.has_policy() && !named && (!step_policy_ || step_policy_->number() != request.stamp().policy_number())) {
+    Fail("Pull", absl::InternalError(absl::StrCat("step ", step_, " is under policy ", request.stamp().policy_number(),
+                                                  " on shard ", shard, ", and another shard has said more")));
+    return false;
+  }
+  const v1::Policy policy = reply.has_policy() ? reply.policy() : named ? policy_ : *step_policy_;
+  if (step_policy_ && step_policy_->number() != policy.number()) {
+    Fail("Pull", absl::InternalError(absl::StrCat("step ", step_, " is under policy ", policy.number(), " on shard ",
+                                                  shard, ", and under ", step_policy_->number(), " on another")));
+    return false;
+  }
+  step_policy_ = policy;
+  if (policy.number() > policy_.number()) policy_ = policy;
+  return true;
 }
 
 bool SimWorker::TakeWeights(std::uint32_t shard, const v1::PullReply& reply, const Buffer& payload) {
@@ -267,7 +287,8 @@ void SimWorker::OnPulled() {
 void SimWorker::OpenPush() {
   // A worker may see by itself that its gradient is not finite, or leave that to the shards.
   const bool null = sick() ? random_->Chance(0.3) : random_->Chance(options_.null_chance);
-  if (policy_.max_delay() < 0 && policy_.delay_policy() == v1::APPLY) return Push({}, null);
+  const v1::Policy& policy = step_policy_ ? *step_policy_ : policy_;  // (a shard without blocks is not read from)
+  if (policy.max_delay() < 0 && policy.delay_policy() == v1::APPLY) return Push({}, null);
   v1::OpenPushRequest request;
   *request.mutable_stamp() = StampNow();
   request.set_clock(step_);

@@ -113,6 +113,7 @@ class SimWorker {
   v1::Stamp StampNow() const;
   bool sick() const { return options_.sick_after && steps_ >= *options_.sick_after; }
   std::vector<float> Gradient(std::uint32_t shard);
+  bool TakePolicy(std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply);
   bool TakeWeights(std::uint32_t shard, const v1::PullReply& reply, const Buffer& payload);
   // Asks, for as long as it takes, what `shard` did with the push `bytes` of `step`.
   void Resolve(SimLife* life, std::uint64_t step, std::uint32_t shard, const Buffer& bytes);
@@ -132,7 +133,8 @@ class SimWorker {
   std::uint64_t steps_ = 0;  // of all its lives
   std::string error_;
   // Of this life.
-  v1::Policy policy_;
+  v1::Policy policy_;                      // the newest that it has heard of
+  std::optional<v1::Policy> step_policy_;  // that its step is under, once a shard has said so
   std::uint64_t run_id_ = 0;
   std::uint64_t epoch_ = 0;
   absl::Duration lease_;

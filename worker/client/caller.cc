@@ -31,6 +31,7 @@ void Caller::SetShardAddresses(const std::vector<std::string>& addresses, const 
   MutexLock lock(mu_);
   shards_ = std::move(shards);
   outages_.resize(shards_.size() + 1);
+  troubles_.resize(shards_.size());
 }
 
 void Caller::LeaveLocalSocket(Target target, const std::string& dialed, const absl::Status& status) {
@@ -123,6 +124,9 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
     MutexLock lock(mu_);
     if (outage_index < outages_.size()) advice = outages_[outage_index].Failed(clock_.Now(), give_up_after_);
     who = DescribeLocked(call->target);
+    if (outage_index >= 1 && outage_index <= troubles_.size()) {
+      troubles_[outage_index - 1] = {status.code(), clock_.Now()};
+    }
   }
   if (advice.complain) {
     spdlog::warn("no answer from {} for {} ({}): {}", who, absl::Trunc(advice.lasting, absl::Seconds(1)), call->method,
@@ -138,6 +142,11 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
   if (call->wanted && !call->wanted()) return call->done(std::move(status), {});
   ++retries_;
   After(call->backoff.Next(status), [this, call] { Attempt(call); });
+}
+
+Caller::Trouble Caller::LastTrouble(std::uint32_t shard) {
+  MutexLock lock(mu_);
+  return shard < troubles_.size() ? troubles_[shard] : Trouble{};
 }
 
 void Caller::After(absl::Duration delay, std::function<void()> fn) {

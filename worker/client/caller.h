@@ -81,6 +81,12 @@ class Caller {
   Instant Now() const { return clock_.Now(); }
   Executor& executor() { return executor_; }
   std::uint64_t retries() const { return retries_; }
+  // The last time that a call to this shard failed and was tried again. RESOURCE_EXHAUSTED: the shard had no room.
+  struct Trouble {
+    absl::StatusCode code = absl::StatusCode::kOk;  // kOk: never
+    Instant at;
+  };
+  Trouble LastTrouble(std::uint32_t shard) LEEWAY_EXCLUDES(mu_);
 
   // Waits for calls that are just being started; not from a callback.
   void Stop();
@@ -121,7 +127,8 @@ class Caller {
   absl::Duration give_up_after_ LEEWAY_GUARDED_BY(mu_);
   std::string host_ LEEWAY_GUARDED_BY(mu_);  // "": no local sockets
   std::vector<ShardAddress> shards_ LEEWAY_GUARDED_BY(mu_);
-  std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);  // [0]: the coordinator; [i + 1]: shard i
+  std::vector<Trouble> troubles_ LEEWAY_GUARDED_BY(mu_);  // by shard
+  std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);    // [0]: the coordinator; [i + 1]: shard i
 };
 
 }  // namespace leeway

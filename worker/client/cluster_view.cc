@@ -37,6 +37,11 @@ std::uint64_t ClusterView::samples() const {
   return samples_;
 }
 
+bool ClusterView::drain() const {
+  MutexLock lock(mu_);
+  return drain_;
+}
+
 absl::Status ClusterView::expired() const {
   MutexLock lock(mu_);
   return expired_;
@@ -73,6 +78,15 @@ void ClusterView::SetState(v1::RunState state) {
     MutexLock lock(mu_);
     if (state <= state_) return;  // a run only goes forward; replies may overtake one another
     state_ = state;
+  }
+  listener_();
+}
+
+void ClusterView::SetDrain() {
+  {
+    MutexLock lock(mu_);
+    if (drain_) return;
+    drain_ = true;
   }
   listener_();
 }

@@ -21,12 +21,14 @@ class ClusterView {
   v1::Policy policy() const;
   v1::RunState state() const;
   std::uint64_t samples() const;  // trained on by the whole cluster
+  bool drain() const;             // this worker is to leave and end
   absl::Status expired() const;   // not OK: the cluster does not know this incarnation any more
   std::uint64_t address_book_version() const;
 
   void Update(const v1::HeartbeatReply& reply);
   void SetPolicy(const v1::Policy& policy);
   void SetState(v1::RunState state);
+  void SetDrain();
   void SetMembershipEpoch(std::uint64_t epoch);
   void MarkExpired(const absl::Status& status);  // the first reason stays
 
@@ -39,6 +41,7 @@ class ClusterView {
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_);
+  bool drain_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status expired_ LEEWAY_GUARDED_BY(mu_);
 };
 

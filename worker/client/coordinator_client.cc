@@ -54,7 +54,7 @@ void CoordinatorClient::Heartbeat() {
                                   {reply.local_endpoints().begin(), reply.local_endpoints().end()});
       }
       view_->Update(reply);
-      if (reply.policy_number() > view_->policy().number()) FetchPolicy();
+      if (reply.drain()) view_->SetDrain();
     } else if (!absl::IsFailedPrecondition(status)) {
       // Given up, or refused for good: the worker cannot go on, and says so as an expired member would.
       view_->MarkExpired(status);
@@ -66,16 +66,6 @@ void CoordinatorClient::Heartbeat() {
       interval = interval_;
     }
     caller_.After(interval, [self = shared_from_this()] { self->Heartbeat(); });
-  });
-}
-
-void CoordinatorClient::FetchPolicy() {
-  Send<v1::GetStatusReply>("GetStatus", v1::GetStatusRequest(), [this](absl::Status status, v1::GetStatusReply reply) {
-    if (!status.ok()) {
-      spdlog::warn("the policy has changed, but asking for it failed: {}", status);
-      return;
-    }
-    view_->SetPolicy(reply.policy());
   });
 }
 
@@ -115,14 +105,14 @@ void CoordinatorClient::ReportProgress(v1::ReportProgressRequest request, std::f
   Send<v1::ReportProgressReply>("ReportProgress", request,
                                 [this, done = std::move(done)](absl::Status status, v1::ReportProgressReply reply) {
                                   if (status.ok()) view_->SetState(reply.state());
+                                  if (status.ok() && reply.drain()) view_->SetDrain();
                                   done(std::move(status));
                                 });
 }
 
-void CoordinatorClient::Leave(v1::LeaveRequest request, std::function<void(absl::Status)> done) {
+void CoordinatorClient::Leave(v1::LeaveRequest request, Done<v1::LeaveReply> done) {
   *request.mutable_stamp() = view_->stamp();
-  Send<v1::LeaveReply>("Leave", request,
-                       [done = std::move(done)](absl::Status status, v1::LeaveReply) { done(std::move(status)); });
+  Send<v1::LeaveReply>("Leave", request, std::move(done));
 }
 
 }  // namespace leeway

@@ -37,13 +37,12 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   void OpenPush(std::uint64_t clock, std::uint64_t read_serial, std::uint32_t samples, Done<v1::Ticket> done);
   void CommitData(v1::CommitDataRequest request, std::function<void(absl::Status)> done);
   void ReportProgress(v1::ReportProgressRequest request, std::function<void(absl::Status)> done);
-  void Leave(v1::LeaveRequest request, std::function<void(absl::Status)> done);
+  void Leave(v1::LeaveRequest request, Done<v1::LeaveReply> done);
 
  private:
   template <typename Reply>
   void Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done);
   void Heartbeat();
-  void FetchPolicy();
 
   Caller& caller_;
   const std::shared_ptr<ClusterView> view_;

@@ -1,24 +1,17 @@
 #include "worker/client/identity.h"
 
-#include <random>
-
 #include "absl/strings/str_cat.h"
-#include "common/rpc.h"
+#include "common/random_id.h"
 #include "common/status_macros.h"
 
 namespace leeway {
 
-std::uint64_t NewIncarnation() {
-  std::random_device random;
-  std::uint64_t incarnation = 0;
-  while (incarnation == 0) incarnation = (std::uint64_t{random()} << 32) | random();
-  return incarnation;
-}
+std::uint64_t NewIncarnation() { return RandomId(); }
 
 v1::JoinRequest JoinRequestFor(const Identity& identity, v1::Role role, const Manifest& manifest,
                                std::uint64_t incarnation) {
   v1::JoinRequest request;
-  request.set_protocol_version(kProtocolVersion);
+  request.set_protocol_version(identity.protocol_version);
   request.set_name(identity.name);
   request.set_incarnation(incarnation);
   request.set_role(role);

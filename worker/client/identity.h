@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/manifest.h"
 #include "common/placement.h"
+#include "common/protocol_version.h"
 #include "proto/coordinator.pb.h"
 
 namespace leeway {
@@ -19,6 +22,9 @@ struct Identity {
   std::int32_t rank = -1;        // -1: by sorted names
   std::uint32_t num_shards = 0;  // what it expects; 0: as the cluster says
   absl::Duration give_up_after = absl::Minutes(10);
+  // Told OK when it has joined, and before that what it waits for; for the process's /readyz.
+  std::function<void(const absl::Status&)> on_ready = [](const absl::Status&) {};
+  std::uint32_t protocol_version = kProtocolVersion;  // that it says it speaks: others for tests of upgrades
 };
 
 // A random 64-bit incarnation, never 0.

@@ -23,10 +23,12 @@ Pull::Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       view_(std::move(view)),
       placement_(placement),
       request_(request),
+      policy_(view_->policy()),
       vector_(vector),
       done_(std::move(done)) {
   result_.reads.assign(placement.num_shards(), {kUnknown, 0});
   result_.ticket_watermark = result_.min_version = kUnknown;
+  result_.policy = policy_;
   // Piece by piece over all shards, so that every shard is busy from the start.
   std::vector<std::deque<Piece>> pieces;
   for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) pieces.push_back(PiecesOf(shard));
@@ -82,6 +84,7 @@ std::string Pull::WaitingFor() const {
 void Pull::Send(const Piece& piece) {
   v1::PullRequest request;
   *request.mutable_stamp() = view_->stamp();
+  request.mutable_stamp()->set_policy_number(policy_.number());
   request.set_clock(request_.clock);
   request.set_own_clock(request_.own_clock);
   request.set_answered(request_.answered);
@@ -101,12 +104,13 @@ void Pull::Send(const Piece& piece) {
       Caller::Delivery::kInLine);
 }
 
-void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
+void Pull::NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& reply) {
   const auto& waited = reply.has_not_yet() ? reply.not_yet().on() : reply.waited_for();
   for (const v1::Waiting& waiting : waited) waited_for_.insert(waiting.worker_id());
   if (reply.has_not_yet()) {
     result_.gated = true;
     result_.gate_open = std::max(result_.gate_open, caller_.Now());
+    result_.gate_shard = shard;
     waiting_for_ = reply.not_yet().reason();
     for (const v1::Waiting& waiting : waited) {
       absl::StrAppend(&waiting_for_, waiting_for_.empty() ? "" : ", ", "worker ", waiting.worker_id(), " at clock ",
@@ -115,7 +119,9 @@ void Pull::NoteGate(Instant sent, const v1::PullReply& reply) {
   } else if (reply.gate_wait_micros() > 0) {
     result_.gated = true;
     const absl::Duration held = absl::Microseconds(static_cast<std::int64_t>(reply.gate_wait_micros()));
-    result_.gate_open = std::max(result_.gate_open, std::min(caller_.Now(), sent + held));
+    const Instant open = std::min(caller_.Now(), sent + held);
+    if (open >= result_.gate_open) result_.gate_shard = shard;
+    result_.gate_open = std::max(result_.gate_open, open);
   }
 }
 
@@ -146,7 +152,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
   {
     MutexLock lock(mu_);
     if (ended_) return;
-    if (status.ok()) NoteGate(sent, header);
+    if (status.ok()) NoteGate(piece.chunk.shard, sent, header);
     if (status.ok() && !header.has_not_yet()) ++copying_;
   }
   if (!status.ok()) return Next(std::move(status));
@@ -170,7 +176,9 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
     copied_.NotifyAll();
     if (ended_) return;
     if (taken.ok() && *taken) {
+      if (header.has_policy()) result_.policy = header.policy();
       --unanswered_;
+      result_.last_shard = piece.chunk.shard;
       ShardRead& read = result_.reads[piece.chunk.shard];
       read.version = std::min<std::uint64_t>(read.version, header.version());
       read.generation = header.generation();
@@ -179,6 +187,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
       result_.max_version = std::max<std::uint64_t>(result_.max_version, header.version());
     }
   }
+  if (header.has_policy()) view_->SetPolicy(header.policy());
   if (taken.ok() && !*taken) return Send(piece);
   Next(taken.status());
 }

@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/placement.h"
+#include "proto/policy.pb.h"
 #include "worker/client/caller.h"
 #include "worker/client/chunk_id.h"
 #include "worker/client/cluster_view.h"
@@ -45,6 +46,9 @@ struct PullResult {
   std::vector<std::uint32_t> waited_for;  // worker ids, ascending
   absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
   Instant ended;                          // when the last answer came
+  v1::Policy policy;                      // that the step is under
+  std::uint32_t gate_shard = 0;           // gated: whose gate opened last
+  std::uint32_t last_shard = 0;           // that gave the last answer
 };
 
 class Pull : public std::enable_shared_from_this<Pull> {
@@ -88,7 +92,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
   void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
                 Decoded<v1::PullReply> reply);
   absl::StatusOr<bool> Take(const Piece& piece, std::uint64_t base, const Decoded<v1::PullReply>& reply);
-  void NoteGate(Instant sent, const v1::PullReply& reply) LEEWAY_REQUIRES(mu_);
+  void NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& reply) LEEWAY_REQUIRES(mu_);
   void Next(absl::Status status);
   void Finish() LEEWAY_EXCLUDES(mu_);
 
@@ -96,6 +100,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
   const std::shared_ptr<ClusterView> view_;
   const Placement placement_;
   const Request request_;
+  const v1::Policy policy_;  // that all its requests name
   float* const vector_;
   std::function<void(PullResult)> done_;
 

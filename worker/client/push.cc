@@ -223,6 +223,8 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
     again = status.ok() && reply.has_not_yet() && failure_.ok();
     if (!again) {
       --in_flight_;
+      last_shard_ = id.shard;
+      last_journal_micros_ = reply.journal_micros();
       if (status.ok() && !reply.has_not_yet() && reply.verdict() == v1::VERDICT_NONE) {
         status = absl::InternalError(
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
@@ -280,6 +282,8 @@ PushResult Push::Result() {
   result.status = failure_;
   result.ended = caller_.Now();
   if (started_) result.transfer = result.ended - start_;
+  result.last_shard = last_shard_;
+  result.journal = absl::Microseconds(static_cast<std::int64_t>(last_journal_micros_));
   if (!failure_.ok()) return result;
   const bool null_refused = null_verdict_ == v1::REFUSED;
   result.verdict = dropped_ > 0 ? v1::DROPPED : (applied_ > 0 && !null_refused) ? v1::APPLIED : v1::REFUSED;

@@ -43,13 +43,15 @@
 namespace leeway {
 
 struct PushResult {
-  absl::Status status;                     // not OK: it has no verdict, and will get none
-  v1::Verdict verdict = v1::VERDICT_NONE;  // APPLIED (or held for its round), REFUSED, DROPPED
-  bool partial = false;                    // APPLIED, but some chunks were refused
-  std::uint64_t open_round = 0;            // DROPPED: where to go on
-  std::string refusal;                     // why chunks were refused, the first reason
-  absl::Duration transfer;                 // from the first chunk sent to the last verdict
-  Instant ended;                           // when the last verdict came
+  absl::Status status;                      // not OK: it has no verdict, and will get none
+  v1::Verdict verdict = v1::VERDICT_NONE;   // APPLIED (or held for its round), REFUSED, DROPPED
+  bool partial = false;                     // APPLIED, but some chunks were refused
+  std::uint64_t open_round = 0;             // DROPPED: where to go on
+  std::string refusal;                      // why chunks were refused, the first reason
+  absl::Duration transfer;                  // from the first chunk sent to the last verdict
+  Instant ended;                            // when the last verdict came
+  std::optional<std::uint32_t> last_shard;  // that gave it
+  absl::Duration journal;                   // how long that one waited for the shard's journal
 };
 
 class Push : public std::enable_shared_from_this<Push> {
@@ -133,6 +135,8 @@ class Push : public std::enable_shared_from_this<Push> {
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string refusal_ LEEWAY_GUARDED_BY(mu_);
+  std::optional<std::uint32_t> last_shard_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t last_journal_micros_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool started_ LEEWAY_GUARDED_BY(mu_) = false;
   Instant start_ LEEWAY_GUARDED_BY(mu_);
 };

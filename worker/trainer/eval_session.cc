@@ -5,6 +5,7 @@
 
 #include "common/crc32c.h"
 #include "common/log.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/pull.h"
 #include "worker/trainer/weights_file.h"
@@ -37,7 +38,9 @@ EvalSession::EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_
 
 EvalSession::~EvalSession() { coordinator_->Stop(); }
 
-bool EvalSession::Interrupted() const { return worker_.cancellation.cancelled() || !view_->expired().ok(); }
+bool EvalSession::Interrupted() const {
+  return worker_.cancellation.cancelled() || view_->drain() || !view_->expired().ok();
+}
 
 absl::StatusOr<bool> EvalSession::Run() {
   coordinator_->StartHeartbeat(std::min(lease_, kNews));
@@ -53,15 +56,23 @@ absl::StatusOr<bool> EvalSession::Run() {
     final = view_->state() >= v1::EVALUATING;
     RETURN_IF_ERROR(EvaluateOnce(final));
   }
+  if (view_->drain()) worker_.cancellation.Cancel();  // the process is to end
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
     if (!absl::IsFailedPrecondition(expired)) return expired;
     return worker_.cancellation.cancelled() || final;
   }
   v1::LeaveRequest leave;
-  leave.set_reason(final ? "evaluated the final weights" : "preempted");
-  const absl::Status left =
-      Await([&](auto done) { coordinator_->Leave(std::move(leave), std::move(done)); }, kLastWords);
+  leave.set_reason(final ? "evaluated the final weights" : view_->drain() ? "drained" : "preempted");
+  auto failure = std::make_shared<std::string>();
+  const auto say = [&](std::function<void(absl::Status)> done) {
+    coordinator_->Leave(std::move(leave), [failure, done](const absl::Status& status, const v1::LeaveReply& reply) {
+      *failure = reply.failure();
+      done(status);
+    });
+  };
+  const absl::Status left = Await(say, kLastWords);
   if (!left.ok()) spdlog::warn("could not tell the coordinator about leaving: {}", left);
+  if (left.ok() && final) RETURN_IF_ERROR(RunFailure(*failure));
   return true;
 }
 
@@ -119,6 +130,7 @@ absl::Status EvalSession::EvaluateOnce(bool final) {
       Crc32c(worker_.engine.weights(0), static_cast<std::size_t>(placement_.elements()) * sizeof(float)));
   spdlog::info("evaluation at {} samples (version {}): loss {:.4f}, accuracy {:.2f} %{}", evaluation.samples(),
                *version, evaluation.loss(), 100 * evaluation.accuracy(), final ? ", final weights" : "");
+  if (worker_.options.metrics != nullptr) worker_.options.metrics->Evaluated(evaluation);
   if (!worker_.best || Better(evaluation, *worker_.best)) {
     worker_.best = evaluation;
     RETURN_IF_ERROR(Save(worker_.options.best_weights));

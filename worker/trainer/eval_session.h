@@ -27,6 +27,7 @@
 #include "worker/trainer/engine.h"
 #include "worker/trainer/eval_schedule.h"
 #include "worker/trainer/mailbox.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 
@@ -36,6 +37,7 @@ struct EvaluatorOptions {
   absl::Duration every_seconds;
   std::string best_weights;  // files; "": not kept
   std::string final_weights;
+  WorkerMetrics* metrics = nullptr;  // null: nobody wants to know; outlives the run
 };
 
 class EvalSession {
@@ -54,7 +56,8 @@ class EvalSession {
   EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation, const Placement& placement);
   ~EvalSession();
 
-  // True: the run has ended, or it was preempted. False: the lease ran out, join again.
+  // True: the run has ended, or it was preempted. False: the lease ran out, join again. A RunFailure: it has ended, and
+  // failed.
   absl::StatusOr<bool> Run();
 
  private:

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/join.h"
 #include "worker/trainer/eval_session.h"
@@ -14,6 +15,7 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
   EvalSession::Worker worker{caller, engine, manifest, test, files, options, cancellation, std::nullopt};
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
+    options.identity.on_ready(absl::UnavailableError("waits to join the cluster"));
     const v1::JoinRequest request = JoinRequestFor(options.identity, v1::EVALUATOR, manifest, incarnation);
     const absl::StatusOr<v1::JoinReply> join =
         JoinCluster(caller, request, options.identity.give_up_after, cancellation);
@@ -25,14 +27,17 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
     RETURN_IF_ERROR(join.status());
     if (join->state() >= v1::FINISHED) {
       spdlog::info("the run is over");
-      return absl::OkStatus();
+      return RunFailure(join->failure());
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
+    options.identity.on_ready(absl::OkStatus());
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
     spdlog::info("joined as evaluator {}: {} shards, {} test records", join->worker_id(), placement.num_shards(),
                  test.num_records());
     EvalSession session(worker, *join, incarnation, placement);
+    if (options.metrics != nullptr) options.metrics->SetJoined(true);
     ASSIGN_OR_RETURN(const bool done, session.Run());
+    if (options.metrics != nullptr) options.metrics->SetJoined(false);
     if (done) return absl::OkStatus();
   }
 }

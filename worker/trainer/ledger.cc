@@ -10,8 +10,12 @@ double Seconds(absl::Duration time) { return std::max(0.0, absl::ToDoubleSeconds
 
 }  // namespace
 
+Instant Ledger::GateOpened(Instant from, Instant to, const PullResult& pull) {
+  return pull.gated ? std::clamp(pull.gate_open, from, std::max(from, to)) : from;
+}
+
 void Ledger::WaitedForPull(Instant from, Instant to, const PullResult& pull) {
-  const Instant open = pull.gated ? std::clamp(pull.gate_open, from, std::max(from, to)) : from;
+  const Instant open = GateOpened(from, to, pull);
   const double blocked = Seconds(open - from);
   const double waited = Seconds(to - open);
   v1::PhaseSeconds& seconds = *totals_.mutable_seconds();
@@ -62,6 +66,20 @@ void Ledger::Computed(absl::Duration compute, absl::Duration data, std::uint64_t
   correct_ += correct;
   totals_.set_correct(static_cast<std::uint64_t>(std::llround(correct_)));
   totals_.set_epoch(std::max<std::uint64_t>(totals_.epoch(), epoch));
+  if (metrics_ != nullptr) TellStep(samples, loss_sum, epoch);
+}
+
+void Ledger::TellStep(std::uint64_t samples, double loss_sum, std::uint64_t epoch) {
+  const v1::PhaseSeconds& now = totals_.seconds();
+  v1::PhaseSeconds step;
+  step.set_data(now.data() - at_last_step_.data());
+  step.set_pull(now.pull() - at_last_step_.pull());
+  step.set_compute(now.compute() - at_last_step_.compute());
+  step.set_push(now.push() - at_last_step_.push());
+  step.set_blocked(now.blocked() - at_last_step_.blocked());
+  step.set_paced(now.paced() - at_last_step_.paced());
+  at_last_step_ = now;
+  metrics_->StepEnded(step, samples, loss_sum, epoch);
 }
 
 void Ledger::Paced(absl::Duration time) {
@@ -69,6 +87,7 @@ void Ledger::Paced(absl::Duration time) {
 }
 
 void Ledger::PushEnded(const PushResult& push) {
+  if (metrics_ != nullptr) metrics_->PushEnded(push);
   if (push.verdict == v1::REFUSED) totals_.set_pushes_refused(totals_.pushes_refused() + 1);
   if (push.verdict == v1::DROPPED) totals_.set_pushes_dropped(totals_.pushes_dropped() + 1);
   if (push.verdict == v1::APPLIED && push.partial) totals_.set_pushes_partial(totals_.pushes_partial() + 1);

@@ -14,12 +14,19 @@
 #include "proto/coordinator.pb.h"
 #include "worker/client/pull.h"
 #include "worker/client/push.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 
 class Ledger {
  public:
-  explicit Ledger(std::string device) { totals_.set_device(std::move(device)); }
+  // `metrics`: null, or told of every step and push; it outlives the ledger.
+  explicit Ledger(std::string device, WorkerMetrics* metrics = nullptr) : metrics_(metrics) {
+    totals_.set_device(std::move(device));
+  }
+
+  // When the gate opened, for who waited for `pull` in [from, to).
+  static Instant GateOpened(Instant from, Instant to, const PullResult& pull);
 
   // The training thread waited for `pull` in [from, to): at the gate until it opened, for the transfer after. What it
   // waits for transfers is exposed communication; the rest of each transfer's time is hidden.
@@ -39,7 +46,11 @@ class Ledger {
   };
   void Exposed(Instant from, Instant to);
   void CountHidden();
+  // Tells the metrics of the step that was just counted.
+  void TellStep(std::uint64_t samples, double loss_sum, std::uint64_t epoch);
 
+  WorkerMetrics* const metrics_;
+  v1::PhaseSeconds at_last_step_;  // of totals_
   v1::Progress totals_;
   double correct_ = 0;  // in samples: a sequence of tokens may be right by a part
   std::map<std::uint32_t, double> blocked_on_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/join.h"
 #include "worker/trainer/training_session.h"
@@ -40,10 +41,12 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
                                  options.device,
                                  options.pull_encoding,
                                  nullptr,
-                                 nullptr};
+                                 nullptr,
+                                 options.metrics};
   std::optional<std::uint64_t> run;
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
+    options.identity.on_ready(absl::UnavailableError("waits to join the cluster"));
     v1::JoinRequest request = JoinRequestFor(options.identity, v1::TRAINER, manifest, incarnation);
     request.mutable_data()->set_num_records(data.num_records());
     request.mutable_data()->set_fingerprint(data.fingerprint());
@@ -62,9 +65,10 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     RETURN_IF_ERROR(join.status());
     if (join->state() >= v1::FINISHING) {
       spdlog::info("the run is over");
-      return absl::OkStatus();
+      return RunFailure(join->failure());
     }
     caller.SetGiveUpAfter(options.identity.give_up_after);
+    options.identity.on_ready(absl::OkStatus());
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
     if (run != join->run_id()) {
       run = join->run_id();
@@ -84,7 +88,9 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
                  join->worker_id(), join->rank(), join->entry_clock(), placement.num_shards(),
                  join->policy().staleness_bound(), options.depth);
     TrainingSession session(worker, *join, incarnation, placement, std::move(source));
+    if (options.metrics != nullptr) options.metrics->SetJoined(true);
     ASSIGN_OR_RETURN(const TrainingSession::End end, session.Run());
+    if (options.metrics != nullptr) options.metrics->SetJoined(false);
     if (end != TrainingSession::End::kExpired) {
       spdlog::info("{} after {} steps", end == TrainingSession::End::kPreempted ? "preempted" : "done", steps_done);
       return absl::OkStatus();

@@ -18,6 +18,7 @@
 #include "worker/data/dataset.h"
 #include "worker/trainer/engine.h"
 #include "worker/trainer/pacer.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 
@@ -32,10 +33,12 @@ struct TrainerOptions {
   std::string device;                                      // for people
   std::shared_ptr<const std::vector<float>> init_weights;  // null: none
   std::uint64_t init_fingerprint = 0;
+  WorkerMetrics* metrics = nullptr;  // null: nobody wants to know; outlives the run
 };
 
-// OK: the run has ended, this worker's part of it, or it was preempted. FAILED_PRECONDITION, INVALID_ARGUMENT: it
-// does not fit the cluster; UNAVAILABLE, DEADLINE_EXCEEDED: the cluster was lost.
+// OK: the run has ended, this worker's part of it, or it was preempted. A RunFailure: the run has ended, and failed.
+// FAILED_PRECONDITION, INVALID_ARGUMENT: it does not fit the cluster; UNAVAILABLE, DEADLINE_EXCEEDED: the cluster was
+// lost.
 absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest, const Dataset& data,
                         const TrainerOptions& options, Cancellation& cancellation);
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "common/run_failure.h"
 #include "worker/client/put_weights.h"
 
 namespace leeway {
@@ -40,7 +41,7 @@ TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std:
       pipeline_(worker.depth, join.entry_clock()),
       source_(std::move(source)),
       pacer_(Seeded(worker.pace, join)),
-      ledger_(worker.device),
+      ledger_(worker.device, worker.metrics),
       last_report_(worker.caller.Now()),
       say_waiting_(kSayWaiting),
       say_refused_(kSayWaiting) {
@@ -51,7 +52,7 @@ TrainingSession::~TrainingSession() { coordinator_->Stop(); }
 
 bool TrainingSession::Ending() const {
   const bool enough = worker_.max_steps > 0 && *worker_.steps_done >= worker_.max_steps;
-  return enough || worker_.cancellation.cancelled() || view_->state() >= v1::FINISHING;
+  return enough || worker_.cancellation.cancelled() || view_->drain() || view_->state() >= v1::FINISHING;
 }
 
 void TrainingSession::Fail(const absl::Status& status) {
@@ -63,6 +64,10 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   coordinator_->StartHeartbeat(lease_);
   if (put_weights_) Fail(UploadInitialWeights());
   Train();
+  if (view_->drain()) {
+    spdlog::info("leeway drain: this worker leaves");
+    worker_.cancellation.Cancel();  // the process is to end
+  }
   Drain();
   if (!failure_.ok()) return failure_;
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
@@ -73,8 +78,14 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   const bool preempted = worker_.cancellation.cancelled();
   const bool finished = source_.finished(pipeline_.clock());
   Report(true);
-  Leave(preempted ? "preempted" : finished ? "trained on all its data" : "the run ends", finished);
-  return preempted ? End::kPreempted : End::kFinished;
+  const std::string reason = view_->drain() ? "drained"
+                             : preempted    ? "preempted"
+                             : finished     ? "trained on all its data"
+                                            : "the run ends";
+  const std::string failure = Leave(reason, finished);
+  if (preempted) return End::kPreempted;
+  if (!failure.empty()) return RunFailure(failure);
+  return End::kFinished;
 }
 
 absl::Status TrainingSession::UploadInitialWeights() {
@@ -167,7 +178,7 @@ bool TrainingSession::WaitForBuffers() {
     const bool push_first = !pipeline_.GradientFree() || commits_ >= kMaxCommits;
     if (push_first) {
       WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && commits_ < kMaxCommits); });
-      ledger_.WaitedForPush(from, worker_.caller.Now());
+      WaitedForPush(from, worker_.caller.Now());
     } else {
       if (!pull_wait) pull_wait = from;
       WaitFor([&] { return pipeline_.CanCompute() || pushes_.size() < pushes || source_.finished(pipeline_.clock()); });
@@ -175,15 +186,15 @@ bool TrainingSession::WaitForBuffers() {
   }
   if (stop() || !pipeline_.CanCompute()) return false;
   const Instant now = worker_.caller.Now();
-  ledger_.WaitedForPull(pull_wait.value_or(now), now, pulls_.at(pipeline_.next_pull_id()).result);
+  WaitedForPull(pull_wait.value_or(now), now, pulls_.at(pipeline_.next_pull_id()).result);
   return true;
 }
 
 void TrainingSession::DoStep() {
-  const v1::Policy policy = view_->policy();
   Work work = *std::exchange(work_, std::nullopt);
   const StepPipeline::Compute step = pipeline_.BeginCompute();
   const PullResult read = std::move(pulls_.at(step.pull_id).result);
+  const v1::Policy& policy = read.policy;
   pulls_.erase(step.pull_id);
   SendPulls();
   if (source_.leased() && !parked_ && source_.missing() > 0) AskForData();
@@ -278,6 +289,7 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
   if (it == pushes_.end()) return;
   const Work work = std::move(it->second.work);
   pushes_.erase(it);
+  ended_push_ = {clock, result.last_shard, result.journal, worker_.caller.Now()};
   pipeline_.PushEnded(clock, result.verdict, result.open_round);
   *settled_ = pipeline_.settled();
   if (!result.status.ok()) {

@@ -36,7 +36,9 @@
 #include "worker/trainer/mailbox.h"
 #include "worker/trainer/pacer.h"
 #include "worker/trainer/step_pipeline.h"
+#include "worker/trainer/wait_log.h"
 #include "worker/trainer/work_source.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 
@@ -57,6 +59,7 @@ class TrainingSession {
     v1::Encoding pull_encoding = v1::F32;
     std::shared_ptr<Push::Encoder> encoder;  // null: float32
     std::shared_ptr<SeenWeights> seen;       // of deltas; null: none
+    WorkerMetrics* metrics = nullptr;        // null: none
   };
 
   enum class End {
@@ -69,7 +72,7 @@ class TrainingSession {
                   WorkSource source);
   ~TrainingSession();
 
-  // Trains, then leaves. UNAVAILABLE: the cluster was lost; else the cluster's or the device's error.
+  // Trains, then leaves. A RunFailure; UNAVAILABLE: the cluster was lost; else the cluster's or the device's error.
   absl::StatusOr<End> Run();
 
  private:
@@ -104,9 +107,16 @@ class TrainingSession {
   void Pace(std::uint64_t clock, absl::Duration computed);
   void OnPush(std::uint64_t clock, PushResult result);
   void Commit(v1::CommitDataRequest commit);
+  // training_session_waits.cc: what the training thread did in [from, to) instead of computing.
+  void WaitedForPull(Instant from, Instant to, const PullResult& pull);
+  void WaitedForPush(Instant from, Instant to);
+  void WaitedForData(Instant from, Instant to);
+  // Why a wait for this shard's answer, since `from`, may have lasted: else `kind`.
+  v1::WaitKind KindOfWait(std::uint32_t shard, Instant from, v1::WaitKind kind) const;
   void Report(bool now);
   void Drain();
-  void Leave(const std::string& reason, bool finished);
+  // Says why the run has failed, or nothing.
+  std::string Leave(const std::string& reason, bool finished);
   std::string WaitingFor() const;
 
   Worker& worker_;
@@ -123,6 +133,15 @@ class TrainingSession {
   WorkSource source_;
   Pacer pacer_;
   Ledger ledger_;
+  WaitLog waits_;
+  // The newest end of a push: what a wait for one was for.
+  struct EndedPush {
+    std::uint64_t clock = 0;
+    std::optional<std::uint32_t> shard;
+    absl::Duration journal;
+    Instant at;
+  };
+  EndedPush ended_push_;
   std::map<std::uint64_t, InFlightPull> pulls_;
   std::map<std::uint64_t, InFlightPush> pushes_;  // by clock
   std::optional<Work> work_;                      // of the next step

@@ -32,7 +32,7 @@ bool TrainingSession::GetWork() {
         const Instant from = worker_.caller.Now();
         const std::size_t pushes = pushes_.size();
         WaitFor([&] { return pushes_.size() < pushes || pushes == 0; });
-        ledger_.WaitedForPush(from, worker_.caller.Now());
+        WaitedForPush(from, worker_.caller.Now());
         return false;  // a refusal may have dropped the weights
       }
       case WorkSource::Answer::kNeedsData: {
@@ -48,7 +48,7 @@ bool TrainingSession::GetWork() {
         const bool some = source_.HasSome();
         WaitFor([&] { return !acquiring_; }, some ? kShortBatchAfter : absl::InfiniteDuration());
         if (some && acquiring_) no_more_data_ = true;
-        ledger_.WaitedForData(worker_.caller.Now() - from);
+        WaitedForData(from, worker_.caller.Now());
         break;
       }
     }
@@ -87,8 +87,11 @@ void TrainingSession::Report(bool now) {
   if (!now && (reporting_ || worker_.caller.Now() - last_report_ < kReportEvery)) return;
   last_report_ = worker_.caller.Now();
   reporting_ = true;
+  if (worker_.metrics != nullptr) worker_.metrics->SetProgress(worker_.caller.retries(), *settled_);
   v1::ReportProgressRequest request;
   *request.mutable_progress() = ledger_.Totals(worker_.caller.retries());
+  waits_.AddTotals(request.mutable_progress());
+  waits_.Take(worker_.caller.Now(), &request);
   // A report that is lost is made up for by the next: totals are sent. Only the end waits for its answer.
   coordinator_->ReportProgress(
       std::move(request), [this, mailbox = mailbox_](absl::Status) { mailbox->Post([this] { reporting_ = false; }); });
@@ -105,28 +108,30 @@ void TrainingSession::Drain() {
   while (!Broken() && !mailbox_->RunUntil([&] { return settled() || Broken(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled() && worker_.caller.Now() - start >= kPreemptionGrace) break;
   }
-  ledger_.WaitedForPush(start, worker_.caller.Now());
+  WaitedForPush(start, worker_.caller.Now());
   for (auto& [clock, push] : pushes_) push.push->Abandon();
   while (!mailbox_->RunUntil([this] { return pushes_.empty(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled()) break;  // the process ends, and with it the transport
   }
 }
 
-void TrainingSession::Leave(const std::string& reason, bool finished) {
+std::string TrainingSession::Leave(const std::string& reason, bool finished) {
   if (work_) source_.Return(*std::exchange(work_, std::nullopt));
   v1::LeaveRequest request;
   request.set_reason(reason);
   request.set_finished(finished);
   for (v1::DataRange& range : source_.TakeRemaining()) *request.add_returned() = std::move(range);
-  auto left = std::make_shared<std::optional<absl::Status>>();
-  coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status) {
-    mailbox->Post([left, status] { *left = status; });
+  auto left = std::make_shared<std::optional<absl::StatusOr<v1::LeaveReply>>>();
+  coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status, v1::LeaveReply reply) {
+    mailbox->Post([left, status, reply = std::move(reply)] {
+      *left = status.ok() ? absl::StatusOr<v1::LeaveReply>(reply) : absl::StatusOr<v1::LeaveReply>(status);
+    });
   });
   mailbox_->RunUntil([&] { return left->has_value(); }, kLastWords);
-  if (!left->has_value() || !(*left)->ok()) {
-    spdlog::warn("could not tell the coordinator about leaving ({}): {}", reason,
-                 left->has_value() ? (*left)->ToString() : "no answer");
-  }
+  if (left->has_value() && (*left)->ok()) return (**left)->failure();
+  spdlog::warn("could not tell the coordinator about leaving ({}): {}", reason,
+               left->has_value() ? (*left)->status().ToString() : "no answer");
+  return "";
 }
 
 }  // namespace leeway

@@ -89,6 +89,7 @@ TEST_CASE("summary.json: the keys") {
                                          "delay",
                                          "elements",
                                          "evaluations",
+                                         "failure",
                                          "final_accuracy",
                                          "final_evaluation",
                                          "final_loss",

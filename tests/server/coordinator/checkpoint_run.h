@@ -37,8 +37,10 @@ class TestCommitter final : public CheckpointCommitter {
 
 // A coordinator with such a committer, and shards that say what the test has them say.
 struct CheckpointRun {
-  explicit CheckpointRun(const v1::Policy& policy, std::uint64_t every_steps = 0, std::uint32_t shards = 2)
-      : f(policy, shards, nullptr, [this, every_steps](Coordinator::Options* options) {
+  // `files`: as CoordinatorFixture's.
+  explicit CheckpointRun(const v1::Policy& policy, std::uint64_t every_steps = 0, std::uint32_t shards = 2,
+                         CrashFiles* files = nullptr)
+      : f(policy, shards, files, [this, every_steps](Coordinator::Options* options) {
           options->committer = &committer;
           options->checkpoint_steps = every_steps;
           options->checkpoint_dir = "dir";
@@ -75,6 +77,15 @@ struct CheckpointRun {
   void WriteAll() {
     for (std::uint32_t shard = 0; shard < f.num_shards; ++shard) Tell(shard, {});
     f.Advance(absl::Milliseconds(200));
+  }
+  // All see nothing, so that the cut can be made, and write.
+  void Take() {
+    REQUIRE(f.snapshot().cut().id() != 0);
+    for (std::uint32_t shard = 0; shard < f.num_shards; ++shard) Tell(shard, {{0, 0}});
+    f.SyncShards();
+    REQUIRE(f.snapshot().cut().limited());
+    WriteAll();
+    f.SyncShards();
   }
   // Heartbeats and watches go on.
   void Live(absl::Duration duration, const std::vector<std::uint32_t>& workers) {

@@ -21,23 +21,13 @@ Asked Ask(CheckpointRun& run, std::uint64_t number = 0, bool if_possible = false
   return asked;
 }
 
-// Both shards see nothing, so that the cut can be made, and write.
-void Take(CheckpointRun& run) {
-  REQUIRE(run.f.snapshot().cut().id() != 0);
-  for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {{0, 0}});
-  run.f.SyncShards();
-  REQUIRE(run.f.snapshot().cut().limited());
-  run.WriteAll();
-  run.f.SyncShards();
-}
-
 TEST_CASE("Coordinator: who asks for a checkpoint is told when it is committed, and where") {
   CheckpointRun run(LeasedPolicy(1));
   run.f.Start(1);
   const Asked first = Ask(run);
   const Asked joins = Ask(run);  // the same one will do
   CHECK_FALSE(first->done());
-  Take(run);
+  run.Take();
   REQUIRE(first->ok());
   REQUIRE(joins->ok());
   CHECK(first->message.name() == "step-00000000");
@@ -82,7 +72,7 @@ TEST_CASE("Coordinator: who asks hears why there is no checkpoint") {
   CHECK(run.f.snapshot().cut().id() == 0);
   // It is no reason to wait before somebody asks again.
   const Asked again = Ask(run);
-  Take(run);
+  run.Take();
   CHECK(again->ok());
 }
 
@@ -103,7 +93,7 @@ TEST_CASE("Coordinator: a request that has waited long enough is told what for, 
   CHECK(asked->message.not_yet().reason() == "step-00000000 is being taken");
   const std::uint64_t number = asked->message.number();
   run.f.SyncShards();
-  Take(run);
+  run.Take();
   const Asked again = Ask(run, number);
   REQUIRE(again->ok());
   CHECK(again->message.name() == "step-00000000");
@@ -126,29 +116,32 @@ TEST_CASE("Coordinator: a ps that is missing is waited for, or not, as is asked;
 TEST_CASE("Coordinator: a shard whose journal has grown too much has a checkpoint taken, once") {
   CheckpointRun run(LeasedPolicy(1));
   run.f.Start(1);
+  run.f.Advance(absl::Milliseconds(200));
+  run.f.SyncShards();
+  run.Take();  // when training begins
   const auto complain = [&] {
     v1::WatchRequest request = run.f.WatchOf(1);
     request.set_wants_checkpoint(true);
     return request;
   };
   run.Send(1, complain());
-  CHECK(run.committer.begun.empty());  // nothing has been trained on since the last one, the start
+  CHECK(run.committer.begun.size() == 1);  // nothing has been trained on since
   CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 10)->message.range()})->ok());
   run.Send(1, complain());
   run.f.SyncShards();
-  REQUIRE(run.committer.begun.size() == 1);
+  REQUIRE(run.committer.begun.size() == 2);
   const v1::WatchRequest before = complain();
   for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {{0, 1}});
   run.f.SyncShards();
   for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {});
   CHECK(run.f.Commit(0, 1, {run.f.Acquire(0, 2, 10)->message.range()})->ok());
-  REQUIRE(run.committer.indices.size() == 1);
+  REQUIRE(run.committer.indices.size() == 2);
   run.f.Call<v1::WatchReply>("WatchMembership", before);  // from before it knew
   run.f.Advance(absl::Seconds(1));
-  CHECK(run.committer.begun.size() == 1);
+  CHECK(run.committer.begun.size() == 2);
   run.f.SyncShards();
   run.Send(1, complain());
-  CHECK(run.committer.begun.size() == 2);
+  CHECK(run.committer.begun.size() == 3);
 }
 
 // --- The last one ----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // Coordinator through Handle(): what a checkpoint says that its weights were trained on.
 #include <cstdint>
+#include <vector>
 
 #include "tests/catch.h"
 #include "tests/server/coordinator/checkpoint_run.h"
@@ -45,6 +46,13 @@ TEST_CASE("Coordinator: a checkpoint says what its weights were trained on") {
   CHECK(f.Status().samples() == 40);
   f.SyncShards();
   CHECK(f.snapshot().committed_checkpoint() == "step-00000002");
+  const v1::GetStatusReply told = f.Status();
+  CHECK(told.checkpoint_under_way().empty());
+  REQUIRE(told.checkpoints_size() == 1);
+  CHECK(told.checkpoints(0).name() == "step-00000002");
+  CHECK(told.checkpoints(0).steps() == 2);
+  CHECK(told.checkpoints(0).error().empty());
+  CHECK(told.checkpoints(0).duration() > 1);  // it waited for a commit
 }
 
 TEST_CASE("Coordinator: a commit that does not come holds a checkpoint for a lease, the worker's death not longer") {
@@ -98,6 +106,43 @@ TEST_CASE("Coordinator: in rounds a checkpoint has the rounds that its weights h
   CHECK(state.rounds().open_round() == 3);
   CHECK(state.steps() == 3);
   CHECK(f.Status().steps() == 5);
+}
+
+TEST_CASE("Coordinator: a checkpoint is taken when training begins, whether the shards keep journals or not") {
+  for (const bool journals : {true, false}) {
+    CheckpointRun run(LeasedPolicy(2));
+    run.f.journals = journals;
+    run.f.Start(2);
+    run.f.Advance(absl::Milliseconds(200));
+    run.f.SyncShards();
+    REQUIRE(run.committer.begun == std::vector<std::uint64_t>{0});
+    // Until there is one it is tried again, and then not any more.
+    run.Fail(1, "shard 1: the disk is full");
+    run.Live(absl::Seconds(11), {0, 1});
+    REQUIRE(run.committer.begun == std::vector<std::uint64_t>{0, 0});
+    run.Take();
+    CHECK(run.committer.indices.size() == 1);
+    run.Live(absl::Seconds(30), {0, 1});
+    CHECK(run.committer.begun.size() == 2);
+  }
+}
+
+TEST_CASE("Coordinator: one that is started again knows that there is a checkpoint") {
+  CrashFiles files(1);
+  for (const bool again : {false, true}) {
+    CheckpointRun run(LeasedPolicy(1), 0, 2, &files);
+    if (again) {
+      run.f.SyncShards();
+      CHECK(run.f.snapshot().committed_checkpoint() == "step-00000000");
+      run.Live(absl::Seconds(30), {0});
+    } else {
+      run.f.Start(1);
+      run.f.Advance(absl::Milliseconds(200));
+      run.f.SyncShards();
+      run.Take();
+    }
+    CHECK(run.committer.begun.size() == (again ? 0 : 1));
+  }
 }
 
 }  // namespace

@@ -45,6 +45,31 @@ TEST_CASE("Coordinator: a silent worker is out when its lease ends, and others g
   CHECK(again->message.range().begin() == 0);
 }
 
+TEST_CASE("Coordinator: its status tells rates, of each shard and over time, and who has been silent how long") {
+  CoordinatorFixture f(LeasedPolicy(2), 2);
+  f.Start(2);
+  for (std::uint64_t second = 1; second <= 8; ++second) {
+    f.Advance(absl::Seconds(1));
+    CHECK(f.Heartbeat(0).ok());
+    for (std::uint32_t shard = 0; shard < 2; ++shard) {
+      v1::WatchRequest watch = f.WatchOf(shard);
+      watch.mutable_stats()->set_push_bytes(second * 1000 * (shard + 1));
+      watch.mutable_stats()->set_pull_bytes(second * 500);
+      f.Call<v1::WatchReply>("WatchMembership", watch);
+    }
+  }
+  const v1::GetStatusReply status = f.Status();
+  CHECK(status.shards(0).push_bytes_per_second() == Approx(1000).epsilon(0.05));
+  CHECK(status.shards(1).push_bytes_per_second() == Approx(2000).epsilon(0.05));
+  CHECK(status.shards(1).pull_bytes_per_second() == Approx(500).epsilon(0.05));
+  REQUIRE(status.rates_size() >= 7);
+  CHECK(status.rates(status.rates_size() - 1).push_bytes() == Approx(3000).epsilon(0.05));
+  CHECK(status.rates(status.rates_size() - 1).seconds() > 6.5);
+  CHECK(status.workers(0).silent_seconds() < 0.5);
+  CHECK(status.workers(1).silent_seconds() == Approx(8).margin(0.5));
+  CHECK(status.workers(1).state() == "live");
+}
+
 TEST_CASE("Coordinator: after a pause of its process nobody has expired") {
   CoordinatorFixture f(LeasedPolicy(2));
   f.Start(2);

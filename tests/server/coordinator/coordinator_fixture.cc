@@ -107,6 +107,18 @@ v1::WatchRequest CoordinatorFixture::WatchOf(std::uint32_t shard) {
     installed.set_incarnation(member.incarnation());
     installed.set_clock(minimum_clock[shard]);
   }
+  request.set_policy_number(snapshot.policy().number());
+  request.set_policy_busy(policy_busy);
+  const v1::PolicyChange& change = snapshot.policy_change();
+  if (change.id() == 0 || change.decided()) return request;
+  request.mutable_policy_ack()->set_id(change.id());
+  request.mutable_policy_ack()->set_error(policy_error[shard]);
+  for (const v1::Member& member : snapshot.members()) {
+    v1::StepLimit& read = *request.mutable_policy_ack()->add_read();
+    read.set_worker_id(member.worker_id());
+    read.set_incarnation(member.incarnation());
+    read.set_clock(farthest[member.worker_id()]);
+  }
   return request;
 }
 

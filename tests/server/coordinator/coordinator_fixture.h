@@ -79,6 +79,10 @@ class CoordinatorFixture {
   Coordinator coordinator;
   std::map<std::uint32_t, v1::WatchReply> known;         // by shard: the snapshot that it has carried out
   std::map<std::uint32_t, std::uint64_t> minimum_clock;  // by shard: where it installs joiners
+  // What its shards say of a change of the policy: how far each worker has come, by id; or why there can be none.
+  std::map<std::uint32_t, std::uint64_t> farthest;
+  std::map<std::uint32_t, std::string> policy_error;  // by shard
+  std::string policy_busy;
 };
 
 // LEASED, bound 8, this many workers, no limit.

@@ -184,8 +184,8 @@ TEST_CASE("Coordinator: shards that do not fit are refused, naming both") {
   request.set_run_id(0xdef);
   CHECK(Says(watch(request), Code::kFailedPrecondition, {"run def", "run abc"}));
   request = f.WatchOf(1);
-  request.set_protocol_version(2);
-  CHECK(Says(watch(request), Code::kFailedPrecondition, {"version 2", "speaks 1"}));
+  request.set_protocol_version(3);
+  CHECK(Says(watch(request), Code::kFailedPrecondition, {"ps 1 at shard1:1", "version 3", "speaks 1"}));
   request = f.WatchOf(1);
   request.set_generation(0);
   CHECK(Says(watch(request), Code::kInvalidArgument, {"generation"}));

@@ -217,7 +217,20 @@ TEST_CASE("Coordinator: a loss that diverges takes the run back to what was good
   }
   CHECK(run.gone_back.size() == Coordinator::kMostDivergences);
   CHECK(run.f->Status().state() == v1::FINISHING);
-  CHECK(absl::StrContains(run.f->Status().stop_reason(), "after going back 3 times the loss has diverged again"));
+  const std::string why = run.f->Status().stop_reason();
+  CHECK(absl::StrContains(why, "after going back 3 times the loss has diverged again"));
+  // All are told that this is no good end, also by the next process.
+  for (const bool again : {false, true}) {
+    if (again) run.Begin();
+    run.f->era = Coordinator::kMostDivergences;
+    CHECK(run.f->Status().failure() == why);
+    run.f->SyncShards();
+    CHECK(run.f->snapshot().failure() == why);
+    CHECK(run.f->Join(run.f->JoinOf("late", 900))->message.failure() == why);
+    const auto left = run.f->Leave(again ? 1 : 0);
+    REQUIRE(left->ok());
+    CHECK(left->message.failure() == why);
+  }
 }
 
 }  // namespace

@@ -174,7 +174,8 @@ TEST_CASE("FileCoordinatorStore: the model is there whole, or the run is refused
   files.Bytes(kManifest) = files.Bytes(kFirst);
   CHECK(Says(Open(files), Code::kDataLoss, {kManifest, "state"}));
   REQUIRE(files.Remove(kManifest).ok());
-  CHECK(Says(Open(files), Code::kNotFound, {kManifest}));
+  CHECK(Says(Open(files), Code::kDataLoss,
+             {kManifest, "missing", "without dir/coordinator and dir/journal", "goes on from its newest checkpoint"}));
 }
 
 TEST_CASE("FileCoordinatorStore: each process begins a file, full ones are followed by another, and older ones go") {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/catch.h"
@@ -30,6 +31,44 @@ v1::GetStatusReply Filled(const StatusBoard& board, Instant now) {
   v1::GetStatusReply reply;
   board.Fill(now, &reply);
   return reply;
+}
+
+v1::Progress WithWait(v1::Progress progress, v1::WaitKind kind, std::uint32_t whom, double seconds) {
+  v1::WaitTotal& wait = *progress.add_waits();
+  wait.set_kind(kind);
+  if (kind == v1::WAIT_GATE) {
+    wait.set_worker(whom);
+  } else {
+    wait.set_shard(whom);
+  }
+  wait.set_seconds(seconds);
+  wait.set_count(1);
+  return progress;
+}
+
+TEST_CASE("StatusBoard: waits of all incarnations of a worker are added up, each kind and each other by itself") {
+  StatusBoard board;
+  board.Start(At(0));
+  const v1::Progress first = WithWait(WithWait(Totals(10, 1), v1::WAIT_GATE, 0, 5), v1::WAIT_PULL, 0, 1);
+  board.AddProgress(At(1), Worker(3, 1), first, 10);
+  board.AddProgress(At(2), Worker(3, 1), first, 10);  // totals: telling them again adds nothing
+  const v1::Progress second = WithWait(WithWait(Totals(10, 1), v1::WAIT_PULL, 0, 2), v1::WAIT_GATE, 1, 7);
+  board.AddProgress(At(3), Worker(3, 2), second, 20);
+  const v1::GetStatusReply reply = Filled(board, At(4));
+  REQUIRE(reply.workers_size() == 1);
+  const auto& waits = reply.workers(0).progress().waits();
+  REQUIRE(waits.size() == 3);
+  for (const v1::WaitTotal& wait : waits) {
+    if (wait.kind() == v1::WAIT_PULL) {
+      CHECK(wait.has_shard());
+      CHECK(wait.seconds() == 3);
+      CHECK(wait.count() == 2);
+    } else {
+      REQUIRE(wait.has_worker());
+      CHECK(wait.seconds() == (wait.worker() == 0 ? 5 : 7));
+      CHECK(wait.count() == 1);
+    }
+  }
 }
 
 TEST_CASE("StatusBoard: points, evaluations and events stay bounded, and the newest are there") {
@@ -96,6 +135,29 @@ TEST_CASE("StatusBoard: who has been silent for 5 seconds has no recent rate") {
   board.AddProgress(At(2), Worker(0, 1), Totals(200, 1), 200);
   CHECK(Filled(board, At(3)).samples_per_second() == Approx(100));
   CHECK(Filled(board, At(8)).samples_per_second() == 0);
+}
+
+TEST_CASE("StatusBoard: how much a worker waits now, and for whom, follows from its last reports") {
+  StatusBoard board;
+  board.Start(At(0));
+  const auto report = [&board](double at, double blocked, double on_first, double on_second) {
+    v1::Progress progress = Totals(static_cast<std::uint64_t>(at * 10), 1);
+    progress.mutable_seconds()->set_blocked(blocked);
+    for (const auto& [worker, seconds] : {std::pair(7u, on_first), std::pair(9u, on_second)}) {
+      v1::BlockedOn& on = *progress.add_blocked_on();
+      on.set_worker_id(worker);
+      on.set_seconds(seconds);
+    }
+    board.AddProgress(At(at), Worker(0, 1), progress, 0);
+    return Filled(board, At(at)).workers(0);
+  };
+  report(1, 4, 4, 0);
+  const v1::WorkerStatus second = report(3, 5, 4.2, 0.8);
+  CHECK(second.waiting_share() == Approx(0.5));
+  CHECK(second.waits_for() == 9 + 1);  // in all it waited longer for the other one
+  const v1::WorkerStatus third = report(11, 5, 4.2, 0.8);
+  CHECK(third.waiting_share() == Approx(0));
+  CHECK(third.waits_for() == 0);
 }
 
 TEST_CASE("StatusBoard: before the start time stands still; states and clocks are kept by worker") {

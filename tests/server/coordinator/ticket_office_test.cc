@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "server/check_policy.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/random.h"
@@ -57,12 +58,12 @@ TEST_CASE("TicketOffice: scale divides the rate by the delay, from 2 on") {
 }
 
 TEST_CASE("TicketOffice: which policies need tickets") {
-  CHECK_FALSE(TicketOffice::NeededBy(PolicyWith(-1)));
-  CHECK(TicketOffice::NeededBy(PolicyWith(4)));
-  CHECK(TicketOffice::NeededBy(PolicyWith(-1, v1::SCALE)));
+  CHECK_FALSE(NeedsTicket(PolicyWith(-1)));
+  CHECK(NeedsTicket(PolicyWith(4)));
+  CHECK(NeedsTicket(PolicyWith(-1, v1::SCALE)));
   v1::Policy round = PolicyWith(4);
   round.set_aggregation(v1::ROUND);
-  CHECK_FALSE(TicketOffice::NeededBy(round));
+  CHECK_FALSE(NeedsTicket(round));
 }
 
 TEST_CASE("TicketOffice: a worker that never commits is held up, not remembered without end") {

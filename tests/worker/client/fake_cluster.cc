@@ -84,6 +84,7 @@ FakeCluster::Answer FakeCluster::Handle(const std::string& address, const std::s
     v1::HeartbeatReply reply;
     reply.set_state(state);
     reply.set_samples(committed);
+    reply.set_drain(drain);
     reply.set_membership_epoch(join.membership_epoch());
     return {status, EncodeMessage(reply)};
   }
@@ -91,6 +92,7 @@ FakeCluster::Answer FakeCluster::Handle(const std::string& address, const std::s
     reports.push_back(Parse<v1::ReportProgressRequest>(request));
     v1::ReportProgressReply reply;
     reply.set_state(state);
+    reply.set_drain(drain);
     return {CheckStamp(reports.back().stamp()), EncodeMessage(reply)};
   }
   if (method == "Coordinator/OpenPush") {
@@ -124,6 +126,8 @@ FakeCluster::Answer FakeCluster::Pull(const Buffer& bytes) {
     return Ok(reply);
   }
   *reply.mutable_run() = request.run();
+  const v1::Policy* policy = script.policy ? script.policy(request) : nullptr;
+  if (policy != nullptr && policy->number() != request.stamp().policy_number()) *reply.mutable_policy() = *policy;
   const Buffer payload = PullPayload(request, &reply);
   return Ok(reply, payload);
 }

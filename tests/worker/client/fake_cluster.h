@@ -37,6 +37,8 @@ class FakeCluster : public Transport {
     std::function<v1::Verdict(const v1::PushRequest&)> verdict;
     std::function<absl::StatusOr<v1::Ticket>(const v1::OpenPushRequest&)> ticket;
     std::function<bool(const v1::PullRequest&)> gate;  // false: not_yet
+    // What the pull's step is under; null: what its stamp names.
+    std::function<const v1::Policy*(const v1::PullRequest&)> policy;
   };
 
   FakeCluster(std::uint64_t elements, std::uint32_t num_shards, v1::Policy policy, std::uint64_t num_records);
@@ -51,6 +53,7 @@ class FakeCluster : public Transport {
   Script script LEEWAY_GUARDED_BY(mu);
   v1::JoinReply join LEEWAY_GUARDED_BY(mu);
   v1::RunState state LEEWAY_GUARDED_BY(mu) = v1::TRAINING;
+  bool drain LEEWAY_GUARDED_BY(mu) = false;  // its workers are to leave
   std::vector<float> weights LEEWAY_GUARDED_BY(mu);
   float rate LEEWAY_GUARDED_BY(mu) = 0.1f;
   std::deque<v1::DataRange> ranges LEEWAY_GUARDED_BY(mu);  // to hand out; FINISHING when all are committed

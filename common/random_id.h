@@ -1,4 +1,4 @@
-// RandomId: what tells one run, or one process, from another.
+// RandomId: a number that nobody else has drawn, and that is not 0.
 //
 // Thread safety: any thread.
 #pragma once
@@ -8,7 +8,6 @@
 
 namespace leeway {
 
-// From the system's source of randomness; never 0, which stands for none.
 inline std::uint64_t RandomId() {
   std::random_device device;
   std::uint64_t id = 0;

@@ -1,0 +1,160 @@
+#include "cli/admin/status_text.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/display.h"
+#include "cli/report/format.h"
+#include "cli/report/proto_json.h"
+#include "cli/text_table.h"
+#include "server/policy_settings.h"
+
+namespace leeway {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kEvents = 5;
+
+std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+double MeanOf(const v1::Histogram& histogram) {
+  double count = 0;
+  for (const std::uint64_t n : histogram.counts()) count += static_cast<double>(n);
+  return count > 0 ? histogram.sum() / count : 0;
+}
+
+// "0.8 / 3"
+std::string MeanAndMax(const v1::Histogram& histogram) {
+  return absl::StrFormat("%.1f / %d", MeanOf(histogram), histogram.max());
+}
+
+double AllSeconds(const v1::PhaseSeconds& seconds) {
+  return seconds.data() + seconds.pull() + seconds.compute() + seconds.push() + seconds.blocked() + seconds.paced();
+}
+
+std::string Share(double part, double whole) {
+  return whole > 0 ? absl::StrFormat("%.0f %%", 100 * part / whole) : "-";
+}
+
+// The one it was blocked on for the longest, or "".
+std::string BlockedOn(const v1::GetStatusReply& status, const v1::Progress& progress) {
+  const auto longest =
+      std::max_element(progress.blocked_on().begin(), progress.blocked_on().end(),
+                       [](const v1::BlockedOn& a, const v1::BlockedOn& b) { return a.seconds() < b.seconds(); });
+  if (longest == progress.blocked_on().end() || !(longest->seconds() > 0)) return "";
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    if (worker.worker_id() == longest->worker_id()) return worker.name();
+  }
+  return "";
+}
+
+// With the reason of whoever is gone.
+std::string StateOf(const v1::WorkerStatus& worker) {
+  return worker.reason().empty() ? worker.state() : absl::StrCat(worker.state(), ": ", worker.reason());
+}
+
+std::string ShardsText(const v1::GetStatusReply& status) {
+  TextTable table({">ps", "address", "state", ">blocks", ">version", ">applied", ">refused", ">partial",
+                   ">gap mean/max", ">delay mean/max", ">in", ">out"});
+  for (const v1::ShardStatus& shard : status.shards()) {
+    const v1::ShardStats& stats = shard.stats();
+    table.Add({absl::StrCat(shard.index()), shard.address().empty() ? "-" : shard.address(),
+               shard.connected() ? "here" : "missing", absl::StrCat(shard.num_blocks()), FormatCount(stats.version()),
+               FormatCount(stats.pushes_applied()), FormatCount(stats.pushes_refused()),
+               FormatCount(stats.pushes_partial()), MeanAndMax(stats.gap()), MeanAndMax(stats.delay()),
+               FormatBytes(static_cast<double>(stats.push_bytes())),
+               FormatBytes(static_cast<double>(stats.pull_bytes()))});
+  }
+  return table.Render();
+}
+
+std::string PolicyLine(const v1::GetStatusReply& status) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : SettingsOf(status.policy())) words.push_back(absl::StrCat(name, "=", value));
+  return absl::StrCat("policy ", status.policy().number(), ": ", absl::StrJoin(words, " "), "\n",
+                      status.policy_waits_for().empty()
+                          ? ""
+                          : absl::StrCat("  is changing: ", Printable(status.policy_waits_for()), "\n"));
+}
+
+Json SettingsJson(const v1::Policy& policy) {
+  Json settings = Json::object();
+  for (const auto& [name, value] : SettingsOf(policy)) {
+    std::int64_t whole = 0;
+    double number = 0;
+    if (absl::SimpleAtoi(value, &whole)) {
+      settings[name] = whole;
+    } else if (absl::SimpleAtod(value, &number)) {
+      settings[name] = JsonNumber(number);
+    } else {
+      settings[name] = value;
+    }
+  }
+  return settings;
+}
+
+}  // namespace
+
+std::string WorkersText(const v1::GetStatusReply& status) {
+  TextTable table({"worker", ">rank", "role", ">clock", ">samples/s", ">loss", ">applied", ">refused", ">compute",
+                   ">blocked", "mostly on", "state"});
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    const v1::Progress& progress = worker.progress();
+    const double all = AllSeconds(progress.seconds());
+    const bool trainer = worker.role() == v1::TRAINER;
+    table.Add({worker.name(), trainer ? absl::StrCat(worker.rank()) : "-", trainer ? "trainer" : "evaluator",
+               FormatCount(worker.clock()), absl::StrFormat("%.0f", std::max(0.0, worker.samples_per_second())),
+               progress.samples() > 0 ? absl::StrFormat("%.4f", worker.recent_loss()) : "-",
+               FormatCount(progress.pushes_applied()), FormatCount(progress.pushes_refused()),
+               Share(progress.seconds().compute(), all), Share(progress.seconds().blocked(), all),
+               BlockedOn(status, progress), StateOf(worker)});
+  }
+  return table.Render();
+}
+
+std::string WorkersJson(const v1::GetStatusReply& status) {
+  Json list = Json::array();
+  for (const v1::WorkerStatus& worker : status.workers()) list.push_back(ToJson(worker));
+  return Dump(list);
+}
+
+std::string StatusText(const v1::GetStatusReply& status) {
+  std::string text = absl::StrFormat("run %016x", status.run_id());
+  if (status.elements() > 0) {
+    absl::StrAppend(&text, ", ", Printable(status.model()), " with ", FormatCount(status.elements()), " parameters");
+  }
+  absl::StrAppend(&text, ", membership epoch ", status.membership_epoch(), "\n",
+                  RenderLine(status, v1::GetStatusReply()), "\n", PolicyLine(status), "\n", WorkersText(status), "\n",
+                  ShardsText(status));
+  const int first = std::max(0, status.events_size() - kEvents);
+  if (first < status.events_size()) absl::StrAppend(&text, "\nnewest events (seconds since the start)\n");
+  for (int i = first; i < status.events_size(); ++i) absl::StrAppend(&text, "  ", Printable(status.events(i)), "\n");
+  return text;
+}
+
+std::string StatusJson(const v1::GetStatusReply& status) {
+  Json json = ToJson(status);
+  json["settings"] = SettingsJson(status.policy());
+  return Dump(json);
+}
+
+std::string PolicyText(const v1::Policy& policy) {
+  TextTable table({"setting", "value"});
+  for (const auto& [name, value] : SettingsOf(policy)) table.Add({name, value});
+  return absl::StrCat("policy ", policy.number(), "\n", table.Render());
+}
+
+std::string PolicyJson(const v1::Policy& policy) {
+  return Dump(Json{{"number", policy.number()}, {"settings", SettingsJson(policy)}});
+}
+
+}  // namespace leeway

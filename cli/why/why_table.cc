@@ -1,0 +1,141 @@
+#include "cli/why/why_table.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/report/format.h"
+#include "cli/report/proto_json.h"
+
+namespace leeway {
+namespace {
+
+// Rows that together are less than this share of a worker's time are summed up in one.
+constexpr double kLeastShare = 0.01;
+
+std::string Printable(const std::string& text) {
+  std::string out = text;
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return out;
+}
+
+std::string WaitedFor(const v1::GetStatusReply& status, const v1::WaitTotal& wait) {
+  if (wait.kind() == v1::WAIT_DATA || wait.kind() == v1::WAIT_COMMIT) return "the coordinator";
+  if (wait.has_worker()) return NameOfWorker(status, wait.worker());
+  if (wait.has_shard()) return absl::StrCat("shard ", wait.shard());
+  return wait.kind() == v1::WAIT_GATE ? "other workers" : "a shard";
+}
+
+double TimeOf(const v1::Progress& progress) {
+  const v1::PhaseSeconds& phases = progress.seconds();
+  return phases.data() + phases.pull() + phases.compute() + phases.push() + phases.blocked() + phases.paced();
+}
+
+}  // namespace
+
+std::pair<std::string, std::string> ReasonAndCall(v1::WaitKind kind) {
+  switch (kind) {
+    case v1::WAIT_GATE:
+      return {"gate", "Pull"};
+    case v1::WAIT_PULL:
+      return {"weights on their way", "Pull"};
+    case v1::WAIT_PUSH:
+      return {"verdict", "Push"};
+    case v1::WAIT_JOURNAL:
+      return {"journal", "Push"};
+    case v1::WAIT_NO_ROOM:
+      return {"no room", "Push or Pull"};
+    case v1::WAIT_UNREACHABLE:
+      return {"no answer", "Push or Pull"};
+    case v1::WAIT_DATA:
+      return {"records", "AcquireData"};
+    case v1::WAIT_COMMIT:
+      return {"commits", "CommitData"};
+    default:
+      return {absl::StrCat("kind ", static_cast<int>(kind)), "?"};  // of a newer version
+  }
+}
+
+std::string NameOfWorker(const v1::GetStatusReply& status, std::uint32_t id) {
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    if (worker.worker_id() == id && !worker.name().empty()) return worker.name();
+  }
+  return absl::StrCat("worker ", id);
+}
+
+std::vector<WhyRow> WhyRows(const v1::GetStatusReply& status) {
+  std::vector<std::pair<double, std::vector<WhyRow>>> workers;  // by how long each has waited
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    const double time = TimeOf(worker.progress());
+    auto& [waited, rows] = workers.emplace_back();
+    for (const v1::WaitTotal& wait : worker.progress().waits()) {
+      const auto [reason, call] = ReasonAndCall(wait.kind());
+      rows.push_back({NameOfWorker(status, worker.worker_id()), WaitedFor(status, wait), reason, call, wait.seconds(),
+                      time > 0 ? wait.seconds() / time : 0, wait.count()});
+      waited += wait.seconds();
+    }
+    std::stable_sort(rows.begin(), rows.end(), [](const WhyRow& a, const WhyRow& b) { return a.seconds > b.seconds; });
+  }
+  std::stable_sort(workers.begin(), workers.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<WhyRow> all;
+  for (auto& [waited, rows] : workers) all.insert(all.end(), rows.begin(), rows.end());
+  return all;
+}
+
+std::string WhyText(const v1::GetStatusReply& status) {
+  const std::vector<WhyRow> rows = WhyRows(status);
+  if (rows.empty()) return "nobody has waited for anybody yet\n";
+  std::map<std::string, WhyRow> small;  // by waiter: the sum of what is hardly worth a row
+  std::vector<WhyRow> shown;
+  for (const WhyRow& row : rows) {
+    if (row.share >= kLeastShare) {
+      shown.push_back(row);
+      continue;
+    }
+    WhyRow& sum = small.try_emplace(row.waiter, WhyRow{row.waiter, "others", "", ""}).first->second;
+    sum.seconds += row.seconds;
+    sum.share += row.share;
+    sum.count += row.count;
+    const bool last = &row == &rows.back() || (&row + 1)->waiter != row.waiter;
+    if (last) shown.push_back(sum);
+  }
+  std::size_t waiter = 6, waited_for = 10, reason = 3, call = 4;
+  for (const WhyRow& row : shown) {
+    waiter = std::max(waiter, row.waiter.size());
+    waited_for = std::max(waited_for, row.waited_for.size());
+    reason = std::max(reason, row.reason.size());
+    call = std::max(call, row.call.size());
+  }
+  const auto line = [&](const WhyRow& row, const std::string& seconds, const std::string& share,
+                        const std::string& count) {
+    return absl::StrFormat("%-*s  %-*s  %-*s  %-*s  %9s  %7s  %7s\n", static_cast<int>(waiter), Printable(row.waiter),
+                           static_cast<int>(waited_for), Printable(row.waited_for), static_cast<int>(reason),
+                           row.reason, static_cast<int>(call), row.call, seconds, share, count);
+  };
+  std::string text = line({"waiter", "waited for", "why", "call"}, "seconds", "share", "times");
+  for (const WhyRow& row : shown) {
+    absl::StrAppend(&text, line(row, FormatFixed(row.seconds, 2), FormatPercent(row.share, 1), FormatCount(row.count)));
+  }
+  return text + "share: of the waiter's time since it joined\n";
+}
+
+std::string WhyJson(const v1::GetStatusReply& status) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const WhyRow& row : WhyRows(status)) {
+    list.push_back({{"waiter", row.waiter},
+                    {"waited_for", row.waited_for},
+                    {"reason", row.reason},
+                    {"call", row.call},
+                    {"seconds", JsonNumber(row.seconds)},
+                    {"share", JsonNumber(row.share)},
+                    {"count", row.count}});
+  }
+  return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace leeway

@@ -1,0 +1,18 @@
+// RunFailure: how a process of a run ends that is over and has failed, as its coordinator says: not for what this
+// process has done, and not to be tried again.
+//
+// Thread safety: pure functions.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace leeway {
+
+// "the run has failed: " and why. OK when `why` is empty: the run has not failed.
+absl::Status RunFailure(const std::string& why);
+
+bool IsRunFailure(const absl::Status& status);
+
+}  // namespace leeway

@@ -1,0 +1,26 @@
+// The flags of TLS and tokens, the same of ps, worker and leeway:
+//   --tls_cert_file, --tls_key_file, --tls_ca_file, --tls_server_name, --token_file, --tokens_file, --insecure
+//
+// Thread safety: from one thread, after ParseFlags.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/security.h"
+
+namespace leeway {
+
+// INVALID_ARGUMENT names the flag: some of the TLS files and not all, a file that is wrong. The files are read again
+// when they change, as long as the result lives.
+absl::StatusOr<Security> SecurityFromFlags();
+
+// OK unless `address`, the value of `flag`, is to be listened on in the clear beyond this machine without --insecure.
+absl::Status CheckListenFlag(const std::string& flag, const std::string& address, const Security& security);
+
+// Those that were given, as words of a command line: for processes that this one starts.
+std::vector<std::string> GivenSecurityFlags();
+
+}  // namespace leeway

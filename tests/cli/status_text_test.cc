@@ -1,0 +1,120 @@
+// What leeway status, workers and set print.
+#include "cli/admin/status_text.h"
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cli/text_table.h"
+#include "tests/catch.h"
+
+namespace leeway {
+namespace {
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+v1::GetStatusReply Training() {
+  v1::GetStatusReply status;
+  status.set_run_id(0xab);
+  status.set_state(v1::TRAINING);
+  status.set_model("mlp:16");
+  status.set_elements(12345);
+  status.set_seconds(42);
+  status.set_samples(1000);
+  status.mutable_policy()->set_number(3);
+  status.mutable_policy()->set_staleness_bound(2);
+  status.mutable_policy()->mutable_schedule()->set_rate(0.025);
+  for (std::uint32_t id = 0; id < 2; ++id) {
+    v1::WorkerStatus& worker = *status.add_workers();
+    worker.set_worker_id(id);
+    worker.set_name(id == 0 ? "fast" : "slow\x1b[2J");
+    worker.set_rank(id);
+    worker.set_state("live");
+    worker.set_clock(1234 - id);
+    worker.set_samples_per_second(99.6);
+    worker.mutable_progress()->set_samples(10);
+    worker.mutable_progress()->mutable_seconds()->set_compute(3);
+    worker.mutable_progress()->mutable_seconds()->set_blocked(1);
+  }
+  v1::BlockedOn& on = *status.mutable_workers(0)->mutable_progress()->add_blocked_on();
+  on.set_worker_id(1);
+  on.set_seconds(1);
+  v1::ShardStatus& shard = *status.add_shards();
+  shard.set_address("10.0.0.1:50051");
+  shard.set_connected(true);
+  shard.mutable_stats()->set_version(77);
+  shard.mutable_stats()->mutable_gap()->add_counts(1);
+  shard.mutable_stats()->mutable_gap()->add_counts(3);
+  shard.mutable_stats()->mutable_gap()->set_sum(3);
+  shard.mutable_stats()->mutable_gap()->set_max(1);
+  for (int i = 0; i < 9; ++i) status.add_events("event " + std::to_string(i));
+  return status;
+}
+
+TEST_CASE("status: the run, its policy, workers, ps and the newest events") {
+  v1::GetStatusReply status = Training();
+  const std::string text = StatusText(status);
+  CHECK(text.find("run 00000000000000ab, mlp:16 with 12,345 parameters") == 0);
+  CHECK(text.find("policy 3: staleness_bound=2 ") != std::string::npos);
+  CHECK(text.find("learning_rate=0.025") != std::string::npos);
+  CHECK(text.find("10.0.0.1:50051  here") != std::string::npos);
+  CHECK(text.find("0.8 / 1") != std::string::npos);
+  CHECK(text.find("event 3") == std::string::npos);
+  CHECK(text.find("event 4") != std::string::npos);
+  CHECK(text.find("is changing") == std::string::npos);
+  status.set_policy_waits_for("ps 1 has not said");
+  CHECK(StatusText(status).find("is changing: ps 1 has not said") != std::string::npos);
+  // Names come over the wire.
+  CHECK(text.find('\x1b') == std::string::npos);
+  const auto json = nlohmann::json::parse(StatusJson(status));
+  CHECK(json["settings"]["staleness_bound"] == 2);
+  CHECK(json["state"] == "training");
+  CHECK(json["policy"]["number"] == 3);
+}
+
+TEST_CASE("workers: a row for each, in columns that stand below each other") {
+  v1::GetStatusReply status = Training();
+  std::vector<std::string> lines = Lines(WorkersText(status));
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0].find("worker") == 0);
+  CHECK(lines[1].find("1,234") + 5 == lines[0].find("clock") + 5);
+  CHECK(lines[1].find("75 %") != std::string::npos);
+  CHECK(lines[1].find("25 %  slow?[2J") != std::string::npos);
+  CHECK(lines[1].substr(lines[1].size() - 4) == "live");
+  status.mutable_workers(1)->set_state("left");
+  status.mutable_workers(1)->set_reason("drained");
+  CHECK(Lines(WorkersText(status))[2].find("left: drained") != std::string::npos);
+  const auto json = nlohmann::json::parse(WorkersJson(status));
+  REQUIRE(json.size() == 2);
+  CHECK(json[0]["name"] == "fast");
+  CHECK(json[0]["clock"] == 1234);
+  // Nobody yet.
+  CHECK(Lines(WorkersText(v1::GetStatusReply())).size() == 1);
+}
+
+TEST_CASE("set: names and values, as numbers where they are") {
+  const v1::Policy policy = Training().policy();
+  CHECK(PolicyText(policy).find("policy 3\nsetting ") == 0);
+  const auto json = nlohmann::json::parse(PolicyJson(policy));
+  CHECK(json["number"] == 3);
+  CHECK(json["settings"]["learning_rate"] == 0.025);
+  CHECK(json["settings"]["delay_policy"] == "apply");
+  CHECK_FALSE(json["settings"].contains("checkpoint_steps"));
+}
+
+TEST_CASE("tables: as wide as what is in them, without blanks at the end") {
+  TextTable table({"name", ">count", "note"});
+  table.Add({"a", "1", ""});
+  table.Add({"longer", "12345678", "x"});
+  CHECK(table.Render() ==
+        "name       count  note\n"
+        "a              1\n"
+        "longer  12345678  x\n");
+}
+
+}  // namespace
+}  // namespace leeway

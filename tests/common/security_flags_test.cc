@@ -1,0 +1,93 @@
+// The flags of TLS and tokens: what goes together, what is refused at start, what may be listened on.
+#include "common/security_flags.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/flags/reflection.h"
+#include "absl/strings/str_cat.h"
+#include "cli/bench/make_certificate.h"
+#include "common/flags.h"
+#include "common/socket.h"
+#include "tests/catch.h"
+#include "tests/support/status_check.h"
+#include "tests/support/temp_directory.h"
+#include "tests/support/tokens.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+absl::StatusOr<Security> From(const std::vector<std::string>& words) {
+  const absl::FlagSaver saver;
+  REQUIRE(SetFlags(words, {}, nullptr).ok());
+  return SecurityFromFlags();
+}
+
+TEST_CASE("security flags: nothing is given") {
+  const auto security = From({});
+  REQUIRE(security.ok());
+  CHECK(security->tls.empty());
+  CHECK(security->token == nullptr);
+  CHECK(security->authorizer == nullptr);
+  CHECK_FALSE(security->insecure);
+}
+
+TEST_CASE("security flags: the three files of TLS go together") {
+  const TempDirectory folder;
+  const PemPair pair = MakeCertificate({.subject = "a ps"}).value();
+  const std::string cert = "--tls_cert_file=" + folder.Write("crt", pair.cert);
+  const std::string key = "--tls_key_file=" + folder.Write("key", pair.key);
+  const std::string ca = "--tls_ca_file=" + folder.Write("ca", pair.cert);
+  CHECK(From({cert, key, ca}).value().tls.ca == folder / "ca");
+  CHECK(Says(From({cert, key}).status(), Code::kInvalidArgument, {"--tls_ca_file=", "go together"}));
+  CHECK(Says(From({cert, ca}).status(), Code::kInvalidArgument, {"--tls_key_file=", "go together"}));
+  CHECK(Says(From({ca}).status(), Code::kInvalidArgument, {"--tls_cert_file=", "go together"}));
+  CHECK(Says(From({"--tls_server_name=ps"}).status(), Code::kInvalidArgument, {"--tls_server_name=ps"}));
+  folder.Write("key", "no key");
+  CHECK(Says(From({cert, key, ca}).status(), Code::kInvalidArgument, {"--tls_cert_file", (folder / "key").c_str()}));
+}
+
+TEST_CASE("security flags: files of tokens are read at once") {
+  const TempDirectory folder;
+  const auto security = From(
+      {"--token_file=" + folder.Write("token", kWorkerToken), "--tokens_file=" + folder.Write("tokens", kTokensFile)});
+  REQUIRE(security.ok());
+  CHECK(BearerToken(security->token->Bearer()) == kWorkerToken);
+  CHECK(security->authorizer->CheckMethod("ParameterServer/Push", kWorkerToken, "test").ok());
+  CHECK(Says(From({"--token_file=" + folder / "none"}).status(), Code::kInvalidArgument, {"--token_file", "none"}));
+  CHECK(Says(From({"--tokens_file=" + folder.Write("bad", "root x")}).status(), Code::kInvalidArgument,
+             {"--tokens_file", "bad", "line 1"}));
+}
+
+TEST_CASE("nothing is listened on in the clear beyond this machine, unless --insecure says so") {
+  for (const char* here : {"127.0.0.1:0", "127.8.9.10:7000", "localhost:1", "[::1]:0", "[::ffff:127.0.0.1]:5"}) {
+    CAPTURE(here);
+    CHECK(IsLoopback(here));
+    CHECK(CheckListenFlag("listen", here, {}) == absl::OkStatus());
+  }
+  for (const char* beyond : {"0.0.0.0:0", "[::]:0", "10.77.0.10:7070", "128.0.0.1:1", "[::ffff:10.0.0.1]:5",
+                             "ps-0:7000", "localhost.example:7000", "127.0.0.1.example:7000"}) {
+    CAPTURE(beyond);
+    CHECK_FALSE(IsLoopback(beyond));
+    CHECK(Says(CheckListenFlag("listen", beyond, {}), Code::kInvalidArgument,
+               {absl::StrCat("--listen=", beyond).c_str(), "--insecure", "--tls_cert_file"}));
+    CHECK(CheckListenFlag("listen", beyond, {.insecure = true}) == absl::OkStatus());
+    CHECK(CheckListenFlag("listen", beyond, {.tls = {"crt", "key", "ca", ""}}) == absl::OkStatus());
+  }
+}
+
+TEST_CASE("security flags: those that were given are handed on") {
+  const absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--insecure", "--tls_server_name=ps"}, {"LEEWAY_TOKEN_FILE=/secret/token"}, nullptr).ok());
+  const std::vector<std::string> words = GivenSecurityFlags();
+  const auto has = [&](const std::string& word) { return std::count(words.begin(), words.end(), word) == 1; };
+  CHECK(has("--insecure=true"));
+  CHECK(has("--tls_server_name=ps"));
+  CHECK(has("--token_file=/secret/token"));
+}
+
+}  // namespace
+}  // namespace leeway

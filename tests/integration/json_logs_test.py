@@ -1,0 +1,84 @@
+#!/usr/bin/env -S python3 -B
+"""With --log_format=json every line of the logs of ps, worker and leeway is one JSON object, whatever it quotes."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from by_hand import ByHand, free_port  # noqa: E402
+from harness import WORKER, main, read_bytes  # noqa: E402
+
+LEVELS = {"trace", "debug", "info", "warning", "error", "critical"}
+# Quotes, backslashes, line ends, tabs, terminal escapes, NEL and line separator, a letter of four bytes.
+HOSTILE = 'w"0\\\r\n\t\x1b[31m\x7f\x85\u2028"},{"level":"error\U0001f600'
+
+
+class JsonLogs(ByHand):
+    def lines(self, path, process):
+        """The objects of a log, each checked."""
+        data = read_bytes(path)
+        self.assertTrue(data.endswith(b"\n"), path)
+        objects = []
+        for line in data[:-1].split(b"\n"):
+            value = json.loads(line.decode("utf-8"))
+            self.assertEqual(set(value), {"time", "level", "process", "thread", "message"}, line)
+            self.assertRegex(value["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
+            self.assertIn(value["level"], LEVELS)
+            self.assertEqual(value["process"], process)
+            objects.append(value)
+        self.assertGreater(len(objects), 1, path)
+        return objects
+
+    def start_hostile(self, *flags):
+        data = ["--model=mlp:16", "--data=synthetic:2000", "--batch=50", "--log_format=json"]
+        where = [f"--coordinator=127.0.0.1:{self.port}", f"--name={HOSTILE}"]
+        return self.start("hostile", WORKER, *where, *data, *flags)
+
+    def test_hostile_names_and_bytes(self):
+        self.port = free_port()
+        ps = self.start_ps(0, self.port, "--num_workers=1", "--num_evaluators=0", "--lease=1s", "--log_format=json",
+                           "--num_shards=1", "--drain_timeout=0s")  # fmt: skip
+        ps.wait_for("serves at")
+        worker = self.start_hostile("--pace=50ms")
+        ps.wait_for("live: w")
+        misfit = self.start("misfit", WORKER, f"--coordinator=127.0.0.1:{self.port}", "--name=misfit",
+                            "--model=softmax", "--data=synthetic:2000", "--log_format=json")  # fmt: skip
+        self.assertEqual(misfit.wait(), 1)
+        last = self.lines(misfit.stderr_path, "misfit")[-1]
+        self.assertEqual(last["level"], "error")
+        self.assertIn("fingerprint", last["message"])
+        with socket.create_connection(("127.0.0.1", self.port)) as stranger:
+            stranger.sendall(bytes(range(256)) * 64)
+        worker.kill(signal.SIGKILL)
+        worker.wait()
+        ps.wait_for("is out: no heartbeat")
+        ps.kill(signal.SIGTERM)
+        self.assertEqual(ps.wait(), 0, ps.output())
+        said = self.lines(ps.stderr_path, "ps-0")
+        self.assertTrue(any(HOSTILE in line["message"] for line in said), said)
+        own = self.lines(worker.stderr_path, HOSTILE)
+        self.assertTrue(any("joined as worker" in line["message"] for line in own))
+
+    def test_a_name_that_is_no_utf8_is_refused(self):
+        refused = self.start("refused", WORKER, b"--name=w\xff", "--coordinator=127.0.0.1:1", "--data=synthetic:100")
+        self.assertEqual(refused.wait(), 1)
+        self.assertRegex(refused.stderr(), r"^worker: --name=w.*: allowed: at most 200 bytes of UTF-8\n$")
+
+    def test_leeway_run(self):
+        run = self.run_leeway("--log_format=json", "--num_ps=2", "--num_workers=2", "--epochs=2")
+        run.finish()
+        names = [name for name in os.listdir(run.out) if name.endswith(".log")]
+        self.assertEqual(len(names), 5, names)
+        for name in names:
+            self.lines(run.path(name), re.sub(r"\.log$", "", name))
+        for line in run.stderr().splitlines():
+            self.assertEqual(json.loads(line)["process"], "leeway")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+// Coordinator through Handle(): Drain.
+#include <string>
+
+#include "tests/catch.h"
+#include "tests/server/coordinator/checkpoint_run.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+using Asked = std::shared_ptr<Answer<v1::DrainReply>>;
+
+Asked Ask(CoordinatorFixture& f, const std::string& target, std::uint64_t incarnation = 0, int wait_seconds = 10) {
+  v1::DrainRequest request;
+  request.set_target(target);
+  request.set_incarnation(incarnation);
+  request.set_wait_millis(static_cast<std::uint32_t>(1000 * wait_seconds));
+  Asked asked = f.Call<v1::DrainReply>("Drain", request);
+  if (wait_seconds == 0) f.Advance(absl::Milliseconds(50));
+  return asked;
+}
+
+bool ToldToLeave(CoordinatorFixture& f, std::uint32_t worker) {
+  v1::HeartbeatRequest request;
+  *request.mutable_stamp() = f.StampOf(worker);
+  const auto answer = f.Call<v1::HeartbeatReply>("Heartbeat", request);
+  return answer->ok() && answer->message.drain();
+}
+
+TEST_CASE("Coordinator: a worker that is drained is told so, alone, and its asker hears when it has left") {
+  CoordinatorFixture f(LeasedPolicy(2), 1);
+  f.Start(2);
+  CHECK(Says(Ask(f, "w9")->status, Code::kNotFound, {"\"w9\"", "did you mean w"}));
+  const Asked first = Ask(f, "w1", 0, 0);
+  REQUIRE(first->ok());
+  CHECK(first->message.has_not_yet());
+  CHECK(first->message.incarnation() == 101);
+  CHECK(ToldToLeave(f, 1));
+  CHECK_FALSE(ToldToLeave(f, 0));
+  CHECK(f.Status().workers(1).state() == "draining");
+  const Asked asked = Ask(f, "w1", first->message.incarnation());
+  CHECK_FALSE(asked->done());
+  f.Leave(1);
+  f.Advance(absl::Milliseconds(200));
+  REQUIRE(asked->ok());
+  CHECK(asked->message.done() == "worker 'w1' has left");
+  // Whoever takes its place was not meant.
+  f.SyncShards();
+  f.Join(f.JoinOf("w1", 555));
+  f.SyncShards();
+  const Asked again = Ask(f, "w1", first->message.incarnation());
+  REQUIRE(again->ok());
+  CHECK(again->message.done() == "worker 'w1' has left, and has come back");
+  CHECK_FALSE(ToldToLeave(f, 1));
+}
+
+TEST_CASE("Coordinator: a ps that is drained is told so until it is silent; the process that replaces it is not") {
+  CheckpointRun run(LeasedPolicy(1));
+  CoordinatorFixture& f = run.f;
+  f.Start(1);
+  CHECK(Says(Ask(f, "ps-2")->status, Code::kNotFound, {"\"ps-2\"", "did you mean ps-"}));
+  const Asked first = Ask(f, "ps-1", 0, 0);
+  REQUIRE(first->ok());
+  CHECK(first->message.has_not_yet());
+  f.SyncShards();
+  REQUIRE(f.snapshot().drains_size() == 1);
+  CHECK(f.snapshot().drains(0).shard_index() == 1);
+  CHECK(f.snapshot().drains(0).generation() == 7001);
+  const Asked asked = Ask(f, "ps-1", first->message.incarnation());
+  CHECK_FALSE(asked->done());
+  for (int i = 0; i < 5; ++i) {  // ps 0 goes on
+    f.Heartbeat(0).IgnoreError();
+    f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+    f.Advance(absl::Seconds(1));
+  }
+  REQUIRE(asked->ok());
+  CHECK(asked->message.done() == "ps-1 has ended");
+  v1::WatchRequest next = f.WatchOf(1);
+  next.set_generation(9001);
+  run.Send(1, next);
+  CHECK(f.known[1].drains().empty());
+  const Asked again = Ask(f, "ps-1", first->message.incarnation());
+  REQUIRE(again->ok());
+  CHECK(again->message.done() == "ps-1 has ended, and another process has taken its place");
+}
+
+TEST_CASE("Coordinator: a ps without --checkpoint_dir is not drained: the run would end with it") {
+  CoordinatorFixture f(LeasedPolicy(1), 1);
+  f.Start(1);
+  CHECK(Says(Ask(f, "ps-0")->status, Code::kFailedPrecondition, {"ps-0", "--checkpoint_dir"}));
+  CHECK(f.snapshot().drains().empty());
+}
+
+}  // namespace
+}  // namespace leeway

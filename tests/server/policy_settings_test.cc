@@ -1,0 +1,122 @@
+// What `leeway set` takes: names, values, and what is refused.
+#include "server/policy_settings.h"
+
+#include "tests/catch.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+v1::Policy Start() {
+  v1::Policy policy;
+  policy.set_number(3);
+  policy.set_staleness_bound(8);
+  policy.set_max_delay(-1);
+  policy.set_num_workers(2);
+  policy.set_quarantine_after(10);
+  policy.mutable_schedule()->set_rate(0.1);
+  return policy;
+}
+
+absl::StatusOr<v1::Policy> With(const Settings& settings, const v1::Policy& policy = Start()) {
+  google::protobuf::RepeatedPtrField<v1::PolicySetting> list;
+  for (const auto& [name, value] : settings) {
+    v1::PolicySetting& setting = *list.Add();
+    setting.set_name(name);
+    setting.set_value(value);
+  }
+  v1::CheckpointTimes by_flags;
+  by_flags.set_steps(500);
+  by_flags.set_interval_seconds(300);
+  return WithSettings(policy, list, by_flags);
+}
+
+std::string ValueOf(const v1::Policy& policy, const std::string& wanted) {
+  for (const auto& [name, value] : SettingsOf(policy)) {
+    if (name == wanted) return value;
+  }
+  return "none";
+}
+
+TEST_CASE("Settings: each of them is set, shown as it was given, and nothing else changes") {
+  const Settings all = {{"staleness_bound", "-1"},   {"max_delay", "12"},       {"delay_policy", "scale"},
+                        {"push_atomicity", "whole"}, {"clip_norm", "0.5"},      {"learning_rate", "0.025"},
+                        {"quarantine_after", "0"},   {"checkpoint_steps", "7"}, {"final_learning_rate", "0.001"}};
+  for (const auto& setting : all) {
+    const auto next = With({setting});
+    REQUIRE(next.ok());
+    CHECK(ValueOf(*next, setting.first) == setting.second);
+    CHECK(next->number() == 3);
+    const auto back = With({{setting.first, ValueOf(Start(), setting.first)}}, *next);
+    if (setting.first != "checkpoint_steps" && setting.first != "clip_norm") {
+      REQUIRE(back.ok());
+      CHECK(back->SerializeAsString() == Start().SerializeAsString());
+    }
+  }
+  const auto both = With(all);
+  REQUIRE(both.ok());
+  CHECK(both->staleness_bound() == -1);
+  CHECK(both->max_delay() == 12);
+  CHECK(SettingChanges(Start(), *With({{"staleness_bound", "2"}, {"learning_rate", "0.05"}})) ==
+        "staleness_bound: 8 -> 2; learning_rate: 0.1 -> 0.05");
+  CHECK(SettingChanges(Start(), Start()).empty());
+}
+
+TEST_CASE("Settings: checkpoints go by the flags until one of theirs is set") {
+  CHECK(ValueOf(*With({{"staleness_bound", "2"}}), "checkpoint_interval") == "none");
+  const auto steps = With({{"checkpoint_steps", "7"}});
+  CHECK(ValueOf(*steps, "checkpoint_interval") == "5m");
+  const auto never = With({{"checkpoint_interval", "inf"}}, *steps);
+  CHECK(ValueOf(*never, "checkpoint_interval") == "inf");
+  CHECK(never->checkpoint_times().interval_seconds() == 0);
+  CHECK(ValueOf(*never, "checkpoint_steps") == "7");
+  CHECK(SettingChanges(Start(), *steps) ==
+        "checkpoint_steps: by the flags -> 7; checkpoint_interval: by the flags -> 5m");
+  CHECK(Says(With({{"checkpoint_interval", "10ms"}}).status(), Code::kInvalidArgument, {"1s and above, or inf"}));
+}
+
+TEST_CASE("Settings: clipping needs whole pushes") {
+  const auto clipped = With({{"clip_norm", "1"}});
+  REQUIRE(clipped.ok());
+  CHECK(clipped->push_atomicity() == v1::WHOLE);
+  CHECK(Says(With({{"clip_norm", "1"}, {"push_atomicity", "stream"}}).status(), Code::kInvalidArgument,
+             {"push_atomicity=stream", "clip_norm"}));
+  CHECK(Says(With({{"push_atomicity", "stream"}}, *clipped).status(), Code::kInvalidArgument, {"clip_norm"}));
+  CHECK(With({{"clip_norm", "0"}, {"push_atomicity", "stream"}}, *clipped)->push_atomicity() == v1::STREAM);
+}
+
+TEST_CASE("Settings: what is wrong is named, with what is allowed") {
+  const Settings wrong = {
+      {"staleness_bound", "1.5"},   {"staleness_bound", ""},    {"staleness_bound", "-2"},
+      {"max_delay", "0"},           {"delay_policy", "square"}, {"push_atomicity", "half"},
+      {"clip_norm", "-1"},          {"clip_norm", "nan"},       {"learning_rate", "0"},
+      {"learning_rate", "inf"},     {"quarantine_after", "-1"}, {"checkpoint_steps", "-1"},
+      {"checkpoint_interval", "5"}, {"learning_rate", "1e9"},   {"max_delay", "99999999999999999999"}};
+  for (const auto& setting : wrong) {
+    INFO(setting.first << "=" << setting.second);
+    const absl::Status status = With({setting}).status();
+    CHECK(status.code() == Code::kInvalidArgument);
+    CHECK(std::string(status.message()).find("allowed") != std::string::npos);
+  }
+  CHECK(Says(With({{"stalenessbound", "1"}}).status(), Code::kInvalidArgument, {"did you mean staleness_bound?"}));
+  CHECK(Says(With({{"optimiser", "sgd"}}).status(), Code::kInvalidArgument, {"did you mean optimizer?"}));
+  CHECK(Says(With({{"optimizer", "sgd"}}).status(), Code::kInvalidArgument, {"fixed for the whole run", "max_delay"}));
+  CHECK(Says(With({{"colour", "blue"}}).status(), Code::kInvalidArgument, {"\"colour\"", "staleness_bound"}));
+  CHECK(Says(With({{"max_delay", "3"}, {"max_delay", "4"}}).status(), Code::kInvalidArgument, {"given twice"}));
+}
+
+TEST_CASE("Settings: in rounds there is no bound and no delay to set") {
+  v1::Policy rounds = Start();
+  rounds.set_aggregation(v1::ROUND);
+  rounds.set_staleness_bound(0);
+  rounds.set_data_sharing(v1::STATIC);
+  CHECK(With({{"learning_rate", "0.2"}}, rounds).ok());
+  CHECK(Says(With({{"staleness_bound", "2"}}, rounds).status(), Code::kInvalidArgument, {"staleness_bound"}));
+  CHECK(Says(With({{"max_delay", "2"}}, rounds).status(), Code::kInvalidArgument, {"round"}));
+}
+
+}  // namespace
+}  // namespace leeway
