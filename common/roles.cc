@@ -21,6 +21,7 @@ constexpr MethodRole kMethods[] = {
     // Of the `ps`. Who subscribes as a shard says where that shard is reached: everybody's gradients would go there.
     {"Coordinator/WatchMembership", Role::kAdmin},
     {"Coordinator/ReportRound", Role::kAdmin},
+    {"Coordinator/ClaimShard", Role::kAdmin},
     // Of people, and of a `ps` that is told to end.
     {"Coordinator/Checkpoint", Role::kAdmin},
     {"Coordinator/SetPolicy", Role::kAdmin},

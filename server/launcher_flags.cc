@@ -15,6 +15,7 @@
 #include "common/grpc_transport.h"
 #include "common/launcher.h"
 #include "common/own_address.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/claim_shard.h"
@@ -65,7 +66,8 @@ absl::Status SetPsFlagsFromLauncher() {
   ASSIGN_OR_RETURN(const Place place, PlaceOf(*task));
   std::optional<std::uint32_t> index = task->index;
   if (!index) {
-    const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+    ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
+    const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
     const ShardClaim claim{task->coordinator, task->num_shards, absl::GetFlag(FLAGS_start_timeout),
                            [] { return !ToldToEnd(); }};
     ASSIGN_OR_RETURN(index, ClaimShard(*transport, claim));

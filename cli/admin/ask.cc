@@ -15,7 +15,7 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kWait = absl::Seconds(10);  // that the coordinator holds one call
-constexpr absl::Duration kTimeout = kWait + absl::Seconds(5);
+const absl::Duration kTimeout = kWait + absl::Seconds(5);
 constexpr absl::Duration kPause = absl::Milliseconds(300);  // after a call that failed
 
 template <typename Reply>

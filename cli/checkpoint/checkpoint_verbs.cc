@@ -15,6 +15,7 @@
 #include "cli/output_flag.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/ask_checkpoint.h"

@@ -19,6 +19,7 @@
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "worker/worker_flags.h"
@@ -33,7 +34,8 @@ constexpr absl::Duration kUnreachable = absl::Seconds(10);
 constexpr absl::Duration kTick = absl::Milliseconds(20);
 
 absl::StatusOr<v1::GetStatusReply> Ask(const std::string& coordinator) {
-  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
   StatusClient client(transport.get(), coordinator, /*want_waits=*/true);
   SignalWaiter signals;
   WaitKeeper keeper;

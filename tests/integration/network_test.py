@@ -34,9 +34,9 @@ class Network(TestCase):
         data = ["--model=softmax", "--data=synthetic:500", "--batch=20", "--local_sockets=false"]
         return self.start("worker", WORKER, f"--coordinator={coordinator}", "--name=w0", *data, *flags)
 
-    def trains(self, listens, advertises, coordinator, worker_coordinator=None):
+    def trains(self, listens, advertises, coordinator, worker_coordinator=None, *ps_flags):
         """A run of two shards that listen and are named as told ends well; what they said."""
-        flags = [[f"--advertise={address}"] if address else [] for address in advertises]
+        flags = [[f"--advertise={address}", *ps_flags] if address else [] for address in advertises]
         children = [self.start_ps(0, listens[0], *flags[0])]
         children.append(self.start_ps(1, listens[1], f"--coordinator={coordinator}", *flags[1]))
         children.append(self.start_worker(worker_coordinator or coordinator))
@@ -58,7 +58,8 @@ class Network(TestCase):
         first, second = ("[::]", "0.0.0.0") if HAS_IPV6 else ("0.0.0.0", "0.0.0.0")
         v6 = "[::1]" if HAS_IPV6 else "127.0.0.1"
         advertised = [f"127.0.0.1:{port}", f"{v6}:0"]
-        said = self.trains([f"{first}:{port}", f"{second}:0"], advertised, f"{v6}:{port}", f"127.0.0.1:{port}")
+        listens = [f"{first}:{port}", f"{second}:0"]
+        said = self.trains(listens, advertised, f"{v6}:{port}", f"127.0.0.1:{port}", "--insecure")
         self.assertIn(f"serves at 127.0.0.1:{port}", said[0])
         self.assertRegex(said[1], re.escape(f"serves at {v6}:") + r"\d+")
 

@@ -116,7 +116,8 @@ TEST_CASE("Nonsense of a hostile worker is ignored, and overflows nothing") {
       board.Add(At(1'000'000), 3, static_cast<std::uint64_t>(now ^ begin), report);
     }
   }
-  for (const v1::WorkerWait& wait : Ask(board).waits()) {
+  const v1::GetStatusReply reply = Ask(board);
+  for (const v1::WorkerWait& wait : reply.waits()) {
     CHECK(wait.wait().begin_micros() <= 1'000'000);
     CHECK(wait.wait().micros() <= static_cast<std::uint64_t>(WaitBoard::kOldestMicros));
   }
