@@ -188,7 +188,7 @@ class PsNode::Impl final : public RequestHandler {
 
   absl::Status Ready() {
     MutexLock lock(mu_);
-    if (ended_ || stop_ || drain_) return absl::UnavailableError("this ps ends");
+    if ((ended_ && !options_.stays()) || stop_ || drain_) return absl::UnavailableError("this ps ends");
     return link_->reached() ? absl::OkStatus() : absl::UnavailableError("waits for ps 0 at " + coordinator_address_);
   }
   const std::string& address() const { return address_; }

@@ -1,8 +1,10 @@
 #!/usr/bin/env -S python3 -B
-"""rollout_test with nothing of the manifests shortened, and the pods rolled and a worker deleted several times. Manual:
-some minutes."""
+"""rollout_test with nothing of the manifests shortened, and the pods rolled and a worker deleted several times; and once
+more with the overlay tls. Manual: some minutes."""
 
+import base64
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -10,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from rollout_test import Rollout, main, world  # noqa: E402
 
 TIMES = 5
+MAKE_CERTS = os.path.abspath("deploy/tls/make_certs.sh")
 
 
 class LongRollout(Rollout):
@@ -25,6 +28,25 @@ class LongRollout(Rollout):
     def delete_a_worker(self):
         for _ in range(TIMES):
             super().delete_a_worker()
+
+
+class TlsRollout(Rollout):
+    overlay = "tls"
+
+    def secrets(self):
+        """As docs/kubernetes.md says."""
+        certs = os.path.join(self.folder, "certs")
+        subprocess.run([MAKE_CERTS, certs, "--num_ps=2", "--namespace=training"], check=True, capture_output=True)
+        return [self.secret(f"leeway-{kind}-tls", os.path.join(certs, kind)) for kind in ("ps", "worker")]
+
+    @staticmethod
+    def secret(name, folder):
+        """As `kubectl create secret generic NAME --from-file=FOLDER`."""
+        data = {}
+        for file in os.listdir(folder):
+            with open(os.path.join(folder, file), "rb") as content:
+                data[file] = base64.b64encode(content.read()).decode()
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
 
 
 del Rollout  # it is the other test's

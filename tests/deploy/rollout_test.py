@@ -54,6 +54,10 @@ class Rollout(TestCase):
                 file.write('    patch: \'[{"op": "replace", "path": "/spec/minReadySeconds", "value": 1}]\'\n')
         return mine
 
+    def secrets(self):
+        """What a user makes before anything else."""
+        return []
+
     def start_cluster(self):
         self.mine = self.make_overlay()
         objects = manifests.render(self.mine)
@@ -62,7 +66,7 @@ class Rollout(TestCase):
         self.checkpoints = flags["checkpoint_dir"].replace("/var/lib/leeway", claim)
         self.keeper = proof.Keeper(self.checkpoints, os.path.join(self.folder, "kept"))
         self.cluster = Cluster(self, self.keeper)
-        self.cluster.apply(objects)
+        self.cluster.apply(self.secrets() + objects)
         self.claim = claim
         self.ps, self.worker, self.evaluator = (
             self.cluster.controllers[name] for name in ("leeway-ps", "leeway-worker", "leeway-evaluator")
