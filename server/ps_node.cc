@@ -31,6 +31,7 @@
 #include "server/file_checkpoint_committer.h"
 #include "server/foreign_directory.h"
 #include "server/own_addresses.h"
+#include "server/ps_part_options.h"
 #include "server/recover_shard.h"
 #include "server/request_metrics.h"
 #include "server/shard.h"
@@ -75,13 +76,7 @@ class PsNode::Impl final : public RequestHandler {
     transport_ = MakeGrpcTransport({.security = options_.security});
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
     if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator()));
-    Shard::Options shard;
-    shard.index = options_.shard_index;
-    shard.num_shards = options_.num_shards;
-    shard.generation = RandomId();
-    shard.max_held_bytes = options_.max_held_bytes;
-    shard.journal_max_bytes = options_.journal_max_bytes;
-    shard.protocol_version = options_.protocol_version;
+    const Shard::Options shard = ShardOptionsOf(options_);
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
@@ -215,11 +210,7 @@ class PsNode::Impl final : public RequestHandler {
   // the shard knows nothing: the coordinator will say what to go back to.
   absl::Status MakeShard(const Shard::Options& options, std::string* lost) {
     shard_ = std::make_unique<Shard>(options, clock_.get(), apply_.get());
-    RecoverOptions recover;
-    recover.checkpoint_dir = options_.checkpoint_dir;
-    recover.journal = options_.journal != JournalMode::kOff;
-    recover.fsync = options_.journal == JournalMode::kFsync;
-    recover.go_back = go_back_;
+    const RecoverOptions recover = RecoverOptionsOf(options_, go_back_);
     if (!recover.journal && !recover.go_back) return absl::OkStatus();
     disk_ = MakeThreadPool(1);
     absl::StatusOr<ShardFiles> files =
@@ -238,14 +229,7 @@ class PsNode::Impl final : public RequestHandler {
 
   // A new run, or the one that --checkpoint_dir holds.
   absl::Status MakeCoordinator() {
-    Coordinator::Options coordinator;
-    coordinator.policy = options_.policy;
-    coordinator.num_shards = options_.num_shards;
-    coordinator.run_id = RandomId();
-    coordinator.lease = options_.lease;
-    coordinator.num_evaluators = options_.num_evaluators;
-    coordinator.abandon_timeout = options_.abandon_timeout;
-    coordinator.protocol_version = options_.protocol_version;
+    Coordinator::Options coordinator = CoordinatorOptionsOf(options_, RandomId());
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {
@@ -255,9 +239,6 @@ class PsNode::Impl final : public RequestHandler {
       committer_ = std::make_unique<FileCheckpointCommitter>(options_.checkpoint_dir, options_.checkpoint_keep,
                                                              &RealFileSystem(), checkpoint_disk_.get());
       coordinator.committer = committer_.get();
-      coordinator.checkpoint_steps = options_.checkpoint_steps;
-      coordinator.checkpoint_interval = options_.checkpoint_interval;
-      coordinator.checkpoint_dir = options_.checkpoint_dir;
       store = state_store_.get();
       std::optional<FileCoordinatorStore::Saved> earlier = state_store_->TakeSaved();
       const bool knows_manifest = earlier.has_value();
@@ -269,7 +250,6 @@ class PsNode::Impl final : public RequestHandler {
       saved->state.mutable_shards(0)->set_acknowledged(0);
     }
     coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { GoBack({era, base}); };
-    coordinator.rollback_on_divergence = options_.rollback_on_divergence;
     coordinator_ = std::make_unique<Coordinator>(coordinator, clock_.get(), control_.get(), store);
     if (!saved) return absl::OkStatus();
     return coordinator_->Restore(saved->state, saved->manifest);

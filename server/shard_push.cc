@@ -103,7 +103,11 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
       return true;
     }
     MemberInfo& member = members_.at(header.stamp().worker_id());
-    status = CheckTicket(header);
+    // What has come before is answered as it was then, and what is behind its worker's clock was begun then, whatever
+    // the policy says now.
+    const bool fresh = header.clock() >= member.window.clock() &&
+                       member.window.Look(header.clock(), header.chunk()).state == PushWindow::Seen::kFresh;
+    if (fresh) status = CheckTicket(header);
     if (status.ok()) status = CheckPush(*held.push);
     if (status.ok() && member.proto.state() == v1::OBSERVER) {
       status = absl::FailedPreconditionError("push from an evaluator; it only reads");

@@ -186,7 +186,8 @@ TEST_CASE("A call that ends without its message gives its turn back") {
 
 TEST_CASE("Who stops in the middle of a message loses his turn, though his call has no deadline") {
   Handler handler;
-  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler, {.longest_turn = absl::Milliseconds(200)});
+  const std::unique_ptr<GrpcServer> server =
+      *GrpcServer::Start("127.0.0.1:0", &handler, {.longest_turn = absl::Milliseconds(200)});
   const std::string address = absl::StrCat("127.0.0.1:", server->port());
   // As many as are read at once, each over a connection of its own.
   std::deque<Client> stalled;

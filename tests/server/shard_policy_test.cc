@@ -46,7 +46,8 @@ void Drop(ShardFixture& f) {
 }
 
 std::uint64_t ReadOf(ShardFixture& f, std::uint32_t worker) {
-  for (const v1::StepLimit& read : f.shard.Describe().policy_ack().read()) {
+  const v1::WatchRequest request = f.shard.Describe();
+  for (const v1::StepLimit& read : request.policy_ack().read()) {
     if (read.worker_id() == worker) return read.clock();
   }
   return ~std::uint64_t{0};
@@ -180,6 +181,22 @@ TEST_CASE("Shard: rate and tickets are those of the push's step") {
   f.executor.RunAll();
   REQUIRE(after->ok());
   CHECK(f.Weights()[0] == -1.5f);
+}
+
+TEST_CASE("Shard: a push that comes again when its policy is long past gets its verdict, not a new judgement") {
+  v1::Policy tickets = ExactPolicy(-1);
+  tickets.set_max_delay(3);
+  ShardFixture f(ExactPolicy(-1));
+  f.Start(1);
+  CHECK(f.PushValue(0, 0)->ok());
+  Propose(f);
+  Decide(f, tickets, {{0, 1}});
+  Drop(f);  // no step of before is open; but its worker may not have got the answer
+  const auto again = f.PushValue(0, 0);
+  REQUIRE(again->ok());
+  CHECK(again->message.duplicate());
+  CHECK(again->message.verdict() == v1::APPLIED);
+  CHECK(f.Weights()[0] == -1);
 }
 
 TEST_CASE("Shard: in rounds the rate changes with the round that was named, for all") {

@@ -244,6 +244,8 @@ void SimWorker::PullFrom(std::uint32_t shard) {
 }
 
 bool SimWorker::TakePolicy(std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply) {
+  // A round that has closed without this worker: whatever it pushes for it is dropped.
+  if (policy_.aggregation() == v1::ROUND && reply.open_round() > request.clock()) return true;
   // Without one in the answer it is the one that the request has named.
   const bool named = request.stamp().policy_number() == policy_.number();
   if (!reply.has_policy() && !named && (!step_policy_ || step_policy_->number() != request.stamp().policy_number())) {

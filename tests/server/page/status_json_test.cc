@@ -1,6 +1,7 @@
 #include "server/page/status_json.h"
 
-#include <chrono>
+#include <time.h>
+
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,13 @@ v1::WorkerStatus* AddTrainer(v1::GetStatusReply* status, std::uint32_t id, const
   worker->set_state(state);
   worker->set_clock(clock);
   return worker;
+}
+
+// Of this thread: what a busy machine makes of it does not count.
+double CpuMilliseconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
 }
 
 TEST_CASE("StatusJson: says who is ahead, who stands at the gate, and counts only those that are live") {
@@ -135,14 +143,12 @@ TEST_CASE("StatusJson: a thousand workers cost some milliseconds a second") {
     status.add_training()->set_loss(std::exp(-i * 0.01));
     status.add_evaluations()->set_loss(std::exp(-i * 0.01));
   }
-  const auto start = std::chrono::steady_clock::now();
+  const double start = CpuMilliseconds();
   const std::string text = StatusJson(status);
-  const auto made = std::chrono::steady_clock::now();
+  const double made = CpuMilliseconds();
   const std::string packed = Gzip(text);
-  const auto end = std::chrono::steady_clock::now();
-  using Milliseconds = std::chrono::duration<double, std::milli>;
-  WARN(text.size() << " bytes in " << Milliseconds(made - start).count() << " ms, packed to " << packed.size() << " in "
-                   << Milliseconds(end - made).count() << " ms");
+  WARN(text.size() << " bytes in " << made - start << " ms of CPU time, packed to " << packed.size() << " in "
+                   << CpuMilliseconds() - made << " ms");
   CHECK(text.size() < 500000);
   CHECK(packed.size() < 60000);
 }
