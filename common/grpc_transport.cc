@@ -32,7 +32,8 @@ grpc::ChannelArguments Arguments(const TlsFiles& tls, const Keepalive& keepalive
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
   // A restarted `ps` is found within 2 s, not after gRPC's 120 s back-off or its 30 s of stale DNS.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
+  // So long may an attempt take, with TLS's handshake: three times there and back, and arithmetic at both ends.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, tls.empty() ? 500 : 3000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   // Without it, channels with the same arguments share one connection.

@@ -13,8 +13,9 @@
 namespace leeway {
 
 struct Keepalive {
-  absl::Duration every = absl::Seconds(30);   // a ping when nothing has come for so long, calls or not
-  absl::Duration within = absl::Seconds(10);  // an answer by then, or the connection is dead
+  absl::Duration every = absl::Seconds(30);  // a ping when nothing has come for so long, calls or not
+  // An answer by then, or the connection is dead. gRPC reads what comes over a connection without calls every 5 s only.
+  absl::Duration within = absl::Seconds(10);
   // What a server allows. Less than `every`: clients of other versions and languages, and delays on the way, which
   // bring pings closer together.
   absl::Duration least = absl::Seconds(10);

@@ -40,7 +40,8 @@ constexpr char kPush[] = "ParameterServer/Push";
 // Files of certificates in a folder of their own.
 class Pki {
  public:
-  Pki() : authority_(MakeCertificate({.subject = "the authority"}).value()) {}
+  // Named alike or not, authorities are told apart by their keys.
+  explicit Pki(const std::string& name = "the authority") : authority_(MakeCertificate({.subject = name}).value()) {}
 
   // A certificate of this authority; `name` of the files.
   TlsFiles Identity(const std::string& name, CertificateRequest request = {}) const {
@@ -170,9 +171,12 @@ TEST_CASE("mTLS: a server's own certificate is looked at too") {
     CHECK(Says(server.Ask(good), Code::kUnavailable, {"certificate"}));
   }
   SECTION("of another authority") {
-    const PemPair foreign = MakeCertificate({.subject = "foreign", .issuer = &other.authority()}).value();
-    const Server server(pki.Write("foreign", foreign, pki.authority().cert));
-    CHECK(Says(server.Ask(good), Code::kUnavailable, {"certificate"}));
+    const Pki named = Pki("another authority");
+    for (const Pki* foreign : {&other, &named}) {
+      const PemPair pair = MakeCertificate({.subject = "foreign", .issuer = &foreign->authority()}).value();
+      const Server server(pki.Write("foreign", pair, pki.authority().cert));
+      CHECK(Says(server.Ask(good), Code::kUnavailable, {server.address.c_str()}));
+    }
   }
   SECTION("made out to another name, unless that is the one asked for") {
     const Server server(pki.Identity("ps", {.names = "DNS:leeway-ps.training.svc"}));
