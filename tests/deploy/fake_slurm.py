@@ -1,8 +1,9 @@
 #!/usr/bin/env -S python3 -B
-"""What leeway.sbatch needs of Slurm, on one machine: `scontrol show hostnames|requeue` and `srun` under its own name.
+"""What leeway.sbatch needs of Slurm, on one machine: `scontrol`, `srun` and `scancel`, each under its own name.
 
 A node is an address of the loopback network, so a `ps` that listens on all addresses is given its node's instead. Fails
-on any option that it does not know.
+on any option that it does not know. As the real one (tried with 22.05), `srun` kills its tasks when it gets SIGTERM;
+`scancel --signal` reaches them.
 """
 
 import os
@@ -34,12 +35,22 @@ def srun(words):
     if "nodelist" in options:
         words = [word.replace("0.0.0.0:", options["nodelist"] + ":") for word in words]
     tasks = []
-    signal.signal(signal.SIGTERM, lambda number, _: [task.send_signal(number) for task in tasks])
+    signal.signal(signal.SIGTERM, lambda *_: [task.kill() for task in tasks])
     for index in range(int(options["ntasks"])):
         with open(options["output"].replace("%t", str(index)), "ab") as log:
             environment = {**os.environ, "SLURM_PROCID": str(index)}
             tasks.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
+    with open(os.environ["FAKE_SLURM_TASKS"], "a", encoding="ascii") as file:
+        file.writelines(f"{task.pid}\n" for task in tasks)
     sys.exit(max(abs(task.wait()) for task in tasks))
 
 
-{"scontrol": scontrol, "srun": srun}[os.path.basename(sys.argv[0])](sys.argv[1:])
+def scancel(words):
+    if words != ["--signal=TERM", os.environ["SLURM_JOB_ID"]]:
+        sys.exit(f"scancel: {words}")
+    with open(os.environ["FAKE_SLURM_TASKS"], encoding="ascii") as file:
+        for pid in file:
+            os.kill(int(pid), signal.SIGTERM)
+
+
+{"scontrol": scontrol, "srun": srun, "scancel": scancel}[os.path.basename(sys.argv[0])](sys.argv[1:])

@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
-"""rollout_test with nothing of the manifests shortened, and the pods rolled and a worker deleted several times; and once
-more with the overlay tls. Manual: some minutes."""
+"""rollout_test with nothing of the manifests shortened, and the pods rolled and a worker deleted several times; and
+once more with the overlay tls. Manual: some minutes."""
 
 import base64
 import os

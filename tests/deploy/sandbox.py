@@ -80,7 +80,7 @@ class Sandbox:
             which = [f"--groups={','.join(map(str, groups))}"] if groups else ["--clear-groups"]
             drop += [f"--reuid={uid}", f"--regid={gid}", *which]
         clean = ["env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin", f"{MARK}={case.mark}", *values]
-        return [*enter, "chroot", self.root, *clean, *drop, *command]
+        return [*enter, "/usr/sbin/chroot", self.root, *clean, *drop, *command]
 
     def close(self):
         """When nothing runs in it any more."""

@@ -23,7 +23,7 @@ class Slurm(TestCase):
         super().setUp()
         self.run_folder = os.path.join(self.folder, "run")
         self.requeued = os.path.join(self.folder, "requeued")
-        for name, target in (("srun", FAKE), ("scontrol", FAKE), ("ps", PS), ("worker", WORKER)):
+        for name, target in (("srun", FAKE), ("scontrol", FAKE), ("scancel", FAKE), ("ps", PS), ("worker", WORKER)):
             os.symlink(target, os.path.join(self.folder, name))
         self.port = free_port()
 
@@ -31,6 +31,7 @@ class Slurm(TestCase):
         values = {
             "PATH": f"{self.folder}:{os.environ['PATH']}",
             "FAKE_SLURM_REQUEUED": self.requeued,
+            "FAKE_SLURM_TASKS": os.path.join(self.folder, f"{name}.tasks"),
             "SLURM_JOB_ID": "17",
             "SLURM_JOB_NODELIST": "127.0.0.1,127.0.0.2,127.0.0.3",
             "BIN_DIR": self.folder,
