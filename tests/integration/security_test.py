@@ -191,6 +191,11 @@ class Security(ByHand):
         allowed = self.leeway("allowed", *operator, self.token("admin"), "--checkpoint_timeout=1m")
         self.assertEqual(allowed.wait(), 0, allowed.output())
         self.assertIn("step-", allowed.stdout())
+        where = f"--coordinator=127.0.0.1:{self.port}"
+        status = self.start("status", LEEWAY, "status", where, *operator, self.token("observer"))
+        change = self.start("set", LEEWAY, "set", "staleness_bound=8", where, *operator, self.token("worker"))
+        self.assertEqual(status.wait(), 0, status.output())
+        self.assert_refused(change, "Coordinator/SetPolicy needs a token of role admin")
         self.assertIsNone(self.workers[0].process.poll(), "it should still train\n" + self.everything())
         self.assert_all()
 
