@@ -18,6 +18,7 @@
 #include "cli/terminal.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
+#include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 
@@ -48,7 +49,8 @@ absl::StatusOr<Cluster> TheCluster() {
   if (cluster.ask.limit <= absl::ZeroDuration()) {
     return FlagError("ask_timeout", absl::FormatDuration(cluster.ask.limit), "above 0s");
   }
-  cluster.transport = MakeGrpcTransport();
+  ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
+  cluster.transport = MakeGrpcTransport({.security = security});
   cluster.ask.transport = cluster.transport.get();
   cluster.ask.on_wait = [](const std::string& reason) {
     std::fprintf(stderr, "leeway: waiting: %s\n", reason.c_str());

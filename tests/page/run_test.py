@@ -100,9 +100,11 @@ class StatusPage(TestCase):
 
         def ready(index, code, reason):
             # Until it is so.
-            self.wait_until(lambda: get(urls[index] + "readyz")[0] == code, f"readyz {code} of {index}",
-                            lambda: str(get(urls[index] + "readyz")))
-            self.assertIn(reason, get(urls[index] + "readyz")[1])
+            def so():
+                answer = get(urls[index] + "readyz")
+                return answer[0] == code and reason in answer[1]
+
+            self.wait_until(so, f"readyz {code}, {reason}, of {index}", lambda: str(get(urls[index] + "readyz")))
             self.assertEqual(get(urls[index] + "healthz")[0], 200)
 
         http = [["--http_port=0", f"--http_port_file={file}"] for file in port_files]
