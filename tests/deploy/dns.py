@@ -42,19 +42,23 @@ class NameServer:
         self.lookup = lookup
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, 53))
+        self.socket.settimeout(0.1)  # how soon it hears that it is to end
+        self.ending = False
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
     def serve(self):
-        while True:
+        while not self.ending:
             try:
                 packet, sender = self.socket.recvfrom(512)
-            except OSError:
-                return  # closed
+            except TimeoutError:
+                continue
             try:
                 self.socket.sendto(answer(packet, self.lookup), sender)
             except (OSError, IndexError, struct.error):
                 pass  # its pod is gone, or it is no query
 
     def close(self):
+        self.ending = True
+        self.thread.join()
         self.socket.close()

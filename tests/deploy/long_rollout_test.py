@@ -11,12 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from rollout_test import Rollout, main, world  # noqa: E402
 
-TIMES = 5
+TIMES = 3
 MAKE_CERTS = os.path.abspath("deploy/tls/make_certs.sh")
 
 
 class LongRollout(Rollout):
-    epochs = 200
+    epochs = 60
     more_workers = 6
     quick = False
 
