@@ -42,6 +42,17 @@ TEST_CASE("an event file begins with its version, then come its scalars") {
   CHECK(files.Bytes("events") == FramedRecord(version.SerializeAsString()) + FramedRecord(scalars.SerializeAsString()));
 }
 
+TEST_CASE("a value of 0 is written as any other") {
+  CrashFiles files(1);
+  auto file = EventFile::Create(files, "events", 0);
+  REQUIRE(file.ok());
+  const std::size_t version = files.Bytes("events").size();
+  REQUIRE((*file)->Append({0, 0, {{"t", 0.0}}}).ok());
+  // Of the summary: its value, of that the tag, and the field with four zero bytes.
+  CHECK(files.Bytes("events").substr(version + 12) ==
+        FramedRecord(std::string("\x2a\x0a\x0a\x08\x0a\x01t\x15\0\0\0\0", 12)).substr(12));
+}
+
 TEST_CASE("names of event files sort as their times do, and TensorBoard knows them") {
   CHECK(EventFileName(1700000000, "host", 12, 0) == "events.out.tfevents.1700000000.host.12.0");
   CHECK(EventFileName(5, "host", 12, 0) < EventFileName(1700000000, "host", 12, 0));

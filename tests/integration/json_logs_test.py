@@ -42,10 +42,10 @@ class JsonLogs(ByHand):
     def test_hostile_names_and_bytes(self):
         self.port = free_port()
         ps = self.start_ps(0, self.port, "--num_workers=1", "--num_evaluators=0", "--lease=1s", "--log_format=json",
-                           "--num_shards=1", "--drain_timeout=0s")  # fmt: skip
+                           "--num_shards=1", "--drain_timeout=0s", "--epochs=100")  # fmt: skip
         ps.wait_for("serves at")
         worker = self.start_hostile("--pace=50ms")
-        ps.wait_for("live: w")
+        ps.wait_for("training begins with 1 workers")
         misfit = self.start("misfit", WORKER, f"--coordinator=127.0.0.1:{self.port}", "--name=misfit",
                             "--model=softmax", "--data=synthetic:2000", "--log_format=json")  # fmt: skip
         self.assertEqual(misfit.wait(), 1)
