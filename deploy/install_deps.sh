@@ -12,7 +12,7 @@ arithmetic=(libdnnl-dev)
 logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-dev)
 metrics=(prometheus-cpp-dev)
 data=(dataset-fashion-mnist)
-tests=(catch2 libbenchmark-dev openssl chromium prometheus)
+tests=(catch2 libbenchmark-dev chromium prometheus)
 deployment=(python3-venv python3-yaml iproute2 systemd patchelf) # tests/deploy and deploy/docker
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 

@@ -38,8 +38,7 @@ class Race extends Chart {
 
   update(status) {
     this.names = new Map(status.workers.map((worker) => [worker.id, worker.name]));
-    this.lanes =
-        status.workers.filter((worker) => worker.role === 'trainer').sort((a, b) => a.rank - b.rank || a.id - b.id);
+    this.lanes = status.workers.filter((worker) => worker.role === 'trainer').sort((a, b) => a.id - b.id);
     this.bound = status.policy.aggregation === 'round' ? 0 : status.policy.staleness_bound;
     const clocks = this.lanes.map((worker) => worker.clock);
     this.slowest = status.slowest ?? Math.min(...clocks, Infinity);
