@@ -98,7 +98,8 @@ class Admin(ByHand):
         self.start_all()
         with self.subTest("tables"):
             text = self.leeway("status")
-            for word in ("mlp:16 with", "training", "policy 1: staleness_bound=4", "slow", "127.0.0.1:", "newest events"):
+            words = ("mlp:16 with", "training", "policy 1: staleness_bound=4", "slow", "127.0.0.1:", "newest events")
+            for word in words:
                 self.assertIn(word, text)
             self.assertRegex(self.leeway("workers"), r"(?m)^fast +\d+ +trainer +[\d,]+ .* live$")
             self.assertIn("staleness_bound      4", self.leeway("set"))
