@@ -133,8 +133,8 @@ std::string StatusText(const v1::GetStatusReply& status) {
     absl::StrAppend(&text, ", ", Printable(status.model()), " with ", FormatCount(status.elements()), " parameters");
   }
   absl::StrAppend(&text, ", membership epoch ", status.membership_epoch(), "\n",
-                  RenderLine(status, v1::GetStatusReply()), "\n", PolicyLine(status), "\n", WorkersText(status), "\n",
-                  ShardsText(status));
+                  status.state() == v1::TRAINING ? "training  " : "", RenderLine(status, v1::GetStatusReply()), "\n",
+                  PolicyLine(status), "\n", WorkersText(status), "\n", ShardsText(status));
   const int first = std::max(0, status.events_size() - kEvents);
   if (first < status.events_size()) absl::StrAppend(&text, "\nnewest events (seconds since the start)\n");
   for (int i = first; i < status.events_size(); ++i) absl::StrAppend(&text, "  ", Printable(status.events(i)), "\n");

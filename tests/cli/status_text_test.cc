@@ -59,6 +59,7 @@ TEST_CASE("status: the run, its policy, workers, ps and the newest events") {
   v1::GetStatusReply status = Training();
   const std::string text = StatusText(status);
   CHECK(text.find("run 00000000000000ab, mlp:16 with 12,345 parameters") == 0);
+  CHECK(text.find("\ntraining  0:42") != std::string::npos);
   CHECK(text.find("policy 3: staleness_bound=2 ") != std::string::npos);
   CHECK(text.find("learning_rate=0.025") != std::string::npos);
   CHECK(text.find("10.0.0.1:50051  here") != std::string::npos);
