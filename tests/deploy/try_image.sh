@@ -10,9 +10,9 @@ done
 [ "$(id -u)" = 0 ] || { echo "try_image.sh: needs root" >&2; exit 1; }
 
 folder=$(mktemp -d /var/tmp/leeway-image.XXXXXX)
-root=
 end() {
-  [ -z "$root" ] || umount "$root"
+  # The container's root, and what buildah has mounted for its store.
+  awk -v folder="$folder/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | tac | xargs --no-run-if-empty umount
   rm -rf --one-file-system "$folder"
 }
 trap end EXIT
