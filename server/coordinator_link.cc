@@ -69,6 +69,8 @@ void CoordinatorLink::Watch() {
   if (!options_.local_endpoint.host().empty()) *request.mutable_local_endpoint() = options_.local_endpoint;
   const absl::Duration wait = finishing_ ? absl::ZeroDuration() : request.has_cut() ? kWatchWaitInCut : kWatchWait;
   request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(wait)));
+  request.set_can_prove(true);
+  request.set_proof(last_request_.proof());
   told_the_end_ = finishing_;
   last_request_ = request;
   Send(request);
@@ -87,6 +89,10 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   if (stopped()) return;
   if (!status.ok()) return OnFailure(status);
   last_contact_ = clock_->Now();
+  if (snapshot.prove() != 0) {
+    last_request_.set_proof(snapshot.prove());
+    return Send(last_request_);
+  }
   // What a journal brought back of the open round has not been reported by this process.
   if (!reached_.exchange(true)) ReportRound();
   backoff_.Reset();

@@ -75,8 +75,8 @@ class PsNode::Impl final : public RequestHandler {
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport({.security = options_.security});
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
-    if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator()));
     const Shard::Options shard = ShardOptionsOf(options_);
+    if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator(shard.generation)));
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
@@ -228,8 +228,9 @@ class PsNode::Impl final : public RequestHandler {
   }
 
   // A new run, or the one that --checkpoint_dir holds.
-  absl::Status MakeCoordinator() {
+  absl::Status MakeCoordinator(std::uint64_t own_generation) {
     Coordinator::Options coordinator = CoordinatorOptionsOf(options_, RandomId());
+    coordinator.own_generation = own_generation;
     CoordinatorStore* store = &no_store_;
     std::optional<FileCoordinatorStore::Saved> saved;
     if (!options_.checkpoint_dir.empty()) {

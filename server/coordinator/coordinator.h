@@ -57,6 +57,8 @@ class Coordinator {
     std::uint32_t num_shards = 1;
     std::uint64_t run_id = 1;  // random, not 0
     absl::Duration lease = absl::Seconds(10);
+    // Of the shard 0 in this process: calls of its predecessor may still be on their way. 0: any.
+    std::uint64_t own_generation = 0;
     std::uint32_t num_evaluators = 0;  // that the start waits for, beside the policy's num_workers
     // With no worker left for this long, the run ends instead of waiting for ever.
     absl::Duration abandon_timeout = absl::Minutes(1);
@@ -119,6 +121,8 @@ class Coordinator {
     v1::LocalEndpoint local_endpoint;
     std::uint64_t generation = 0;        // 0: has not come
     std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
+    std::uint64_t candidate = 0;         // generation that has been asked to prove that it lives, by `proof`
+    std::uint64_t proof = 0;
     Instant seen;
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
@@ -224,6 +228,9 @@ class Coordinator {
   void Watch(const v1::WatchRequest& request, ReplyCallback done);
   bool AttemptWatch(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  // 0, or what who asks is to show first: as long as another generation serves, only a process that lives takes its
+  // place, not a call of a dead one that was late.
+  std::uint64_t MustProve(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
   // "", or why this shard cannot go on in this era.
   std::string WhyLost(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
 
@@ -324,6 +331,7 @@ class Coordinator {
   std::deque<v1::CheckpointStatus> checkpoints_told_ LEEWAY_GUARDED_BY(mu_);  // the newest kMostCheckpointsTold
   Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
+  std::uint64_t proofs_ LEEWAY_GUARDED_BY(mu_) = 0;                                // that have been asked for
   std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
   std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
   WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/hash.h"
 #include "common/status_macros.h"
 #include "server/coordinator/coordinator.h"
 
@@ -34,6 +35,11 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
                                                       absl::Hex(options_.run_id)));
   }
   if (request.generation() == 0) return absl::InvalidArgumentError("handshake: the generation is 0");
+  if (request.shard_index() == 0 && options_.own_generation != 0 && request.generation() != options_.own_generation) {
+    return absl::FailedPreconditionError(absl::StrCat("handshake: ps 0 at ", request.address(), " has generation ",
+                                                      absl::Hex(request.generation()), ", that of this coordinator ",
+                                                      absl::Hex(options_.own_generation)));
+  }
   if (request.era() > era_) {
     return absl::FailedPreconditionError(absl::StrCat("handshake: ps ", request.shard_index(), " is in era ",
                                                       request.era(), "; this coordinator in era ", era_, kOutOfDate));
@@ -98,17 +104,32 @@ void Coordinator::ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback
   done(status, status.ok() ? EncodeMessage(reply) : Buffer());
 }
 
+std::uint64_t Coordinator::MustProve(const v1::WatchRequest& request) {
+  ShardInfo& shard = shards_[request.shard_index()];
+  if (shard.generation == 0 || shard.generation == request.generation() || !request.can_prove()) return 0;
+  if (shard.candidate == request.generation()) return request.proof() == shard.proof ? 0 : shard.proof;
+  shard.candidate = request.generation();
+  // Not what an earlier process of this coordinator has asked for.
+  shard.proof = HashCombine(static_cast<std::uint64_t>(clock_->Now().nanos), ++proofs_) | 1;
+  return shard.proof;
+}
+
 void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
   Replies replies;
   {
     MutexLock lock(mu_);
     absl::Status status = CheckShard(request);
-    const std::string lost = status.ok() ? WhyLost(request) : "";
+    const std::uint64_t prove = status.ok() ? MustProve(request) : 0;
+    const std::string lost = status.ok() && prove == 0 ? WhyLost(request) : "";
     const bool newcomer = status.ok() && request.era() < era_ && shards_[request.shard_index()].generation == 0;
     if (!lost.empty() && !newcomer) status = AnswerLost(request, lost);
     if (!status.ok()) {
       spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
       replies.Refuse(done, status);
+    } else if (prove != 0) {
+      v1::WatchReply reply;
+      reply.set_prove(prove);
+      replies.Answer(done, reply);
     } else if (!lost.empty()) {
       // It has not come since the run went back: it is told to what, and comes again.
       replies.Answer(done, snapshot_);

@@ -28,11 +28,11 @@ SimPs::SimPs(const Options& options, FakeClock* clock, Random* random, SimNetwor
 }
 
 absl::Status SimPs::Start(const Options& options, FakeClock* clock, Random* random) {
-  if (options.index == 0) RETURN_IF_ERROR(MakeCoordinator(options, clock, random));
   Shard::Options shard;
   shard.index = options.index;
   shard.num_shards = options.num_shards;
   shard.generation = random->Bits() | 1;
+  if (options.index == 0) RETURN_IF_ERROR(MakeCoordinator(options, shard.generation, clock, random));
   shard_ = std::make_unique<Shard>(shard, clock, &apply_);
   if (process_ != nullptr) {
     ASSIGN_OR_RETURN(storage_, RecoverShard({.checkpoint_dir = kDirectory, .fsync = options.fsync}, shard,
@@ -46,12 +46,14 @@ absl::Status SimPs::Start(const Options& options, FakeClock* clock, Random* rand
   return absl::OkStatus();
 }
 
-absl::Status SimPs::MakeCoordinator(const Options& options, FakeClock* clock, Random* random) {
+absl::Status SimPs::MakeCoordinator(const Options& options, std::uint64_t generation, FakeClock* clock,
+                                    Random* random) {
   Coordinator::Options coordinator;
   coordinator.policy = options.policy;
   coordinator.num_shards = options.num_shards;
   coordinator.run_id = random->Bits() | 1;
   coordinator.lease = kLease;
+  coordinator.own_generation = generation;
   CoordinatorStore* store = &no_store_;
   std::optional<FileCoordinatorStore::Saved> saved;
   if (process_ != nullptr) {

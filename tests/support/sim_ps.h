@@ -61,7 +61,7 @@ class SimPs final : public RequestHandler {
 
  private:
   absl::Status Start(const Options& options, FakeClock* clock, Random* random);
-  absl::Status MakeCoordinator(const Options& options, FakeClock* clock, Random* random);
+  absl::Status MakeCoordinator(const Options& options, std::uint64_t generation, FakeClock* clock, Random* random);
 
   SimExecutor apply_;
   SimExecutor control_;
