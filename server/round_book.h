@@ -52,6 +52,9 @@ class RoundBook {
   // Takes the contributions of `round` out, and drops everything of earlier rounds.
   Contributions Take(std::uint64_t round);
 
+  // One above the newest round of which something is held; 0: nothing is.
+  std::uint64_t end() const { return rounds_.empty() ? 0 : rounds_.rbegin()->first + 1; }
+
   std::uint64_t held_bytes() const { return held_bytes_; }
 
  private:

@@ -29,6 +29,9 @@ void Shard::FollowCut(const v1::Cut& cut) {
                                                                 : " has no weights yet"));
       return;
     }
+    // In rounds the cut is between two: a checkpoint does not hold what is held for an open one, also of a worker that
+    // has left.
+    if (aggregation() == v1::ROUND) cut_report_.set_round(rounds_.end());
     for (const auto& [id, info] : members_) {
       if (info.proto.state() == v1::OBSERVER) continue;
       v1::MemberClock& seen = *cut_report_.add_seen();
@@ -50,13 +53,14 @@ bool Shard::WaitsForCut(const v1::PushRequest& header) const {
   if (cut_phase_ != CutPhase::kHolding) return false;
   const auto limit = cut_limits_.find(header.stamp().worker_id());
   const bool known = limit != cut_limits_.end() && limit->second.incarnation() == header.stamp().incarnation();
-  return header.clock() >= (known ? limit->second.clock() : 0);
+  return header.clock() >= (known ? limit->second.clock() : cut_.round());
 }
 
 void Shard::TryCut() {
   if (cut_phase_ != CutPhase::kHolding || !cut_.limited() || chunks_under_way_ > 0 || closing_ || !closes_.empty()) {
     return;
   }
+  if (open_round_ < cut_.round()) return;
   for (const auto& [id, info] : members_) {
     const auto limit = cut_limits_.find(id);
     if (limit == cut_limits_.end() || limit->second.incarnation() != info.proto.incarnation()) continue;

@@ -48,6 +48,7 @@ void CheckpointCourse::SetLimits() {
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> highest;
   std::uint64_t most = 0;
   for (const auto& report : reports_) {
+    most = std::max<std::uint64_t>(most, report->round());
     for (const v1::MemberClock& seen : report->seen()) {
       std::uint64_t& clock = highest[{seen.worker_id(), seen.incarnation()}];
       clock = std::max<std::uint64_t>(clock, seen.clock());
@@ -55,6 +56,7 @@ void CheckpointCourse::SetLimits() {
     }
   }
   cut_.set_limited(true);
+  if (config_.one_limit) cut_.set_round(most);
   for (const auto& [worker, clock] : highest) {
     v1::MemberClock& limit = *cut_.add_limits();
     limit.set_worker_id(worker.first);
