@@ -19,8 +19,10 @@ void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
   MutexLock lock(mu_);
   for (auto& [id, member] : members_) {
     member.recovered = true;
-    // A pull names at most so many steps more than its worker's own that must be in it (protocol-rules.md 3).
-    member.may_have_pulled = member.window.clock() + member.proto.pipeline_depth() + 1;
+    // A pull names at most so many steps more than its worker's own that must be in it (protocol-rules.md 3). A round
+    // may have been closed, and read after, whose close the journal has not.
+    member.may_have_pulled =
+        member.window.clock() + member.proto.pipeline_depth() + (aggregation() == v1::ROUND ? 2 : 1);
   }
   journal_replayed_ = replayed;
 }
