@@ -199,6 +199,49 @@ TEST_CASE("Coordinator: shards that do not fit are refused, naming both") {
   CHECK(watch(request).ok());
 }
 
+TEST_CASE("Coordinator: only a ps that lives takes another's place, no call that was late") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.SyncShards();
+  const auto prove = [&f](std::uint64_t generation, std::uint64_t proof) {
+    v1::WatchRequest request = f.WatchOf(1);
+    request.set_generation(generation);
+    request.set_keeps_journal(true);
+    request.set_can_prove(true);
+    request.set_proof(proof);
+    request.set_wait_millis(0);
+    const auto answer = f.Call<v1::WatchReply>("WatchMembership", request);
+    f.Advance(absl::Milliseconds(100));
+    REQUIRE(answer->ok());
+    return answer->message.prove();
+  };
+  const std::uint64_t served = f.WatchOf(1).generation();
+  // A call of the process before, sent long ago, and once more: neither has what it is asked for.
+  const std::uint64_t late = prove(4444, 0);
+  CHECK(late != 0);
+  CHECK(prove(4444, 1) == late);
+  CHECK(prove(served, 0) == 0);  // so who serves goes on
+  const std::uint64_t asked = prove(5555, 0);
+  CHECK(asked != late);
+  CHECK(prove(5555, late) == asked);
+  CHECK(prove(5555, asked) == 0);
+  CHECK(prove(5555, 0) == 0);  // it has the place now
+  v1::WatchRequest before = f.WatchOf(1);
+  CHECK(Says(f.Call<v1::WatchReply>("WatchMembership", before)->status, Code::kFailedPrecondition, {"has replaced"}));
+}
+
+TEST_CASE("Coordinator: shard 0 is the one in this process") {
+  CoordinatorFixture f(LeasedPolicy(1), 1, nullptr,
+                       [](Coordinator::Options* options) { options->own_generation = 7000; });
+  v1::WatchRequest request = f.WatchOf(0);
+  request.set_generation(7000);
+  request.set_wait_millis(0);
+  const auto own = f.Call<v1::WatchReply>("WatchMembership", request);
+  f.Advance(absl::Milliseconds(100));
+  CHECK(own->ok());
+  request.set_generation(6999);
+  CHECK(Says(f.Call<v1::WatchReply>("WatchMembership", request)->status, Code::kFailedPrecondition, {"1b57", "1b58"}));
+}
+
 TEST_CASE("Coordinator: a watch is answered at once when there is news, else at its limit") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.SyncShards();
