@@ -44,7 +44,8 @@ v1::ShardState Shard::SaveStateLocked() const {
   *state.mutable_stats() = stats_;
   *state.mutable_stats()->mutable_gap() = gap_.ToProto();
   *state.mutable_stats()->mutable_delay() = delay_.ToProto();
-  state.set_min_clock(clocks_.Min());
+  // (In rounds the last minimum depends, once nobody is left, on whether the last one went before a close or after it.)
+  state.set_min_clock(aggregation() == v1::ROUND ? open_round_ : clocks_.Min());
   nonfinite_runs_.Save(state.mutable_nonfinite_runs());
   return state;
 }
