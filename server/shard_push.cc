@@ -113,8 +113,10 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
       status = absl::FailedPreconditionError("push from an evaluator; it only reads");
     }
     if (status.ok() && aggregation() == v1::ROUND && header.clock() > open_round_ + 1) {
-      status = absl::OutOfRangeError(absl::StrCat("push for round ", header.clock(), "; shard ", options_.index,
-                                                  " has round ", open_round_, " open"));
+      const std::string ahead = absl::StrCat("push for round ", header.clock(), "; shard ", options_.index,
+                                             " has round ", open_round_, " open");
+      // One that was restarted hears of the closes again that its journal has not.
+      status = member.recovered ? absl::UnavailableError(ahead) : absl::OutOfRangeError(ahead);
     }
     if (status.ok() && member.recovered && aggregation() == v1::EACH &&
         header.clock() >= member.window.clock() + PushWindow::kAhead) {

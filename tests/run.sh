@@ -56,8 +56,9 @@ else
   stage tsan bazel test --config=tsan --test_tag_filters=threads,-manual,-gpu --build_tests_only //...
   if command -v clang-14 >/dev/null; then
     # Whoever has a lock depends on it directly; no other code has anything to check.
-    locked=$(bazel query --noshow_progress "kind(cc_library, rdeps(set($(echo //{common,kernels,server,worker,cli}/...)),
-      //common:mutex, 1)) except //kernels/cuda/...")
+    ours=$(echo //{common,kernels,server,worker,cli}/...)
+    locked=$(bazel query --noshow_progress \
+      "kind(cc_library, rdeps(set($ours), //common:mutex, 1)) except //kernels/cuda/...")
     # shellcheck disable=SC2086
     stage thread-safety bazel build --config=thread-safety ${locked:-//...}
   else
