@@ -121,8 +121,6 @@ class Coordinator {
     v1::LocalEndpoint local_endpoint;
     std::uint64_t generation = 0;        // 0: has not come
     std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
-    std::uint64_t candidate = 0;         // generation that has been asked to prove that it lives, by `proof`
-    std::uint64_t proof = 0;
     Instant seen;
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
@@ -230,7 +228,7 @@ class Coordinator {
   absl::Status CheckShard(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
   // 0, or what who asks is to show first: as long as another generation serves, only a process that lives takes its
   // place, not a call of a dead one that was late.
-  std::uint64_t MustProve(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  std::uint64_t MustProve(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
   // "", or why this shard cannot go on in this era.
   std::string WhyLost(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
 
@@ -331,7 +329,6 @@ class Coordinator {
   std::deque<v1::CheckpointStatus> checkpoints_told_ LEEWAY_GUARDED_BY(mu_);  // the newest kMostCheckpointsTold
   Quarantine quarantine_ LEEWAY_GUARDED_BY(mu_);
   std::vector<ShardInfo> shards_ LEEWAY_GUARDED_BY(mu_);
-  std::uint64_t proofs_ LEEWAY_GUARDED_BY(mu_) = 0;                                // that have been asked for
   std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
   std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
   WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);

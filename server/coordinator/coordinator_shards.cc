@@ -104,14 +104,12 @@ void Coordinator::ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback
   done(status, status.ok() ? EncodeMessage(reply) : Buffer());
 }
 
-std::uint64_t Coordinator::MustProve(const v1::WatchRequest& request) {
-  ShardInfo& shard = shards_[request.shard_index()];
-  if (shard.generation == 0 || shard.generation == request.generation() || !request.can_prove()) return 0;
-  if (shard.candidate == request.generation()) return request.proof() == shard.proof ? 0 : shard.proof;
-  shard.candidate = request.generation();
-  // Not what an earlier process of this coordinator has asked for.
-  shard.proof = HashCombine(static_cast<std::uint64_t>(clock_->Now().nanos), ++proofs_) | 1;
-  return shard.proof;
+std::uint64_t Coordinator::MustProve(const v1::WatchRequest& request) const {
+  const std::uint64_t served = shards_[request.shard_index()].generation;
+  if (served == 0 || served == request.generation() || !request.can_prove()) return 0;
+  // Of this process, and of this change of generations: an answer to what was asked before is none.
+  const std::uint64_t proof = HashCombine(HashCombine(options_.own_generation, served), request.generation()) | 1;
+  return request.proof() == proof ? 0 : proof;
 }
 
 void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {

@@ -223,8 +223,12 @@ TEST_CASE("Coordinator: only a ps that lives takes another's place, no call that
   const std::uint64_t asked = prove(5555, 0);
   CHECK(asked != late);
   CHECK(prove(5555, late) == asked);
+  CHECK(prove(4444, 0) == late);  // who asks beside it does not make it begin anew
   CHECK(prove(5555, asked) == 0);
   CHECK(prove(5555, 0) == 0);  // it has the place now
+  const std::uint64_t anew = prove(4444, late);
+  CHECK(anew != 0);  // what was asked before is of no use any more
+  CHECK(anew != late);
   v1::WatchRequest before = f.WatchOf(1);
   CHECK(Says(f.Call<v1::WatchReply>("WatchMembership", before)->status, Code::kFailedPrecondition, {"has replaced"}));
 }
