@@ -10,25 +10,11 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "common/openssl_objects.h"
 #include "common/status_macros.h"
 
 namespace leeway {
 namespace {
-
-template <auto kFree>
-struct Free {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using OwnedBio = std::unique_ptr<BIO, Free<BIO_free>>;
-using OwnedCertificate = std::unique_ptr<X509, Free<X509_free>>;
-using OwnedKey = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-
-OwnedBio Memory(const std::string& text) {
-  return OwnedBio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
 
 // A key with a passphrase is refused: nobody is there to type it.
 int NoPassphrase(char*, int, int, void*) { return -1; }
@@ -40,14 +26,14 @@ absl::Status Wrong(const std::string& path, absl::string_view what) {
 
 absl::StatusOr<OwnedCertificate> ReadCertificate(FileSystem& system, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string pem, system.Read(path));
-  OwnedCertificate certificate(PEM_read_bio_X509(Memory(pem).get(), nullptr, NoPassphrase, nullptr));
+  OwnedCertificate certificate(PEM_read_bio_X509(MemoryBio(pem).get(), nullptr, NoPassphrase, nullptr));
   if (certificate == nullptr) return Wrong(path, "no PEM certificate in it");
   return certificate;
 }
 
 absl::StatusOr<OwnedKey> ReadKey(FileSystem& system, const std::string& path) {
   ASSIGN_OR_RETURN(const std::string pem, system.Read(path));
-  OwnedKey key(PEM_read_bio_PrivateKey(Memory(pem).get(), nullptr, NoPassphrase, nullptr));
+  OwnedKey key(PEM_read_bio_PrivateKey(MemoryBio(pem).get(), nullptr, NoPassphrase, nullptr));
   if (key == nullptr) return Wrong(path, "no PEM private key without a passphrase in it");
   return key;
 }

@@ -10,26 +10,13 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "common/openssl_objects.h"
 
 namespace leeway {
 namespace {
 
-template <auto kFree>
-struct Free {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using OwnedBio = std::unique_ptr<BIO, Free<BIO_free>>;
-using OwnedNumber = std::unique_ptr<BIGNUM, Free<BN_free>>;
-using OwnedCertificate = std::unique_ptr<X509, Free<X509_free>>;
-using OwnedExtension = std::unique_ptr<X509_EXTENSION, Free<X509_EXTENSION_free>>;
-using OwnedKey = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-
-OwnedBio Memory(const std::string& text) {
-  return OwnedBio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
+using OwnedNumber = std::unique_ptr<BIGNUM, OpensslFree<BN_free>>;
+using OwnedExtension = std::unique_ptr<X509_EXTENSION, OpensslFree<X509_EXTENSION_free>>;
 
 std::string Text(BIO* bio) {
   char* data = nullptr;
@@ -60,8 +47,8 @@ absl::StatusOr<PemPair> MakeCertificate(const CertificateRequest& request) {
   OwnedCertificate issuer;
   OwnedKey issuer_key;
   if (!authority) {
-    issuer.reset(PEM_read_bio_X509(Memory(request.issuer->cert).get(), nullptr, nullptr, nullptr));
-    issuer_key.reset(PEM_read_bio_PrivateKey(Memory(request.issuer->key).get(), nullptr, nullptr, nullptr));
+    issuer.reset(PEM_read_bio_X509(MemoryBio(request.issuer->cert).get(), nullptr, nullptr, nullptr));
+    issuer_key.reset(PEM_read_bio_PrivateKey(MemoryBio(request.issuer->key).get(), nullptr, nullptr, nullptr));
     if (issuer == nullptr || issuer_key == nullptr) return absl::InvalidArgumentError("the issuer is no PEM pair");
   }
   X509_NAME* name = X509_get_subject_name(certificate.get());

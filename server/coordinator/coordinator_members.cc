@@ -225,7 +225,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   if (!joined->accepted) return not_yet(joined->waiting);
   if (request.role() == v1::EVALUATOR) evaluator_waits_.reset();
   // A member that nobody has been told of yet would be a stranger to the shards.
-  if (membership_.epoch() != snapshot_.membership_epoch()) return false;
+  if (membership_.epoch() != snapshot_.membership_epoch()) return not_yet("the shards are about to be told of it");
   return answer(JoinReplyFor(*membership_.Find(joined->worker_id), request));
 }
 
