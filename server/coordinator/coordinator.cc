@@ -258,7 +258,6 @@ void Coordinator::PromoteJoiners() {
   const bool regrouping = !regrouping_.empty();
   if (regrouping && !Regrouped()) return;
   const bool running = policies_.policy().aggregation() == v1::ROUND && state_ != v1::STARTING && !regrouping;
-  const bool deserted = running && ExpectedRanks().empty();
   std::optional<std::uint64_t> round_entry;
   if (policies_.policy().aggregation() == v1::ROUND) {
     // The open round has its contributors, living or dead: a joiner takes part from the next one on.
@@ -269,7 +268,6 @@ void Coordinator::PromoteJoiners() {
     if (member.state() == v1::JOINING) names.push_back(member.name());
   }
   if (names.empty() || !membership_.Promote(round_entry)) return;
-  if (deserted && state_ == v1::TRAINING) AddClose(rounds_.Abandon());
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() != v1::LIVE) continue;
     board_.SetState(id, member.name(), v1::TRAINER, member.rank(), "live", "");
@@ -319,7 +317,8 @@ std::optional<std::string> Coordinator::ReasonToFinish() {
   // While a ps is missing nobody can join.
   const bool shards_here =
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
-  if (membership_.trainers() > 0 || !shards_here) {
+  // And while a round waits for what those who have left pushed to it, it is not the last word.
+  if (membership_.trainers() > 0 || !shards_here || !rounds_.Owed(now).empty()) {
     deserted_since_.reset();
     return std::nullopt;
   }

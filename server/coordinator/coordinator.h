@@ -240,7 +240,9 @@ class Coordinator {
   void ReportRound(const v1::ReportRoundRequest& request, ReplyCallback done);
   void CloseRounds() LEEWAY_REQUIRES(mu_);
   void AddClose(const v1::RoundClose& close) LEEWAY_REQUIRES(mu_);
+  // Who takes part in the open round.
   std::set<std::uint32_t> ExpectedRanks() const LEEWAY_REQUIRES(mu_);
+  bool LaterRoundsHaveMembers() const LEEWAY_REQUIRES(mu_);
   std::uint64_t RoundLimit() const LEEWAY_REQUIRES(mu_);
 
   // coordinator_checkpoint.cc

@@ -165,7 +165,14 @@ std::set<std::uint32_t> Coordinator::ExpectedRanks() const {
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() == v1::LIVE && member.entry_clock() <= rounds_.open_round()) ranks.insert(member.rank());
   }
+  ranks.merge(rounds_.Owed(clock_->Now()));
   return ranks;
+}
+
+bool Coordinator::LaterRoundsHaveMembers() const {
+  return std::any_of(membership_.members().begin(), membership_.members().end(), [this](const auto& entry) {
+    return entry.second.state() == v1::LIVE && entry.second.entry_clock() > rounds_.open_round();
+  });
 }
 
 std::uint64_t Coordinator::RoundLimit() const {
@@ -206,7 +213,10 @@ void Coordinator::AddClose(const v1::RoundClose& close) {
 void Coordinator::CloseRounds() {
   if (policies_.policy().aggregation() != v1::ROUND || state_ != v1::TRAINING) return;
   while (rounds_.open_round() < RoundLimit()) {
-    const std::optional<v1::RoundClose> close = rounds_.TryClose(ExpectedRanks());
+    const std::set<std::uint32_t> expected = ExpectedRanks();
+    std::optional<v1::RoundClose> close = rounds_.TryClose(expected);
+    // All who took part are gone, and those who came since wait for the next one.
+    if (expected.empty() && LaterRoundsHaveMembers()) close = rounds_.Abandon();
     if (!close) return;
     AddClose(*close);
     // A limit in steps or time holds exactly here, not some rounds later.

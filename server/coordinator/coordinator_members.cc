@@ -308,6 +308,9 @@ void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
         request.stamp().run_id() == options_.run_id) {
       const std::string reason = Beginning(request.reason(), kLongestReason);
       const bool observer = member->state() == v1::OBSERVER;
+      if (member->state() == v1::LIVE && policies_.policy().aggregation() == v1::ROUND) {
+        rounds_.Leave(member->rank(), request.pushed(), clock_->Now() + options_.lease);
+      }
       if (request.finished() && !observer) finished_ranks_.insert(member->rank());
       board_.SetState(worker, member->name(), observer ? v1::EVALUATOR : v1::TRAINER, member->rank(), "left", reason);
       Event(absl::StrCat("worker '", member->name(), "' leaves: ", reason));

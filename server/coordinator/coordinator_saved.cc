@@ -104,7 +104,7 @@ absl::Status Coordinator::Restore(const v1::CoordinatorState& state, const v1::M
   RETURN_IF_ERROR(RestoreModel(state, manifest));
   RETURN_IF_ERROR(RestoreShards(now, state));
   RETURN_IF_ERROR(membership_.Restore(now, state.membership()));
-  RETURN_IF_ERROR(rounds_.Restore(state.rounds()));
+  RETURN_IF_ERROR(rounds_.Restore(state.rounds(), now + options_.lease));
   RETURN_IF_ERROR(tickets_.Restore(state.tickets()));
   RETURN_IF_ERROR(stop_.Restore(state.stop()));
   RETURN_IF_ERROR(board_.Restore(state.board()));

@@ -47,6 +47,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.set_sequence(std::max(now.sequence(), then.sequence()) + 1);
   *state.mutable_membership() = NobodyIsMember(now.membership(), then.membership());
   state.mutable_rounds()->clear_reports();
+  state.mutable_rounds()->clear_left();
   state.mutable_tickets()->clear_decisions();
   if (then.has_leases()) *state.mutable_leases() = HandedOutAgain(then.leases());
   if (known) {

@@ -1,6 +1,7 @@
 #include "server/coordinator/round_closer.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 
@@ -11,6 +12,18 @@ void RoundCloser::Report(std::uint32_t shard, const v1::ReportRoundRequest& repo
   for (const v1::RoundContribution& contribution : report.complete()) {
     reports_[shard][contribution.rank()] = contribution;
   }
+}
+
+void RoundCloser::Leave(std::uint32_t rank, std::uint64_t pushed, Instant until) {
+  if (pushed > open_round_) left_[rank] = {pushed, until};
+}
+
+std::set<std::uint32_t> RoundCloser::Owed(Instant now) const {
+  std::set<std::uint32_t> owed;
+  for (const auto& [rank, departure] : left_) {
+    if (now < departure.until || WholeEverywhere(rank)) owed.insert(rank);
+  }
+  return owed;
 }
 
 bool RoundCloser::WholeEverywhere(std::uint32_t rank) const {
@@ -46,6 +59,9 @@ v1::RoundClose RoundCloser::Abandon() {
   }
   ++open_round_;
   for (auto& shard : reports_) shard.clear();
+  for (auto it = left_.begin(); it != left_.end();) {
+    it = it->second.pushed <= open_round_ ? left_.erase(it) : std::next(it);
+  }
   return close;
 }
 
@@ -57,9 +73,10 @@ void RoundCloser::Save(v1::RoundCloserState* state) const {
     report.set_shard_index(static_cast<std::uint32_t>(shard));
     for (const auto& [rank, contribution] : reports_[shard]) *report.add_complete() = contribution;
   }
+  for (const auto& [rank, departure] : left_) (*state->mutable_left())[rank] = departure.pushed;
 }
 
-absl::Status RoundCloser::Restore(const v1::RoundCloserState& state) {
+absl::Status RoundCloser::Restore(const v1::RoundCloserState& state, Instant until) {
   open_round_ = state.open_round();
   for (const v1::ReportRoundRequest& report : state.reports()) {
     if (report.shard_index() >= reports_.size()) {
@@ -70,6 +87,7 @@ absl::Status RoundCloser::Restore(const v1::RoundCloserState& state) {
       reports_[report.shard_index()][contribution.rank()] = contribution;
     }
   }
+  for (const auto& [rank, pushed] : state.left()) Leave(rank, pushed, until);
   return absl::OkStatus();
 }
 

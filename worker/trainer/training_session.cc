@@ -293,6 +293,7 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
   pipeline_.PushEnded(clock, result.verdict, result.open_round);
   *settled_ = pipeline_.settled();
   if (!result.status.ok()) {
+    first_abandoned_ = std::min(first_abandoned_, clock);
     if (!absl::IsCancelled(result.status)) Fail(result.status);
     return;
   }

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -151,6 +152,8 @@ class TrainingSession {
   bool no_more_data_ = false;  // the coordinator had none when last asked
   bool parked_ = false;        // and none has come since
   std::size_t commits_ = 0;    // unanswered
+  // The first push that was given up before it was answered.
+  std::uint64_t first_abandoned_ = std::numeric_limits<std::uint64_t>::max();
   bool reporting_ = false;
   Instant last_report_;
   LogEvery say_waiting_;

@@ -1,4 +1,5 @@
 // TrainingSession: where work comes from, what is reported, and the end.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -120,6 +121,7 @@ std::string TrainingSession::Leave(const std::string& reason, bool finished) {
   v1::LeaveRequest request;
   request.set_reason(reason);
   request.set_finished(finished);
+  request.set_pushed(std::min(pipeline_.settled(), first_abandoned_));
   for (v1::DataRange& range : source_.TakeRemaining()) *request.add_returned() = std::move(range);
   auto left = std::make_shared<std::optional<absl::StatusOr<v1::LeaveReply>>>();
   coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status, v1::LeaveReply reply) {

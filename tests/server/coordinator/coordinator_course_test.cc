@@ -1,4 +1,4 @@
-// Coordinator through Handle(): leases of members and data, rounds, tickets, and how a run ends.
+// Coordinator through Handle(): leases of members and data, tickets, and how a run ends.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -294,55 +294,6 @@ TEST_CASE("Coordinator: a static run ends when every rank has finished") {
   CHECK(f.coordinator.state() == v1::TRAINING);
   f.Leave(1, true);
   CHECK(f.coordinator.state() == v1::FINISHED);
-}
-
-TEST_CASE("Coordinator: a round closes once for all shards, and exactly as many rounds as were asked for") {
-  CoordinatorFixture f(RoundsPolicy(2, 3), 2);
-  f.Start(2);
-  for (std::uint64_t round = 0; round < 3; ++round) {
-    f.Report(0, round, {0, 1});
-    f.SyncShards();
-    CHECK(f.Status().steps() == round);
-    f.Report(1, round, {0, 1});
-    f.Report(1, round, {0, 1});
-    f.SyncShards();
-    CHECK(f.Status().steps() == round + 1);
-  }
-  CHECK(f.Status().samples() == 60);
-  CHECK(f.coordinator.state() == v1::FINISHING);
-  CHECK(f.Status().stop_reason() == "3 rounds are closed");
-  f.Report(0, 3, {0, 1});
-  f.Report(1, 3, {0, 1});
-  CHECK(f.Status().steps() == 3);
-}
-
-TEST_CASE("Coordinator: a round that a death leaves short closes without the dead") {
-  CoordinatorFixture f(RoundsPolicy(2, 9));
-  f.Start(2);
-  f.Report(0, 0, {0});
-  for (int i = 0; i < 11; ++i) {
-    f.Advance(absl::Seconds(1));
-    CHECK(f.Heartbeat(0).ok());
-  }
-  f.SyncShards();
-  CHECK(f.Status().steps() == 1);
-  CHECK(f.Status().samples() == 10);
-}
-
-TEST_CASE("Coordinator: who enters rounds that everyone had left finds the open one closed") {
-  CoordinatorFixture f(RoundsPolicy(1, 9));
-  f.Start(1);
-  f.Report(0, 0, {0});
-  f.SyncShards();
-  f.Leave(0);
-  f.SyncShards();
-  const auto again = f.Join(f.JoinOf("w0", 500));
-  f.SyncShards();
-  REQUIRE(again->ok());
-  CHECK(again->message.entry_clock() == 2);
-  REQUIRE(f.snapshot().closes_size() >= 1);
-  CHECK(f.snapshot().closes(f.snapshot().closes_size() - 1).round() == 1);
-  CHECK(f.Status().steps() == 2);
 }
 
 TEST_CASE("Coordinator: a long reason for leaving is cut between two characters, so that the status can be read") {

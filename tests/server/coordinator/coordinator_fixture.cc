@@ -191,11 +191,13 @@ std::shared_ptr<Answer<v1::CommitDataReply>> CoordinatorFixture::Commit(std::uin
   return Call<v1::CommitDataReply>("CommitData", request);
 }
 
-std::shared_ptr<Answer<v1::LeaveReply>> CoordinatorFixture::Leave(std::uint32_t worker, bool finished) {
+std::shared_ptr<Answer<v1::LeaveReply>> CoordinatorFixture::Leave(std::uint32_t worker, bool finished,
+                                                                  std::uint64_t pushed) {
   v1::LeaveRequest request;
   *request.mutable_stamp() = StampOf(worker);
   request.set_reason("the test says so");
   request.set_finished(finished);
+  request.set_pushed(pushed);
   return Call<v1::LeaveReply>("Leave", request);
 }
 

@@ -60,7 +60,7 @@ class CoordinatorFixture {
                                                         std::uint64_t records);
   std::shared_ptr<Answer<v1::CommitDataReply>> Commit(std::uint32_t worker, std::uint64_t clock,
                                                       const std::vector<v1::DataRange>& ranges, bool applied = true);
-  std::shared_ptr<Answer<v1::LeaveReply>> Leave(std::uint32_t worker, bool finished = false);
+  std::shared_ptr<Answer<v1::LeaveReply>> Leave(std::uint32_t worker, bool finished = false, std::uint64_t pushed = 0);
   absl::Status Heartbeat(std::uint32_t worker);
   // Shard `shard` has whole pushes of these ranks.
   void Report(std::uint32_t shard, std::uint64_t round, const std::vector<std::uint32_t>& ranks);

@@ -337,30 +337,6 @@ TEST_CASE("Coordinator: nobody expires in the outage, and who is silent afterwar
   CHECK(absl::IsFailedPrecondition(f.Heartbeat(1)));
 }
 
-TEST_CASE("Coordinator: a round whose pushes were reported before the restart closes after it, once") {
-  CrashFiles files(1);
-  std::map<std::uint32_t, v1::WatchReply> known;
-  {
-    CoordinatorFixture f(RoundsPolicy(2, 5), 2, &files);
-    f.Start(2);
-    f.Report(0, 0, {0, 1});
-    f.Report(1, 0, {0, 1});
-    f.SyncShards();
-    f.Report(0, 1, {0, 1});
-    f.Report(1, 1, {0});
-    known = f.known;
-  }
-  files.Restart(CrashFiles::Loss::kPower);
-  CoordinatorFixture f(RoundsPolicy(2, 5), 2, &files);
-  f.known = known;
-  f.Report(1, 1, {1});  // ps 0 has been answered, and does not report again
-  f.SyncShards();
-  REQUIRE(f.snapshot().closes_size() >= 1);
-  CHECK(f.snapshot().closes(f.snapshot().closes_size() - 1).round() == 1);
-  CHECK(f.Status().steps() == 2);
-  CHECK(f.Status().samples() == 40);
-}
-
 TEST_CASE("Coordinator: the report's history, the limits in time and the stop rule go on") {
   CrashFiles files(1);
   v1::Policy policy = LeasedPolicy(1);

@@ -68,6 +68,24 @@ TEST_CASE("RoundCloser: without anyone expected no round closes; a leaver's whol
   CHECK(RanksOf(*close) == std::vector<std::uint32_t>{0, 1});
 }
 
+TEST_CASE("RoundCloser: who has left owes the rounds that it pushed to, for some time or while its push is there") {
+  const Instant until = Instant() + absl::Seconds(10);
+  const Instant before = until - absl::Seconds(1);
+  using Ranks = std::set<std::uint32_t>;
+  RoundCloser closer(1, 0);
+  closer.Leave(0, 0, until);  // it has pushed to none
+  closer.Leave(1, 1, until);
+  closer.Leave(2, 2, until);
+  CHECK(closer.Owed(before) == Ranks{1, 2});
+  CHECK(closer.Owed(until).empty());
+  closer.Report(0, ReportOf(0, {Gives(2, 4)}));
+  CHECK(closer.Owed(until) == Ranks{2});
+  REQUIRE(closer.TryClose(closer.Owed(until)));
+  CHECK(closer.Owed(before) == Ranks{2});
+  closer.Abandon();
+  CHECK(closer.Owed(before).empty());
+}
+
 TEST_CASE("RoundCloser: random reports, deaths and quorums agree with the definition") {
   Random random(TestSeed());
   int closed = 0;

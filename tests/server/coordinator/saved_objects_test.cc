@@ -278,13 +278,17 @@ TEST_CASE("TicketOffice: a serial that was given twice, or not given yet") {
   CHECK(Says(TicketOffice().Restore(state), Code::kDataLoss, {"two decisions"}));
 }
 
+const Instant kUntil = Instant() + absl::Seconds(10);
+
 TEST_CASE("RoundCloser: restored, it closes the same rounds with the same contributors") {
   CompareLives<RoundCloser, v1::RoundCloserState>(
       [] { return std::make_unique<RoundCloser>(3, 2); },
-      [](RoundCloser& rounds, const v1::RoundCloserState& state) { return rounds.Restore(state); },
+      [](RoundCloser& rounds, const v1::RoundCloserState& state) { return rounds.Restore(state, kUntil); },
       [](RoundCloser& rounds, Random& random, int) {
         std::string text;
-        if (random.Chance(0.7)) {
+        if (random.Chance(0.1)) {
+          rounds.Leave(static_cast<std::uint32_t>(random.Below(4)), rounds.open_round() + random.Below(3), kUntil);
+        } else if (random.Chance(0.7)) {
           v1::ReportRoundRequest report;
           report.set_round(rounds.open_round());
           v1::RoundContribution& contribution = *report.add_complete();
@@ -297,11 +301,13 @@ TEST_CASE("RoundCloser: restored, it closes the same rounds with the same contri
           text = close ? close->ShortDebugString() : "open";
         }
         for (std::uint32_t rank : rounds.Missing({0, 1, 2, 3})) absl::StrAppend(&text, " ", rank);
+        absl::StrAppend(&text, " owed");
+        for (std::uint32_t rank : rounds.Owed(kUntil - absl::Seconds(1))) absl::StrAppend(&text, " ", rank);
         return text;
       });
   v1::RoundCloserState state;
   state.add_reports()->set_shard_index(3);
-  CHECK(Says(RoundCloser(3, 0).Restore(state), Code::kDataLoss, {"ps 3 of 3"}));
+  CHECK(Says(RoundCloser(3, 0).Restore(state, kUntil), Code::kDataLoss, {"ps 3 of 3"}));
 }
 
 TEST_CASE("StopRule: restored, it has seen the same evaluations") {

@@ -1,0 +1,155 @@
+// Coordinator through Handle(): rounds, who takes part in them, and who has left.
+#include <cstdint>
+#include <map>
+
+#include "tests/catch.h"
+#include "tests/server/coordinator/coordinator_fixture.h"
+
+namespace leeway {
+namespace {
+
+TEST_CASE("Coordinator: a round closes once for all shards, and exactly as many rounds as were asked for") {
+  CoordinatorFixture f(RoundsPolicy(2, 3), 2);
+  f.Start(2);
+  for (std::uint64_t round = 0; round < 3; ++round) {
+    f.Report(0, round, {0, 1});
+    f.SyncShards();
+    CHECK(f.Status().steps() == round);
+    f.Report(1, round, {0, 1});
+    f.Report(1, round, {0, 1});
+    f.SyncShards();
+    CHECK(f.Status().steps() == round + 1);
+  }
+  CHECK(f.Status().samples() == 60);
+  CHECK(f.coordinator.state() == v1::FINISHING);
+  CHECK(f.Status().stop_reason() == "3 rounds are closed");
+  f.Report(0, 3, {0, 1});
+  f.Report(1, 3, {0, 1});
+  CHECK(f.Status().steps() == 3);
+}
+
+TEST_CASE("Coordinator: a round that a death leaves short closes without the dead") {
+  CoordinatorFixture f(RoundsPolicy(2, 9));
+  f.Start(2);
+  f.Report(0, 0, {0});
+  for (int i = 0; i < 11; ++i) {
+    f.Advance(absl::Seconds(1));
+    CHECK(f.Heartbeat(0).ok());
+  }
+  f.SyncShards();
+  CHECK(f.Status().steps() == 1);
+  CHECK(f.Status().samples() == 10);
+}
+
+TEST_CASE("Coordinator: who enters rounds that everyone had left finds the open one closed") {
+  CoordinatorFixture f(RoundsPolicy(1, 9));
+  f.Start(1);
+  f.Report(0, 0, {0});
+  f.SyncShards();
+  f.Leave(0);
+  f.SyncShards();
+  const auto again = f.Join(f.JoinOf("w0", 500));
+  f.SyncShards();
+  REQUIRE(again->ok());
+  CHECK(again->message.entry_clock() == 2);
+  REQUIRE(f.snapshot().closes_size() >= 1);
+  CHECK(f.snapshot().closes(f.snapshot().closes_size() - 1).round() == 1);
+  CHECK(f.Status().steps() == 2);
+}
+
+TEST_CASE("Coordinator: a round has the pushes of those who left before their reports came, and it is the run's last") {
+  CoordinatorFixture f(RoundsPolicy(2, 1), 2);
+  f.Start(2);
+  f.Report(0, 0, {0});
+  f.Leave(0, true, 1);
+  f.Leave(1, true, 1);
+  f.SyncShards();
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  f.Report(0, 0, {0, 1});
+  f.Report(1, 0, {1});
+  CHECK(f.Status().steps() == 0);
+  f.Report(1, 0, {0, 1});
+  f.SyncShards();
+  CHECK(f.Status().steps() == 1);
+  CHECK(f.Status().samples() == 20);
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  CHECK(f.Status().stop_reason() == "1 rounds are closed");
+}
+
+TEST_CASE("Coordinator: who left and never gave its push holds a round for a lease, not for good") {
+  CoordinatorFixture f(RoundsPolicy(2, 9));
+  f.Start(2);
+  f.Leave(0, false, 1000);
+  f.Report(0, 0, {1});
+  for (int i = 0; i < 11; ++i) {
+    CHECK(f.Status().steps() == 0);
+    f.Advance(absl::Seconds(0.9));
+    CHECK(f.Heartbeat(1).ok());
+  }
+  f.Advance(absl::Seconds(1));
+  CHECK(f.Status().steps() == 1);
+  f.Report(0, 1, {1});
+  CHECK(f.Status().steps() == 2);
+}
+
+TEST_CASE("Coordinator: who waits for the next round does not wait for the dead of this one") {
+  CoordinatorFixture f(RoundsPolicy(2, 9));
+  f.Start(2);
+  f.Leave(1);
+  const auto again = f.Join(f.JoinOf("w1", 500));
+  f.SyncShards();
+  REQUIRE(again->ok());
+  CHECK(again->message.entry_clock() == 1);
+  f.Leave(0);  // and nobody has pushed
+  f.SyncShards();
+  REQUIRE(f.snapshot().closes_size() == 1);
+  CHECK(f.snapshot().closes(0).round() == 0);
+}
+
+TEST_CASE("Coordinator: a round whose pushes were reported before the restart closes after it, once") {
+  CrashFiles files(1);
+  std::map<std::uint32_t, v1::WatchReply> known;
+  {
+    CoordinatorFixture f(RoundsPolicy(2, 5), 2, &files);
+    f.Start(2);
+    f.Report(0, 0, {0, 1});
+    f.Report(1, 0, {0, 1});
+    f.SyncShards();
+    f.Report(0, 1, {0, 1});
+    f.Report(1, 1, {0});
+    known = f.known;
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  CoordinatorFixture f(RoundsPolicy(2, 5), 2, &files);
+  f.known = known;
+  f.Report(1, 1, {1});  // ps 0 has been answered, and does not report again
+  f.SyncShards();
+  REQUIRE(f.snapshot().closes_size() >= 1);
+  CHECK(f.snapshot().closes(f.snapshot().closes_size() - 1).round() == 1);
+  CHECK(f.Status().steps() == 2);
+  CHECK(f.Status().samples() == 40);
+}
+
+TEST_CASE("Coordinator: a round waits for who has left before the restart, and was not reported yet") {
+  CrashFiles files(1);
+  std::map<std::uint32_t, v1::WatchReply> known;
+  {
+    CoordinatorFixture f(RoundsPolicy(2, 5), 1, &files);
+    f.Start(2);
+    f.Leave(0, false, 1);
+    known = f.known;
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  CoordinatorFixture f(RoundsPolicy(2, 5), 1, &files);
+  f.known = known;
+  f.Report(0, 0, {1});
+  f.SyncShards();
+  CHECK(f.Status().steps() == 0);
+  f.Report(0, 0, {0, 1});
+  f.SyncShards();
+  CHECK(f.Status().steps() == 1);
+  CHECK(f.Status().samples() == 20);
+}
+
+}  // namespace
+}  // namespace leeway
