@@ -6,6 +6,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core.hpp>
@@ -118,6 +119,12 @@ class Closable {
   virtual void Close() = 0;
 };
 
+// An IPv4 address that came over a socket for both families is called by its own name.
+std::string NameOf(const asio::ip::address& address) {
+  if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address.to_string();
+  return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).to_string();
+}
+
 }  // namespace
 
 // All but Start and the destructor runs on thread_.
@@ -141,11 +148,10 @@ class HttpServer::Impl {
       tls_stamp_ = StampOf(*options_.tls);
       ASSIGN_OR_RETURN(tls_, LoadTls(*options_.tls));
     }
-    const tcp::endpoint endpoint(address, static_cast<std::uint16_t>(parts.second));
-    acceptor_.open(endpoint.protocol(), error);
-    if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    const auto port = static_cast<std::uint16_t>(parts.second);
+    // 0.0.0.0 is every address, those of IPv6 too where the machine has it, as for gRPC: a pod may have no other.
+    if (address.is_unspecified()) error = Listen({asio::ip::address_v6::any(), port});
+    if (!address.is_unspecified() || error) error = Listen({address, port});
     if (error) {
       return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.address, ": ", error.message()));
     }
@@ -196,6 +202,18 @@ class HttpServer::Impl {
   }
 
  private:
+  error_code Listen(const tcp::endpoint& endpoint) {
+    error_code error;
+    if (acceptor_.is_open()) acceptor_.close(error);
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+    const bool every = endpoint.address() == asio::ip::address_v6::any();
+    if (!error && every) acceptor_.set_option(asio::ip::v6_only(false), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    return error;
+  }
+
   void Accept() {
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
       if (!error) {
@@ -341,7 +359,7 @@ void HttpServer::Impl::Admit(tcp::socket socket) {
   error_code error;
   const tcp::endpoint peer = socket.remote_endpoint(error);
   if (error) return;  // gone already
-  const std::string name = peer.address().to_string();
+  const std::string name = NameOf(peer.address());
   if (options_.tls) {
     ReloadTls();
     std::make_shared<Connection<TlsStream>>(this, name, std::move(socket), *tls_)->Begin();

@@ -200,5 +200,24 @@ TEST_CASE("HttpServer: an address where it cannot listen is refused, with the re
   if (six.ok()) CHECK(Contains((*six)->url(), "http://[::1]:"));
 }
 
+TEST_CASE("HttpServer: 0.0.0.0 and [::] are every address, of both families") {
+  const bool has_six = HttpServer::Start({.address = "[::1]:0"}).ok();
+  for (const char* every : {"0.0.0.0:0", "[::]:0"}) {
+    CAPTURE(every);
+    if (every[0] == '[' && !has_six) continue;
+    HttpServer::Options options;
+    options.address = every;
+    options.handlers["/peer"] = [](const HttpRequest& request) { return HttpResponse{.body = request.peer}; };
+    const auto server = Started(std::move(options));
+    HttpClient four(server->port());
+    four.Get("/peer");
+    CHECK(Contains(four.Answer(), "\r\n\r\n127.0.0.1"));
+    if (!has_six) continue;
+    HttpClient six(server->port(), AF_INET6);
+    six.Get("/peer");
+    CHECK(Contains(six.Answer(), "\r\n\r\n::1"));
+  }
+}
+
 }  // namespace
 }  // namespace leeway

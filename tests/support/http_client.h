@@ -18,12 +18,18 @@ namespace leeway {
 
 class HttpClient {
  public:
-  explicit HttpClient(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  // To loopback; `family`: AF_INET or AF_INET6.
+  explicit HttpClient(int port, sa_family_t family = AF_INET) : fd_(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in four{};
+    four.sin_family = AF_INET;
+    four.sin_port = htons(static_cast<std::uint16_t>(port));
+    four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    sockaddr_in6 six{};
+    six.sin6_family = AF_INET6;
+    six.sin6_port = four.sin_port;
+    six.sin6_addr = in6addr_loopback;
+    connected_ = family == AF_INET ? connect(fd_, reinterpret_cast<sockaddr*>(&four), sizeof(four)) == 0
+                                   : connect(fd_, reinterpret_cast<sockaddr*>(&six), sizeof(six)) == 0;
   }
   ~HttpClient() { close(fd_); }
   HttpClient(const HttpClient&) = delete;
