@@ -19,4 +19,10 @@ bool IsRunFailure(const absl::Status& status) {
   return absl::IsAborted(status) && absl::StartsWith(status.message(), kBegin);
 }
 
+bool IsRunOver(const absl::Status& status) { return status.ok() || IsRunFailure(status); }
+
+std::string HowRunEnded(const absl::Status& status) {
+  return status.ok() ? "the run is finished" : std::string(status.message());
+}
+
 }  // namespace leeway

@@ -15,4 +15,8 @@ absl::Status RunFailure(const std::string& why);
 
 bool IsRunFailure(const absl::Status& status);
 
+// How the run has ended, well or not: OK or a RunFailure. Any other status is this process's own.
+bool IsRunOver(const absl::Status& status);
+std::string HowRunEnded(const absl::Status& status);  // such a status, for people
+
 }  // namespace leeway

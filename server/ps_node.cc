@@ -109,7 +109,7 @@ class PsNode::Impl final : public RequestHandler {
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
     link_->Start([this](absl::Status status) {
       if (absl::IsAborted(status) && !IsRunFailure(status)) return GoBack(link_->next_era());
-      if (status.ok() && coordinator_ == nullptr && options_.stays()) return Stay();
+      if (IsRunOver(status) && coordinator_ == nullptr && options_.stays()) return Stay(std::move(status));
       End(std::move(status));
     });
     server_->SetServing(true);
@@ -148,8 +148,9 @@ class PsNode::Impl final : public RequestHandler {
       if (!ended_) return absl::OkStatus();
       status = end_;  // training has ended meanwhile
     }
-    if (!status.ok() && !IsRunFailure(status)) return status;
+    if (!IsRunOver(status)) return status;
     if (coordinator_ == nullptr || coordinator_->state() != v1::FINISHED) return status;
+    if (options_.stays()) spdlog::info(kStays, options_.shard_index, HowRunEnded(status));
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
     const auto linger = absl::ToChronoNanoseconds(std::min(options_.linger, 365 * absl::Hours(24)));
@@ -158,7 +159,6 @@ class PsNode::Impl final : public RequestHandler {
     while (!stop_ && !coordinator_->Over() && now() < all_told) {
       changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
-    if (options_.stays()) spdlog::info(kStays, options_.shard_index);
     const auto until = now() + linger;
     while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
     return status.ok() ? coordinator_->last_checkpoint() : status;
@@ -222,8 +222,7 @@ class PsNode::Impl final : public RequestHandler {
       files_.era = go_back_.value_or(Era{});
       return absl::OkStatus();
     }
-    RETURN_IF_ERROR(files.status());
-    files_ = *std::move(files);
+    ASSIGN_OR_RETURN(files_, std::move(files));
     return absl::OkStatus();
   }
 
@@ -267,11 +266,12 @@ class PsNode::Impl final : public RequestHandler {
     });
   }
 
-  static constexpr char kStays[] = "ps {}: the run is finished; it stays until it is told to go (--linger=inf)";
-  void Stay() {
+  static constexpr char kStays[] = "ps {}: {}; it stays until it is told to go (--linger=inf)";
+  void Stay(absl::Status run) {
     MutexLock lock(mu_);
     stays_ = true;  // with nothing to drain
-    spdlog::info(kStays, options_.shard_index);
+    spdlog::info(kStays, options_.shard_index, HowRunEnded(run));
+    end_ = std::move(run);
   }
 
   absl::Status OfCheckpointDir(const absl::Status& status) const {
@@ -282,7 +282,7 @@ class PsNode::Impl final : public RequestHandler {
 
   void End(absl::Status status) {
     MutexLock lock(mu_);
-    if (!ended_) end_ = std::move(status);
+    if (!ended_ && !stays_) end_ = std::move(status);
     ended_ = true;
     changed_.NotifyAll();
   }

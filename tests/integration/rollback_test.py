@@ -5,7 +5,9 @@ import glob
 import os
 import re
 import shutil
+import signal
 import sys
+import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
@@ -13,6 +15,8 @@ from by_hand import EPOCHS, ByHand  # noqa: E402
 from harness import main, weights  # noqa: E402
 
 ROUNDS = ["--aggregation=round", "--staleness_bound=0"]
+# With this rate the loss is beyond all bounds after some steps, again and again.
+DIVERGING = ["--learning_rate=50", "--checkpoint_steps=5", "--rollback_on_divergence=2", "--quarantine_after=0"]
 
 
 class Rollback(ByHand):
@@ -154,9 +158,7 @@ class Rollback(ByHand):
         self.assert_all([])
 
     def test_a_loss_that_has_diverged_goes_back_and_at_last_ends(self):
-        # With this rate the loss is beyond all bounds after some steps, again and again.
-        flags = ["--learning_rate=50", "--checkpoint_steps=5", "--rollback_on_divergence=2", "--quarantine_after=0"]
-        self.start_cluster(*flags)
+        self.start_cluster(*DIVERGING)
         for child in self.servers + self.workers:
             self.assertEqual(child.wait(), 4, child.name + "\n" + self.everything())
             self.assertRegex(child.output(), "the run has failed: .*the loss has diverged", child.name)
@@ -164,10 +166,36 @@ class Rollback(ByHand):
         self.assertGreaterEqual(len(re.findall("the run goes back from", log)), 1, log)
         self.assertRegex(log, "FINISHING: .*the loss has diverged")
         # A worker that is started again all the same, and a ps, hear the same.
-        late = self.start_ps(0, self.port, *flags, name="ps-0-late")
+        late = self.start_ps(0, self.port, *DIVERGING, name="ps-0-late")
         self.assertEqual(late.wait(), 1, late.output())
         self.assertRegex(late.stderr(), "the run is finished, and has failed: .*the loss has diverged")
         self.assertNotRegex(log, f"{EPOCHS} epochs are done")
+
+    @staticmethod
+    def get(server, path):
+        """What it answers over HTTP; an error unless that is 200."""
+        url = server.wait_for(r"(http://127\.0\.0\.1:\d+)/").group(1)
+        with urllib.request.urlopen(url + path, timeout=20) as answer:
+            return answer.read().decode()
+
+    def test_a_failed_run_stays_to_be_looked_at(self):
+        """With --linger=inf: also a `ps` that is started again then; told to go, each ends with 4."""
+        stay = ["--linger=inf", "--http_port=0"]
+        self.start_cluster(*DIVERGING, both=stay)
+        for worker in self.workers:
+            self.assertEqual(worker.wait(), 4, self.everything())
+        says = "the run has failed: .*the loss has diverged.*it stays until it is told to go"
+        for server in self.servers:
+            server.wait_for(says)
+        for index, flags in ((1, stay), (0, DIVERGING + stay)):
+            self.restart(index, *flags, name=f"ps-{index}-again")
+            self.servers[-1].wait_for(says)
+        for server in self.servers[2:]:
+            self.assertEqual(self.get(server, "/readyz"), "ready\n")
+        self.assertIn("the loss has diverged", self.get(self.servers[-1], "/api/status"))
+        for server in self.servers[2:]:
+            server.kill(signal.SIGTERM)
+            self.assertEqual(server.wait(), 4, self.everything())
 
 
 if __name__ == "__main__":
