@@ -163,7 +163,10 @@ absl::Status CommitCheckpoint(FileSystem& files, const std::string& directory, c
   if (!Same(read->index, index)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": as JSON the index would lose something"));
   }
-  RETURN_IF_ERROR(CheckFileSizes(files, directory, index));
+  if (absl::Status whole = CheckFileSizes(files, directory, index); !whole.ok()) {
+    return absl::Status(whole.code(),
+                        absl::StrCat(whole.message(), " (is --checkpoint_dir one folder that all ps share?)"));
+  }
   const std::string parent = std::filesystem::path(directory).parent_path().string();
   RETURN_IF_ERROR(files.SyncDirectory(parent.empty() ? "." : parent));  // `directory` itself
   RETURN_IF_ERROR(WriteAtomically(files, path, json));
