@@ -14,11 +14,11 @@ from dataclasses import dataclass
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "integration"))
 
 from harness import PS, WORKER  # noqa: E402
-from proof import ACKNOWLEDGED, Keeper  # noqa: E402
+from proof import Keeper  # noqa: E402
+from stepped import POLL, Stepped  # noqa: E402
 from world import World, apart  # noqa: E402
 
 HANG = 90  # seconds without an acknowledged push, while nothing is the matter
-POLL = 0.02
 BAD_INPUT, LOST = 1, 2  # exit codes
 
 
@@ -61,28 +61,24 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Cluster:
+class Cluster(Stepped):
     def __init__(self, case, training, links=True, keep=True):
         """`links`: each process on a network of its own and the files on a disk of theirs, where that is allowed.
         `keep`: what the processes remove, for the proof."""
-        self.case, self.training = case, training
+        super().__init__(case)
+        self.training = training
         servers = [f"ps-{i}" for i in range(training.servers)]
         workers = [f"w{i}" for i in range(training.workers)]
         evaluators = ["eval"] if training.evaluate else []
         self.world = World(case, servers + workers + evaluators, links)
         self.checkpoints = os.path.join(self.world.disk, "checkpoints")
-        self.keeper = Keeper(self.checkpoints, os.path.join(self.world.disk, "kept")) if keep else None
+        if keep:
+            self.keeper = Keeper(self.checkpoints, os.path.join(self.world.disk, "kept"))
         self.final = os.path.join(case.folder, "final.safetensors")
-        self.acknowledged = set()  # (shard, incarnation, step, chunk)
         self.pushes = set()  # (incarnation, step), by shard 0
         self.newest = time.monotonic()  # when something was acknowledged, or while something was the matter
-        self.acknowledged_at = None  # the last time
-        self.pause = 0.0  # the longest time between two
-        self.log_ends = {}  # by file: up to where it was read
         self.mends = []  # (when, what, function)
         self.members = {}
-        self.story = []
-        self.began = time.monotonic()
 
         ports = [7070 if apart() else free_port() for _ in servers]
         addresses = [f"{self.world.address(name)}:{port + i}" for i, (name, port) in enumerate(zip(servers, ports))]
@@ -118,9 +114,6 @@ class Cluster:
 
     def add_worker(self, name, *flags):
         self.add(name, WORKER, *self.common(name), "--log_level=debug", *self.training.worker_flags, *flags)
-
-    def say(self, what):
-        self.story.append(f"{time.monotonic() - self.began:7.2f} s: {what}")
 
     def progress(self):
         """The share of the run's steps that shard 0 has acknowledged."""
@@ -158,22 +151,12 @@ class Cluster:
             mend[2]()
         for member in list(self.members.values()):
             self.look_after(member, now)
-        if self.keeper:
-            self.keeper.look()
-        for member in self.members.values():
-            self.read_log(member)
+        self.look()
         if not self.quiet():
             self.newest = max(self.newest, now)
         if now - self.newest > HANG:
             self.fail(f"nothing was acknowledged for {HANG} s")
         time.sleep(POLL)
-
-    def step_until(self, condition, seconds, what):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                self.fail(f"waited {seconds} s for {what}")
-            self.step()
 
     def finish(self, seconds):
         """Until everybody has ended by itself."""
@@ -201,23 +184,14 @@ class Cluster:
         elif code is not None:
             self.fail(f"{member.name} ended by itself with {code}")
 
-    def read_log(self, member):
-        for child in member.former[-1:] + [member.child]:
-            if child is None:
-                continue
-            with open(child.stderr_path, "rb") as file:
-                file.seek(self.log_ends.get(child.stderr_path, 0))
-                text = file.read()
-            text = text[: text.rfind(b"\n") + 1]
-            self.log_ends[child.stderr_path] = self.log_ends.get(child.stderr_path, 0) + len(text)
-            for verdict, incarnation, step, shard, chunk in ACKNOWLEDGED.findall(text):
-                if verdict in (b"APPLIED", b"HELD"):
-                    self.acknowledged.add((int(shard), incarnation.decode(), int(step), int(chunk)))
-                    if shard == b"0":
-                        self.pushes.add((incarnation, int(step)))
-                    now = time.monotonic()
-                    self.pause = max(self.pause, now - (self.acknowledged_at or now))
-                    self.newest = self.acknowledged_at = now
+    def acknowledge(self, shard, incarnation, step, chunk):
+        super().acknowledge(shard, incarnation, step, chunk)
+        if shard == 0:
+            self.pushes.add((incarnation, step))
+        self.newest = self.acknowledged_at
+
+    def processes(self):
+        return [self.children(name) for name in self.members]
 
     def children(self, name):
         """All processes that `name` has had."""
@@ -227,15 +201,3 @@ class Cluster:
     def logged(self, name, pattern):
         """All matches in the logs of `name`."""
         return [match for child in self.children(name) for match in re.findall(pattern, child.stderr())]
-
-    def fail(self, why):
-        self.case.fail(f"{why}\n{self.everything()}")
-
-    def everything(self):
-        """What a failed test shows: what was done, and the ends of the logs."""
-        text = "\n".join(self.story)
-        for name in self.members:
-            for child in self.children(name)[-3:]:
-                lines = [line for line in child.output().splitlines() if "acknowledged:" not in line]
-                text += "\n".join([f"\n--- {child.name}", *lines[-25:]])
-        return text

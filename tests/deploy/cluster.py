@@ -1,10 +1,9 @@
 """A Kubernetes cluster of one node, as far as Leeway's manifests need one: objects, controllers, a kubelet, DNS.
 
-One thread: step() is called again and again.
+One thread (stepped.py).
 """
 
 import os
-import re
 import sys
 import time
 
@@ -16,10 +15,9 @@ from controllers import Job, StatefulSet  # noqa: E402
 from dns import NameServer  # noqa: E402
 from kubelet import Node  # noqa: E402
 from manifests import matches  # noqa: E402
-from proof import ACKNOWLEDGED  # noqa: E402
+from stepped import POLL, Stepped  # noqa: E402
 from world import BRIDGE, run  # noqa: E402
 
-POLL = 0.02
 NAMESPACE = "training"
 # What needs no one here: it is validated, and says what others may do.
 PASSIVE = {
@@ -37,20 +35,16 @@ def make_bridge(case, address):
     run("ip", "link", "set", BRIDGE, "up")
 
 
-class Cluster:
+class Cluster(Stepped):
     def __init__(self, case, keeper=None):
-        self.case, self.keeper = case, keeper
+        super().__init__(case, keeper)
         self.claims = {}
-        self.node = Node(case, NAMESPACE, self.claims)
+        self.node = Node(case, NAMESPACE, self.claims, self.say)
         make_bridge(case, self.node.gateway)
         self.names = {}  # what DNS answers; replaced as a whole, for its thread
         server = NameServer(self.node.gateway, lambda name: self.names.get(name))
         case.addCleanup(server.close)
         self.controllers = {}
-        self.acknowledged = set()  # (shard, incarnation, step, chunk)
-        self.log_ends = {}
-        self.acknowledged_at = None
-        self.pause = 0.0  # the longest time between two acknowledged pushes since begin_pause()
 
     def apply(self, objects):
         """As `kubectl apply` on an empty namespace; a ConfigMap may come again."""
@@ -88,47 +82,8 @@ class Cluster:
         for controller in self.controllers.values():
             controller.step()
         self.update_dns()
-        if self.keeper:
-            self.keeper.look()
-        for pod in self.pods():
-            self.read_log(pod)
+        self.look()
         time.sleep(POLL)
 
-    def step_until(self, condition, seconds, what):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                self.fail(f"waited {seconds} s for {what}")
-            self.step()
-
-    def read_log(self, pod):
-        for child in pod.runs[-1:]:
-            with open(child.stderr_path, "rb") as file:
-                file.seek(self.log_ends.get(child.stderr_path, 0))
-                text = file.read()
-            text = text[: text.rfind(b"\n") + 1]
-            self.log_ends[child.stderr_path] = self.log_ends.get(child.stderr_path, 0) + len(text)
-            for verdict, incarnation, step, shard, chunk in ACKNOWLEDGED.findall(text):
-                if verdict in (b"APPLIED", b"HELD"):
-                    self.acknowledged.add((int(shard), incarnation.decode(), int(step), int(chunk)))
-                    now = time.monotonic()
-                    self.pause = max(self.pause, now - (self.acknowledged_at or now))
-                    self.acknowledged_at = now
-
-    def begin_pause(self):
-        self.pause, self.acknowledged_at = 0.0, time.monotonic()
-
-    def logged(self, controller, pattern):
-        return [match for pod in self.controllers[controller].all_pods() for match in re.findall(pattern, pod.log())]
-
-    def fail(self, why):
-        self.case.fail(f"{why}\n{self.everything()}")
-
-    def everything(self):
-        """What a failed test shows: what happened, and the ends of the logs."""
-        text = "\n".join(self.node.story)
-        for pod in self.pods():
-            for child in pod.runs[-2:]:
-                lines = [line for line in child.output().splitlines() if "acknowledged:" not in line]
-                text += "\n".join([f"\n--- {child.name}", *lines[-25:]])
-        return text
+    def processes(self):
+        return [pod.runs for pod in self.pods()]

@@ -7,7 +7,7 @@ import copy
 import time
 
 from kubelet import Pod, only_known
-from manifests import matches
+from manifests import job_action, matches
 
 STATEFUL_SET_FIELDS = {
     "minReadySeconds", "podManagementPolicy", "replicas", "selector", "serviceName", "template", "updateStrategy",
@@ -108,7 +108,7 @@ class Job:
         return all(index in self.succeeded for index in self.indexes())
 
     def over(self):
-        return bool(self.failed) or self.complete()
+        return all(index in self.succeeded or index in self.failed for index in self.indexes())
 
     def step(self):
         for index, pod in list(self.pods.items()):
@@ -130,28 +130,22 @@ class Job:
             self.succeeded.add(index)
             return
         self.former.append(self.pods.pop(index))
-        if index >= self.spec["completions"]:
+        if index >= self.spec["completions"] or index in self.failed:
             return
-        action = self.action(pod)
-        if action in ("FailIndex", "FailJob"):
-            self.failed[index] = f"{pod.name} ended with {pod.ended}: {action}"
+        action = job_action(self.spec, pod.ended, pod.conditions)
+        if action == "FailJob":
+            for other in self.indexes():
+                if other not in self.succeeded:
+                    self.failed.setdefault(other, f"{pod.name} ended with {pod.ended}: FailJob")
+            for other in self.pods.values():
+                other.delete()
+        elif action == "FailIndex":
+            self.failed[index] = f"{pod.name} ended with {pod.ended}: FailIndex"
         elif action == "Count":
             count = self.failures[index] = self.failures.get(index, 0) + 1
             if count > self.limit:
                 self.failed[index] = f"{pod.name} has failed {count} times"
             self.not_before[index] = time.monotonic() + (BACK_OFF << min(count - 1, 5))
-
-    def action(self, pod):
-        """The first rule of podFailurePolicy that is about this end."""
-        for rule in self.spec["podFailurePolicy"]["rules"]:
-            codes = rule.get("onExitCodes")
-            if codes is None:
-                continue  # onPodConditions: of evictions, which there are none of here
-            self.node.case.assertEqual(codes["containerName"], pod.container["name"])
-            self.node.case.assertEqual(codes["operator"], "In")
-            if pod.ended in codes["values"]:
-                return rule["action"]
-        return "Count"
 
     def make(self, index):
         self.made += 1

@@ -101,6 +101,7 @@ class Pod:
         self.security = {**self.spec.get("securityContext", {}), **self.container.get("securityContext", {})}
         self.restarts, self.runs = 0, []
         self.ended = None  # the exit code, when it will not be started again
+        self.conditions = set()
         self.deleting = None  # (when it was told, the preStop hook)
         self.terminated_at = None
         self.gone = False
@@ -201,7 +202,7 @@ class Pod:
         self.set_ready(False)
         self.node.say(f"{self.name} ends with {code}")
         if self.spec.get("restartPolicy", "Always") == "Never":
-            self.ended = code
+            self.ended = code if code >= 0 else 128 - code
             self.terminated_at = time.monotonic()
             return
         wait = 0 if self.restarts == 0 else BACK_OFF << min(self.restarts - 1, 5)
@@ -233,6 +234,12 @@ class Pod:
         if self.running() and hook:
             only_known(self.case, "preStop", hook, {"exec"})
             self.deleting[1] = self.node.probers.submit(self.execute, hook["exec"]["command"], 600)
+
+    def evict(self):
+        """As a kubelet whose node has run out of memory: at once, and with the condition that says why."""
+        self.conditions.add("DisruptionTarget")
+        self.node.say(f"{self.name} is evicted")
+        self.runs[-1].kill(SIGKILL)
 
     def step_deletion(self):
         since, hook = self.deleting
@@ -274,16 +281,15 @@ class Pod:
 class Node:
     """The machine that all pods run on: addresses, volumes, threads for probes."""
 
-    def __init__(self, case, namespace, claims):
-        """`claims`: the folders of persistent volumes by name, to which more may be added."""
-        self.case, self.claims = case, claims
+    def __init__(self, case, namespace, claims, say):
+        """`claims`: the folders of persistent volumes by name, to which more may be added. `say`: what is told of
+        everything that happens."""
+        self.case, self.claims, self.say = case, claims, say
         self.gateway = "10.78.0.1"
         domain = "svc.cluster.local"
         self.search = f"{namespace}.{domain} {domain} cluster.local"
         self.domain = f"{namespace}.{domain}"
         self.serial = 0
-        self.story = []
-        self.began = time.monotonic()
         self.objects = {}  # by (kind, name)
         self.over_grace = []
         self.probers = concurrent.futures.ThreadPoolExecutor(16)
@@ -296,9 +302,6 @@ class Node:
     def address(self, serial):
         """Never given twice: a pod that is made again has another one."""
         return f"10.78.{1 + serial // 250}.{1 + serial % 250}"
-
-    def say(self, what):
-        self.story.append(f"{time.monotonic() - self.began:7.2f} s: {what}")
 
     def volume(self, pod, volume):
         """The folder of a pod's volume, and whether it can only be read."""

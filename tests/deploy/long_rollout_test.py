@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
-"""rollout_test with nothing of the manifests shortened, and the pods rolled and a worker deleted several times; and
-once more with the overlay tls. Manual: some minutes."""
+"""rollout_test with nothing of the manifests shortened, the pods rolled and a worker deleted several times, and one
+evicted; and the plain rollout once more with the overlay tls. Manual: some minutes."""
 
 import base64
 import os
@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 from rollout_test import Rollout, main, world  # noqa: E402
 
 TIMES = 3
+KILLED = 137
 MAKE_CERTS = os.path.abspath("deploy/tls/make_certs.sh")
 
 
@@ -28,6 +29,7 @@ class LongRollout(Rollout):
     def delete_a_worker(self):
         for _ in range(TIMES):
             super().delete_a_worker()
+        self.lose_a_worker(KILLED, lambda pod: pod.evict())  # it is missed until its lease has run out
 
 
 class TlsRollout(Rollout):

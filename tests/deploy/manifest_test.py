@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
 import manifests  # noqa: E402
 from harness import PS, WORKER, TestCase, main  # noqa: E402
-from manifests import OVERLAYS, find, flags_of, matches, pod_spec, workloads  # noqa: E402
+from manifests import OVERLAYS, find, flags_of, job_action, matches, pod_spec, workloads  # noqa: E402
 
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")  # those that Kubernetes maintains, and the newest
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -135,6 +135,39 @@ class Manifests(TestCase):
                     self.assertTrue(matches(selector, pods[name]), selector)
                     self.assertFalse(any(matches(selector, pods[other]) for other in others), selector)
 
+    def test_the_network_lets_through_what_is_needed(self):
+        """Ports by number, those of the pods that are meant."""
+        for _, objects in self.each():
+            ports = {}
+            for workload in workloads(objects):
+                (container,) = pod_spec(workload)["containers"]
+                numbers = {port["name"]: port["containerPort"] for port in container["ports"]}
+                ports[workload["metadata"]["name"]] = numbers
+            grpc, http = ports["leeway-ps"]["grpc"], ports["leeway-ps"]["http"]
+            self.assertEqual({one["http"] for one in ports.values()}, {http})
+            policies = [one["spec"] for one in objects if one["kind"] == "NetworkPolicy"]
+            said = {
+                way: [{port["port"] for port in rule["ports"]} for policy in policies for rule in policy.get(way, [])]
+                for way in ("ingress", "egress")
+            }
+            self.assertCountEqual(said["ingress"], [{grpc}, {http}, {http}])
+            self.assertCountEqual(said["egress"], [{grpc}, {53, 5353}])
+
+    def test_a_job_tries_again_what_can_go_better(self):
+        """The exit codes of common/exit_code.h, and of a process that is killed."""
+        count, index, job, ignore = "Count", "FailIndex", "FailJob", "Ignore"
+        expected = {  # by exit code: of a worker, of the evaluator
+            1: (index, job), 2: (count, count), 3: (index, count), 4: (job, job), 137: (count, count), 143: (ignore,) * 2
+        }  # fmt: skip
+        for _, objects in self.each():
+            for number, name in enumerate(("worker", "evaluator")):
+                spec = find(objects, "Job", f"leeway-{name}")["spec"]
+                for code, actions in expected.items():
+                    self.assertEqual(job_action(spec, code), actions[number], f"{name}, {code}")
+                self.assertEqual(job_action(spec, 137, {"DisruptionTarget"}), ignore, "evicted")
+                for rule in spec["podFailurePolicy"]["rules"]:
+                    self.assertEqual(rule.get("onExitCodes", {}).get("containerName", name), name)
+
     def check_container(self, objects, pod):
         (container,) = pod["containers"]
         ports = {port["name"] for port in container["ports"]}
@@ -177,10 +210,8 @@ class Manifests(TestCase):
                 self.assertEqual(flags[name]["coordinator"], server["coordinator"])
                 for flag in ("model", "data"):
                     self.assertEqual(flags[name][flag], flags["worker.flags"][flag])
-                code = int(flags[name]["preempted_exit_code"])
                 job = find(objects, "Job", f"leeway-{name.split('.')[0]}")["spec"]
-                ignored = [rule for rule in job["podFailurePolicy"]["rules"] if rule["action"] == "Ignore"]
-                self.assertIn([code], [rule["onExitCodes"]["values"] for rule in ignored if "onExitCodes" in rule])
+                self.assertEqual(job_action(job, int(flags[name]["preempted_exit_code"])), "Ignore")
 
     def test_pods_may_do_little(self):
         for _, objects in self.each():

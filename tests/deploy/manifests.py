@@ -64,3 +64,17 @@ def matches(selector, labels):
         if rule["operator"] != "In" or labels.get(rule["key"]) not in rule["values"]:
             return False
     return True
+
+
+def job_action(job, code, conditions=()):
+    """What the podFailurePolicy of a Job's spec says of a pod that ended with `code`, and with these conditions: the
+    action of the first rule that is about it, or Count, which is none of Kubernetes' words for what is done then."""
+    for rule in job["podFailurePolicy"]["rules"]:
+        codes = rule.get("onExitCodes")
+        if codes is None:
+            about = any(one["type"] in conditions and one["status"] == "True" for one in rule["onPodConditions"])
+        else:
+            about = {"In": code in codes["values"], "NotIn": code not in codes["values"]}[codes["operator"]]
+        if about:
+            return rule["action"]
+    return "Count"

@@ -11,66 +11,15 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from cluster import Cluster  # noqa: E402  (first: it says where the others are)
-import manifests  # noqa: E402
-import proof  # noqa: E402
-import world  # noqa: E402
-from harness import TestCase, main, weights  # noqa: E402
+from deployed import LIMIT, RECORDS, Deployed, manifests, proof, world  # noqa: E402  (first: it says where others are)
+from harness import main, weights  # noqa: E402
 
-RECORDS = 2000
-BATCH = 50
-LIMIT = 120  # seconds for anything
 PAUSE = 10  # seconds without training that a pod's restart may cost
 PREEMPTED = 143
 
 
-class Rollout(TestCase):
-    overlay = "cpu"
-    epochs = 20
+class Rollout(Deployed):
     workers, more_workers = 2, 3
-    quick = True  # pods need not prove themselves for as long as in the manifest before the next one is rolled
-
-    def make_overlay(self):
-        """An overlay as docs/kubernetes.md tells to make one's own: other flags and numbers, nothing else."""
-        copy = manifests.copy_to(self.folder)
-        mine = os.path.join(copy, "overlays", "mine")
-        os.mkdir(mine)
-        flags = {
-            "ps.flags": [f"--epochs={self.epochs}", "--staleness_bound=8", "--checkpoint_interval=5s"],
-            "worker.flags": [f"--data=synthetic:{RECORDS}", f"--batch={BATCH}", "--log_level=debug", "--pace=200ms"],
-            "evaluator.flags": [f"--data=synthetic:{RECORDS}"],
-        }
-        for name, lines in flags.items():
-            with open(os.path.join(copy, "base", "flags", name), encoding="utf-8") as file:
-                text = file.read()
-            with open(os.path.join(mine, name), "w", encoding="utf-8") as file:
-                file.write(text + "\n".join(lines) + "\n")
-        with open(os.path.join(mine, "kustomization.yaml"), "w", encoding="utf-8") as file:
-            file.write(f"resources: [../{self.overlay}]\n")
-            file.write("configMapGenerator:\n  - name: leeway-flags\n    behavior: merge\n")
-            file.write("    files: [ps.flags, worker.flags, evaluator.flags]\n")
-            if self.quick:
-                file.write("patches:\n  - target: {kind: StatefulSet}\n")
-                file.write('    patch: \'[{"op": "replace", "path": "/spec/minReadySeconds", "value": 1}]\'\n')
-        return mine
-
-    def secrets(self):
-        """What a user makes before anything else."""
-        return []
-
-    def start_cluster(self):
-        self.mine = self.make_overlay()
-        objects = manifests.render(self.mine)
-        claim = os.path.join(self.folder, "leeway-state")
-        flags = manifests.flags_of(manifests.find(objects, "ConfigMap", "leeway-flags")["data"]["ps.flags"])
-        self.checkpoints = flags["checkpoint_dir"].replace("/var/lib/leeway", claim)
-        self.keeper = proof.Keeper(self.checkpoints, os.path.join(self.folder, "kept"))
-        self.cluster = Cluster(self, self.keeper)
-        self.cluster.apply(self.secrets() + objects)
-        self.claim = claim
-        self.ps, self.worker, self.evaluator = (
-            self.cluster.controllers[name] for name in ("leeway-ps", "leeway-worker", "leeway-evaluator")
-        )
 
     def until_training(self, count=20):
         before = len(self.cluster.acknowledged)
@@ -92,12 +41,15 @@ class Rollout(TestCase):
         print(f"{len(ended)} pods were rolled; at most {pause:.1f} s without an acknowledged push", flush=True)
 
     def delete_a_worker(self):
+        self.lose_a_worker(PREEMPTED, lambda pod: pod.delete())
+
+    def lose_a_worker(self, code, lose):
         """The Job makes a new pod under the same name, and that counts as no failure."""
         lost = self.worker.pods[0]
-        lost.delete()
+        lose(lost)
         again = lambda: self.worker.pods.get(0) not in (None, lost) and self.trains(self.worker.pods[0])  # noqa: E731
         self.cluster.step_until(again, LIMIT, "another pod for index 0 that trains")
-        self.assertEqual(lost.ended, PREEMPTED, self.cluster.everything())
+        self.assertEqual(lost.ended, code, self.cluster.everything())
         self.assertEqual(self.worker.failures, {}, self.cluster.everything())
 
     @staticmethod
@@ -119,7 +71,7 @@ class Rollout(TestCase):
         with open(path, encoding="utf-8") as file:
             text = file.read()
         with open(path, "w", encoding="utf-8") as file:
-            file.write(text.replace("--pace=200ms\n", ""))
+            file.write(text.replace(self.pace + "\n", ""))
         self.cluster.apply([one for one in manifests.render(self.mine) if one["kind"] == "ConfigMap"])
         self.assertFalse(self.worker.over(), "training was over too soon\n" + self.cluster.everything())
         for pod in self.worker.pods.values():
@@ -144,23 +96,18 @@ class Rollout(TestCase):
 
     def end_servers(self):
         """They stay when training is over, also one that is made anew then; told to go, they end with 0."""
-        pods = self.ps.pods
-        says = "it stays until it is told to go"
-        self.cluster.step_until(lambda: all(says in pod.log() for pod in pods.values()), LIMIT, "all `ps` to stay")
-        first = pods[0]
-        first.delete()
-        back = lambda: pods.get(0) not in (None, first) and pods[0].ready_since  # noqa: E731
-        self.cluster.step_until(back, LIMIT, "shard 0 to be back")
-        self.assertRegex(pods[0].log(), "the coordinator is back: .* FINISHED", self.cluster.everything())
-        self.assertEqual([pod.restarts for pod in self.cluster.pods()], [0] * len(self.cluster.pods()))
+        self.until_servers_stay("the run is finished")
+        former = {0: self.ps.pods[0]}
+        former[0].delete()
+        self.until_ready(former)
+        self.assertRegex(self.ps.pods[0].log(), "the coordinator is back: .* FINISHED", self.cluster.everything())
+        self.assert_nobody_crashed()
         self.ps.spec["replicas"] = 0
         self.cluster.step_until(lambda: not self.ps.pods, LIMIT, "the pods to go")
         self.assertEqual({pod.ended for pod in self.ps.former}, {0}, self.cluster.everything())
         self.assertEqual(self.cluster.node.over_grace, [], self.cluster.everything())
 
     def test_from_apply_to_the_end(self):
-        if not world.apart():
-            self.skipTest("no namespaces here: pods cannot have networks of their own")
         self.start_cluster()
         self.until_training()
         self.roll_pods()
@@ -169,7 +116,7 @@ class Rollout(TestCase):
         self.let_it_end()
         self.prove()
         self.end_servers()
-        print("\n".join(self.cluster.node.story), flush=True)
+        print("\n".join(self.cluster.story), flush=True)
 
 
 if __name__ == "__main__":
