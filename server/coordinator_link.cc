@@ -93,6 +93,7 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
     last_request_.set_proof(snapshot.prove());
     return Send(last_request_);
   }
+  if (absl::Status fits = reached_ ? absl::OkStatus() : options_.check(); !fits.ok()) return End(fits);
   // What a journal brought back of the open round has not been reported by this process.
   if (!reached_.exchange(true)) ReportRound();
   backoff_.Reset();

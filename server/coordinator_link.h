@@ -26,12 +26,14 @@ namespace leeway {
 class CoordinatorLink {
  public:
   struct Options {
-    std::string coordinator;                           // host:port
-    std::string address;                               // where workers reach this shard
-    v1::LocalEndpoint local_endpoint;                  // and where those on its machine do; host "": only there
-    Era era;                                           // that the shard is in
-    std::string lost;                                  // not empty: it has nothing to go on from, and why
-    std::function<void()> on_drain = [] {};            // this shard is to end; perhaps more than once
+    std::string coordinator;                 // host:port
+    std::string address;                     // where workers reach this shard
+    v1::LocalEndpoint local_endpoint;        // and where those on its machine do; host "": only there
+    Era era;                                 // that the shard is in
+    std::string lost;                        // not empty: it has nothing to go on from, and why
+    std::function<void()> on_drain = [] {};  // this shard is to end; perhaps more than once
+    // Asked once the coordinator has answered; what is not OK is the end.
+    std::function<absl::Status()> check = [] { return absl::OkStatus(); };
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
     absl::Duration give_up_after = absl::Minutes(10);  // without contact, later
   };
@@ -46,7 +48,7 @@ class CoordinatorLink {
 
   // `on_end` is called once, on the executor: OK when the run is FINISHED and the coordinator knows that we
   // know, or a RunFailure; ABORTED when the run is in another era than this shard, next_era(); FAILED_PRECONDITION and
-  // the like when the coordinator refuses this shard; UNAVAILABLE when it could not be reached in time.
+  // the like when the coordinator or `check` refuses this shard; UNAVAILABLE when it could not be reached in time.
   void Start(std::function<void(absl::Status)> on_end);
 
   // From now on nothing is sent.

@@ -10,8 +10,10 @@
 namespace leeway {
 namespace {
 
+constexpr char kCoordinatorDirectory[] = "coordinator";
+
 bool IsOfARun(const std::string& name) {
-  return name == "coordinator" || name == "journal" || StepOfDirectoryName(name).has_value();
+  return name == kCoordinatorDirectory || name == "journal" || StepOfDirectoryName(name).has_value();
 }
 
 }  // namespace
@@ -28,6 +30,14 @@ absl::Status CheckNotForeign(FileSystem& files, const std::string& checkpoint_di
   if (foreign.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
       "it holds '", foreign, "' and nothing of a run: allowed: a directory that is new, empty, or of an earlier run"));
+}
+
+absl::Status CheckShared(FileSystem& files, const std::string& checkpoint_dir) {
+  if (checkpoint_dir.empty() || files.Exists(absl::StrCat(checkpoint_dir, "/", kCoordinatorDirectory))) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "--checkpoint_dir=", checkpoint_dir, ": ps 0 has nothing in it: ", "allowed: one folder that all ps share"));
 }
 
 }  // namespace leeway

@@ -104,6 +104,7 @@ class PsNode::Impl final : public RequestHandler {
     link.address = address_;
     link.local_endpoint = local;
     link.on_drain = [this] { RequestDrain("leeway drain: shutting down"); };
+    link.check = [this] { return CheckShared(RealFileSystem(), options_.checkpoint_dir); };
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
@@ -153,13 +154,12 @@ class PsNode::Impl final : public RequestHandler {
     if (options_.stays()) spdlog::info(kStays, options_.shard_index, HowRunEnded(status));
     // The other shards are told, and whoever watches reads the last status.
     const auto now = std::chrono::steady_clock::now;
-    const auto linger = absl::ToChronoNanoseconds(std::min(options_.linger, 365 * absl::Hours(24)));
     const auto all_told = now() + std::chrono::seconds(10);
     MutexLock lock(mu_);
     while (!stop_ && !coordinator_->Over() && now() < all_told) {
       changed_.WaitUntil(mu_, now() + std::chrono::milliseconds(50));
     }
-    const auto until = now() + linger;
+    const auto until = now() + absl::ToChronoNanoseconds(std::min(options_.linger, 365 * absl::Hours(24)));
     while (!stop_ && !drain_ && now() < until) changed_.WaitUntil(mu_, until);
     return status.ok() ? coordinator_->last_checkpoint() : status;
   }

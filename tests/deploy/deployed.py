@@ -84,7 +84,10 @@ class Deployed(TestCase):
     def until_ready(self, former):
         """Until in the place of each of these pods there is another one, which is ready."""
         pods = self.ps.pods
-        back = lambda: all(pods.get(i) not in (None, pod) and pods[i].ready_since for i, pod in former.items())  # noqa: E731
+
+        def back():
+            return all(pods.get(index) not in (None, pod) and pods[index].ready_since for index, pod in former.items())
+
         self.cluster.step_until(back, LIMIT, "`ps` to be back")
 
     def assert_nobody_crashed(self):

@@ -157,7 +157,8 @@ class Manifests(TestCase):
         """The exit codes of common/exit_code.h, and of a process that is killed."""
         count, index, job, ignore = "Count", "FailIndex", "FailJob", "Ignore"
         expected = {  # by exit code: of a worker, of the evaluator
-            1: (index, job), 2: (count, count), 3: (index, count), 4: (job, job), 137: (count, count), 143: (ignore,) * 2
+            1: (index, job), 2: (count, count), 3: (index, count), 4: (job, job), 137: (count, count),
+            143: (ignore, ignore),
         }  # fmt: skip
         for _, objects in self.each():
             for number, name in enumerate(("worker", "evaluator")):

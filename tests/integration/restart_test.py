@@ -89,6 +89,16 @@ class Restart(ByHand):
         self.assertNotEqual(other.wait(), 0)
         self.assertRegex(other.stderr(), "checkpoint_dir=.*staleness_bound: 3 -> 4")
 
+    def test_a_folder_of_its_own_is_refused(self):
+        """As where each `ps` has a volume of its own: there would never be a checkpoint."""
+        self.port = free_port()
+        first = self.start_ps(0, self.port)
+        other = self.start_ps(1, 0, f"--checkpoint_dir={self.folder}/own")
+        self.assertEqual(other.wait(), 2, other.output())
+        self.assertRegex(other.stderr(), "checkpoint_dir=.*/own: ps 0 has nothing in it.*one folder that all ps share")
+        self.start_ps(1, 0, name="ps-1-again")
+        first.wait_for("ps 1 (of 2 has come|is back)")
+
 
 if __name__ == "__main__":
     main()

@@ -42,5 +42,16 @@ TEST_CASE("A directory with something else in it is refused, naming what it hold
   CHECK(Says(Of({"step-1"}), absl::StatusCode::kFailedPrecondition, {"holds 'step-1'"}));
 }
 
+TEST_CASE("A checkpoint directory in which the coordinator has nothing is not the one that all share") {
+  CrashFiles files(1);
+  REQUIRE(files.MakeDirectories("own/journal").ok());
+  const absl::Status own = CheckShared(files, "own");
+  CHECK(Says(own, absl::StatusCode::kFailedPrecondition, {"--checkpoint_dir=own", "one folder that all ps share"}));
+  REQUIRE(files.MakeDirectories("own/coordinator").ok());
+  REQUIRE(WriteAtomically(files, "own/coordinator/lock", "").ok());
+  CHECK(CheckShared(files, "own").ok());
+  CHECK(CheckShared(files, "").ok());
+}
+
 }  // namespace
 }  // namespace leeway
