@@ -36,8 +36,8 @@ absl::Status CheckShared(FileSystem& files, const std::string& checkpoint_dir) {
   if (checkpoint_dir.empty() || files.Exists(absl::StrCat(checkpoint_dir, "/", kCoordinatorDirectory))) {
     return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "--checkpoint_dir=", checkpoint_dir, ": ps 0 has nothing in it: ", "allowed: one folder that all ps share"));
+  return absl::FailedPreconditionError(absl::StrCat("--checkpoint_dir=", checkpoint_dir,
+                                                    ": ps 0 has nothing in it: allowed: one folder that all ps share"));
 }
 
 }  // namespace leeway

@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
-"""rollout_test with nothing of the manifests shortened, the pods rolled and a worker deleted several times, and one
-evicted; and the plain rollout once more with the overlay tls. Manual: some minutes."""
+"""rollout_test with nothing of the manifests shortened, the pods rolled and a worker deleted several times, the node
+drained and a worker evicted; and the plain rollout once more with the overlay tls. Manual: some minutes."""
 
 import base64
 import os
@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from rollout_test import Rollout, main, world  # noqa: E402
+from rollout_test import PAUSE, Rollout, main, world  # noqa: E402
 
 TIMES = 3
 KILLED = 137
@@ -25,6 +25,18 @@ class LongRollout(Rollout):
         for _ in range(TIMES):
             self.ps.former.clear()
             super().roll_pods()
+        self.drain_the_node()
+
+    def drain_the_node(self):
+        """All pods with the volume are on one node, and leave it together; the others go on when they are back."""
+        former = dict(self.ps.pods)
+        self.cluster.begin_pause()
+        for pod in [*former.values(), *self.evaluator.pods.values()]:
+            pod.delete()
+        self.until_ready(former)
+        self.until_training()
+        self.assertLess(self.cluster.pause, PAUSE, self.cluster.everything())
+        print(f"all were drained at once; {self.cluster.pause:.1f} s without an acknowledged push", flush=True)
 
     def delete_a_worker(self):
         for _ in range(TIMES):

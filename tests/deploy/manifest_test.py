@@ -135,6 +135,16 @@ class Manifests(TestCase):
                     self.assertTrue(matches(selector, pods[name]), selector)
                     self.assertFalse(any(matches(selector, pods[other]) for other in others), selector)
 
+    def test_every_node_can_be_drained(self):
+        """Who must be together, for the volume's sake, must be allowed to leave together."""
+        for overlay, objects in self.each():
+            affinity = pod_spec(find(objects, "StatefulSet", "leeway-ps"))["affinity"]
+            (claim,) = (one["spec"] for one in objects if one["kind"] == "PersistentVolumeClaim")
+            together = "podAffinity" in affinity
+            self.assertEqual(together, claim["accessModes"] == ["ReadWriteOnce"], overlay)
+            budgets = [one["spec"] for one in objects if one["kind"] == "PodDisruptionBudget"]
+            self.assertEqual([one["maxUnavailable"] for one in budgets], [] if together else [1], overlay)
+
     def test_the_network_lets_through_what_is_needed(self):
         """Ports by number, those of the pods that are meant."""
         for _, objects in self.each():
