@@ -68,6 +68,15 @@ std::string EpochText(const v1::GetStatusReply& status) {
   return text;
 }
 
+// "waiting: ps 1 is not there", or ""
+std::string WaitsText(const v1::GetStatusReply& status) {
+  return status.waiting_for().empty() ? "" : absl::StrCat("waiting: ", Printable(status.waiting_for()));
+}
+
+std::string AndWaits(const v1::GetStatusReply& status) {
+  return status.waiting_for().empty() ? "" : absl::StrCat("; ", WaitsText(status));
+}
+
 std::string StateText(const v1::GetStatusReply& status) {
   switch (status.state()) {
     case v1::STARTING:
@@ -75,9 +84,9 @@ std::string StateText(const v1::GetStatusReply& status) {
     case v1::TRAINING:
       return absl::StrCat("training ", Printable(status.model()));
     case v1::FINISHING:
-      return "finishing: the workers end their last steps";
+      return absl::StrCat("finishing: the workers end their last steps", AndWaits(status));
     case v1::EVALUATING:
-      return "evaluating the final weights";
+      return absl::StrCat("evaluating the final weights", AndWaits(status));
     case v1::FINISHED:
       return absl::StrCat("finished", status.stop_reason().empty() ? "" : ": ", Printable(status.stop_reason()));
     default:
@@ -127,14 +136,20 @@ std::vector<std::string> Metrics(const v1::GetStatusReply& now, const v1::GetSta
   }
   const std::string delay = RecentMean(now, before, &v1::ShardStats::delay);
   if (!delay.empty()) words.push_back(absl::StrCat("delay ", delay));
-  double refused = 0;
-  for (const v1::ShardStatus& shard : now.shards()) refused += static_cast<double>(shard.stats().pushes_refused());
+  double refused = 0, partial = 0;
+  for (const v1::ShardStatus& shard : now.shards()) {
+    refused += static_cast<double>(shard.stats().pushes_refused());
+    partial += static_cast<double>(shard.stats().pushes_partial());
+  }
   if (refused > 0) words.push_back(absl::StrCat("refused ", FormatCount(static_cast<std::uint64_t>(refused))));
+  if (partial > 0) words.push_back(absl::StrCat("partial ", FormatCount(static_cast<std::uint64_t>(partial))));
   return words;
 }
 
 // "compute 71 %, blocked 22 % (on worker-2), pull 4 %": largest first, what is below 1 % left out.
-std::string TimeShares(const v1::GetStatusReply& status, const v1::Progress& now, const v1::Progress& before) {
+// `self`: whose time it is; null: of all together.
+std::string TimeShares(const v1::GetStatusReply& status, const v1::WorkerStatus* self, const v1::Progress& now,
+                       const v1::Progress& before) {
   const v1::PhaseSeconds& a = now.seconds();
   const v1::PhaseSeconds& b = before.seconds();
   std::vector<std::pair<double, std::string>> phases = {
@@ -153,7 +168,8 @@ std::string TimeShares(const v1::GetStatusReply& status, const v1::Progress& now
   std::string culprit;
   if (longest != waited.end() && longest->second > 0) {
     const v1::WorkerStatus* worker = FindWorker(status, longest->first);
-    culprit = absl::StrCat(" (on ", worker == nullptr ? "a worker that left" : Printable(worker->name()), ")");
+    const std::string name = worker == nullptr ? "a worker that left" : Printable(worker->name());
+    culprit = absl::StrCat(" (on ", worker != nullptr && worker == self ? "its own push" : name, ")");
   }
 
   std::stable_sort(phases.begin(), phases.end(), [](const auto& x, const auto& y) { return x.first > y.first; });
@@ -179,7 +195,7 @@ std::string WorkerLine(const v1::GetStatusReply& now, const v1::GetStatusReply& 
   const v1::WorkerStatus* then = FindWorker(before, worker.worker_id());
   const double rate = std::isfinite(worker.samples_per_second()) ? std::max(0.0, worker.samples_per_second()) : 0;
   absl::StrAppendFormat(&line, "  %8s/s  ", FormatCount(static_cast<std::uint64_t>(rate)));
-  return line + TimeShares(now, worker.progress(), then == nullptr ? v1::Progress() : then->progress());
+  return line + TimeShares(now, &worker, worker.progress(), then == nullptr ? v1::Progress() : then->progress());
 }
 
 }  // namespace
@@ -202,7 +218,13 @@ std::vector<std::string> RenderBlock(const v1::GetStatusReply& now, const v1::Ge
   } else {
     lines.push_back(StateText(now));
   }
-  if (now.state() != v1::STARTING) lines.push_back(absl::StrCat("  ", absl::StrJoin(Metrics(now, before), "  ")));
+  if (now.state() == v1::TRAINING && !now.waiting_for().empty()) lines.push_back("  " + WaitsText(now));
+  if (now.state() != v1::STARTING) {
+    std::vector<std::string> metrics = Metrics(now, before);
+    metrics.front().insert(0, "  ");
+    const std::vector<std::string> wrapped = WrapWords(metrics, "  ", columns);
+    lines.insert(lines.end(), wrapped.begin(), wrapped.end());
+  }
 
   std::size_t name_width = 8;
   for (const v1::WorkerStatus& worker : now.workers()) name_width = std::max(name_width, worker.name().size());
@@ -226,9 +248,10 @@ std::vector<std::string> RenderBlock(const v1::GetStatusReply& now, const v1::Ge
   return lines;
 }
 
-std::string RenderLine(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
-  if (now.state() != v1::TRAINING) return StateText(now);
+std::vector<std::string> RenderWords(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
+  if (now.state() != v1::TRAINING) return {StateText(now)};
   std::vector<std::string> words = {FormatClockTime(now.seconds()), EpochText(now)};
+  if (!now.waiting_for().empty()) words.push_back(WaitsText(now));
   const std::vector<std::string> metrics = Metrics(now, before);
   words.insert(words.end(), metrics.begin(), metrics.end());
   v1::Progress all, all_before;  // of the trainers together
@@ -246,11 +269,15 @@ std::string RenderLine(const v1::GetStatusReply& now, const v1::GetStatusReply& 
   };
   add(now, &all);
   add(before, &all_before);
-  const std::string shares = TimeShares(now, all, all_before);
+  const std::string shares = TimeShares(now, nullptr, all, all_before);
   if (!shares.empty()) words.push_back(shares);
   const std::string left = TimeLeft(now, before);
   if (!left.empty()) words.push_back(left);
-  return absl::StrJoin(words, "  ");
+  return words;
+}
+
+std::string RenderLine(const v1::GetStatusReply& now, const v1::GetStatusReply& before) {
+  return absl::StrJoin(RenderWords(now, before), "  ");
 }
 
 double FractionDone(const v1::GetStatusReply& status) {

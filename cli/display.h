@@ -21,7 +21,8 @@ struct ScreenSize {
 // an empty one makes them those of the whole run.
 std::vector<std::string> RenderBlock(const v1::GetStatusReply& now, const v1::GetStatusReply& before, ScreenSize size);
 
-// The same in one line, for a pipe or a log file.
+// The same as what stands in one line, and that line: for a pipe or a log file.
+std::vector<std::string> RenderWords(const v1::GetStatusReply& now, const v1::GetStatusReply& before);
 std::string RenderLine(const v1::GetStatusReply& now, const v1::GetStatusReply& before);
 
 // How much of the run is done, 0 to 1, by whichever of the policy's limits is nearest; 0 without a limit.

@@ -3,10 +3,11 @@
 #include "absl/flags/flag.h"
 #include "common/flags.h"
 
-ABSL_FLAG(std::string, output, "",
-          "of leeway status, top, workers, set, drain, bench, why and leeway checkpoint list, verify, diff: table (the "
-          "default) or json; of leeway checkpoint reshard: the directory to write to; of leeway export: the file to "
-          "write");
+ABSL_FLAG(
+    std::string, output, "",
+    "of leeway status, top, workers, set, drain, bench, why and leeway checkpoint list, verify, diff, now: table (the "
+    "default) or json; of leeway checkpoint reshard: the directory to write to; of leeway export: the file to "
+    "write");
 ABSL_FLAG(std::string, o, "", "short for --output");
 
 namespace leeway {

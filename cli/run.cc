@@ -68,6 +68,7 @@ class Run {
 
   // Ends every process, writes the results of what has been seen, and returns `exit_code`.
   int End(int exit_code, const std::string& error);
+  std::string HowToGoOn() const;  // what to say to who has interrupted it
 
   const RunOptions options_;
   const RunFacts facts_;
@@ -105,6 +106,7 @@ int Run::Execute() {
   const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
   if (signal_ != 0) return End(128 + signal_, "interrupted");
   if (!started.ok()) return End(kExitClusterLost, std::string(started.message()));
+  Say(absl::StrCat("from another terminal: leeway top --coordinator=", cluster_.coordinator()));
   if (!cluster_.status_page().empty())
     Say(absl::StrCat("status page: ", options_.security.tls.empty() ? "http" : "https", "://", cluster_.status_page(),
                      "/"));
@@ -260,8 +262,13 @@ int Run::End(int exit_code, const std::string& error) {
       code = std::max(code, 1);
     }
   }
-  if (!error.empty()) std::fprintf(stderr, "leeway: %s\n", error.c_str());
+  if (!error.empty()) std::fprintf(stderr, "leeway: %s%s\n", error.c_str(), HowToGoOn().c_str());
   return code;
+}
+
+std::string Run::HowToGoOn() const {
+  if (signal_ == 0 || CheckpointDirIn(options_.ps_flags).empty()) return "";
+  return absl::StrCat("; the same command with --out=", options_.directory, " goes on where it was");
 }
 
 }  // namespace

@@ -48,6 +48,12 @@ std::string CheckpointDirOf(const std::string& directory) {
   return last;
 }
 
+absl::StatusOr<RunDirectory> Locked(const std::string& path, bool resumed) {
+  absl::StatusOr<std::unique_ptr<FileLock>> lock = RealFileSystem().Lock(absl::StrCat(path, "/", kCommandsFile));
+  if (lock.ok()) return RunDirectory{path, resumed, *std::move(lock)};
+  return FlagError("out", path, absl::StrCat(kNewOrEmpty, "; ", lock.status().message(), " (is its run going on?)"));
+}
+
 // OK when the run in `path` can be gone on with.
 absl::Status CheckEarlierRun(const std::string& path, const std::string& checkpoint_dir) {
   namespace fs = std::filesystem;
@@ -99,15 +105,16 @@ absl::StatusOr<RunDirectory> MakeRunDirectory(const std::string& wanted, const s
   if (fs::exists(path, error) && !fs::is_directory(path, error)) return FlagError("out", path, kNewOrEmpty);
   if (fs::exists(path, error) && !fs::is_empty(path, error)) {
     RETURN_IF_ERROR(CheckEarlierRun(path, checkpoint_dir));
+    ASSIGN_OR_RETURN(RunDirectory directory, Locked(path, /*resumed=*/true));
     // Where the earlier processes listened nobody does now.
     for (const auto& entry : fs::directory_iterator(path, error)) {
       if (entry.path().extension() == ".port") fs::remove(entry.path(), error);
     }
-    return RunDirectory{path, true};
+    return directory;
   }
   if (!error) fs::create_directories(path, error);
   if (error) return FlagError("out", path, absl::StrCat("a directory that can be made (", error.message(), ")"));
-  return RunDirectory{path, false};
+  return Locked(path, /*resumed=*/false);
 }
 
 RunFacts CollectFacts(int argc, char** argv) {

@@ -6,6 +6,8 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kCompareWith = absl::Seconds(5);
+// Workers report every second: over less than this, shares and rates jump.
+constexpr absl::Duration kCompareAtLeast = absl::Seconds(2);
 constexpr absl::Duration kLastFigures = absl::Seconds(1);
 
 const v1::GetStatusReply& Empty() {
@@ -26,7 +28,10 @@ void RunMonitor::Observe(v1::GetStatusReply status, absl::Time now) {
 
 const v1::GetStatusReply& RunMonitor::now() const { return history_.empty() ? Empty() : history_.back().second; }
 
-const v1::GetStatusReply& RunMonitor::before() const { return history_.size() < 2 ? Empty() : history_.front().second; }
+const v1::GetStatusReply& RunMonitor::before() const {
+  const bool far = !history_.empty() && history_.back().first - history_.front().first >= kCompareAtLeast;
+  return far ? history_.front().second : Empty();
+}
 
 bool RunMonitor::complete(absl::Time now) const { return now >= finished_at_ + kLastFigures; }
 

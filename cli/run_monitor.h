@@ -21,7 +21,7 @@ class RunMonitor {
   bool observed() const { return !history_.empty(); }
   std::uint64_t observations() const { return observations_; }
   const v1::GetStatusReply& now() const;
-  // The status of some seconds before, or an empty one.
+  // The status of some seconds before, or an empty one: what is shown is then of the whole run.
   const v1::GetStatusReply& before() const;
   absl::Time last_observed() const { return history_.empty() ? absl::InfinitePast() : history_.back().first; }
 

@@ -14,6 +14,21 @@ std::string Printable(std::string text) {
   return text;
 }
 
+std::vector<std::string> WrapWords(const std::vector<std::string>& words, const std::string& separator,
+                                   std::size_t columns) {
+  std::vector<std::string> lines;
+  for (const std::string& word : words) {
+    if (lines.empty()) {
+      lines.push_back(word);
+    } else if (lines.back().size() + separator.size() + word.size() <= columns) {
+      lines.back() += separator + word;
+    } else {
+      lines.push_back("  " + word);
+    }
+  }
+  return lines;
+}
+
 TextTable::TextTable(const std::vector<std::string>& headers) {
   std::vector<std::string> row;
   for (const std::string& header : headers) {

@@ -1,8 +1,9 @@
-// TextTable: rows of text under a header, in columns as wide as what is in them.
+// TextTable: rows of text under a header, in columns as wide as what is in them; and lines that fit a screen.
 //
 // Thread safety: none.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,11 @@ class TextTable {
   std::vector<bool> right_;
   std::vector<std::vector<std::string>> rows_;  // the headers first
 };
+
+// The words in lines of at most `columns` characters, where no single word is longer; all but the first line begin with
+// two blanks.
+std::vector<std::string> WrapWords(const std::vector<std::string>& words, const std::string& separator,
+                                   std::size_t columns);
 
 // Names come over the wire: nothing in them may move the cursor or take more columns than it has bytes.
 std::string Printable(std::string text);

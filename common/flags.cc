@@ -238,6 +238,22 @@ absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {
   return status;
 }
 
+absl::Status CheckArguments(const std::vector<std::string>& arguments, const FlagFilter& taken,
+                            const std::string& program) {
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (argument.size() < 2 || argument[0] != '-') continue;
+    const std::string word = argument.substr(argument[1] == '-' ? 2 : 1);
+    const std::string name = word.substr(0, word.find('='));
+    const absl::CommandLineFlag* flag = Find(name);
+    if (flag == nullptr && absl::StartsWith(name, "no")) flag = Find(name.substr(2));
+    if (flag == nullptr || taken(std::string(flag->Name()), flag->Filename())) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(program, " does not take --", flag->Name(), " (", program, " --help lists what it takes)"));
+  }
+  return absl::OkStatus();
+}
+
 bool FlagGiven(absl::string_view flag) { return GivenFlags().count(std::string(flag)) > 0; }
 
 absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value) {
@@ -254,12 +270,12 @@ absl::StatusOr<std::vector<std::string>> SetFlags(const std::vector<std::string>
   return positional;
 }
 
-std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage) {
+std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   for (const std::string& argument : arguments) {
     if (argument == "--") break;
     if (argument == "--help" || argument == "-help" || argument == "-h") {
-      std::fputs(FlagHelp(usage).c_str(), stdout);
+      std::fputs(FlagHelp(usage, shown).c_str(), stdout);
       EndProcess(0);
     }
     if (argument == "--version" || argument == "-version") {
@@ -279,10 +295,12 @@ std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& us
   return *std::move(positional);
 }
 
-std::string FlagHelp(const std::string& usage) {
+std::string FlagHelp(const std::string& usage, const FlagFilter& shown) {
   std::map<std::string, std::map<std::string, const absl::CommandLineFlag*>> by_file;
   for (const auto& [name, flag] : absl::GetAllFlags()) {
-    if (IsOwn(*flag) && !flag->IsRetired()) by_file[flag->Filename()][std::string(name)] = flag;
+    if (!IsOwn(*flag) || flag->IsRetired()) continue;
+    if (shown != nullptr && !shown(std::string(name), flag->Filename())) continue;
+    by_file[flag->Filename()][std::string(name)] = flag;
   }
   std::string text = absl::StrCat(usage, absl::EndsWith(usage, "\n") ? "" : "\n");
   for (const auto& [file, flags] : by_file) {

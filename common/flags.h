@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,11 +25,14 @@
 
 namespace leeway {
 
+// Of a flag's name and the file that defines it.
+using FlagFilter = std::function<bool(const std::string& name, const std::string& file)>;
+
 // Sets the flags from the environment and `argv`, and returns the positional arguments (without the program's
 // name; all that follows `--` is positional). `usage`: the first lines of --help. A mistake is printed as
 // one line on stderr and ends the process with exit code 1; LEEWAY_ variables that name no flag cost one
-// line of warning.
-std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage);
+// line of warning. `shown`: which flags --help lists; null: all.
+std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown = nullptr);
 
 // Prints "program: message" on stderr and ends the process with exit code 1: how main() reports what is wrong
 // with its flags taken together.
@@ -54,7 +58,12 @@ absl::StatusOr<std::vector<std::string>> SetFlags(const std::vector<std::string>
                                                   std::vector<std::string>* unknown);
 
 // The text of --help: `usage`, then the flags of Leeway's own files, grouped by file, with their defaults.
-std::string FlagHelp(const std::string& usage);
+std::string FlagHelp(const std::string& usage, const FlagFilter& shown = nullptr);
+
+// OK when every flag among the words of a command line is one of those that `program` ("leeway set") takes: else it
+// would have no effect, and nobody would say so. Flag files and the environment may hold flags of others.
+absl::Status CheckArguments(const std::vector<std::string>& arguments, const FlagFilter& taken,
+                            const std::string& program);
 
 // The one of `names` that `wrong` was probably meant to be, or "".
 std::string DidYouMean(absl::string_view wrong, const std::vector<std::string>& names);

@@ -45,6 +45,11 @@ grpc::ServerUnaryReactor* Route(const Served& served, const char* method, grpc::
     reactor->Finish(ToGrpc(allowed));
     return reactor;
   }
+  // Who dies between the beginning of a call and its message: gRPC calls that a message without a byte.
+  if (!request->Valid()) {
+    reactor->Finish({grpc::StatusCode::INVALID_ARGUMENT, "the call ended before it had brought a message"});
+    return reactor;
+  }
   served.handler->Handle(method, FromGrpc(*request), [reactor, reply](absl::Status status, Buffer bytes) {
     if (status.ok()) *reply = ToGrpc(bytes);
     reactor->Finish(ToGrpc(status));

@@ -216,11 +216,19 @@ absl::StatusOr<v1::Policy> WithSettings(const v1::Policy& policy,
   return next;
 }
 
+std::vector<SettingText> AllSettings(const v1::Policy& policy) {
+  std::vector<SettingText> settings;
+  for (const Setting& setting : kSettings) {
+    const bool by_flags = OfCheckpoints(setting) && !policy.has_checkpoint_times();
+    settings.push_back({setting.name, by_flags ? "" : setting.get(policy), setting.allowed});
+  }
+  return settings;
+}
+
 std::vector<std::pair<std::string, std::string>> SettingsOf(const v1::Policy& policy) {
   std::vector<std::pair<std::string, std::string>> settings;
-  for (const Setting& setting : kSettings) {
-    if (OfCheckpoints(setting) && !policy.has_checkpoint_times()) continue;
-    settings.emplace_back(setting.name, setting.get(policy));
+  for (SettingText& setting : AllSettings(policy)) {
+    if (!setting.value.empty()) settings.emplace_back(std::move(setting.name), std::move(setting.value));
   }
   return settings;
 }

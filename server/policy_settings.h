@@ -25,6 +25,15 @@ absl::StatusOr<v1::Policy> WithSettings(const v1::Policy& policy,
 // Names and values, in the order of the documentation. Of checkpoints only what the policy says itself.
 std::vector<std::pair<std::string, std::string>> SettingsOf(const v1::Policy& policy);
 
+struct SettingText {
+  std::string name;
+  std::string value;  // "": the flags of ps 0 say it
+  std::string allowed;
+};
+
+// The same, and what else can be changed.
+std::vector<SettingText> AllSettings(const v1::Policy& policy);
+
 // "staleness_bound: 8 -> 2; learning_rate: 0.1 -> 0.05", or "".
 std::string SettingChanges(const v1::Policy& before, const v1::Policy& after);
 

@@ -6,7 +6,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,17 +13,15 @@
 #include "cli/admin/ask.h"
 #include "cli/admin/status_text.h"
 #include "cli/admin/top.h"
+#include "cli/coordinator_flag.h"
 #include "cli/output_flag.h"
 #include "cli/terminal.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
 #include "common/security_flags.h"
-#include "common/socket.h"
 #include "common/status_macros.h"
 
 ABSL_FLAG(absl::Duration, ask_timeout, absl::Minutes(5), "how long leeway set and leeway drain wait; above 0s");
-
-ABSL_DECLARE_FLAG(std::string, coordinator);  // of worker/worker_flags.cc
 
 namespace leeway {
 namespace {
@@ -41,11 +38,8 @@ struct Cluster {
 
 absl::StatusOr<Cluster> TheCluster() {
   Cluster cluster;
-  cluster.ask.coordinator = absl::GetFlag(FLAGS_coordinator);
+  ASSIGN_OR_RETURN(cluster.ask.coordinator, CoordinatorFlag());
   cluster.ask.limit = absl::GetFlag(FLAGS_ask_timeout);
-  if (!SplitAddress(cluster.ask.coordinator).ok()) {
-    return FlagError("coordinator", cluster.ask.coordinator, "host:port of ps 0");
-  }
   if (cluster.ask.limit <= absl::ZeroDuration()) {
     return FlagError("ask_timeout", absl::FormatDuration(cluster.ask.limit), "above 0s");
   }
@@ -139,7 +133,7 @@ absl::StatusOr<int> Drain(const Words& words) {
 }
 
 int Finish(const absl::StatusOr<int>& code) {
-  if (!code.ok()) ExitWithError(code.status());
+  if (!code.ok()) ExitWithError(WithHint(code.status()));
   return *code;
 }
 

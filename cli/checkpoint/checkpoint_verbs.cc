@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
@@ -12,18 +13,17 @@
 #include "cli/checkpoint/checkpoint_path.h"
 #include "cli/checkpoint/export_weights.h"
 #include "cli/checkpoint/reshard.h"
+#include "cli/coordinator_flag.h"
 #include "cli/output_flag.h"
 #include "common/flags.h"
 #include "common/grpc_transport.h"
 #include "common/security_flags.h"
-#include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/ask_checkpoint.h"
 
 ABSL_FLAG(absl::Duration, checkpoint_timeout, absl::Minutes(30), "how long `checkpoint now` waits; above 0s");
 
 ABSL_DECLARE_FLAG(std::int32_t, num_shards);  // of worker/worker_flags.cc
-ABSL_DECLARE_FLAG(std::string, coordinator);  // of worker/worker_flags.cc
 
 namespace leeway {
 namespace {
@@ -59,7 +59,8 @@ absl::StatusOr<std::vector<CheckpointEntry>> EntriesOf(const std::string& path) 
 absl::StatusOr<int> List(const Paths& paths) {
   ASSIGN_OR_RETURN(const bool json, WantsJson());
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries, EntriesOf(paths[0]));
-  Print(json ? CheckpointsJson(entries) : CheckpointTable(entries));
+  if (entries.empty()) std::fprintf(stderr, "leeway: %s holds no checkpoint\n", paths[0].c_str());
+  Print(json ? CheckpointsJson(entries) : entries.empty() ? "" : CheckpointTable(entries));
   return 0;
 }
 
@@ -89,17 +90,17 @@ absl::StatusOr<int> Verify(const Paths& paths) {
 
 // Has a running cluster take one.
 absl::StatusOr<int> Now(const Paths&) {
+  ASSIGN_OR_RETURN(const bool json, WantsJson());
   CheckpointAsk ask;
-  ask.coordinator = absl::GetFlag(FLAGS_coordinator);
+  ASSIGN_OR_RETURN(ask.coordinator, CoordinatorFlag());
   ask.limit = absl::GetFlag(FLAGS_checkpoint_timeout);
-  if (!SplitAddress(ask.coordinator).ok()) return FlagError("coordinator", ask.coordinator, "host:port of ps 0");
   if (ask.limit <= absl::ZeroDuration()) {
     return FlagError("checkpoint_timeout", absl::FormatDuration(ask.limit), "above 0s");
   }
   ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
   const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
   ASSIGN_OR_RETURN(const v1::CheckpointReply reply, AskForCheckpoint(*transport, ask));
-  Print(absl::StrCat(reply.path(), "\n"));
+  Print(json ? nlohmann::ordered_json{{"path", reply.path()}}.dump(2) + "\n" : reply.path() + "\n");
   return 0;
 }
 
@@ -145,13 +146,13 @@ constexpr Command kCommands[] = {
     {"verify", "verify PATH [-o json]", 1, Verify},
     {"reshard", "reshard PATH --num_shards=N -o DIR", 1, Reshard},
     {"diff", "diff PATH PATH [-o json]", 2, Diff},
-    {"now", "now --coordinator=HOST:PORT", 0, Now},
+    {"now", "now --coordinator=HOST:PORT [-o json]", 0, Now},
 };
 
 constexpr char kPathMeans[] = "PATH: a checkpoint's directory, or --checkpoint_dir (its newest good one)";
 
 int Finish(const absl::StatusOr<int>& code) {
-  if (!code.ok()) ExitWithError(code.status());
+  if (!code.ok()) ExitWithError(WithHint(code.status()));
   return *code;
 }
 

@@ -59,7 +59,7 @@ std::string Mean(const HistogramFigures& histogram) {
 std::string Header(const v1::GetStatusReply& status, const RunFacts& facts) {
   std::string sub = absl::AsciiStrToLower(v1::RunState_Name(status.state()));
   if (!status.stop_reason().empty()) absl::StrAppend(&sub, ": ", status.stop_reason());
-  if (!status.waiting_for().empty()) absl::StrAppend(&sub, ", waiting for ", status.waiting_for());
+  if (!status.waiting_for().empty()) absl::StrAppend(&sub, ", waiting: ", status.waiting_for());
   if (!facts.started.empty()) absl::StrAppend(&sub, " \u00b7 started ", facts.started);
   return absl::StrCat("<header>\n<h1>Leeway: ", EscapeHtml(status.model().empty() ? "a run" : status.model()),
                       "</h1>\n", "<p class=\"sub\">", EscapeHtml(sub), "</p>\n</header>\n");

@@ -8,8 +8,10 @@
 
 #include "absl/flags/flag.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "cli/coordinator_flag.h"
 #include "cli/output_flag.h"
 #include "cli/signals.h"
 #include "cli/status_client.h"
@@ -20,7 +22,6 @@
 #include "common/flags.h"
 #include "common/grpc_transport.h"
 #include "common/security_flags.h"
-#include "common/socket.h"
 #include "common/status_macros.h"
 #include "worker/worker_flags.h"
 
@@ -64,6 +65,13 @@ absl::StatusOr<v1::GetStatusReply> Read(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kWaitsFile);
   const absl::StatusOr<std::string> bytes = RealFileSystem().Read(path);
   if (!bytes.ok()) {
+    // It is written when the run has ended; until then its ps 0 can be asked.
+    const absl::StatusOr<std::string> port = RealFileSystem().Read(absl::StrCat(directory, "/ps-0.port"));
+    if (port.ok() && absl::IsNotFound(bytes.status())) {
+      return absl::FailedPreconditionError(absl::StrCat("the run in ", directory,
+                                                        " has not ended; while it goes on: leeway why --coordinator=",
+                                                        std::string(absl::StripAsciiWhitespace(*port))));
+    }
     return absl::Status(bytes.status().code(),
                         absl::StrCat(bytes.status().message(), ": the directory of a run by leeway run has this file"));
   }
@@ -74,12 +82,12 @@ absl::StatusOr<v1::GetStatusReply> Read(const std::string& directory) {
 }
 
 absl::Status Why(const std::vector<std::string>& words) {
-  const std::string coordinator = absl::GetFlag(FLAGS_coordinator);
-  if (words.size() > 1 || words.empty() == coordinator.empty()) {
+  if (words.size() > 1 || words.empty() == absl::GetFlag(FLAGS_coordinator).empty()) {
     return absl::InvalidArgumentError("usage: leeway why RUN_DIRECTORY, or leeway why --coordinator=HOST:PORT");
   }
-  if (words.empty() && !SplitAddress(coordinator).ok()) {
-    return FlagError("coordinator", coordinator, "host:port of ps 0");
+  std::string coordinator;
+  if (words.empty()) {
+    ASSIGN_OR_RETURN(coordinator, CoordinatorFlag());
   }
   ASSIGN_OR_RETURN(const bool json, WantsJson());
   ASSIGN_OR_RETURN(const v1::GetStatusReply status, words.empty() ? Ask(coordinator) : Read(words[0]));

@@ -24,8 +24,10 @@ std::string Printable(const std::string& text) {
   return out;
 }
 
-std::string WaitedFor(const v1::GetStatusReply& status, const v1::WaitTotal& wait) {
+std::string WaitedFor(const v1::GetStatusReply& status, std::uint32_t waiter, const v1::WaitTotal& wait) {
   if (wait.kind() == v1::WAIT_DATA || wait.kind() == v1::WAIT_COMMIT) return "the coordinator";
+  // Its pull must contain its own earlier pushes.
+  if (wait.has_worker() && wait.worker() == waiter) return "its own push";
   if (wait.has_worker()) return NameOfWorker(status, wait.worker());
   if (wait.has_shard()) return absl::StrCat("shard ", wait.shard());
   return wait.kind() == v1::WAIT_GATE ? "other workers" : "a shard";
@@ -75,8 +77,8 @@ std::vector<WhyRow> WhyRows(const v1::GetStatusReply& status) {
     auto& [waited, rows] = workers.emplace_back();
     for (const v1::WaitTotal& wait : worker.progress().waits()) {
       const auto [reason, call] = ReasonAndCall(wait.kind());
-      rows.push_back({NameOfWorker(status, worker.worker_id()), WaitedFor(status, wait), reason, call, wait.seconds(),
-                      time > 0 ? wait.seconds() / time : 0, wait.count()});
+      rows.push_back({NameOfWorker(status, worker.worker_id()), WaitedFor(status, worker.worker_id(), wait), reason,
+                      call, wait.seconds(), time > 0 ? wait.seconds() / time : 0, wait.count()});
       waited += wait.seconds();
     }
     std::stable_sort(rows.begin(), rows.end(), [](const WhyRow& a, const WhyRow& b) { return a.seconds > b.seconds; });

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/why/why_table.h"
 
@@ -56,9 +57,10 @@ std::string WhyTrace(const v1::GetStatusReply& status) {
     events.push_back(Metadata("thread_name", pid, "training thread"));
   }
   for (const v1::WorkerWait& wait : status.waits()) events.push_back(Slice(status, wait));
-  const Json trace = {{"displayTimeUnit", "ms"},
-                      {"otherData", {{"lost_waits", status.lost_waits()}, {"run_id", status.run_id()}}},
-                      {"traceEvents", std::move(events)}};
+  const Json trace = {
+      {"displayTimeUnit", "ms"},
+      {"otherData", {{"lost_waits", status.lost_waits()}, {"run_id", absl::StrFormat("%016x", status.run_id())}}},
+      {"traceEvents", std::move(events)}};
   return trace.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

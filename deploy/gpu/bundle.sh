@@ -12,11 +12,15 @@ set -euo pipefail
 max_bytes=$((60 << 20))
 cd "$(dirname "$0")/../.."
 
+usage="usage: $0 [--parity | --image=cpu|cuda] [FILE]"
 parity='' image=''
 case ${1:-} in
   --parity) parity=1 && shift ;;
   --image=cpu | --image=cuda) image=${1#--image=} max_bytes=$((1 << 40)) && shift ;;
+  -h | --help) echo "$usage" && exit 0 ;;
 esac
+case ${1:-} in -*) echo "bundle.sh: $1 ($usage)" >&2 && exit 2 ;; esac
+[ $# -le 1 ] || { echo "bundle.sh: one FILE, not $# ($usage)" >&2; exit 2; }
 file=$(realpath -m "${1:-leeway-gpu.tar.gz}")
 
 programs=(//server:ps //worker:worker //cli:leeway)

@@ -35,6 +35,7 @@ if [ ! -x "$path" ]; then
   echo "$0: no program at $path; LEEWAY_BIN says in which folder ps and worker are" >&2
   exit 1
 fi
+unset LEEWAY_BIN # else the programs would say that no flag has this name
 if [ "$program" = ps ]; then
   exec "$path" --flagfile="$ps_flags" "$@"
 fi

@@ -14,8 +14,9 @@
 #   --namespace=NS  their namespace (leeway)
 set -euo pipefail
 
+usage="usage: $0 OUT [--days=N] [--num_ps=N] [--namespace=NS] [--add_ca|--drop_old_ca] [HOST ...]"
 fail() {
-  echo "make_certs: $1 (usage: $0 OUT [--days=N] [--num_ps=N] [--namespace=NS] [--add_ca|--drop_old_ca] [HOST ...])" >&2
+  echo "make_certs: $1 ($usage)" >&2
   exit 1
 }
 
@@ -27,6 +28,7 @@ for word in "$@"; do
     --namespace=*) namespace=${word#*=} ;;
     --add_ca) what=add_ca ;;
     --drop_old_ca) what=drop_old_ca ;;
+    -h | --help) echo "$usage" && exit 0 ;;
     -*) fail "unknown flag $word" ;;
     *) if [ -z "$out" ]; then out=$word; else hosts+=("$word"); fi ;;
   esac

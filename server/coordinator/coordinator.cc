@@ -240,18 +240,6 @@ void Coordinator::Event(const std::string& text) {
   board_.AddEvent(clock_->Now(), text);
 }
 
-std::string Coordinator::WaitsFor() const {
-  std::vector<std::string> missing;
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    if (shards_[i].generation == 0) missing.push_back(absl::StrCat("ps ", i));
-  }
-  if (!missing.empty()) {
-    return absl::StrCat(shards_.size() - missing.size(), " of ", shards_.size(),
-                        " ps have come; missing: ", absl::StrJoin(missing, ", "));
-  }
-  return membership_.StartWaitsFor();
-}
-
 void Coordinator::PromoteJoiners() {
   if (!membership_.Installed()) return;
   // In rounds, those who come back together take part in the one that is open: it has no contributors yet.
@@ -358,7 +346,9 @@ void Coordinator::Tick() {
     if (!shutdown_.empty()) return;
     const Instant now = clock_->Now();
     // This process was stopped or starved, or its disk is full: heartbeats could not be heard, so nobody is overdue.
-    if (now - last_tick_ > options_.lease / 3 || !store_->Ready().ok()) membership_.RenewAll(now);
+    const bool deaf = now - last_tick_ > options_.lease / 3 || !store_->Ready().ok();
+    if (deaf) membership_.RenewAll(now);
+    if (!deaf) NoteSilence(now);
     last_tick_ = now;
     for (const Membership::Lost& lost : membership_.Expire(now)) {
       board_.SetState(lost.worker, lost.name, v1::TRAINER, 0, "expired", "its lease ran out");
@@ -368,12 +358,12 @@ void Coordinator::Tick() {
     }
     if (now - last_complaint_ >= kComplainEvery) {
       last_complaint_ = now;
-      if (const std::string waits = WaitsFor(); !waits.empty()) spdlog::info("coordinator: waiting: {}", waits);
-      if (LastIsDue()) {
-        const std::string missing = MissingShard(now);
-        spdlog::info("coordinator: waiting: the last checkpoint{}{}", missing.empty() ? "" : ": ", missing);
+      const std::string waits = WaitsFor(now);
+      if (deserted_since_) {
+        spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
+      } else if (!waits.empty()) {
+        spdlog::info("coordinator: waiting: {}", waits);
       }
-      if (deserted_since_) spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
     }
     DriveCheckpoint();
     DrivePolicy(now);

@@ -96,8 +96,7 @@ class Coordinator {
   // DATA_LOSS: no coordinator can have saved this.
   absl::Status Restore(const v1::CoordinatorState& state, const v1::Manifest& manifest);
 
-  // Before the first request. Begins to tick: leases expire, limits in time are checked, who is missing is logged every
-  // 10 s.
+  // Before the first request. Begins to tick: leases expire, limits in time are checked, who is missing is logged.
   void Start();
 
   // One of the Coordinator service's methods by its bare name ("Join"). UNIMPLEMENTED for any other.
@@ -122,6 +121,7 @@ class Coordinator {
     std::uint64_t generation = 0;        // 0: has not come
     std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
     Instant seen;
+    bool silent = false;  // and that has been said
     std::uint64_t acknowledged = 0;  // sequence
     std::uint64_t closed_round = 0;
     bool weights_ready = false;
@@ -182,7 +182,6 @@ class Coordinator {
   std::string Failure() const LEEWAY_REQUIRES(mu_) { return failed_ ? stop_reason_ : ""; }
   std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
-  std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
   // Once every change until now is saved: whatever a reply tells, a restarted coordinator knows.
   void Send(Replies replies);
 
@@ -251,7 +250,6 @@ class Coordinator {
   // When training begins: a journal that is off, damaged, or has lost its end with its machine, and a loss that
   // diverges, need something to go back to.
   bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
-  // Is there a reason to begin one?
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
@@ -301,6 +299,9 @@ class Coordinator {
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
   void NoteRates(Instant now) LEEWAY_REQUIRES(mu_);
+  // For whom or what everybody waits, in a few words; nothing where the run goes on.
+  std::string WaitsFor(Instant now) const LEEWAY_REQUIRES(mu_);
+  void NoteSilence(Instant now) LEEWAY_REQUIRES(mu_);
   // The checkpoint under way is committed, or given up because of `error`.
   void NoteCheckpoint(const std::string& error) LEEWAY_REQUIRES(mu_);
 

@@ -10,12 +10,6 @@
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
-namespace {
-
-constexpr absl::Duration kSilentShard = absl::Seconds(3);
-
-}  // namespace
-
 void Coordinator::DriveCheckpoint() {
   if (options_.committer == nullptr || state_ < v1::TRAINING || state_ == v1::FINISHED || going_back_) return;
   const Instant now = clock_->Now();
@@ -51,16 +45,6 @@ bool Coordinator::CheckpointDue(Instant now) const {
 }
 
 bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
-
-std::string Coordinator::MissingShard(Instant now) const {
-  // A shard asks every second, whatever the lease.
-  const absl::Duration silent = std::max(options_.lease, kSilentShard);
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    if (now - shards_[i].seen >= silent) return absl::StrCat("ps ", i, " is not there");
-    if (!shards_[i].weights_ready) return absl::StrCat("ps ", i, " has no weights yet");
-  }
-  return "";
-}
 
 bool Coordinator::LastIsDue() const {
   return (state_ == v1::FINISHING || state_ == v1::EVALUATING) && membership_.trainers() == 0 && !LastIsOver();

@@ -141,7 +141,10 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         shard.replaced.push_back(shard.generation);
         if (shard.replaced.size() > kReplacedKnown) shard.replaced.pop_front();
         Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
+      } else if (shard.silent) {
+        Event(absl::StrCat("ps ", request.shard_index(), " answers again"));
       }
+      shard.silent = false;
       if (shard.address != request.address() || shard.generation != request.generation()) {
         shard.address = request.address();
         shard.local_endpoint = request.local_endpoint();

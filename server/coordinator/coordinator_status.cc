@@ -1,11 +1,23 @@
 // Coordinator: progress in, status out.
+#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
+namespace {
+
+// A shard asks every second, whatever the lease.
+constexpr absl::Duration kSilentShard = absl::Seconds(3);
+
+bool IsSilent(absl::Duration silence, absl::Duration lease) { return silence >= std::max(lease, kSilentShard); }
+
+}  // namespace
 
 void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done) {
   Replies replies;
@@ -53,6 +65,44 @@ void Coordinator::NoteRates(Instant now) {
   rates_.Observe(point);
 }
 
+std::string Coordinator::WaitsFor(Instant now) const {
+  if (state_ == v1::FINISHED) return "";
+  std::vector<std::string> not_come;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (shards_[i].generation == 0) not_come.push_back(absl::StrCat("ps ", i));
+  }
+  if (!not_come.empty()) {
+    return absl::StrCat(shards_.size() - not_come.size(), " of ", shards_.size(),
+                        " ps have come; missing: ", absl::StrJoin(not_come, ", "));
+  }
+  if (std::string start = membership_.StartWaitsFor(); state_ == v1::STARTING || !start.empty()) return start;
+  const std::string missing = MissingShard(now);
+  if (LastIsDue()) return absl::StrCat("the last checkpoint", missing.empty() ? "" : ": ", missing);
+  if (!missing.empty()) return missing;
+  return deserted_since_ ? absl::StrCat("a worker: none is left", InQuarantine()) : "";
+}
+
+std::string Coordinator::MissingShard(Instant now) const {
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (IsSilent(now - shards_[i].seen, options_.lease)) return absl::StrCat("ps ", i, " is not there");
+    if (!shards_[i].weights_ready) return absl::StrCat("ps ", i, " has no weights yet");
+  }
+  return "";
+}
+
+void Coordinator::NoteSilence(Instant now) {
+  if (state_ == v1::FINISHED) return;  // then they end
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    ShardInfo& shard = shards_[i];
+    // (One that has not come to this process has not fallen silent.)
+    if (shard.protocol_version == 0 || shard.silent || !IsSilent(now - shard.seen, options_.lease)) continue;
+    shard.silent = true;
+    Event(absl::StrCat("ps ", i, " at ", shard.address, " is silent for ",
+                       absl::FormatDuration(absl::Trunc(now - shard.seen, absl::Milliseconds(10))),
+                       ": whoever needs it waits"));
+  }
+}
+
 void Coordinator::NoteCheckpoint(const std::string& error) {
   const Instant now = clock_->Now();
   v1::CheckpointStatus status;
@@ -75,7 +125,7 @@ v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
   MutexLock lock(mu_);
   const Instant now = clock_->Now();
   reply.set_state(state_);
-  if (state_ == v1::STARTING) reply.set_waiting_for(WaitsFor());
+  reply.set_waiting_for(WaitsFor(now));
   reply.set_run_id(options_.run_id);
   *reply.mutable_policy() = policies_.policy();
   if (manifest_) {

@@ -70,6 +70,28 @@ TEST_CASE("the block says where the run stands and where each worker's time goes
   CHECK(lines[4] == "  eval      evaluator, observer");
 }
 
+TEST_CASE("what a narrow screen has no room for goes to the next line; nothing of it is lost") {
+  const std::vector<std::string> lines = RenderBlock(Training(), {}, {80, 24});
+  REQUIRE(lines.size() == 6);
+  CHECK(lines[1] == "  loss 0.3123  accuracy 88.00 % (best 90.00 %)  33 samples/s  gap 2.5 (bound 4)");
+  CHECK(lines[2] == "  delay 0.8");
+}
+
+TEST_CASE("while all wait for somebody, the block and the line say for whom") {
+  v1::GetStatusReply status = Training();
+  status.set_waiting_for("ps 1 is not there");
+  CHECK(RenderBlock(status, {}, {100, 24})[1] == "  waiting: ps 1 is not there");
+  CHECK(absl::StartsWith(RenderLine(status, {}), "1:00  epoch 2.00 of 5  waiting: ps 1 is not there  loss "));
+  status.set_state(v1::EVALUATING);
+  CHECK(RenderLine(status, {}) == "evaluating the final weights; waiting: ps 1 is not there");
+}
+
+TEST_CASE("who waits for its own push is not blocked on somebody else") {
+  v1::GetStatusReply status = Training();
+  status.mutable_workers(0)->mutable_progress()->mutable_blocked_on(0)->set_worker_id(1);
+  CHECK(absl::EndsWith(RenderBlock(status, {}, {100, 24})[2], "blocked 25 % (on its own push)"));
+}
+
 TEST_CASE("shares, delay and the time left are those since the status before") {
   const v1::GetStatusReply before = Training();
   v1::GetStatusReply now = before;
@@ -113,7 +135,7 @@ TEST_CASE("no line is wider than the screen, no block higher, whatever the statu
       }
     }
   }
-  CHECK(RenderBlock(status, {}, {80, 10}).back() == "  ... and 97 more");
+  CHECK(RenderBlock(status, {}, {80, 10}).back() == "  ... and 98 more");
 }
 
 TEST_CASE("every state has its words, also before anything is known") {
@@ -151,6 +173,20 @@ TEST_CASE("redrawing goes up by the rows that the old block takes on the screen 
   CHECK(Redraw({}, {}, {"a", "b"}, 80) == "a\x1b[K\nb\x1b[K\n\x1b[J");
   CHECK(Redraw({"a", "b"}, {"news"}, {"c"}, 80) == "\r\x1b[2Anews\x1b[K\nc\x1b[K\n\x1b[J");
   CHECK(absl::StartsWith(Redraw({"0123456789", ""}, {}, {}, 4), "\r\x1b[4A"));
+}
+
+TEST_CASE("the monitor does not compare over less than two seconds: workers report once in one") {
+  RunMonitor monitor;
+  const absl::Time start = absl::UnixEpoch() + absl::Hours(1);
+  v1::GetStatusReply status;
+  for (const double seconds : {30.0, 30.1, 31.1, 31.9}) {
+    status.set_seconds(seconds);
+    monitor.Observe(status, start + absl::Seconds(seconds));
+    CHECK(monitor.before().seconds() == 0);  // over the whole run
+  }
+  status.set_seconds(32.1);
+  monitor.Observe(status, start + absl::Seconds(32.1));
+  CHECK(monitor.before().seconds() == 30);
 }
 
 TEST_CASE("the monitor compares with a status of some seconds ago and knows when all is known") {

@@ -1,6 +1,7 @@
 // What leeway status, workers and set print.
 #include "cli/admin/status_text.h"
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -77,6 +78,40 @@ TEST_CASE("status: the run, its policy, workers, ps and the newest events") {
   CHECK(json["policy"]["number"] == 3);
 }
 
+TEST_CASE("status and workers fit 80 columns, and say what all wait for") {
+  v1::GetStatusReply status = Training();
+  status.mutable_workers(0)->set_name("worker-0");
+  status.mutable_workers(1)->set_name("worker-1");
+  for (auto& worker : *status.mutable_workers()) worker.set_clock(123456);
+  status.mutable_workers(0)->mutable_progress()->set_samples(100);
+  status.mutable_workers(0)->mutable_progress()->set_pushes_refused(12);
+  status.mutable_shards(0)->set_address("127.0.0.1:38145");
+  status.mutable_shards(0)->set_connected(false);
+  status.mutable_shards(0)->mutable_stats()->set_version(1234567);
+  status.mutable_shards(0)->mutable_stats()->set_push_bytes(std::uint64_t{218} << 20);
+  status.mutable_shards(0)->mutable_stats()->set_pushes_partial(3);
+  status.set_waiting_for("ps 0 is not there");
+  const std::string text = StatusText(status);
+  INFO(text);
+  for (const std::string& line : Lines(text)) CHECK(line.size() <= 80);
+  CHECK(text.find("waiting: ps 0 is not there") != std::string::npos);
+  CHECK(text.find("missing") != std::string::npos);
+  CHECK(text.find("partial 3") != std::string::npos);
+  for (const std::string& line : Lines(PolicyText(status.policy()))) CHECK(line.size() <= 80);
+}
+
+TEST_CASE("status as JSON: the run's id is text, as everywhere, since other readers round numbers above 2^53") {
+  v1::GetStatusReply status = Training();
+  status.set_run_id(6342654182235950517);
+  CHECK(nlohmann::json::parse(StatusJson(status))["run_id"] == "5805a25fb951cdb5");
+}
+
+TEST_CASE("workers: a worker that waits for its own push does not wait for another") {
+  v1::GetStatusReply status = Training();
+  status.mutable_workers(0)->mutable_progress()->mutable_blocked_on(0)->set_worker_id(0);
+  CHECK(Lines(WorkersText(status))[1].find("25 %  own push  live") != std::string::npos);
+}
+
 TEST_CASE("workers: a row for each, in columns that stand below each other") {
   v1::GetStatusReply status = Training();
   std::vector<std::string> lines = Lines(WorkersText(status));
@@ -104,7 +139,10 @@ TEST_CASE("set: names and values, as numbers where they are") {
   CHECK(json["number"] == 3);
   CHECK(json["settings"]["learning_rate"] == 0.025);
   CHECK(json["settings"]["delay_policy"] == "apply");
-  CHECK_FALSE(json["settings"].contains("checkpoint_steps"));
+  // What can be changed is all there, also what the policy leaves to the flags.
+  CHECK(json["settings"]["checkpoint_steps"].is_null());
+  CHECK(PolicyText(policy).find("checkpoint_interval  (flag of ps 0)  1s and above, or inf\n") != std::string::npos);
+  CHECK(PolicyText(policy).find("staleness_bound      2               -1, 0 and above\n") != std::string::npos);
 }
 
 TEST_CASE("tables: as wide as what is in them, without blanks at the end") {

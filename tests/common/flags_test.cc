@@ -133,6 +133,27 @@ TEST_CASE("every flag has a line in the help, and only own ones") {
   CHECK_FALSE(absl::StrContains(help, "absl/"));
 }
 
+TEST_CASE(
+    "one verb's help lists its own flags, and a flag of another verb is refused instead of being without effect") {
+  const FlagFilter bound = [](const std::string& name, const std::string&) { return name == "test_bound"; };
+  const std::string help = FlagHelp("usage: test", bound);
+  CHECK(absl::StrContains(help, "  --test_bound=7\n"));
+  CHECK(absl::StrContains(help, "--flagfile"));
+  CHECK(CheckArguments({"--test_bound=3", "word", "-1", "--flagfile=x"}, bound, "leeway set").ok());
+  for (const std::string name : {"test_switch", "test_color", "test_list", "test_wait"}) {
+    INFO(name);
+    CHECK_FALSE(absl::StrContains(help, absl::StrCat("--", name, "=")));
+    for (const std::string& written : {absl::StrCat("--", name, "=1"), absl::StrCat("-", name)}) {
+      const absl::Status status = CheckArguments({"word", written}, bound, "leeway set");
+      CHECK(absl::StartsWith(status.message(), absl::StrCat("leeway set does not take --", name, " (")));
+    }
+    CHECK(CheckArguments({"--", absl::StrCat("--", name)}, bound, "leeway set").ok());
+  }
+  CHECK_FALSE(CheckArguments({"--notest_switch"}, bound, "leeway set").ok());
+  // Only what a program parses has a meaning: what it does not know at all, it has refused before.
+  CHECK(CheckArguments({"--no_such_flag"}, bound, "leeway set").ok());
+}
+
 TEST_CASE("the version line and sizes for people") {
   CHECK(absl::StartsWith(VersionLine("ps"), "ps 0.1.0 (protocol 1, "));
   CHECK(FormatBytes(0) == "0 B");

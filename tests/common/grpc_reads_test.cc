@@ -45,6 +45,7 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
     StartCall();
   }
   void Send() { StartWriteLast(&message_, grpc::WriteOptions()); }
+  void EndWithoutMessage() { StartWritesDone(); }
   void Cancel() { context_.TryCancel(); }
 
   void OnWriteDone(bool ok) override {
@@ -198,6 +199,23 @@ TEST_CASE("Who stops in the middle of a message loses his turn, though his call 
   CHECK(Client(address, "another").Finish("ParameterServer/Push").ok());
   for (Call* call : calls) CHECK_FALSE(call->Wait().ok());
   while (server->reading() > 0) std::this_thread::yield();
+  CHECK(handler.handled == 1);
+}
+
+TEST_CASE("A call that ends before it has brought its message is none: it would look like one whose fields are all 0") {
+  Handler handler;
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler);
+  Client client(absl::StrCat("127.0.0.1:", server->port()), "dying");
+  for (const char* method : {"Coordinator/SetPolicy", "ParameterServer/Pull", "ParameterServer/Push"}) {
+    Call& call = client.Start(method);
+    call.EndWithoutMessage();
+    CHECK(Says(call.Wait(), Code::kInvalidArgument, {"ended before it had brought a message"}));
+  }
+  CHECK(handler.handled == 0);
+  // A message of no bytes is one.
+  Call& empty = client.Start("Coordinator/GetStatus", 0);
+  empty.Send();
+  CHECK(empty.Wait().ok());
   CHECK(handler.handled == 1);
 }
 

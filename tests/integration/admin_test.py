@@ -101,7 +101,7 @@ class Admin(ByHand):
             words = ("mlp:16 with", "training", "policy 1: staleness_bound=4", "slow", "127.0.0.1:", "newest events")
             for word in words:
                 self.assertIn(word, text)
-            self.assertRegex(self.leeway("workers"), r"(?m)^fast +\d+ +trainer +[\d,]+ .* live$")
+            self.assertRegex(self.leeway("workers"), r"(?m)^fast +[\d,]+ .* live$")
             self.assertIn("staleness_bound      4", self.leeway("set"))
             self.assertEqual(json.loads(self.leeway("set", "-o", "json"))["settings"]["max_delay"], -1)
             self.assertIn("policy 1:", self.leeway("top"))  # no terminal: one table
@@ -114,10 +114,23 @@ class Admin(ByHand):
             self.refused(r"max_delay=0.*-1, 1 and above", "set", "staleness_bound=2", "max_delay=0")
             self.refused("--pipeline_depth=1", "set", "staleness_bound=0")
             self.refused("NAME=VALUE", "set", "staleness_bound")
+            self.refused("leeway set does not take --staleness_bound", "set", "--staleness_bound=8")
+            self.refused("leeway workers does not take --num_ps", "workers", "--num_ps=3")
             self.refused("did you mean fast", "drain", "fastt")
             self.refused("there is no worker or ps \"ps-2\"", "drain", "ps-2")
             self.refused("output=xml", "status", "--output=xml")
             self.assertEqual(self.status()["policy"]["number"], 1)
+            missing = subprocess.run([LEEWAY, "status"], capture_output=True, text=True, timeout=LIMIT)
+            self.assertEqual(missing.returncode, 1)
+            self.assertIn("--coordinator=HOST:PORT is missing", missing.stderr)
+        with self.subTest("help"):
+            told = self.leeway("set", "--help")
+            self.assertIn("usage: leeway set [NAME=VALUE ...]", told)
+            self.assertIn("--ask_timeout", told)
+            self.assertIn("--tls_ca_file", told)
+            self.assertNotIn("--num_ps", told)
+            self.assertIn("--num_ps", self.leeway("run", "--help"))
+            self.assertEqual(told, subprocess.run([LEEWAY, "help", "set"], capture_output=True, text=True).stdout)
         with self.subTest("set, looser"):
             self.assertLessEqual(self.most_apart(self.status()), 5)
             self.assertEqual(json.loads(self.leeway("set", "staleness_bound=-1", "-o", "json"))["number"], 2)
@@ -171,6 +184,7 @@ class Admin(ByHand):
         with self.subTest("a checkpoint"):
             self.until(lambda now: now["policy"]["number"] == 4 and all(s["connected"] for s in now["shards"]), "all")
             self.assertRegex(self.leeway("checkpoint", "now"), r"/step-\d+\n$")
+            self.assertRegex(json.loads(self.leeway("checkpoint", "now", "-o", "json"))["path"], r"/step-\d+$")
         for worker in (self.workers[0], self.workers[2]):
             self.assertEqual(len(re.findall("joined as", worker.output())), 1, self.everything())
 

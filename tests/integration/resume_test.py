@@ -29,8 +29,18 @@ class Resume(TestCase):
     def test_interrupted_and_given_again(self):
         run = self.again()
         run.wait_until_training()
+        self.assertIn(f"leeway top --coordinator={run.coordinator()}", run.stdout())
+        # A second one, by mistake: the first one's files are left alone.
+        second = self.start("second", *run.process.args)
+        self.assertEqual(second.wait(), 1, second.output())
+        self.assertIn("commands.txt: another process has it (is its run going on?)", second.stderr())
+        self.assertTrue(run.coordinator())
+        why = self.start("why", LEEWAY, "why", run.out)
+        self.assertEqual(why.wait(), 1)
+        self.assertIn(f"has not ended; while it goes on: leeway why --coordinator={run.coordinator()}", why.stderr())
         run.kill(signal.SIGINT)
         self.assertEqual(run.wait(), 128 + signal.SIGINT, run.everything())
+        self.assertIn(f"interrupted; the same command with --out={run.out} goes on where it was", run.stderr())
         before = run.summary()
         self.assertEqual(before["state"], "training")
         self.assertGreater(before["samples"], 0)

@@ -62,6 +62,12 @@ TEST_CASE("Rows: who waited longest first, with shares of its own time") {
   CHECK(rows[6].share == Approx(0.004));
 }
 
+TEST_CASE("A pull that waits for an earlier push of its own worker waits for nobody else") {
+  v1::GetStatusReply status = Status();
+  AddTotal(status.mutable_workers(1), v1::WAIT_GATE, 50, 100)->set_worker(1);
+  CHECK(WhyRows(status)[0].waited_for == "its own push");
+}
+
 TEST_CASE("The table sums up what is hardly worth a row") {
   CHECK(WhyText(Status()) ==
         "waiter  waited for       why      call           seconds    share    times\n"

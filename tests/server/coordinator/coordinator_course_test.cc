@@ -70,6 +70,41 @@ TEST_CASE("Coordinator: its status tells rates, of each shard and over time, and
   CHECK(status.workers(1).state() == "live");
 }
 
+TEST_CASE("Coordinator: a ps that falls silent while the rest trains is named, at once and until it is back") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.Start(1);
+  CHECK(f.Status().waiting_for().empty());
+  const auto events = [&f](const std::string& text) {
+    const v1::GetStatusReply status = f.Status();
+    int found = 0;
+    for (const std::string& event : status.events()) found += event.find(text) != std::string::npos ? 1 : 0;
+    return found;
+  };
+  const auto pass = [&f](int seconds, bool both) {
+    for (int second = 0; second < seconds; ++second) {
+      f.Advance(absl::Seconds(1));
+      CHECK(f.Heartbeat(0).ok());
+      f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+      if (both) f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(1));
+    }
+  };
+  pass(15, false);
+  CHECK(f.Status().state() == v1::TRAINING);
+  CHECK(f.Status().waiting_for() == "ps 1 is not there");
+  CHECK(events("ps 1 at ") == 1);
+  CHECK(events("is silent for 10") == 1);
+  pass(3, true);
+  CHECK(f.Status().waiting_for().empty());
+  CHECK(events("ps 1 answers again") == 1);
+  pass(15, false);
+  CHECK(events("is silent for 10") == 2);
+  // After a pause of the coordinator's own process nobody is silent.
+  pass(3, true);
+  f.clock.Advance(absl::Seconds(60));
+  f.executor.RunAll();
+  CHECK(events("is silent for") == 2);
+}
+
 TEST_CASE("Coordinator: after a pause of its process nobody has expired") {
   CoordinatorFixture f(LeasedPolicy(2));
   f.Start(2);
