@@ -1,5 +1,6 @@
 #include "server/foreign_directory.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -33,7 +34,10 @@ absl::Status CheckNotForeign(FileSystem& files, const std::string& checkpoint_di
 }
 
 absl::Status CheckShared(FileSystem& files, const std::string& checkpoint_dir) {
-  if (checkpoint_dir.empty() || files.Exists(absl::StrCat(checkpoint_dir, "/", kCoordinatorDirectory))) {
+  if (checkpoint_dir.empty()) return absl::OkStatus();
+  // Listed, not asked for by its name: over NFS the answer that it is not there may be kept for a minute.
+  const absl::StatusOr<std::vector<std::string>> names = files.List(checkpoint_dir);
+  if (names.ok() && std::find(names->begin(), names->end(), kCoordinatorDirectory) != names->end()) {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(absl::StrCat("--checkpoint_dir=", checkpoint_dir,
