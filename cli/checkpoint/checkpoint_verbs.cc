@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "absl/flags/declare.h"
 #include "absl/flags/flag.h"
@@ -18,6 +19,7 @@
 #include "common/security_flags.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "server/ask_checkpoint.h"
 
 ABSL_FLAG(absl::Duration, checkpoint_timeout, absl::Minutes(30), "how long `checkpoint now` waits; above 0s");
@@ -89,6 +91,7 @@ absl::StatusOr<int> Verify(const Paths& paths) {
 
 // Has a running cluster take one.
 absl::StatusOr<int> Now(const Paths&) {
+  ASSIGN_OR_RETURN(const bool json, WantsJson());
   CheckpointAsk ask;
   ask.coordinator = absl::GetFlag(FLAGS_coordinator);
   ask.limit = absl::GetFlag(FLAGS_checkpoint_timeout);
@@ -99,7 +102,8 @@ absl::StatusOr<int> Now(const Paths&) {
   ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
   const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
   ASSIGN_OR_RETURN(const v1::CheckpointReply reply, AskForCheckpoint(*transport, ask));
-  Print(absl::StrCat(reply.path(), "\n"));
+  const nlohmann::ordered_json object = {{"name", reply.name()}, {"path", reply.path()}};
+  Print((json ? object.dump(2) : EscapeUnprintable(reply.path())) + "\n");
   return 0;
 }
 
