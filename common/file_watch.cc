@@ -46,7 +46,7 @@ void FileWatch::Loop() {
       for (const std::string& path : entries_[i].paths) now.push_back(Look(path));
       if (now == stamps_[i]) continue;
       stamps_[i] = std::move(now);  // before they are read: what changes meanwhile is seen the next time
-      entries_[i].on_change();
+      if (!entries_[i].on_change()) stamps_[i].clear();
     }
   }
 }

@@ -20,7 +20,9 @@ class FileWatch {
  public:
   struct Entry {
     std::vector<std::string> paths;
-    std::function<void()> on_change;  // one or more of them: changed, appeared or gone
+    // One or more of them: changed, appeared or gone. False: what is there could not be used; the next look asks again,
+    // for it may have been this process that could not read (no file descriptor was left).
+    std::function<bool()> on_change;
   };
 
   // Every file counts as changed at the first look, an `interval` from now: nothing is missed that happens between the

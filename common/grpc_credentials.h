@@ -9,13 +9,13 @@
 
 #include <memory>
 
-#include "common/certificates.h"
+#include "common/security.h"
 
 namespace leeway {
 
-// In the clear where `tls` is empty. Else both ends show a certificate that the other's authorities vouch for, and a
-// client checks that the server's is made out to the name by which it calls it.
-std::shared_ptr<grpc::ChannelCredentials> ChannelCredentialsOf(const TlsFiles& tls);
-std::shared_ptr<grpc::ServerCredentials> ServerCredentialsOf(const TlsFiles& tls);
+// In the clear where `tls` is empty. Else both ends show a certificate that the other's authorities vouch for and that
+// is not `revoked`, and a client checks that the server's is made out to the name by which it calls it.
+std::shared_ptr<grpc::ChannelCredentials> ChannelCredentialsOf(const Security& security);
+std::shared_ptr<grpc::ServerCredentials> ServerCredentialsOf(const Security& security);
 
 }  // namespace leeway

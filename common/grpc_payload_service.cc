@@ -37,7 +37,7 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
       Finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no method " + context->method()));
       return;
     }
-    if (const absl::Status allowed = Authorize(service_->authorizer_, method_, *context); !allowed.ok()) {
+    if (const absl::Status allowed = Authorize(service_->security_, method_, *context); !allowed.ok()) {
       Finish(ToGrpc(allowed));
       return;
     }

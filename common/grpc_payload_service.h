@@ -5,26 +5,27 @@
 // and on the wire a unary call is a stream of one message each way: so these methods are streams on this side, and
 // clients see unary ones. gRPC hands over whatever no other service has registered; the rest is UNIMPLEMENTED.
 //
-// Thread safety: any thread. Ownership: `handler` and `authorizer` outlive it; it outlives the server.
+// Thread safety: any thread. Ownership: `handler` outlives it; it outlives the server.
 #pragma once
 
 #include <grpcpp/generic/async_generic_service.h>
 
 #include <string>
+#include <utility>
 
-#include "common/authorizer.h"
 #include "common/mutex.h"
 #include "common/read_turns.h"
+#include "common/security.h"
 #include "common/transport.h"
 
 namespace leeway {
 
 class PayloadService final : public grpc::CallbackGenericService {
  public:
-  // `authorizer`: null, or asked before a request gets a turn. `longest_turn`: who has not sent his message after this
-  // loses his turn, and the call.
-  PayloadService(RequestHandler* handler, Authorizer* authorizer, absl::Duration longest_turn)
-      : handler_(handler), authorizer_(authorizer), longest_turn_(longest_turn) {}
+  // `security` is asked before a request gets a turn. `longest_turn`: who has not sent his message after this loses his
+  // turn, and the call.
+  PayloadService(RequestHandler* handler, Security security, absl::Duration longest_turn)
+      : handler_(handler), security_(std::move(security)), longest_turn_(longest_turn) {}
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override;
 
@@ -34,7 +35,7 @@ class PayloadService final : public grpc::CallbackGenericService {
   friend class PayloadCall;
 
   RequestHandler* const handler_;
-  Authorizer* const authorizer_;
+  const Security security_;
   const absl::Duration longest_turn_;
   Mutex mu_;
   ReadTurns turns_ LEEWAY_GUARDED_BY(mu_);

@@ -35,13 +35,13 @@ constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
 // Whom the services serve, and whom not.
 struct Served {
   RequestHandler* handler;
-  Authorizer* authorizer;  // null: everybody
+  Security security;
 };
 
 grpc::ServerUnaryReactor* Route(const Served& served, const char* method, grpc::CallbackServerContext* context,
                                 const grpc::ByteBuffer* request, grpc::ByteBuffer* reply) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (const absl::Status allowed = Authorize(served.authorizer, method, *context); !allowed.ok()) {
+  if (const absl::Status allowed = Authorize(served.security, method, *context); !allowed.ok()) {
     reactor->Finish(ToGrpc(allowed));
     return reactor;
   }
@@ -115,9 +115,9 @@ class GrpcServer::Impl {
  public:
   Impl(RequestHandler* handler, const Options& options)
       : options_(options),
-        parameter_server_({handler, options_.security.authorizer.get()}),
-        coordinator_({handler, options_.security.authorizer.get()}),
-        payloads_(handler, options_.security.authorizer.get(), options_.longest_turn) {}
+        parameter_server_({handler, options_.security}),
+        coordinator_({handler, options_.security}),
+        payloads_(handler, options_.security, options_.longest_turn) {}
 
   absl::Status Start(const std::string& listen, const Keepalive& keepalive) {
     static std::once_flag once;
@@ -129,7 +129,7 @@ class GrpcServer::Impl {
     // gRPC says only that it failed; a plain bind says why.
     if (absl::Status free = CheckListenAddress(listen); !free.ok()) return free;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(listen, ServerCredentialsOf(options_.security.tls), &port_);
+    builder.AddListeningPort(listen, ServerCredentialsOf(options_.security), &port_);
     // Without this, two servers on one port would share it silently.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kGrpcFrameBytes);
@@ -141,6 +141,11 @@ class GrpcServer::Impl {
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
                                static_cast<int>(absl::ToInt64Milliseconds(options_.handshake_time)));
     builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+    // gRPC 1.51 unpacks a message before it looks how large it has become: 16 MiB make 16 GiB. Nobody of ours packs
+    // them.
+    builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+    builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+    builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(&parameter_server_);
     builder.RegisterService(&coordinator_);

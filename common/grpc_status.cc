@@ -9,6 +9,12 @@
 #include "common/retry.h"
 
 namespace leeway {
+namespace {
+
+// A message that names what it refuses may be long. gRPC's own client takes a longer one, escaped, for a broken stream.
+constexpr std::size_t kLongestMessage = 2000;
+
+}  // namespace
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
@@ -16,7 +22,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
   const std::string details =
       retry_after > absl::ZeroDuration() ? absl::StrCat(absl::ToInt64Milliseconds(retry_after)) : "";
   const auto code = absl::IsUnknown(status) ? grpc::StatusCode::INTERNAL : static_cast<grpc::StatusCode>(status.code());
-  return grpc::Status(code, std::string(status.message()), details);
+  return grpc::Status(code, std::string(status.message().substr(0, kLongestMessage)), details);
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {

@@ -9,6 +9,7 @@
 
 namespace leeway {
 
+// The message is cut at 2,000 bytes.
 grpc::Status ToGrpc(const absl::Status& status);
 
 // UNKNOWN, which nothing of ours answers, becomes UNAVAILABLE when the connection broke ("Stream

@@ -47,7 +47,7 @@ grpc::ChannelArguments Arguments(const TlsFiles& tls, const Keepalive& keepalive
 class GrpcTransport final : public Transport {
  public:
   explicit GrpcTransport(const GrpcTransportOptions& options)
-      : options_(options), credentials_(ChannelCredentialsOf(options.security.tls)) {
+      : options_(options), credentials_(ChannelCredentialsOf(options.security)) {
     RouteLibraryLogs();
   }
 

@@ -12,6 +12,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <thread>
@@ -70,10 +71,20 @@ HttpRequest Describe(const http::request<http::string_body>& request, const std:
   described.path = target.substr(0, question);
   if (question != std::string::npos) described.query = target.substr(question + 1);
   described.token = TokenOf(ToString(request[http::field::authorization]));
+  described.host = ToString(request[http::field::host]);
   described.accept = ToString(request[http::field::accept]);
   described.accept_encoding = ToString(request[http::field::accept_encoding]);
   described.peer = peer;
   return described;
+}
+
+// "localhost:8080", "127.0.0.1", "[::1]:8080": no name that somebody else decides upon. A browser always sends one.
+bool IsAddressOrLocalhost(const std::string& host) {
+  const std::string name =
+      absl::StartsWith(host, "[") ? host.substr(1, host.find(']') - 1) : host.substr(0, host.find(':'));
+  error_code error;
+  asio::ip::make_address(name, error);
+  return !error || name.empty() || absl::EqualsIgnoreCase(name, "localhost");
 }
 
 // When a file of these was changed; any difference means that they must be read again.
@@ -155,6 +166,7 @@ class HttpServer::Impl {
     if (error) {
       return absl::UnavailableError(absl::StrCat("cannot listen on ", options_.address, ": ", error.message()));
     }
+    only_localhost_ = acceptor_.local_endpoint().address().is_loopback() && !options_.authorize;
     Accept();
     thread_ = std::thread([this] { io_.run(); });
     pthread_setname_np(thread_.native_handle(), "http");  // so that what it costs can be seen
@@ -174,6 +186,9 @@ class HttpServer::Impl {
   void Ended(std::uint64_t turn) { waiting_.erase(turn); }
 
   HttpResponse Answer(const std::string& method, const HttpRequest& request) const {
+    if (only_localhost_ && !IsAddressOrLocalhost(request.host)) {
+      return Text(421, "this server is for this machine alone: ask for localhost, or for its address");
+    }
     if (options_.authorize && options_.open_paths.count(request.path) == 0) {
       const absl::Status allowed = options_.authorize(request);
       const std::string reason(allowed.message());
@@ -230,19 +245,23 @@ class HttpServer::Impl {
   void ReloadTls() {
     const std::string stamp = StampOf(*options_.tls);
     if (stamp == tls_stamp_) return;
-    tls_stamp_ = stamp;
     absl::StatusOr<std::shared_ptr<ssl::context>> loaded = LoadTls(*options_.tls);
     if (loaded.ok()) {
       tls_ = *std::move(loaded);
+      tls_stamp_ = stamp;
       spdlog::info("http: {} was read again", options_.tls->cert_file);
-    } else {
-      spdlog::warn("http: the certificate of before stays: {}", loaded.status());
+      return;
     }
+    // The next connection tries again: it may have been this process that could not read.
+    const Instant now{std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1)};
+    if (unreadable_.Due(now)) spdlog::warn("http: the certificate of before stays: {}", loaded.status());
   }
 
   const Options options_;
   std::shared_ptr<ssl::context> tls_;
-  std::string tls_stamp_;
+  std::string tls_stamp_;  // of what tls_ was read from
+  LogEvery unreadable_{absl::Seconds(10)};
+  bool only_localhost_ = false;
   std::uint64_t turns_ = 0;
   std::map<std::uint64_t, Closable*> waiting_;  // every connection, by when it began what it does
   asio::io_context io_{1};                      // after what connections refer to: they end with it

@@ -5,6 +5,9 @@
 // step of a connection. Whoever sends nonsense, slowly, or does not read the answer, loses the connection and disturbs
 // nobody.
 //
+// A server for this machine alone that asks for no token answers only requests for localhost or for an address. Else
+// any site could read it through its visitors' browsers, by having its own name lead to 127.0.0.1.
+//
 // Thread safety: Start and destruction from one thread; address() and port() from any. Handlers and the authorizer run
 // on the server's one thread, one at a time: they must not block.
 // Ownership: the destructor ends the thread; what handlers refer to must live until then.
@@ -27,10 +30,11 @@
 namespace leeway {
 
 struct HttpRequest {
-  std::string path;    // of the target, as sent, up to '?'
-  std::string query;   // after '?'
-  std::string token;   // of "Authorization: Bearer TOKEN", or the password of "Basic"; "": none
-  std::string accept;  // these two as sent
+  std::string path;   // of the target, as sent, up to '?'
+  std::string query;  // after '?'
+  std::string token;  // of "Authorization: Bearer TOKEN", or the password of "Basic"; "": none
+  std::string host;   // these three as sent
+  std::string accept;
   std::string accept_encoding;
   std::string peer;  // address of the other end, without its port
 };

@@ -59,6 +59,30 @@ ABSL_FLAG(std::int32_t, log_files_kept, 5, "with --log_max_bytes: how many older
 namespace leeway {
 namespace {
 
+// Of a message; what is longer is cut. Messages name what came from outside, which may be megabytes.
+constexpr std::size_t kLongestMessage = 16 << 10;
+
+absl::string_view Beginning(const spdlog::details::log_msg& line) {
+  return absl::string_view(line.payload.data(), line.payload.size()).substr(0, kLongestMessage);
+}
+
+// %* of a text line: the message. One line of the log is one message: whatever text from outside stands in it, it
+// begins no other line, and does nothing to a terminal.
+class OneLine final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& line, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string text = EscapeUnprintable(Beginning(line));
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override { return std::make_unique<OneLine>(); }
+};
+
+std::unique_ptr<spdlog::formatter> TextFormatter() {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<OneLine>('*').set_pattern("%Y-%m-%d %H:%M:%S.%e %^%L%$ %n: %*");
+  return formatter;
+}
+
 class JsonFormatter final : public spdlog::formatter {
  public:
   explicit JsonFormatter(std::string process) : process_(std::move(process)) {}
@@ -69,7 +93,7 @@ class JsonFormatter final : public spdlog::formatter {
     const std::string text = absl::StrCat(
         "{\"time\":\"", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::FromChrono(line.time), absl::UTCTimeZone()),
         "\",\"level\":", JsonString(level), ",\"process\":", JsonString(process_), ",\"thread\":", line.thread_id,
-        ",\"message\":", JsonString({line.payload.data(), line.payload.size()}), "}\n");
+        ",\"message\":", JsonString(Beginning(line)), "}\n");
     out.append(text.data(), text.data() + text.size());
   }
 
@@ -121,6 +145,19 @@ absl::StatusOr<spdlog::sink_ptr> FileSinkFromFlags(const std::string& path) {
 
 }  // namespace
 
+namespace {
+
+// Of a sequence of at most three bytes: no longer one is a control character.
+unsigned CodePoint(absl::string_view sequence) {
+  unsigned value = static_cast<unsigned char>(sequence[0]) & (sequence.size() == 1   ? 0x7f
+                                                              : sequence.size() == 2 ? 0x1f
+                                                                                     : 0x0f);
+  for (const char c : sequence.substr(1)) value = value << 6 | (static_cast<unsigned char>(c) & 0x3f);
+  return value;
+}
+
+}  // namespace
+
 std::string JsonString(absl::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
@@ -132,8 +169,8 @@ std::string JsonString(absl::string_view text) {
       out += {'\\', c};
     } else if (c == '\n') {
       out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned char>(c));
+    } else if (PrintableLength(text) == 0) {
+      absl::StrAppendFormat(&out, "\\u%04x", CodePoint(text.substr(0, length)));
     } else {
       out.append(text.data(), length);
     }
@@ -159,7 +196,7 @@ absl::Status InitLogging(const std::string& process) {
     // Where stderr is the log it holds nothing else.
     if (path.empty()) PrintErrorsBy([](const std::string& message) { spdlog::error("{}", message); });
   } else {
-    logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%L%$ %n: %v");
+    logger->set_formatter(TextFormatter());
   }
   logger->set_level(absl::GetFlag(FLAGS_log_level).level);
   // A log is read while the process runs, and after it was killed.

@@ -8,10 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "common/utf8.h"
 
 namespace leeway {
 namespace {
 
+constexpr std::size_t kLongestModel = 200;
 constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 40;
 
 absl::Status CheckInitializer(const v1::TensorSpec& spec) {
@@ -31,6 +33,11 @@ absl::StatusOr<Manifest> Manifest::FromProto(const v1::Manifest& proto) {
   if (proto.ByteSizeLong() > kMaxBytes) {
     return absl::InvalidArgumentError(absl::StrCat("manifest: ", proto.tensors_size(), " tensors take ",
                                                    proto.ByteSizeLong(), " bytes; at most ", kMaxBytes));
+  }
+  if (PrintableUtf8(proto.model(), kLongestModel) != proto.model()) {
+    return absl::InvalidArgumentError(absl::StrCat("manifest: the model's name '",
+                                                   PrintableUtf8(proto.model(), kLongestModel), "'; allowed are ",
+                                                   kLongestModel, " bytes of printable UTF-8"));
   }
   Manifest manifest;
   manifest.model_ = proto.model();

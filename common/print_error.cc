@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "absl/strings/str_replace.h"
+#include "common/utf8.h"
 
 namespace leeway {
 namespace {
@@ -14,7 +14,7 @@ void (*print_error)(const std::string& message) = nullptr;  // null: on stderr
 }  // namespace
 
 void PrintError(absl::string_view message) {
-  const std::string line = absl::StrReplaceAll(message, {{"\n", "\\n"}, {"\r", "\\r"}, {"\033", "\\033"}});
+  const std::string line = EscapeUnprintable(message);
   if (print_error != nullptr) return print_error(line);
   std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, line.c_str());
 }

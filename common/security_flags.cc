@@ -19,6 +19,10 @@ ABSL_FLAG(std::string, tls_key_file, "", "PEM file with the private key of --tls
 ABSL_FLAG(std::string, tls_ca_file, "", "PEM file with the authorities whose certificates are believed");
 ABSL_FLAG(std::string, tls_server_name, "",
           "the name that every `ps` must have in its certificate; empty: the host by which it is called");
+ABSL_FLAG(
+    std::string, tls_revoked_file, "",
+    "file with certificates that count no more, though their authority vouches for them: lines `SHA256-FINGERPRINT "
+    "[NAME]`; read again when it changes");
 ABSL_FLAG(std::string, token_file, "", "file with the token that this process shows when it calls");
 ABSL_FLAG(std::string, tokens_file, "",
           "file with the tokens that are let in, by role: lines `observer|worker|admin SHA256-HEX [NAME]`; empty: no "
@@ -30,8 +34,8 @@ ABSL_FLAG(bool, insecure, false,
 namespace leeway {
 namespace {
 
-constexpr const char* kNames[] = {"tls_cert_file", "tls_key_file", "tls_ca_file", "tls_server_name",
-                                  "token_file",    "tokens_file",  "insecure"};
+constexpr const char* kNames[] = {"tls_cert_file",    "tls_key_file", "tls_ca_file", "tls_server_name",
+                                  "tls_revoked_file", "token_file",   "tokens_file", "insecure"};
 // A certificate that ends so soon is not replaced as it should be.
 constexpr absl::Duration kSoon = absl::Hours(24);
 
@@ -53,30 +57,42 @@ absl::Status CheckTlsFlags(const TlsFiles& tls) {
   if (given == 0 && !tls.server_name.empty()) {
     return FlagError("tls_server_name", tls.server_name, "nothing without --tls_cert_file");
   }
+  if (const std::string revoked = absl::GetFlag(FLAGS_tls_revoked_file); given == 0 && !revoked.empty()) {
+    return FlagError("tls_revoked_file", revoked, "nothing without --tls_cert_file");
+  }
   return absl::OkStatus();
 }
 
-void TellCertificate(const TlsFiles& tls) {
+// An error that lasts is found every second: it is told once.
+class Errors {
+ public:
+  // False, and told, where `status` is not OK.
+  bool Ok(const absl::Status& status, const std::string& meaning) {
+    if (!status.ok() && status != last_) spdlog::error("{}: {}", meaning, status);
+    last_ = status;
+    return status.ok();
+  }
+
+ private:
+  absl::Status last_;
+};
+
+bool TellCertificate(const TlsFiles& tls, Errors* errors) {
   const absl::Time now = absl::Now();
   const absl::StatusOr<CertificateFacts> facts = CheckCertificates(RealFileSystem(), tls, now);
-  if (!facts.ok()) {
-    spdlog::error("no new connection can be made with these certificates: {}", facts.status());
-    return;
-  }
+  if (!errors->Ok(facts.status(), "no new connection can be made with these certificates")) return false;
   const auto level = facts->not_after - now < kSoon ? spdlog::level::warn : spdlog::level::info;
   spdlog::log(level, "certificate of {} from {}, valid until {}", facts->subject, tls.cert,
               absl::FormatTime(facts->not_after, absl::UTCTimeZone()));
+  return true;
 }
 
 template <typename T>
-FileWatch::Entry Reloading(const std::string& path, const std::shared_ptr<T>& object) {
-  return {{path}, [path, object] {
-            const absl::Status status = object->Reload();
-            if (status.ok()) {
-              spdlog::info("tokens: {} is read", path);
-            } else {
-              spdlog::error("tokens: what was read before still counts: {}", status);
-            }
+FileWatch::Entry Reloading(const std::string& what, const std::string& path, const std::shared_ptr<T>& object) {
+  return {{path}, [what, path, object, errors = Errors()]() mutable {
+            if (!errors.Ok(object->Reload(), what + ": what was read before still counts")) return false;
+            spdlog::info("{}: {} is read", what, path);
+            return true;
           }};
 }
 
@@ -94,19 +110,26 @@ absl::StatusOr<Security> SecurityFromFlags() {
   std::vector<FileWatch::Entry> watched;
   if (!tls.empty()) {
     RETURN_IF_ERROR(OfFlag("tls_cert_file", CheckCertificates(RealFileSystem(), tls, absl::Now()).status()));
-    watched.push_back({{tls.cert, tls.key, tls.ca}, [tls] { TellCertificate(tls); }});
+    watched.push_back(
+        {{tls.cert, tls.key, tls.ca}, [tls, errors = Errors()]() mutable { return TellCertificate(tls, &errors); }});
+  }
+  if (const std::string path = absl::GetFlag(FLAGS_tls_revoked_file); !path.empty()) {
+    auto revoked = RevokedCertificates::Load(RealFileSystem(), path);
+    RETURN_IF_ERROR(OfFlag("tls_revoked_file", revoked.status()));
+    security.revoked = *std::move(revoked);
+    watched.push_back(Reloading("revoked certificates", path, security.revoked));
   }
   if (const std::string path = absl::GetFlag(FLAGS_token_file); !path.empty()) {
     auto token = TokenSource::Load(RealFileSystem(), path);
     RETURN_IF_ERROR(OfFlag("token_file", token.status()));
     security.token = *std::move(token);
-    watched.push_back(Reloading(path, security.token));
+    watched.push_back(Reloading("tokens", path, security.token));
   }
   if (const std::string path = absl::GetFlag(FLAGS_tokens_file); !path.empty()) {
     auto authorizer = Authorizer::Load(RealFileSystem(), path);
     RETURN_IF_ERROR(OfFlag("tokens_file", authorizer.status()));
     security.authorizer = *std::move(authorizer);
-    watched.push_back(Reloading(path, security.authorizer));
+    watched.push_back(Reloading("tokens", path, security.authorizer));
   }
   if (!watched.empty()) security.watch = std::make_shared<FileWatch>(std::move(watched));
   return security;

@@ -1,5 +1,6 @@
 // The flags of TLS and tokens, the same of ps, worker and leeway:
-//   --tls_cert_file, --tls_key_file, --tls_ca_file, --tls_server_name, --token_file, --tokens_file, --insecure
+//   --tls_cert_file, --tls_key_file, --tls_ca_file, --tls_server_name, --tls_revoked_file, --token_file, --tokens_file,
+//   --insecure
 //
 // Thread safety: from one thread, after ParseFlags.
 #pragma once

@@ -37,10 +37,10 @@ absl::StatusOr<TokenTable> TokenTable::Parse(absl::string_view text) {
     if (words.empty()) continue;
     if (words.size() > 3) return Wrong(number, "more than ROLE SHA256-HEX [NAME]");
     const std::optional<Role> role = ParseRole(words[0]);
-    if (!role) return Wrong(number, absl::StrCat("role '", words[0], "': allowed: observer, worker, admin"));
+    // No word is told that may be the token itself.
+    if (!role) return Wrong(number, "the first word must be observer, worker or admin");
     Entry entry;
     if (words.size() < 2 || words[1].size() != 2 * entry.hash.size() || !IsHex(words[1])) {
-      // The word itself is not told: it may be the token.
       return Wrong(number, "the second word must be the token's SHA-256 in 64 hex digits");
     }
     const std::string bytes = absl::HexStringToBytes(words[1]);

@@ -2,7 +2,26 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_format.h"
+
 namespace leeway {
+namespace {
+
+bool IsControl(absl::string_view sequence) {
+  const auto lead = static_cast<unsigned char>(sequence[0]);
+  if (lead < 0x20 || lead == 0x7f) return true;
+  if (lead == 0xc2) return static_cast<unsigned char>(sequence[1]) < 0xa0;  // U+0080 to U+009F
+  // U+200E and U+200F; U+2028 to U+202E; U+2066 to U+2069.
+  if (sequence.substr(0, 2) == "\xe2\x80") {
+    const auto last = static_cast<unsigned char>(sequence[2]);
+    return last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae);
+  }
+  if (sequence.substr(0, 2) != "\xe2\x81") return false;
+  const auto last = static_cast<unsigned char>(sequence[2]);
+  return last >= 0xa6 && last <= 0xa9;
+}
+
+}  // namespace
 
 std::size_t Utf8Length(absl::string_view text) {
   const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -31,16 +50,37 @@ bool IsUtf8(absl::string_view text) {
   return true;
 }
 
+std::size_t PrintableLength(absl::string_view text) {
+  const std::size_t length = Utf8Length(text);
+  return length == 0 || IsControl(text) ? 0 : length;
+}
+
 std::string PrintableUtf8(absl::string_view text, std::size_t most) {
   std::string out;
   while (!text.empty()) {
-    const std::size_t length = Utf8Length(text);
-    const auto lead = static_cast<unsigned char>(text[0]);
-    const bool printable = length > 0 && lead >= 0x20 && lead != 0x7f;
-    const absl::string_view piece = printable ? text.substr(0, length) : absl::string_view(kReplacementCharacter);
+    const std::size_t printable = PrintableLength(text);
+    const absl::string_view piece =
+        printable > 0 ? text.substr(0, printable) : absl::string_view(kReplacementCharacter);
     if (out.size() + piece.size() > most) break;
     out.append(piece.data(), piece.size());
-    text.remove_prefix(std::max<std::size_t>(length, 1));
+    text.remove_prefix(std::max<std::size_t>(Utf8Length(text), 1));
+  }
+  return out;
+}
+
+std::string EscapeUnprintable(absl::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t printable = PrintableLength(text);
+    if (printable > 0) {
+      out.append(text.data(), printable);
+    } else if (text[0] == '\n') {
+      out += "\\n";
+    } else {
+      absl::StrAppendFormat(&out, "\\x%02x", static_cast<unsigned char>(text[0]));
+    }
+    // (The rest of a longer sequence is no sequence, and is escaped byte by byte.)
+    text.remove_prefix(std::max<std::size_t>(printable, 1));
   }
   return out;
 }

@@ -20,6 +20,7 @@
 #include "common/grpc_transport.h"
 #include "common/security_flags.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 
 ABSL_FLAG(absl::Duration, ask_timeout, absl::Minutes(5), "how long leeway set and leeway drain wait; above 0s");
 
@@ -47,7 +48,7 @@ absl::StatusOr<Cluster> TheCluster() {
   cluster.transport = MakeGrpcTransport({.security = security});
   cluster.ask.transport = cluster.transport.get();
   cluster.ask.on_wait = [](const std::string& reason) {
-    std::fprintf(stderr, "leeway: waiting: %s\n", reason.c_str());
+    std::fprintf(stderr, "leeway: waiting: %s\n", EscapeUnprintable(reason).c_str());
   };
   return cluster;
 }
@@ -128,7 +129,8 @@ absl::StatusOr<int> Drain(const Words& words) {
   } else if (!reply.ok()) {
     return reply.status();
   }
-  Print(json ? nlohmann::ordered_json{{"target", words[0]}, {"done", done}}.dump(2) + "\n" : done + "\n");
+  Print(json ? nlohmann::ordered_json{{"target", words[0]}, {"done", done}}.dump(2) + "\n"
+             : EscapeUnprintable(done) + "\n");
   return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "common/grpc_transport.h"
 #include "common/security_flags.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "server/ask_checkpoint.h"
 
 ABSL_FLAG(absl::Duration, checkpoint_timeout, absl::Minutes(30), "how long `checkpoint now` waits; above 0s");
@@ -100,7 +101,8 @@ absl::StatusOr<int> Now(const Paths&) {
   ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
   const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
   ASSIGN_OR_RETURN(const v1::CheckpointReply reply, AskForCheckpoint(*transport, ask));
-  Print(json ? nlohmann::ordered_json{{"path", reply.path()}}.dump(2) + "\n" : reply.path() + "\n");
+  const nlohmann::ordered_json object = {{"name", reply.name()}, {"path", reply.path()}};
+  Print((json ? object.dump(2) : EscapeUnprintable(reply.path())) + "\n");
   return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "cli/report/figures.h"
 #include "cli/report/format.h"
 #include "cli/report/proto_json.h"
+#include "common/utf8.h"
 
 namespace leeway {
 namespace {
@@ -117,13 +118,7 @@ std::string Columned(const std::vector<std::vector<std::string>>& rows) {
 }
 
 // Names come from elsewhere: nothing in them may steer the terminal.
-std::string Printable(const std::string& text) {
-  std::string out = text;
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return out;
-}
+std::string Printable(const std::string& text) { return PrintableUtf8(text, 3 * text.size()); }
 
 // Columns that would hold nothing but zeros are left out.
 std::string WorkerRows(const Figures& figures) {

@@ -9,20 +9,13 @@
 #include "absl/strings/str_format.h"
 #include "cli/report/format.h"
 #include "cli/report/proto_json.h"
+#include "cli/text_table.h"
 
 namespace leeway {
 namespace {
 
 // Rows that together are less than this share of a worker's time are summed up in one.
 constexpr double kLeastShare = 0.01;
-
-std::string Printable(const std::string& text) {
-  std::string out = text;
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return out;
-}
 
 std::string WaitedFor(const v1::GetStatusReply& status, std::uint32_t waiter, const v1::WaitTotal& wait) {
   if (wait.kind() == v1::WAIT_DATA || wait.kind() == v1::WAIT_COMMIT) return "the coordinator";

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/encoding_rules.h"
 #include "server/coordinator/group_rules.h"
@@ -17,13 +18,6 @@ namespace {
 
 constexpr std::size_t kLongestName = 128;
 constexpr std::size_t kLongestReason = 200;
-
-// At most `bytes` of it, without a part of a character: protobuf's strings are UTF-8, or cannot be read back.
-std::string Beginning(const std::string& text, std::size_t bytes) {
-  if (text.size() <= bytes) return text;
-  while (bytes > 0 && (static_cast<unsigned char>(text[bytes]) & 0xc0) == 0x80) --bytes;
-  return text.substr(0, bytes);
-}
 
 // FAILED_PRECONDITION naming both values; 0 means "as the cluster says".
 absl::Status Compare(const std::string& what, std::uint64_t theirs, std::uint64_t ours) {
@@ -51,7 +45,8 @@ void Coordinator::Join(const v1::JoinRequest& request, ReplyCallback done) {
     absl::Status status = CheckJoin(request);
     if (status.ok() && !manifest_) status = AdoptModel(request);
     if (!status.ok()) {
-      spdlog::warn("coordinator: worker '{}' was refused: {}", request.name(), std::string(status.message()));
+      spdlog::warn("coordinator: worker '{}' was refused: {}", PrintableUtf8(request.name(), kLongestName),
+                   std::string(status.message()));
       replies.Refuse(done, status);
     } else {
       auto held = std::make_unique<Held>();
@@ -67,7 +62,7 @@ void Coordinator::Join(const v1::JoinRequest& request, ReplyCallback done) {
 
 // With the coordinator, and with every ps that has come: a worker talks to all of them.
 absl::Status Coordinator::CheckProtocol(const v1::JoinRequest& request) const {
-  const std::string who = absl::StrCat("worker '", request.name().substr(0, kLongestName), "'");
+  const std::string who = absl::StrCat("worker '", PrintableUtf8(request.name(), kLongestName), "'");
   const std::uint32_t version = request.protocol_version();
   RETURN_IF_ERROR(CheckProtocolVersions(who, version, "this coordinator", options_.protocol_version));
   for (const ShardInfo& shard : shards_) {
@@ -89,19 +84,23 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
                                                    kLongestName, " are allowed) and the incarnation is ",
                                                    request.incarnation(), " (not 0)"));
   }
+  if (PrintableUtf8(request.name(), kLongestName) != request.name()) {
+    return absl::InvalidArgumentError(absl::StrCat("join: the name '", PrintableUtf8(request.name(), kLongestName),
+                                                   "' has characters that are not printable"));
+  }
   RETURN_IF_ERROR(Compare("num_shards", request.num_shards(), options_.num_shards));
   RETURN_IF_ERROR(CheckDepth(request));
-  if (request.pipeline_depth() + 2 > PushWindow::kAhead) {
+  if (request.pipeline_depth() > PushWindow::kAhead - 2) {
     return absl::FailedPreconditionError(absl::StrCat("join: --pipeline_depth=", request.pipeline_depth(), "; at most ",
                                                       PushWindow::kAhead - 2, " is allowed"));
   }
   RETURN_IF_ERROR(CheckEncodings(request, policies_.policy()));
   if (!manifest_) return absl::OkStatus();
   if (request.model_fingerprint() != manifest_->fingerprint()) {
-    return absl::FailedPreconditionError(absl::StrCat("join: model '", request.manifest().model(), "' has fingerprint ",
-                                                      absl::Hex(request.model_fingerprint()),
-                                                      "; this cluster trains model '", manifest_->model(),
-                                                      "' with fingerprint ", absl::Hex(manifest_->fingerprint())));
+    return absl::FailedPreconditionError(
+        absl::StrCat("join: model '", PrintableUtf8(request.manifest().model(), kLongestName), "' has fingerprint ",
+                     absl::Hex(request.model_fingerprint()), "; this cluster trains model '", manifest_->model(),
+                     "' with fingerprint ", absl::Hex(manifest_->fingerprint())));
   }
   RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement_->block_elements()));
   RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
@@ -306,7 +305,7 @@ void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
     const v1::Member* member = membership_.Find(worker);
     if (member != nullptr && member->incarnation() == request.stamp().incarnation() &&
         request.stamp().run_id() == options_.run_id) {
-      const std::string reason = Beginning(request.reason(), kLongestReason);
+      const std::string reason = PrintableUtf8(request.reason(), kLongestReason);
       const bool observer = member->state() == v1::OBSERVER;
       if (member->state() == v1::LIVE && policies_.policy().aggregation() == v1::ROUND) {
         rounds_.Leave(member->rank(), request.pushed(), clock_->Now() + options_.lease);

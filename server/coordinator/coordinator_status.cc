@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "server/coordinator/check_progress.h"
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
@@ -24,7 +25,8 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
   {
     MutexLock lock(mu_);
     v1::ReportProgressReply reply;
-    const absl::Status status = CheckStamp(request.stamp());
+    absl::Status status = CheckStamp(request.stamp());
+    if (status.ok()) status = CheckProgress(request.progress(), options_.num_shards, Membership::kMostIds);
     if (status.ok()) {
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());

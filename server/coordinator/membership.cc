@@ -85,7 +85,7 @@ absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joine
                      ", whose lease ends in ",
                      absl::FormatDuration(absl::Trunc(lease_end_.at(*id) - now, absl::Milliseconds(100))))};
   }
-  if (members_.size() + waiting_room_.size() >= kMaxMembers || (!id && ids_.size() >= 2 * kMaxMembers)) {
+  if (members_.size() + waiting_room_.size() >= kMaxMembers || (!id && ids_.size() >= kMostIds)) {
     return absl::ResourceExhaustedError(
         absl::StrCat("join: the cluster has ", members_.size(), " members; at most ", kMaxMembers, " are allowed"));
   }

@@ -31,7 +31,8 @@ class Membership {
     absl::Duration lease = absl::Seconds(10);
     std::uint32_t num_evaluators = 0;  // that the start waits for too
   };
-  static constexpr std::size_t kMaxMembers = 4096;  // bounds what a hostile joiner can make us hold
+  static constexpr std::size_t kMaxMembers = 4096;          // bounds what a hostile joiner can make us hold
+  static constexpr std::size_t kMostIds = 2 * kMaxMembers;  // names that have ever been members; ids are below it
 
   struct Joiner {
     std::string name;
@@ -118,7 +119,7 @@ class Membership {
   bool started_ = false;
   std::map<std::uint32_t, v1::Member> members_;
   std::map<std::uint32_t, Instant> lease_end_;
-  std::map<std::string, std::uint32_t> ids_;  // every name ever admitted; bounded by kMaxMembers
+  std::map<std::string, std::uint32_t> ids_;  // every name ever admitted; bounded by kMostIds
   // The last incarnation that ended, by id: a request of it that arrives late must not bring it back, or all would wait
   // for a worker that is no more. One is enough: an older one's requests have met their deadlines since.
   std::map<std::uint32_t, std::uint64_t> ended_;

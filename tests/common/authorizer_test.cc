@@ -84,10 +84,11 @@ TEST_CASE("token source: one word, and again when its file changes") {
 // Counts calls, and waits for the next one.
 class Changes {
  public:
-  void Note() {
+  bool Note() {
     MutexLock lock(mu_);
     ++count_;
     changed_.NotifyAll();
+    return true;
   }
   void Await(int count) {
     MutexLock lock(mu_);
@@ -104,7 +105,7 @@ TEST_CASE("file watch: a first look, then every replacement, removal and return 
   const TempDirectory folder;
   const std::string a = folder.Write("a", "1"), b = folder.Write("b", "1");
   Changes changes, others;
-  const FileWatch watch({{{a, b}, [&] { changes.Note(); }}, {{folder / "c"}, [&] { others.Note(); }}},
+  const FileWatch watch({{{a, b}, [&] { return changes.Note(); }}, {{folder / "c"}, [&] { return others.Note(); }}},
                         absl::Milliseconds(1));
   changes.Await(1);
   folder.Write("b", "2");  // as long, under the same name
@@ -120,6 +121,17 @@ TEST_CASE("file watch: a first look, then every replacement, removal and return 
   changes.Await(5);
   folder.Write("c", "1");  // it was not there
   others.Await(1);
+}
+
+TEST_CASE("file watch: who could not use what is there is asked again, though nothing has changed") {
+  const TempDirectory folder;
+  Changes tries;
+  int wanted = 3;
+  const FileWatch watch({{{folder.Write("a", "1")}, [&] { return tries.Note() && --wanted == 0; }}},
+                        absl::Milliseconds(1));
+  tries.Await(3);
+  folder.Write("a", "2");
+  tries.Await(4);
 }
 
 }  // namespace

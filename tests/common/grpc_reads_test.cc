@@ -39,7 +39,9 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
  public:
   using Stub = grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  Call(Stub& stub, const std::string& method, std::size_t size) : bytes_(std::string(size, 'x')) {
+  Call(Stub& stub, const std::string& method, std::size_t size, grpc_compression_algorithm packed)
+      : bytes_(std::string(size, 'x')) {
+    context_.set_compression_algorithm(packed);
     stub.PrepareBidiStreamingCall(&context_, "/leeway.v1." + method, grpc::StubOptions(), this);
     StartRead(&reply_);
     StartCall();
@@ -90,7 +92,10 @@ class Client {
  public:
   Client(const std::string& address, const std::string& name) : stub_(Channel(address, name)) {}
 
-  Call& Start(const std::string& method, std::size_t size = 10) { return calls_.emplace_back(stub_, method, size); }
+  Call& Start(const std::string& method, std::size_t size = 10,
+              grpc_compression_algorithm packed = GRPC_COMPRESS_NONE) {
+    return calls_.emplace_back(stub_, method, size, packed);
+  }
   absl::Status Finish(const std::string& method) {
     Call& call = Start(method);
     call.Send();
@@ -183,6 +188,22 @@ TEST_CASE("A call that ends without its message gives its turn back") {
   CHECK(client.Finish("ParameterServer/Push").ok());
   CHECK(handler.handled == 1);
   CHECK(Says(client.Finish("ParameterServer/NoSuch"), Code::kUnimplemented, {"ParameterServer/NoSuch"}));
+}
+
+TEST_CASE("A packed message is refused before it is unpacked") {
+  Handler handler;
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Start("127.0.0.1:0", &handler);
+  Client client(absl::StrCat("127.0.0.1:", server->port()), "one");
+  for (const auto algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    for (const char* method : {"Coordinator/Join", "ParameterServer/Pull", "ParameterServer/Push"}) {
+      // A few KiB on their way; unpacked, four times as much as is allowed.
+      Call& call = client.Start(method, 64 << 20, algorithm);
+      call.Send();
+      CHECK(Says(call.Wait(), Code::kUnimplemented, {"ompression"}));
+      CHECK(client.Finish(method).ok());
+    }
+  }
+  CHECK(handler.handled == 6);
 }
 
 TEST_CASE("Who stops in the middle of a message loses his turn, though his call has no deadline") {

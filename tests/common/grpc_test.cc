@@ -204,6 +204,21 @@ TEST_CASE("gRPC: reflection lists both services") {
   }
 }
 
+TEST_CASE("gRPC: an error keeps its code, however long its message") {
+  class Wordy final : public RequestHandler {
+   public:
+    void Handle(const std::string&, Buffer, ReplyCallback done) override {
+      std::string words = "the name is ";
+      while (words.size() < 1 << 20) words += "\n\xe2\x82\xac";  // each byte takes three on its way
+      done(absl::NotFoundError(words), {});
+    }
+  } handler;
+  Server server(&handler);
+  const std::unique_ptr<Transport> transport = MakeGrpcTransport();
+  const CallResult result = CallAndWait(*transport, server.address(), "Coordinator/Drain", {});
+  CHECK(Says(result.status, Code::kNotFound, {"the name is "}));
+}
+
 TEST_CASE("gRPC status: nothing answers UNKNOWN; codes and messages survive") {
   for (int code = 1; code <= 16; ++code) {
     const absl::Status status(static_cast<absl::StatusCode>(code), "why");

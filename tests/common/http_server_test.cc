@@ -49,20 +49,47 @@ TEST_CASE("HttpServer: answers GET and HEAD of its paths, one request after anot
   CHECK(Contains(first, "HTTP/1.1 200 OK\r\n"));
   CHECK(Contains(first, "\r\n\r\nhello a=1 "));
   CHECK(Contains(first, "X-Content-Type-Options: nosniff"));
-  client.Send("HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+  client.Send("HEAD /hello HTTP/1.1\r\nHost: localhost\r\n\r\n");
   const std::string head = client.Answer(/*has_body=*/false);
   CHECK(Contains(head, "Content-Length: 7\r\n"));
   client.Get("/nothing");
   CHECK(Contains(client.Answer(), "HTTP/1.1 404"));
-  client.Send("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+  client.Send("POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
   const std::string post = client.Answer();
   CHECK(Contains(post, "HTTP/1.1 405"));
   CHECK(Contains(post, "Allow: GET, HEAD"));
   // Two at once, and the end after an answer.
-  client.Send("GET /hello?1 HTTP/1.1\r\nHost: x\r\n\r\nGET /hello?2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  client.Send(
+      "GET /hello?1 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hello?2 HTTP/1.1\r\nHost: localhost\r\nConnection: "
+      "close\r\n\r\n");
   CHECK(Contains(client.Answer(), "hello 1"));
   CHECK(Contains(client.Answer(), "hello 2"));
   CHECK(client.Ended());
+}
+
+TEST_CASE("HttpServer: for this machine alone, no name is answered that a site could have lead here") {
+  const auto ask = [](const HttpServer& server, const std::string& host) {
+    HttpClient client(server.port());
+    client.Send("GET /hello?you HTTP/1.1\r\n" + host + "\r\n");
+    return client.Answer();
+  };
+  const auto server = Started(Hello());
+  for (const char* good : {"Host: localhost:80\r\n", "Host: LocalHost\r\n", "Host: 127.0.0.1:8080\r\n",
+                           "Host: [::1]:80\r\n", "Host: 10.0.0.1\r\n", ""}) {
+    CAPTURE(good);
+    CHECK(Contains(ask(*server, good), "hello you"));
+  }
+  for (const char* bad : {"Host: evil.example\r\n", "Host: localhost.evil.example:80\r\n",
+                          "Host: 127.0.0.1.evil.example\r\n", "Host: [evil\r\n"}) {
+    CAPTURE(bad);
+    const std::string answer = ask(*server, bad);
+    CHECK(Contains(answer, "HTTP/1.1 421"));
+    CHECK_FALSE(Contains(answer, "hello"));
+  }
+  // Where a token is asked for, no site's visitor has it.
+  HttpServer::Options options = Hello();
+  options.authorize = [](const HttpRequest&) { return absl::OkStatus(); };
+  CHECK(Contains(ask(*Started(std::move(options)), "Host: proxy.example\r\n"), "hello you"));
 }
 
 TEST_CASE("HttpServer: asks its authorizer, which sees the token as Bearer and as the password of Basic") {
@@ -121,7 +148,7 @@ TEST_CASE("HttpServer: random bytes disturb nobody") {
   Random random(TestSeed());
   for (int i = 0; i < 200; ++i) {
     HttpClient client(server->port());
-    std::string bytes = i % 2 == 0 ? "" : "GET /hello HTTP/1.1\r\nHost: x\r\n";
+    std::string bytes = i % 2 == 0 ? "" : "GET /hello HTTP/1.1\r\nHost: localhost\r\n";
     for (std::uint64_t size = random.Below(2000); size > 0; --size) bytes.push_back(static_cast<char>(random.Bits()));
     client.Send(bytes + "\r\n\r\n");
     if (i % 3 == 0) client.Answer();

@@ -45,6 +45,22 @@ TEST_CASE("JSON lines hold any message, whatever its bytes") {
   CHECK(absl::EndsWith(line["time"].get<std::string>(), "Z"));
 }
 
+TEST_CASE("a text line is one line, whatever stands in its message") {
+  const std::string text = Logged("text", "info", [] {
+    spdlog::info("worker 'w\n2026-11-26 06:34:16.341 E ps-0: forged \x1b[2J \xc2\x9b' joins, \xe2\x82\xac");
+  });
+  CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+  CHECK(absl::StrContains(text, R"(worker 'w\n2026-11-26 06:34:16.341 E ps-0: forged \x1b[2J \xc2\x9b' joins, )"));
+  CHECK(absl::EndsWith(text, "\xe2\x82\xac\n"));
+}
+
+TEST_CASE("a line has an end, however long its message") {
+  const std::string huge(1 << 20, 'x');
+  for (const char* format : {"text", "json"}) {
+    CHECK(Logged(format, "error", [&huge] { spdlog::error("{}", huge); }).size() < 20000);
+  }
+}
+
 TEST_CASE("bytes that are no UTF-8 become U+FFFD, each one") {
   const std::pair<const char*, const char*> cases[] = {
       {"\xff", R"("\ufffd")"},
@@ -53,6 +69,7 @@ TEST_CASE("bytes that are no UTF-8 become U+FFFD, each one") {
       {"\xf4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},  // above U+10FFFF
       {"a\xe2\x82", R"("a\ufffd\ufffd")"},                    // cut off
       {"\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\""},
+      {"\x7f\xc2\x9b\xe2\x80\xae", R"("\u007f\u009b\u202e")"},  // they are UTF-8, and no text for a terminal
   };
   for (const auto& [bytes, expected] : cases) CHECK(JsonString(bytes) == expected);
 }

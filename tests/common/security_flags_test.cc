@@ -46,6 +46,11 @@ TEST_CASE("security flags: the three files of TLS go together") {
   CHECK(Says(From({cert, ca}).status(), Code::kInvalidArgument, {"--tls_key_file=", "go together"}));
   CHECK(Says(From({ca}).status(), Code::kInvalidArgument, {"--tls_cert_file=", "go together"}));
   CHECK(Says(From({"--tls_server_name=ps"}).status(), Code::kInvalidArgument, {"--tls_server_name=ps"}));
+  CHECK(From({cert, key, ca, "--tls_revoked_file=" + folder.Write("revoked", "# none")}).value().revoked != nullptr);
+  CHECK(Says(From({cert, key, ca, "--tls_revoked_file=" + folder.Write("names", "CN=worker")}).status(),
+             Code::kInvalidArgument, {"--tls_revoked_file", (folder / "names").c_str(), "line 1"}));
+  CHECK(Says(From({"--tls_revoked_file=" + folder / "revoked"}).status(), Code::kInvalidArgument,
+             {"--tls_revoked_file=", "nothing without --tls_cert_file"}));
   folder.Write("key", "no key");
   CHECK(Says(From({cert, key, ca}).status(), Code::kInvalidArgument, {"--tls_cert_file", (folder / "key").c_str()}));
 }

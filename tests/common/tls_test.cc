@@ -4,6 +4,8 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <netinet/in.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/bench/make_certificate.h"
 #include "common/grpc_server.h"
@@ -22,6 +26,7 @@
 #include "common/local_server.h"
 #include "common/local_transport.h"
 #include "common/message_size.h"
+#include "common/openssl_objects.h"
 #include "tests/catch.h"
 #include "tests/support/status_check.h"
 #include "tests/support/temp_directory.h"
@@ -210,6 +215,46 @@ TEST_CASE("mTLS: certificates are replaced while calls go on") {
   CHECK(status == absl::OkStatus());
   // And whoever still has the old ones is a stranger now.
   CHECK(absl::IsUnavailable(server.Ask(before.Identity("worker"))));
+}
+
+// As `openssl x509 -noout -fingerprint -sha256 -in FILE` prints it.
+std::string FingerprintOf(const std::string& file) {
+  const std::string pem = RealFileSystem().Read(file).value();
+  const OwnedCertificate certificate(PEM_read_bio_X509(MemoryBio(pem).get(), nullptr, nullptr, nullptr));
+  unsigned char hash[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  X509_digest(certificate.get(), EVP_sha256(), hash, &size);
+  return absl::BytesToHexString({reinterpret_cast<const char*>(hash), size});
+}
+
+TEST_CASE("mTLS: a certificate is revoked while its connection is open, and by both ends") {
+  const Pki pki;
+  const TempDirectory folder;
+  const TlsFiles ps = pki.Identity("ps"), stolen = pki.Identity("stolen"), good = pki.Identity("worker");
+  GrpcServer::Options options;
+  options.security.revoked = RevokedCertificates::Load(RealFileSystem(), folder.Write("revoked", "")).value();
+  const Server server(ps, options);
+  const auto held = MakeGrpcTransport({.security = {.tls = stolen}});
+  // (Of the coordinator's methods, all of which go over one connection.)
+  const auto ask_held = [&] { return CallAndWait(*held, server.address, kStatus, {}).status; };
+  REQUIRE(absl::StrContains(ask_held().message(), kStatus));  // the handler's answer
+  REQUIRE_FALSE(absl::IsUnauthenticated(ask_held()));
+  REQUIRE(server.Ask(good) == absl::OkStatus());
+
+  folder.Write("revoked", FingerprintOf(stolen.cert));
+  REQUIRE(options.security.revoked->Reload() == absl::OkStatus());
+  CHECK(Says(ask_held(), Code::kUnauthenticated, {FingerprintOf(stolen.cert).c_str(), "revoked"}));
+  CHECK(Says(server.Ask(stolen), Code::kUnavailable, {server.address.c_str()}));
+  CHECK(server.Ask(good) == absl::OkStatus());
+
+  // A client that has been told of the server's certificate; and its name is still looked at.
+  Security told{.tls = good};
+  told.revoked = RevokedCertificates::Load(RealFileSystem(), folder.Write("of ps", FingerprintOf(ps.cert))).value();
+  CHECK(Says(server.PushPullTwice(*MakeGrpcTransport({.security = told})), Code::kUnavailable, {"revoked"}));
+  told.revoked = options.security.revoked;
+  CHECK(server.PushPullTwice(*MakeGrpcTransport({.security = told})) == absl::OkStatus());
+  told.tls.server_name = "another.training.svc";
+  CHECK(absl::IsUnavailable(server.PushPullTwice(*MakeGrpcTransport({.security = told}))));
 }
 
 // The calls of the tests of tokens, over any carrier.

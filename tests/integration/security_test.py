@@ -32,6 +32,7 @@ class Security(ByHand):
             self.write(f"{role}.token", token + "\n")
             lines.append(f"{role} {hashlib.sha256(token.encode()).hexdigest()} the-{role}\n")
         self.write("tokens", "".join(lines))
+        self.write("revoked", "# nobody\n")
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -59,7 +60,8 @@ class Security(ByHand):
         return super().start(name, *command)
 
     def start_ps(self, index, port, *flags, name=None):
-        own = [*self.tls("ps"), self.token("admin"), f"--tokens_file={self.path('tokens')}"]
+        lists = [f"--tokens_file={self.path('tokens')}", f"--tls_revoked_file={self.path('revoked')}"]
+        own = [*self.tls("ps"), self.token("admin"), *lists]
         web = ["--http_port=0", f"--http_port_file={self.path(name or f'ps-{index}')}.http"]
         return super().start_ps(index, port, *own, *web, *flags, name=name)
 
@@ -86,6 +88,15 @@ class Security(ByHand):
         """`leeway checkpoint now`: an admin's call, one attempt or a few."""
         where = f"--coordinator=127.0.0.1:{self.port}"
         return self.start(name, LEEWAY, "checkpoint", "now", where, "--checkpoint_timeout=2s", *flags)
+
+    def revoke(self, kind):
+        """The certificate of `kind` counts no more; until ps 0 knows."""
+        ask = ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", self.path(f"certs/{kind}/tls.crt")]
+        said = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
+        read_lists = lambda: len(re.findall("revoked certificates: .* is read", self.servers[0].output()))  # noqa: E731
+        before = read_lists()
+        self.write("revoked", said.strip().rsplit("=", 1)[1] + f" the {kind}\n")
+        self.wait_until(lambda: read_lists() > before, "the list to be read again", self.everything)
 
     def assert_refused(self, child, *words):
         self.assertNotEqual(child.wait(), 0, child.output())
@@ -196,6 +207,8 @@ class Security(ByHand):
         change = self.start("set", LEEWAY, "set", "staleness_bound=8", where, *operator, self.token("worker"))
         self.assertEqual(status.wait(), 0, status.output())
         self.assert_refused(change, "Coordinator/SetPolicy needs a token of role admin")
+        self.revoke("operator")
+        self.assert_refused(self.leeway("revoked", *operator, self.token("admin")), f"127.0.0.1:{self.port}")
         self.assertIsNone(self.workers[0].process.poll(), "it should still train\n" + self.everything())
         self.assert_all()
 

@@ -43,7 +43,7 @@ class HttpClient {
     return send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
   }
   bool Get(const std::string& path, const std::string& headers = "") {
-    return Send("GET " + path + " HTTP/1.1\r\nHost: x\r\n" + headers + "\r\n");
+    return Send("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n");
   }
 
   // The next answer: its head and its body, "" when the connection ended first. `has_body`: not of a HEAD request.

@@ -1,4 +1,5 @@
 // What `leeway why` makes of a status: the table, JSON, and the trace.
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -79,6 +80,14 @@ TEST_CASE("The table sums up what is hardly worth a row") {
         "slow    others                                      0.40    0.4 %        7\n"
         "share: of the waiter's time since it joined\n");
   CHECK(WhyText(v1::GetStatusReply()) == "nobody has waited for anybody yet\n");
+}
+
+TEST_CASE("No name steers the terminal") {
+  v1::GetStatusReply status = Status();
+  status.mutable_workers(0)->set_name("\x1b[2J\n\xc2\x9b\x31mslow");
+  const std::string text = WhyText(status);
+  CHECK(std::none_of(text.begin(), text.end(), [](char c) { return c != '\n' && (c < 0x20 || c > 0x7e); }));
+  CHECK(std::count(text.begin(), text.end(), '\n') == 8);
 }
 
 TEST_CASE("For programs: the same rows, all of them") {

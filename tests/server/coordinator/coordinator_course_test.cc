@@ -275,6 +275,21 @@ TEST_CASE("Coordinator: the evaluation waits for an evaluator that waits for the
   CHECK(f.coordinator.state() == v1::FINISHED);
 }
 
+TEST_CASE("Coordinator: a report that cannot be true changes nothing") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  v1::ReportProgressRequest report;
+  *report.mutable_stamp() = f.StampOf(0);
+  report.mutable_progress()->set_samples(10);
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+  report.mutable_progress()->set_samples(20);
+  report.mutable_progress()->set_device(std::string(1 << 20, 'x'));
+  report.mutable_evaluation()->set_accuracy(1);
+  CHECK(absl::IsInvalidArgument(f.Call<v1::ReportProgressReply>("ReportProgress", report)->status));
+  CHECK(f.Status().workers(0).progress().samples() == 10);
+  CHECK(f.Status().evaluations().empty());
+}
+
 TEST_CASE("Coordinator: a target, and minutes, end the run") {
   v1::Policy policy = LeasedPolicy(1);
   policy.mutable_stop()->set_target_metric("accuracy");

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
@@ -60,6 +61,36 @@ TEST_CASE("Coordinator: a heartbeat brings the address book to who knows an olde
   CHECK(again.shard_addresses_size() + again.local_endpoints_size() == 0);
 }
 
+TEST_CASE("Coordinator: names are printable, whoever joins, and what is said of others is short") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  for (const char* name : {"w\n2026-11-26 E ps-0: forged", "\x1b[2J", "a\xc2\x9b\x31m", "\xe2\x80\xae"}) {
+    const auto answer = f.Join(f.JoinOf(name, 9));
+    CHECK(Says(answer->status, Code::kInvalidArgument, {"not printable"}));
+    CHECK(answer->status.message().find(name) == absl::string_view::npos);
+  }
+  CHECK_FALSE(absl::IsInvalidArgument(f.Join(f.JoinOf("worker \xe2\x82\xac <b>", 9))->status));
+  const std::string huge(1 << 20, 'm');
+  v1::JoinRequest join = f.JoinOf("x", 9);
+  join.mutable_manifest()->set_model(huge);
+  join.set_model_fingerprint(5);
+  CHECK(f.Join(join)->status.message().size() < 1000);
+  CHECK(f.Join(f.JoinOf(huge, 9))->status.message().size() < 1000);
+}
+
+TEST_CASE("Coordinator: what a worker leaves with is one printable line") {
+  CoordinatorFixture f(LeasedPolicy(2));
+  f.Start(2);
+  v1::LeaveRequest leave;
+  *leave.mutable_stamp() = f.StampOf(1);
+  leave.set_reason("bye\n2026-11-26 E ps-0: forged\x1b[2J" + std::string(1000, 'x'));
+  REQUIRE(f.Call<v1::LeaveReply>("Leave", leave)->ok());
+  const std::string reason = f.Status().workers(1).reason();
+  CHECK(absl::StartsWith(reason, "bye\xef\xbf\xbd\x32\x30"));
+  CHECK(reason.size() <= 200);
+  CHECK(reason.find_first_of("\n\x1b") == std::string::npos);
+}
+
 TEST_CASE("Coordinator: each mismatch in the handshake names both values") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.Start(1);
@@ -99,6 +130,8 @@ TEST_CASE("Coordinator: each mismatch in the handshake names both values") {
   join = f.JoinOf("x", 9);
   join.set_pipeline_depth(15);
   refused(join, {"pipeline_depth=15", "at most 14"});
+  join.set_pipeline_depth(0xffffffff);
+  refused(join, {"pipeline_depth=4294967295", "at most 14"});
   join = f.JoinOf("x", 9);
   join.set_init_fingerprint(0x77);
   refused(join, {"77", "its seed"});
