@@ -181,7 +181,11 @@ class HttpServer::Impl {
       if (!allowed.ok()) return Text(403, reason);
     }
     const auto handler = options_.handlers.find(request.path);
-    if (handler == options_.handlers.end()) return Text(404, "there is no such page");
+    if (handler == options_.handlers.end()) {
+      std::string there = "there is no such page; there are";
+      for (const auto& [path, other] : options_.handlers) absl::StrAppend(&there, " ", path);
+      return Text(404, there);
+    }
     if (method != "GET" && method != "HEAD") {
       HttpResponse response = Text(405, "only GET and HEAD");
       response.headers = {{"Allow", "GET, HEAD"}};
