@@ -186,7 +186,9 @@ std::string WorkerLine(const v1::GetStatusReply& now, const v1::GetStatusReply& 
   std::string name = Printable(worker.name());
   if (name.size() > static_cast<std::size_t>(name_width)) name.resize(static_cast<std::size_t>(name_width));
   std::string line = absl::StrFormat("  %-*s", name_width, name);
-  if (worker.role() == v1::EVALUATOR) return absl::StrCat(line, "  ", "evaluator, ", Printable(worker.state()));
+  if (worker.role() == v1::EVALUATOR) {
+    return absl::StrCat(line, "  evaluator", worker.state() == "observer" ? "" : ", " + Printable(worker.state()));
+  }
   absl::StrAppendFormat(&line, "  clock %7s", FormatCount(worker.clock()));
   if (worker.state() != "live") {
     return absl::StrCat(line, "  ", Printable(worker.state()), worker.reason().empty() ? "" : ": ",

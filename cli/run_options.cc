@@ -32,7 +32,8 @@ ABSL_FLAG(
     "leeway run: start a ps again when it dies or is told to end; it goes on if --ps_flags has a --checkpoint_dir");
 ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
 ABSL_FLAG(std::string, out, "",
-          "leeway run: directory for logs, report and weights; new or empty; default runs/<date>-<time>");
+          "leeway run: directory for logs, report and weights: new or empty, or that of a run that was interrupted; "
+          "default runs/<date>-<time>");
 ABSL_FLAG(std::string, summary_json, "", "leeway run: also write summary.json to this file");
 ABSL_FLAG(absl::Duration, display_every, absl::Seconds(5), "leeway run: time between lines when stdout is no terminal");
 ABSL_FLAG(absl::Duration, stop_grace, absl::Seconds(10),
@@ -53,6 +54,8 @@ constexpr int kMaxPs = 64;
 constexpr std::uint32_t kMaxWorkers = 256;
 constexpr char kPsFolder[] = "server/";
 constexpr char kWorkerFolder[] = "worker/";
+// Of leeway run they are ps 0's; a worker's are among its special ones.
+constexpr char kHttpFlags[] = "common/http_flags.cc";
 // The worker's own flag for what is --straggle here.
 constexpr char kStraggleFactor[] = "straggle_factor";
 
@@ -103,7 +106,7 @@ absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder)
   }
   const std::string name = word.substr(2, equals - 2);
   absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-  if (flag == nullptr || !IsFrom(*flag, folder) || OwnedFlags().count(name) > 0) {
+  if (flag == nullptr || OwnedFlags().count(name) > 0 || !(IsFrom(*flag, folder) || IsFrom(*flag, kHttpFlags))) {
     return FlagError("worker_flags", word, "flags of the worker that leeway run does not set itself");
   }
   return CheckFlagValue(name, word.substr(equals + 1));
@@ -221,7 +224,9 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   ASSIGN_OR_RETURN(const WorkerOptions worker, WorkerOptionsFromFlags(/*need_coordinator=*/false));
   options.tensorboard_dir = worker.tensorboard_dir;
   if (worker.data.empty())
-    return FlagError("data", "", "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST] or synthetic:RECORDS");
+    return FlagError(
+        "data", "",
+        "a directory, idx:DIR, csv:TRAIN[,TEST], libsvm:TRAIN[,TEST], tokens:FILE[,TEST] or synthetic:RECORDS");
   if (policy.staleness_bound() == 0) {
     // Every push must be there before the next pull: nothing can be in flight.
     if (FlagGiven("pipeline_depth") && worker.pipeline_depth != 0) {

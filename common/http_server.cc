@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -21,6 +20,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/http_tls.h"
 #include "common/log.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
@@ -87,42 +87,6 @@ bool IsAddressOrLocalhost(const std::string& host) {
   return !error || name.empty() || absl::EqualsIgnoreCase(name, "localhost");
 }
 
-// When a file of these was changed; any difference means that they must be read again.
-std::string StampOf(const HttpServer::Tls& tls) {
-  std::string stamp;
-  for (const std::string& file : {tls.cert_file, tls.key_file, tls.ca_file}) {
-    struct stat info {};
-    if (!file.empty() && stat(file.c_str(), &info) == 0) {
-      absl::StrAppend(&stamp, info.st_ino, ".", info.st_size, ".", info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec, " ");
-    }
-  }
-  return stamp;
-}
-
-absl::StatusOr<std::shared_ptr<ssl::context>> LoadTls(const HttpServer::Tls& tls) {
-  auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
-  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
-  SSL_CTX_set_options(context->native_handle(), SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-  error_code error;
-  const auto failed = [&error](const std::string& what, const std::string& file) {
-    return absl::InvalidArgumentError(absl::StrCat("TLS ", what, " '", file, "': ", error.message()));
-  };
-  context->use_certificate_chain_file(tls.cert_file, error);
-  if (error) return failed("certificate", tls.cert_file);
-  context->use_private_key_file(tls.key_file, ssl::context::pem, error);
-  if (error) return failed("key", tls.key_file);
-  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("TLS key '", tls.key_file, "' is not that of certificate '", tls.cert_file, "'"));
-  }
-  if (tls.ca_file.empty()) return context;
-  context->load_verify_file(tls.ca_file, error);
-  if (error) return failed("authority", tls.ca_file);
-  context->set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert, error);
-  if (error) return failed("authority", tls.ca_file);
-  return context;
-}
-
 // A connection as the server sees it: something that can be ended.
 class Closable {
  public:
@@ -156,8 +120,8 @@ class HttpServer::Impl {
       return absl::InvalidArgumentError(absl::StrCat("'", parts.first, "' is neither an IP address nor localhost"));
     }
     if (options_.tls) {
-      tls_stamp_ = StampOf(*options_.tls);
-      ASSIGN_OR_RETURN(tls_, LoadTls(*options_.tls));
+      tls_stamp_ = StampOfTls(*options_.tls);
+      ASSIGN_OR_RETURN(tls_, LoadHttpTls(*options_.tls));
     }
     const auto port = static_cast<std::uint16_t>(parts.second);
     // 0.0.0.0 is every address, those of IPv6 too where the machine has it, as for gRPC: a pod may have no other.
@@ -202,7 +166,11 @@ class HttpServer::Impl {
       if (!allowed.ok()) return Text(403, reason);
     }
     const auto handler = options_.handlers.find(request.path);
-    if (handler == options_.handlers.end()) return Text(404, "there is no such page");
+    if (handler == options_.handlers.end()) {
+      std::string there = "there is no such page; there are";
+      for (const auto& [path, other] : options_.handlers) absl::StrAppend(&there, " ", path);
+      return Text(404, there);
+    }
     if (method != "GET" && method != "HEAD") {
       HttpResponse response = Text(405, "only GET and HEAD");
       response.headers = {{"Allow", "GET, HEAD"}};
@@ -243,9 +211,9 @@ class HttpServer::Impl {
   void Admit(tcp::socket socket);
 
   void ReloadTls() {
-    const std::string stamp = StampOf(*options_.tls);
+    const std::string stamp = StampOfTls(*options_.tls);
     if (stamp == tls_stamp_) return;
-    absl::StatusOr<std::shared_ptr<ssl::context>> loaded = LoadTls(*options_.tls);
+    absl::StatusOr<std::shared_ptr<ssl::context>> loaded = LoadHttpTls(*options_.tls);
     if (loaded.ok()) {
       tls_ = *std::move(loaded);
       tls_stamp_ = stamp;

@@ -67,7 +67,7 @@ TEST_CASE("the block says where the run stands and where each worker's time goes
   CHECK(lines[1] == "  loss 0.3123  accuracy 88.00 % (best 90.00 %)  33 samples/s  gap 2.5 (bound 4)  delay 0.8");
   CHECK(lines[2] == "  worker-0  clock   1,207     1,234/s  compute 75 %, blocked 25 % (on worker-1)");
   CHECK(lines[3] == "  worker-1  clock   1,204     1,234/s  compute 100 %");
-  CHECK(lines[4] == "  eval      evaluator, observer");
+  CHECK(lines[4] == "  eval      evaluator");
 }
 
 TEST_CASE("what a narrow screen has no room for goes to the next line; nothing of it is lost") {

@@ -50,6 +50,8 @@ TEST_CASE("flags of single workers that cannot work are refused before anything 
 
 TEST_CASE("flags of single workers are the worker's, but not those that leeway run sets itself") {
   CHECK(ParseSpecialFlags("0:--batch=32", 1, "worker/").ok());
+  CHECK(ParseSpecialFlags("0:--http_port=0", 1, "worker/").ok());
+  CHECK_FALSE(ParseSpecialFlags("0:--http_port_file=x", 1, "worker/").ok());
   CHECK_FALSE(ParseSpecialFlags("0:--name=x", 1, "worker/").ok());
   CHECK_FALSE(ParseSpecialFlags("0:--batch=many", 1, "worker/").ok());
 }

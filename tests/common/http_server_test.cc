@@ -53,7 +53,9 @@ TEST_CASE("HttpServer: answers GET and HEAD of its paths, one request after anot
   const std::string head = client.Answer(/*has_body=*/false);
   CHECK(Contains(head, "Content-Length: 7\r\n"));
   client.Get("/nothing");
-  CHECK(Contains(client.Answer(), "HTTP/1.1 404"));
+  const std::string nothing = client.Answer();
+  CHECK(Contains(nothing, "HTTP/1.1 404"));
+  CHECK(Contains(nothing, "there are /hello"));
   client.Send("POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
   const std::string post = client.Answer();
   CHECK(Contains(post, "HTTP/1.1 405"));

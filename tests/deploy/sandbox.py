@@ -43,7 +43,7 @@ class Sandbox:
         command = ["unshare", "--net", "--mount", "--uts", "--propagation=private", "sh", "-ec", script]
         self.holder = case.start(f"sandbox.{serial}.{name}", *command)
         self.holder.wait_for("ready")
-        subprocess.run(["ip", "link", "del", self.link], capture_output=True)  # of the test before, if it is still there
+        subprocess.run(["ip", "link", "del", self.link], capture_output=True)  # of the test before
         run("ip", "link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", str(self.holder.pid))
         run("ip", "link", "set", self.link, "master", BRIDGE, "up")
         for words in (
