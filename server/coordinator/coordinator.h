@@ -70,8 +70,7 @@ class Coordinator {
     double rollback_on_divergence = 0;
     // The run goes back, which is saved: this coordinator answers nobody any more, and one that Restores what is saved
     // is to take its place. Called once, on the executor or a thread of the store, without a lock.
-    std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
-    };
+    std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](auto, const auto&) {};
     std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
     std::string checkpoint_dir = {};                    // the committer's, for who asks where a checkpoint is
     // The end waits for the last checkpoint, which is tried again for so long.
@@ -273,6 +272,7 @@ class Coordinator {
 
   // coordinator_quarantine.cc
   void HearOfNonFinite(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  void PutInQuarantine(const std::string& name) LEEWAY_REQUIRES(mu_);
   absl::Status CheckQuarantine(const std::string& name) const LEEWAY_REQUIRES(mu_);
   // No trainer is there: has everybody finished of whom that can be expected?
   bool EveryWorkerIsThrough() const LEEWAY_REQUIRES(mu_);

@@ -16,6 +16,9 @@ absl::Status Coordinator::AnswerLost(const v1::WatchRequest& request, const std:
   const std::string what = absl::StrCat("ps ", request.shard_index(), " cannot go on: ", reason);
   if (options_.committer == nullptr || state_ == v1::FINISHED) return absl::FailedPreconditionError(what);
   if (!stuck_.empty()) return absl::FailedPreconditionError(absl::StrCat(what, "; ", stuck_));
+  // The first word takes the run back; what others say meanwhile is of the same loss.
+  const std::string& by = request.lost_said_by();
+  if (!by.empty() && !going_back_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
   GoBack(what, std::numeric_limits<std::uint64_t>::max());
   return absl::UnavailableError(absl::StrCat(what, "; the run goes back to a checkpoint"));
 }
