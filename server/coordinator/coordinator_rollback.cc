@@ -27,13 +27,24 @@ void Coordinator::CheckDivergence() {
   if (!divergence_.diverged() || state_ != v1::TRAINING || going_back_) return;
   if (course_.under_way() || beginning_) return;  // it may be the first, and is passed over if it is not good
   if (divergences_ >= kMostDivergences) {
-    return Fail(
+    return FailDiverged(
         absl::StrCat("after going back ", divergences_, " times the loss has diverged again: ", divergence_.reason()));
   }
   if (options_.committer == nullptr || !stuck_.empty()) {
-    return Fail(absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));
+    return FailDiverged(absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));
   }
   GoBack(divergence_.reason(), divergence_.last_good_steps());
+}
+
+void Coordinator::FailDiverged(const std::string& reason) {
+  diverged_ = last_over_ = true;  // the last good checkpoint stays the newest
+  if (course_.under_way()) EndCheckpoint("the model has diverged");
+  Fail(reason);
+}
+
+void Coordinator::HearOfBadWeights(const std::string& why) {
+  divergence_.NotFinite(why);
+  if (last_begun_) FailDiverged(absl::StrCat(stop_reason_, ", but there is no model: ", why));
 }
 
 void Coordinator::GoBack(const std::string& reason, std::uint64_t at_most) {

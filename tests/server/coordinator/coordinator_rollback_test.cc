@@ -23,8 +23,13 @@ using Code = absl::StatusCode;
 // Has the checkpoint that the test gives it.
 class Committer final : public CheckpointCommitter {
  public:
-  void Begin(std::uint64_t, Done done) override { done(absl::InternalError("none is to be taken")); }
-  void Commit(v1::CheckpointIndex, Done done) override { done(absl::InternalError("none is to be taken")); }
+  void Begin(std::uint64_t, Done done) override {
+    ++begun;
+    done(absl::InternalError("none is to be taken"));
+  }
+  void Commit(v1::CheckpointIndex, std::uint64_t, Done done) override {
+    done(absl::InternalError("none is to be taken"));
+  }
   void ChooseNewestGood(std::uint64_t at_most, Chosen done) override {
     asked.push_back(at_most);
     if (checkpoint) return done(*checkpoint);
@@ -33,6 +38,7 @@ class Committer final : public CheckpointCommitter {
 
   std::optional<v1::CheckpointIndex> checkpoint;
   std::vector<std::uint64_t> asked;
+  int begun = 0;
 };
 
 // The run, as one process of its coordinator after another has it.
@@ -267,6 +273,7 @@ TEST_CASE("Coordinator: a loss that diverges takes the run back to what was good
   CHECK(run.f->Status().state() == v1::FINISHING);
   const std::string why = run.f->Status().stop_reason();
   CHECK(absl::StrContains(why, "after going back 3 times the loss has diverged again"));
+  const int begun = run.committer.begun;
   // All are told that this is no good end, also by the next process.
   for (const bool again : {false, true}) {
     if (again) run.Begin();
@@ -279,6 +286,9 @@ TEST_CASE("Coordinator: a loss that diverges takes the run back to what was good
     REQUIRE(left->ok());
     CHECK(left->message.failure() == why);
   }
+  run.f->Advance(absl::Milliseconds(300));
+  CHECK(run.f->coordinator.state() == v1::FINISHED);
+  CHECK(run.committer.begun == begun);  // these weights are worth no checkpoint
 }
 
 }  // namespace
