@@ -36,7 +36,9 @@ def apart():
 
 
 def run(*words):
-    subprocess.run(words, check=True, capture_output=True, text=True)
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
 
 
 class World:
@@ -54,7 +56,9 @@ class World:
             return
         run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", self.disk)
         case.addCleanup(subprocess.run, ["umount", "--lazy", self.disk])
-        subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)  # of the test before
+        # Of the world before: the kernel takes its time to remove what belonged to namespaces that are gone.
+        for link in (BRIDGE, *names):
+            subprocess.run(["ip", "link", "del", link], capture_output=True)
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "link", "set", BRIDGE, "up")
         for name in names:
