@@ -35,10 +35,11 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(250);
-constexpr absl::Duration kSilence = absl::Seconds(10);    // without an answer, before it is mentioned
-constexpr absl::Duration kNobodyLeft = absl::Seconds(5);  // without a trainer, before the run is given up
-constexpr absl::Duration kLeaveTime = absl::Seconds(10);  // for every process, once training has finished
-constexpr absl::Duration kSameLine = absl::Seconds(10);   // before a line that says nothing new comes again
+constexpr absl::Duration kSilence = absl::Seconds(10);     // without an answer, before it is mentioned
+constexpr absl::Duration kNobodyLeft = absl::Seconds(5);   // without a trainer, before the run is given up
+constexpr absl::Duration kEndTogether = absl::Seconds(2);  // what ends with the run has ended within this time of ps-0
+constexpr absl::Duration kLeaveTime = absl::Seconds(10);   // for every process, once training has finished
+constexpr absl::Duration kSameLine = absl::Seconds(10);    // before a line that says nothing new comes again
 
 // With the run, whether that went well or not.
 bool EndedWithRun(const ProcessExit& exit) { return exit.ok() || exit.code == kExitRunFailed; }
@@ -62,6 +63,7 @@ class Run {
   std::optional<std::string> CheckProcesses(absl::Time now);
   std::optional<std::string> CheckEndedPs(absl::Time now);
   bool Finished(absl::Time now);
+  int Running() const;  // how many processes
   void MentionSilence(absl::Time now);
   void Draw(absl::Time now);
   void Say(const std::string& line);  // a lasting line
@@ -176,10 +178,11 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
 std::optional<std::string> Run::CheckEndedPs(absl::Time now) {
   for (auto it = ended_ps_.begin(); it != ended_ps_.end();) {
     const bool coordinator = it->name == PsName(0);
-    const bool again = it->restart && !coordinator ? monitor_.farthest() < v1::FINISHED : !monitor_.ending();
+    const bool again = it->restart ? monitor_.farthest() < v1::FINISHED : !monitor_.ending();
     // Had it ended with the run, a status that was asked for since would say so: the next one but one surely was. ps-0
-    // itself answers for a while (--linger) before it ends.
-    const bool known = coordinator || monitor_.observations() >= it->observations + 2;
+    // itself answers for a while (--linger) before it ends; without that, all others end with it.
+    bool known = monitor_.observations() >= it->observations + 2;
+    if (coordinator) known = !monitor_.ending() || (now - it->at >= kEndTogether && Running() > 0);
     if (!again) {
       it = ended_ps_.erase(it);
     } else if (!it->restart) {
@@ -197,13 +200,19 @@ std::optional<std::string> Run::CheckEndedPs(absl::Time now) {
   return std::nullopt;
 }
 
+int Run::Running() const {
+  return cluster_.Count(ProcessRole::kPs) + cluster_.Count(ProcessRole::kTrainer) +
+         cluster_.Count(ProcessRole::kEvaluator);
+}
+
 bool Run::Finished(absl::Time now) {
   const bool ps_gone = monitor_.ending() && cluster_.Count(ProcessRole::kPs) == 0;
-  if (!ps_gone && !monitor_.complete(now)) return false;
+  if (!ps_gone && !monitor_.complete(now)) {
+    complete_at_ = absl::InfiniteFuture();  // a ps that was gone is there again
+    return false;
+  }
   complete_at_ = std::min(complete_at_, now);
-  const int left = cluster_.Count(ProcessRole::kPs) + cluster_.Count(ProcessRole::kTrainer) +
-                   cluster_.Count(ProcessRole::kEvaluator);
-  return left == 0 || now - complete_at_ >= kLeaveTime;
+  return Running() == 0 || now - complete_at_ >= kLeaveTime;
 }
 
 void Run::MentionSilence(absl::Time now) {

@@ -26,6 +26,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/http_tls.h"
 
 namespace leeway {
 
@@ -50,12 +51,7 @@ using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
 
 class HttpServer {
  public:
-  // PEM files, read again when they change: connections that begin then get the new ones.
-  struct Tls {
-    std::string cert_file;  // with its chain
-    std::string key_file;
-    std::string ca_file;  // not empty: only clients with a certificate of this authority
-  };
+  using Tls = HttpTls;  // read again when the files change: connections that begin then get the new ones
 
   // Ten browsers with the six connections each that they may open, and some for probes and scrapers. Each costs at most
   // 16 KiB of buffer and one answer.

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <boost/asio/ssl/context.hpp>
+
 #include "absl/strings/str_cat.h"
 
 namespace leeway {
@@ -9,7 +11,7 @@ namespace leeway {
 namespace ssl = boost::asio::ssl;
 using boost::system::error_code;
 
-std::string StampOfTls(const HttpServer::Tls& tls) {
+std::string StampOfTls(const HttpTls& tls) {
   std::string stamp;
   for (const std::string& file : {tls.cert_file, tls.key_file, tls.ca_file}) {
     struct stat info {};
@@ -20,7 +22,7 @@ std::string StampOfTls(const HttpServer::Tls& tls) {
   return stamp;
 }
 
-absl::StatusOr<std::shared_ptr<ssl::context>> LoadHttpTls(const HttpServer::Tls& tls) {
+absl::StatusOr<std::shared_ptr<ssl::context>> LoadHttpTls(const HttpTls& tls) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_2_VERSION);
   SSL_CTX_set_options(context->native_handle(), SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);

@@ -3,19 +3,28 @@
 // Thread safety: pure but for the files.
 #pragma once
 
-#include <boost/asio/ssl/context.hpp>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "common/http_server.h"
+
+namespace boost::asio::ssl {
+class context;
+}
 
 namespace leeway {
 
+// PEM files.
+struct HttpTls {
+  std::string cert_file;  // with its chain
+  std::string key_file;
+  std::string ca_file;  // not empty: only clients with a certificate of this authority
+};
+
 // Any difference to an earlier one means that the files must be read again.
-std::string StampOfTls(const HttpServer::Tls& tls);
+std::string StampOfTls(const HttpTls& tls);
 
 // INVALID_ARGUMENT: a file cannot be used, and why.
-absl::StatusOr<std::shared_ptr<boost::asio::ssl::context>> LoadHttpTls(const HttpServer::Tls& tls);
+absl::StatusOr<std::shared_ptr<boost::asio::ssl::context>> LoadHttpTls(const HttpTls& tls);
 
 }  // namespace leeway

@@ -12,14 +12,14 @@ void FileCheckpointCommitter::Begin(std::uint64_t step, Done done) {
   executor_->Post([this, step, done = std::move(done)] { done(BeginCheckpoint(*files_, directory_, step).status()); });
 }
 
-void FileCheckpointCommitter::Commit(v1::CheckpointIndex index, Done done) {
-  executor_->Post([this, index = std::move(index), done = std::move(done)]() mutable {
+void FileCheckpointCommitter::Commit(v1::CheckpointIndex index, std::uint64_t trusted, Done done) {
+  executor_->Post([this, index = std::move(index), trusted, done = std::move(done)]() mutable {
     index.set_format(kCheckpointFormat);
     index.set_time(absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone()));
     const std::string path = absl::StrCat(directory_, "/", StepDirectoryName(index.step()));
     const absl::Status status = CommitCheckpoint(*files_, path, index);
     if (status.ok()) {
-      if (absl::Status kept = KeepNewestCheckpoints(*files_, directory_, keep_); !kept.ok()) {
+      if (absl::Status kept = KeepNewestCheckpoints(*files_, directory_, keep_, trusted); !kept.ok()) {
         spdlog::warn("an old checkpoint stays: {}", kept);
       }
     }

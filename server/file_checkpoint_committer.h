@@ -20,7 +20,7 @@ class FileCheckpointCommitter final : public CheckpointCommitter {
       : directory_(std::move(directory)), keep_(keep), files_(files), executor_(executor) {}
 
   void Begin(std::uint64_t step, Done done) override;
-  void Commit(v1::CheckpointIndex index, Done done) override;
+  void Commit(v1::CheckpointIndex index, std::uint64_t trusted, Done done) override;
   void ChooseNewestGood(std::uint64_t at_most, Chosen done) override;
 
  private:

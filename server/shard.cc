@@ -247,6 +247,7 @@ v1::WatchRequest Shard::Describe() {
   request.set_weights_ready(weights_ready_);
   request.set_keeps_journal(journal_ != nullptr);
   request.set_lost(lost_);
+  request.set_lost_said_by(lost_said_by_);
   for (const auto& [id, info] : members_) {
     if (info.proto.state() != v1::JOINING) continue;
     v1::MemberClock& installed = *request.add_installed();

@@ -298,6 +298,7 @@ class Shard {
   std::set<std::uint64_t> missing_blocks_ LEEWAY_GUARDED_BY(mu_);  // that PutWeights has not brought
   bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
   std::string lost_ LEEWAY_GUARDED_BY(mu_);  // not empty: the run must go back to a checkpoint, and why
+  std::string lost_said_by_ LEEWAY_GUARDED_BY(mu_);
   // Members and their pushes.
   std::map<WorkerId, MemberInfo> members_ LEEWAY_GUARDED_BY(mu_);
   DepartedWindows departed_ LEEWAY_GUARDED_BY(mu_);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/mutex.h"
+#include "kernels/finite.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/shard_checkpoint_writer.h"
 #include "server/checkpoint/shard_state.h"
@@ -44,6 +45,12 @@ class ShardCheckpoints::Job {
     ShardCheckpointWriter* const writer = Writer();
     if (writer == nullptr) return;
     const ChunkRun run = store_->placement().Chunk(options_.index, chunk);
+    const std::size_t elements = store_->placement().RunElements(run);
+    if (FirstNonFinite(store_->Weights(run), elements) < elements) {
+      not_finite_ = true;
+      return Note(absl::FailedPreconditionError(absl::StrCat("weights from block ", run.first_block,
+                                                             " on hold a NaN or an infinity: the model has diverged")));
+    }
     std::vector<const float*> slots;
     for (std::size_t i = 0; i < store_->num_slots(); ++i) slots.push_back(store_->Slot(i, run));
     std::vector<std::uint64_t> steps;
@@ -72,6 +79,7 @@ class ShardCheckpoints::Job {
       for (v1::CheckpointFile& file : *files) *report.add_files() = std::move(file);
     } else {
       report.set_error(absl::StrCat("shard ", options_.index, ": ", std::string(files.status().message())));
+      report.set_not_finite(not_finite_);
     }
     MutexLock lock(mu_);
     writer_.reset();  // removes what it has written if it has not finished
@@ -111,6 +119,7 @@ class ShardCheckpoints::Job {
   FileSystem* const files_;
   const std::atomic<bool>* const stopped_;
   std::atomic<bool> given_up_ = false;
+  std::atomic<bool> not_finite_ = false;
   const std::uint64_t id_;
   const std::string name_;
   v1::ShardState state_;

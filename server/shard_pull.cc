@@ -75,6 +75,7 @@ absl::Status Shard::CheckPullEncoding(const v1::PullRequest& pull) const {
 
 void Shard::NoteLost(const MemberInfo& member, std::uint64_t answered) {
   if (!lost_.empty()) return;
+  lost_said_by_ = member.proto.name();
   lost_ =
       absl::StrCat("worker '", member.proto.name(), "' has had answers to ", answered, " pushes, and what is left of ",
                    "them here ends at ", member.window.clock(), ": the end of the journal is lost");

@@ -121,14 +121,20 @@ absl::Status RemoveCheckpoint(FileSystem& files, const std::string& path) {
   return files.SyncDirectory(parent.empty() ? "." : parent);
 }
 
-absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directory, std::size_t keep) {
+absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directory, std::size_t keep,
+                                   std::uint64_t trusted) {
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> entries,
                    ListCheckpoints(files, directory, CheckpointCheck::kIndex));
   absl::Status status;
   std::size_t good = 0;
+  bool have_trusted = false;
   for (const CheckpointEntry& entry : entries) {
-    if (entry.status.ok()) ++good;
-    const bool stays = entry.status.ok() ? good <= std::max<std::size_t>(keep, 1) : good == 0;
+    bool stays = good == 0;
+    if (entry.status.ok()) {
+      const bool newest_trusted = !have_trusted && entry.step <= trusted;
+      have_trusted = have_trusted || newest_trusted;
+      stays = ++good <= std::max<std::size_t>(keep, 1) || newest_trusted;
+    }
     if (!stays) status.Update(RemoveCheckpoint(files, entry.path));
   }
   return status;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,9 +59,11 @@ absl::Status RevokeCheckpoint(FileSystem& files, const std::string& path);
 // Removes the checkpoint in `path`. COMMITTED goes first, so that a half removed one is none.
 absl::Status RemoveCheckpoint(FileSystem& files, const std::string& path);
 
-// Removes all but the newest `keep` (at least 1) good checkpoints, and what is older than the newest good one and not
-// good (kIndex). Newer ones that are not good may be under way, and stay. Without a good one nothing is removed. What
-// cannot be removed does not keep the rest; the first reason is returned.
-absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directory, std::size_t keep);
+// Removes all but the newest `keep` (at least 1) good checkpoints and the newest good one of at most `trusted` steps
+// (of later ones the loss may have diverged), and what is older than the newest good one and not good (kIndex). Newer
+// ones that are not good may be under way, and stay. Without a good one nothing is removed. What cannot be removed does
+// not keep the rest; the first reason is returned.
+absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directory, std::size_t keep,
+                                   std::uint64_t trusted = std::numeric_limits<std::uint64_t>::max());
 
 }  // namespace leeway

@@ -21,8 +21,9 @@ class CheckpointCommitter {
   using Done = std::function<void(const absl::Status&)>;
   // Makes room for the checkpoint of `step`. ALREADY_EXISTS: there is one.
   virtual void Begin(std::uint64_t step, Done done) = 0;
-  // All shards have written: makes it a checkpoint, and removes those that are too many.
-  virtual void Commit(v1::CheckpointIndex index, Done done) = 0;
+  // All shards have written: makes it a checkpoint, and removes those that are too many. The newest one of at most
+  // `trusted` steps stays: of later ones the loss may have diverged.
+  virtual void Commit(v1::CheckpointIndex index, std::uint64_t trusted, Done done) = 0;
 
   // The newest checkpoint of at most `at_most` steps whose every byte is right; those that are newer, or damaged, are
   // revoked. NOT_FOUND: there is none, and nothing was revoked.

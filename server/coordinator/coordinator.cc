@@ -292,16 +292,18 @@ void Coordinator::MoveTo(v1::RunState state, const std::string& reason) {
 }
 
 void Coordinator::Fail(const std::string& reason) {
-  failed_ = true;
-  MoveTo(v1::FINISHING, reason);
+  failed_ = changed_ = true;
+  if (state_ == v1::TRAINING) return MoveTo(v1::FINISHING, reason);
+  stop_reason_ = reason;
+  Event(absl::StrCat("the run has failed: ", reason));
 }
 
-std::optional<std::string> Coordinator::ReasonToFinish() {
+std::optional<Coordinator::Finish> Coordinator::ReasonToFinish() {
   const Instant now = clock_->Now();
   const bool round = policies_.policy().aggregation() == v1::ROUND;
-  if (round && rounds_.open_round() >= RoundLimit()) return absl::StrCat(RoundLimit(), " rounds are closed");
+  if (round && rounds_.open_round() >= RoundLimit()) return Finish{absl::StrCat(RoundLimit(), " rounds are closed")};
   const std::uint64_t epochs = leases_ ? leases_->epochs_done() : 0;
-  if (auto reason = stop_.Check(epochs, steps_, now - started_)) return reason;
+  if (auto reason = stop_.Check(epochs, steps_, now - started_)) return Finish{*std::move(reason)};
   // While a ps is missing nobody can join.
   const bool shards_here =
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
@@ -310,15 +312,22 @@ std::optional<std::string> Coordinator::ReasonToFinish() {
     deserted_since_.reset();
     return std::nullopt;
   }
-  if (EveryWorkerIsThrough()) return "every worker has finished" + InQuarantine();
+  if (EveryWorkerIsThrough()) return Finish{"every worker has finished" + InQuarantine()};
   if (!deserted_since_) deserted_since_ = now;
   if (now - *deserted_since_ < options_.abandon_timeout) return std::nullopt;
-  return absl::StrCat("no worker for ", absl::FormatDuration(options_.abandon_timeout), InQuarantine());
+  // Without a limit workers were to train until they are told to go: that they have is no failure.
+  return Finish{absl::StrCat("no worker for ", absl::FormatDuration(options_.abandon_timeout), InQuarantine()),
+                stop_.limited() || !quarantine_.empty()};
 }
 
 void Coordinator::CheckCourse() {
   if (state_ == v1::TRAINING) {
-    if (const std::optional<std::string> reason = ReasonToFinish()) MoveTo(v1::FINISHING, *reason);
+    if (const std::optional<Finish> finish = ReasonToFinish()) {
+      finish->failed ? Fail(finish->reason) : MoveTo(v1::FINISHING, finish->reason);
+    }
+  }
+  if ((state_ == v1::FINISHING || state_ == v1::EVALUATING) && divergence_.diverged() && !failed_) {
+    FailDiverged(absl::StrCat(stop_reason_, ", but the loss has diverged: ", divergence_.reason()));
   }
   if (state_ == v1::FINISHING && membership_.trainers() == 0) {
     if (EvaluatorExpected()) {

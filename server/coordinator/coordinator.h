@@ -38,11 +38,11 @@
 #include "server/coordinator/progress_at_cut.h"
 #include "server/coordinator/quarantine.h"
 #include "server/coordinator/rate_history.h"
-#include "server/coordinator/recent_rate.h"
 #include "server/coordinator/reply.h"
 #include "server/coordinator/round_closer.h"
 #include "server/coordinator/run_sample.h"
 #include "server/coordinator/shard_claims.h"
+#include "server/coordinator/shard_info.h"
 #include "server/coordinator/status_board.h"
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
@@ -70,8 +70,7 @@ class Coordinator {
     double rollback_on_divergence = 0;
     // The run goes back, which is saved: this coordinator answers nobody any more, and one that Restores what is saved
     // is to take its place. Called once, on the executor or a thread of the store, without a lock.
-    std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](std::uint64_t, const std::string&) {
-    };
+    std::function<void(std::uint64_t era, const std::string& base)> on_go_back = [](auto, const auto&) {};
     std::uint32_t protocol_version = kProtocolVersion;  // that it speaks
     std::string checkpoint_dir = {};                    // the committer's, for who asks where a checkpoint is
     // The end waits for the last checkpoint, which is tried again for so long.
@@ -79,8 +78,6 @@ class Coordinator {
   };
   // When the loss has diverged so often, the run ends: going back does not help it.
   static constexpr std::uint32_t kMostDivergences = 3;
-  // Of a shard's former generations so many are known: one that is older has met its calls' deadlines long since.
-  static constexpr std::size_t kReplacedKnown = 16;
   // The longest that joins and data requests are held before they are told not_yet: far below their deadline.
   static constexpr absl::Duration kMaxHold = absl::Seconds(2);
   // Who asks for a checkpoint is nobody's member: so many may wait, for so long.
@@ -115,22 +112,6 @@ class Coordinator {
   void Shutdown(const std::string& reason) LEEWAY_EXCLUDES(mu_);
 
  private:
-  struct ShardInfo {
-    std::string address;
-    v1::LocalEndpoint local_endpoint;
-    std::uint64_t generation = 0;        // 0: has not come
-    std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
-    Instant seen;
-    bool silent = false;  // and that has been said
-    std::uint64_t acknowledged = 0;  // sequence
-    std::uint64_t closed_round = 0;
-    bool weights_ready = false;
-    v1::ShardStats stats;
-    RecentRate push_bytes;
-    RecentRate pull_bytes;
-    std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
-  };
-
   struct Held {
     // From kCheckpoint on: of people, who are nobody's member.
     enum Kind { kJoin, kWatch, kAcquire, kCheckpoint, kSetPolicy, kDrain } kind = kJoin;
@@ -177,10 +158,14 @@ class Coordinator {
   // There is one, or one waits to join: it was killed, and its predecessor's lease is just over.
   bool EvaluatorExpected() const LEEWAY_REQUIRES(mu_);
   void MoveTo(v1::RunState state, const std::string& reason) LEEWAY_REQUIRES(mu_);
-  // To FINISHING: the run has failed.
+  // The run has failed; no later than now it is FINISHING.
   void Fail(const std::string& reason) LEEWAY_REQUIRES(mu_);
   std::string Failure() const LEEWAY_REQUIRES(mu_) { return failed_ ? stop_reason_ : ""; }
-  std::optional<std::string> ReasonToFinish() LEEWAY_REQUIRES(mu_);
+  struct Finish {
+    std::string reason;
+    bool failed = false;
+  };
+  std::optional<Finish> ReasonToFinish() LEEWAY_REQUIRES(mu_);
   void Event(const std::string& text) LEEWAY_REQUIRES(mu_);
   // Once every change until now is saved: whatever a reply tells, a restarted coordinator knows.
   void Send(Replies replies);
@@ -192,6 +177,9 @@ class Coordinator {
   // A shard cannot go on in this era, for `reason`: has the run go back, and says what the shard is answered.
   absl::Status AnswerLost(const v1::WatchRequest& request, const std::string& reason) LEEWAY_REQUIRES(mu_);
   void CheckDivergence() LEEWAY_REQUIRES(mu_);
+  // The run has failed, and its weights are worth no checkpoint.
+  void FailDiverged(const std::string& reason) LEEWAY_REQUIRES(mu_);
+  void HearOfBadWeights(const std::string& why) LEEWAY_REQUIRES(mu_);
   // After the run has gone back: may the joiners go live? Trainers of before are waited for, for the time of a lease.
   bool Regrouped() LEEWAY_REQUIRES(mu_);
 
@@ -271,6 +259,7 @@ class Coordinator {
 
   // coordinator_quarantine.cc
   void HearOfNonFinite(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  void PutInQuarantine(const std::string& name) LEEWAY_REQUIRES(mu_);
   absl::Status CheckQuarantine(const std::string& name) const LEEWAY_REQUIRES(mu_);
   // No trainer is there: has everybody finished of whom that can be expected?
   bool EveryWorkerIsThrough() const LEEWAY_REQUIRES(mu_);
@@ -320,7 +309,8 @@ class Coordinator {
   bool changed_ LEEWAY_GUARDED_BY(mu_) = true;  // beyond what the membership's epoch tells
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
   std::string stop_reason_ LEEWAY_GUARDED_BY(mu_);
-  bool failed_ LEEWAY_GUARDED_BY(mu_) = false;  // for stop_reason_
+  bool failed_ LEEWAY_GUARDED_BY(mu_) = false;    // for stop_reason_
+  bool diverged_ LEEWAY_GUARDED_BY(mu_) = false;  // and because of that
   Membership membership_ LEEWAY_GUARDED_BY(mu_);
   RoundCloser rounds_ LEEWAY_GUARDED_BY(mu_);
   TicketOffice tickets_ LEEWAY_GUARDED_BY(mu_);

@@ -40,6 +40,7 @@ void Coordinator::DriveCheckpoint() {
 
 bool Coordinator::CheckpointDue(Instant now) const {
   if (state_ != v1::TRAINING) return LastIsDue() && course_.MayBegin(now);
+  if (divergence_.diverged()) return false;  // the run goes back, or ends
   return asked_for_ || course_.Due(now, steps_) ||
          (course_.MayBegin(now) && (FirstIsDue() || (journal_full_ && steps_ > checkpoint_step_)));
 }
@@ -66,7 +67,7 @@ void Coordinator::GiveUpLastIfLate(Instant now) {
 void Coordinator::CommitIfWritten(Instant now) {
   if (!course_.written() || committing_ || !ProgressComplete(now)) return;
   committing_ = true;
-  options_.committer->Commit(CheckpointIndexNow(), [this](const absl::Status& status) {
+  options_.committer->Commit(CheckpointIndexNow(), divergence_.trusted_steps(), [this](const absl::Status& status) {
     executor_->Post([this, status] { OnCommitted(status); });
   });
 }
@@ -77,7 +78,7 @@ void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
     MutexLock lock(mu_);
     beginning_ = false;
     // Begun while there was training, and now there is none: the last one is another.
-    if (!shutdown_.empty() || (state_ != v1::TRAINING && !last_begun_) || state_ == v1::FINISHED) return;
+    if (!shutdown_.empty() || diverged_ || (state_ != v1::TRAINING && !last_begun_) || state_ == v1::FINISHED) return;
     // A number that no cut had before, also not of a coordinator that this one has taken up from.
     course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
     at_cut_.reset();
@@ -216,6 +217,7 @@ bool Coordinator::AttemptCheckpoint(Held& held, Replies* replies) {
     replies->Refuse(std::move(held.done), status);
     return true;
   };
+  if (diverged_) return refuse(absl::FailedPreconditionError(absl::StrCat("checkpoint: ", stop_reason_)));
   const bool ended = last_over_ && last_failure_.empty();
   if (committed_number_ >= number || ended) {
     reply.set_name(committed_checkpoint_);

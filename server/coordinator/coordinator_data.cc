@@ -68,6 +68,7 @@ bool Coordinator::AttemptAcquire(Held& held, Replies* replies) {
   if (state_ >= v1::FINISHING) return answer();
   std::optional<v1::DataRange> range = std::exchange(data.waiting, std::nullopt);
   if (!range) range = leases_->Acquire(holder, std::min<std::uint64_t>(request.records(), data_.num_records()));
+  if (!range && request.ahead()) return answer();
   if (!range) {
     // Out of the minimum while it has nothing to do; the request stays, for when ranges come back.
     membership_.Park(worker);

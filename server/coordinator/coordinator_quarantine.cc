@@ -1,4 +1,4 @@
-// Coordinator: workers that send values that are not finite.
+// Coordinator: workers that are put in quarantine.
 #include <optional>
 #include <set>
 #include <string>
@@ -15,16 +15,21 @@ void Coordinator::HearOfNonFinite(const v1::WatchRequest& request) {
   for (const v1::NonFiniteRun& run : request.nonfinite_runs()) {
     const std::optional<std::string> name = membership_.NameOf(run.worker_id());
     if (!name || !quarantine_.Observe(*name, run.longest())) continue;
-    const std::string reason = quarantine_.Reason(*name);
-    const std::uint32_t rank = membership_.RankOf(*name).value_or(0);
-    board_.SetState(run.worker_id(), *name, v1::TRAINER, rank, "quarantined", reason);
-    Event(absl::StrCat("worker '", *name, "' is quarantined: ", reason));
-    if (const v1::Member* member = membership_.Find(run.worker_id())) {
-      const std::uint64_t incarnation = member->incarnation();
-      Forget(run.worker_id(), incarnation);
-      membership_.Leave(run.worker_id(), incarnation).IgnoreError();
-    }
-    changed_ = true;
+    PutInQuarantine(*name);
+  }
+}
+
+void Coordinator::PutInQuarantine(const std::string& name) {
+  const std::string reason = quarantine_.Reason(name);
+  Event(absl::StrCat("worker '", name, "' is quarantined: ", reason));
+  changed_ = true;
+  const std::optional<std::uint32_t> id = membership_.IdOf(name);
+  if (!id) return;
+  board_.SetState(*id, name, v1::TRAINER, membership_.RankOf(name).value_or(0), "quarantined", reason);
+  if (const v1::Member* member = membership_.Find(*id)) {
+    const std::uint64_t incarnation = member->incarnation();
+    Forget(*id, incarnation);
+    membership_.Leave(*id, incarnation).IgnoreError();
   }
 }
 

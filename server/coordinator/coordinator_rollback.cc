@@ -16,6 +16,9 @@ absl::Status Coordinator::AnswerLost(const v1::WatchRequest& request, const std:
   const std::string what = absl::StrCat("ps ", request.shard_index(), " cannot go on: ", reason);
   if (options_.committer == nullptr || state_ == v1::FINISHED) return absl::FailedPreconditionError(what);
   if (!stuck_.empty()) return absl::FailedPreconditionError(absl::StrCat(what, "; ", stuck_));
+  // The first word takes the run back; what others say meanwhile is of the same loss.
+  const std::string& by = request.lost_said_by();
+  if (!by.empty() && !going_back_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
   GoBack(what, std::numeric_limits<std::uint64_t>::max());
   return absl::UnavailableError(absl::StrCat(what, "; the run goes back to a checkpoint"));
 }
@@ -24,13 +27,24 @@ void Coordinator::CheckDivergence() {
   if (!divergence_.diverged() || state_ != v1::TRAINING || going_back_) return;
   if (course_.under_way() || beginning_) return;  // it may be the first, and is passed over if it is not good
   if (divergences_ >= kMostDivergences) {
-    return Fail(
+    return FailDiverged(
         absl::StrCat("after going back ", divergences_, " times the loss has diverged again: ", divergence_.reason()));
   }
   if (options_.committer == nullptr || !stuck_.empty()) {
-    return Fail(absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));
+    return FailDiverged(absl::StrCat("the loss has diverged: ", divergence_.reason(), "; ", stuck_));
   }
   GoBack(divergence_.reason(), divergence_.last_good_steps());
+}
+
+void Coordinator::FailDiverged(const std::string& reason) {
+  diverged_ = last_over_ = true;  // the last good checkpoint stays the newest
+  if (course_.under_way()) EndCheckpoint("the model has diverged");
+  Fail(reason);
+}
+
+void Coordinator::HearOfBadWeights(const std::string& why) {
+  divergence_.NotFinite(why);
+  if (last_begun_) FailDiverged(absl::StrCat(stop_reason_, ", but there is no model: ", why));
 }
 
 void Coordinator::GoBack(const std::string& reason, std::uint64_t at_most) {

@@ -41,6 +41,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.set_run_state(state_);
   state.set_stop_reason(stop_reason_);
   state.set_failed(failed_);
+  state.set_diverged(diverged_);
   membership_.Save(state.mutable_membership());
   rounds_.Save(state.mutable_rounds());
   tickets_.Save(state.mutable_tickets());
@@ -187,6 +188,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   state_ = state.run_state();
   stop_reason_ = state.stop_reason();
   failed_ = state.failed();
+  diverged_ = last_over_ = state.diverged();
   for (const v1::Joining& saved : state.joining()) {
     joining_since_[saved.worker_id()] = {saved.incarnation(), saved.since_sequence()};
   }

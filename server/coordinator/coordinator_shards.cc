@@ -139,7 +139,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       }
       if (shard.generation != 0 && shard.generation != request.generation()) {
         shard.replaced.push_back(shard.generation);
-        if (shard.replaced.size() > kReplacedKnown) shard.replaced.pop_front();
+        if (shard.replaced.size() > ShardInfo::kReplacedKnown) shard.replaced.pop_front();
         Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
       } else if (shard.silent) {
         Event(absl::StrCat("ps ", request.shard_index(), " answers again"));
@@ -176,6 +176,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       HearOfPolicy(request);
       if (request.has_cut() && course_.Report(request.shard_index(), request.cut())) {
         changed_ = true;
+        if (request.cut().not_finite()) HearOfBadWeights(request.cut().error());
         CaptureProgress();
         DriveCheckpoint();
       }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -31,12 +32,20 @@ class DivergenceRule {
   void Evaluated(double loss, std::uint64_t steps);
   // A checkpoint was taken, or the run taken up, at `steps`: the first one counts as good until a loss was.
   void Saved(std::uint64_t steps);
+  // A shard's weights hold a NaN or an infinity, which `why` says.
+  void NotFinite(const std::string& why) {
+    if (factor_ > 0 && !diverged()) reason_ = why;
+  }
   void Forget(std::uint32_t worker) { trainers_.erase(worker); }  // it has left or expired
 
   bool diverged() const { return !reason_.empty(); }
   const std::string& reason() const { return reason_; }
   // The cluster's steps when the loss was last good: what was saved later may have diverged.
   std::uint64_t last_good_steps() const { return last_good_steps_; }
+  // Where nobody judges, everything is as good.
+  std::uint64_t trusted_steps() const {
+    return factor_ == 0 ? std::numeric_limits<std::uint64_t>::max() : last_good_steps_;
+  }
 
  private:
   struct Trainer {

@@ -22,6 +22,11 @@ class StopRule {
   // Returns the reason once a limit is reached.
   std::optional<std::string> Check(std::uint64_t epochs_done, std::uint64_t steps, absl::Duration trained) const;
 
+  // Is there any limit that somebody may wait for?
+  bool limited() const {
+    return config_.epochs() > 0 || config_.steps() > 0 || config_.minutes() > 0 || !config_.target_metric().empty();
+  }
+
   // An evaluation has come in; remembered for Check. Non-finite values never count as better.
   void Observe(const v1::Evaluation& evaluation);
 

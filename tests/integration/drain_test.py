@@ -75,6 +75,32 @@ class Drain(ByHand):
         # At the end they end, and stay so.
         self.assertEqual(len(re.findall("will be started again", run.output())), 2, run.everything())
 
+    def test_leeway_run_starts_ps_0_again_while_the_run_is_finishing(self):
+        checkpoints = os.path.join(self.folder, "checkpoints")
+        run = self.run_leeway(
+            *["--num_ps=2", "--num_workers=2", "--steps=60", "--pace=40ms", "--staleness_bound=-1", "--restart_ps"],
+            f"--ps_flags=--checkpoint_dir={checkpoints} --drain_timeout=1s --lease=15s",
+        )
+        run.wait_until_training()
+        stopped = run.pid_of("worker-1")
+        os.kill(stopped, signal.SIGSTOP)  # the run does not end before its lease does
+        run.wait_for_log("ps-0", "FINISHING: 60 steps")
+        os.kill(run.pid_of("ps-0"), signal.SIGTERM)
+        run.wait_for("ps-0 ended with exit code 0: it was told to end; it will be started again")
+        run.wait_for_log("ps-0", "the coordinator is back: .*FINISHING")
+        os.kill(stopped, signal.SIGCONT)
+        self.assertEqual(run.finish()["stop_reason"], "60 steps are done")
+
+    def test_a_run_that_all_workers_have_left_before_its_end_has_failed(self):
+        self.start_cluster("--abandon_timeout=1s")
+        for worker in self.workers:
+            worker.kill(signal.SIGTERM)
+            self.assertEqual(worker.wait(), 0, self.everything())
+        for server in self.servers:
+            self.assertEqual(server.wait(), 4, self.everything())
+            self.assertRegex(server.output(), "the run has failed: no worker for 1s", self.everything())
+        self.assertRegex(self.servers[0].output(), "FINISHING: no worker for 1s(.|\\n)*is committed", self.everything())
+
     def test_a_second_signal_ends_it_at_once(self):
         self.start_cluster(both=["--drain_timeout=1h"])
         first, second = self.servers

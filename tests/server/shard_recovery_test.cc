@@ -198,6 +198,39 @@ TEST_CASE("While the disk is full pushes are told to come back; later everything
   CHECK(f.Weights() == std::vector<float>(f.Elements(), -3));
 }
 
+TEST_CASE("A worker that has answers to more pushes than came back says that they are lost, and the shard names it") {
+  CrashFiles files(1);
+  v1::WatchReply snapshot;
+  {
+    Process process(files, ExactPolicy(-1), kSmall, 1);
+    ShardFixture& f = process.fixture;
+    f.Start(2);
+    f.Member(0).set_name("w0");
+    REQUIRE(f.Publish().ok());
+    f.PushValue(0, 0, 1);
+    process.RunAll();
+    v1::PullRequest early = f.PullOf(1, 1, 0);  // of a shard that has lost nothing it is a worker's mistake
+    early.set_answered(5);
+    f.Pull(early);
+    process.RunAll();
+    CHECK(f.shard.Describe().lost().empty());
+    snapshot = f.snapshot;
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  Process process(files, ExactPolicy(-1), kSmall, 2, &snapshot);
+  ShardFixture& f = process.fixture;
+  v1::PullRequest pull = f.PullOf(0, 1, 1);
+  pull.set_answered(1);
+  f.Pull(pull);
+  process.RunAll();
+  CHECK(f.shard.Describe().lost().empty());
+  pull.set_answered(2);
+  f.Pull(pull);
+  process.RunAll();
+  CHECK(absl::StrContains(f.shard.Describe().lost(), "worker 'w0' has had answers to 2 pushes"));
+  CHECK(f.shard.Describe().lost_said_by() == "w0");
+}
+
 TEST_CASE("A second process of a shard, and another shard's journal, are refused") {
   CrashFiles files(1);
   Process process(files, ExactPolicy(-1), kSmall, 1);

@@ -69,11 +69,8 @@ void CoordinatorClient::Heartbeat() {
   });
 }
 
-void CoordinatorClient::AcquireData(std::uint64_t records, std::uint64_t number, Done<v1::AcquireDataReply> done) {
-  v1::AcquireDataRequest request;
+void CoordinatorClient::AcquireData(v1::AcquireDataRequest request, Done<v1::AcquireDataReply> done) {
   *request.mutable_stamp() = view_->stamp();
-  request.set_records(records);
-  request.set_request(number);
   Send<v1::AcquireDataReply>("AcquireData", request,
                              [this, done = std::move(done)](absl::Status status, v1::AcquireDataReply reply) {
                                if (status.ok()) {

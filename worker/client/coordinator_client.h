@@ -32,8 +32,8 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   void Stop();
 
   // The requests' stamps are filled in.
-  // `number`: 1, 2, ...; while there is no data, the coordinator holds the request for some seconds.
-  void AcquireData(std::uint64_t records, std::uint64_t number, Done<v1::AcquireDataReply> done);
+  // While there is no data, the coordinator holds a request that is not ahead of need for some seconds.
+  void AcquireData(v1::AcquireDataRequest request, Done<v1::AcquireDataReply> done);
   void OpenPush(std::uint64_t clock, std::uint64_t read_serial, std::uint32_t samples, Done<v1::Ticket> done);
   void CommitData(v1::CommitDataRequest request, std::function<void(absl::Status)> done);
   void ReportProgress(v1::ReportProgressRequest request, std::function<void(absl::Status)> done);

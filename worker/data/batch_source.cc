@@ -82,6 +82,12 @@ std::uint64_t LeasedBatchSource::missing() const {
   return wanted;
 }
 
+std::uint64_t LeasedBatchSource::in_hand() const {
+  std::uint64_t records = 0;
+  for (const v1::DataRange& range : ranges_) records += range.end() - range.begin();
+  return records;
+}
+
 std::optional<RecordBatch> LeasedBatchSource::Next() {
   if (ranges_.empty()) return std::nullopt;
   RecordBatch batch;

@@ -73,6 +73,9 @@ class LeasedBatchSource {
   // more if more were added, because the batch is full or a range of another epoch follows.
   std::uint64_t missing() const;
 
+  // Records that no batch was cut from.
+  std::uint64_t in_hand() const;
+
   // The next batch: up to batch_size records from the front ranges of one epoch; fewer when there are no
   // more. Nothing when no range is left.
   std::optional<RecordBatch> Next();

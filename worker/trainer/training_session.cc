@@ -197,7 +197,8 @@ void TrainingSession::DoStep() {
   const v1::Policy& policy = read.policy;
   pulls_.erase(step.pull_id);
   SendPulls();
-  if (source_.leased() && !parked_ && source_.missing() > 0) AskForData();
+  source_.StepBegins(worker_.caller.Now());
+  if (!parked_ && source_.wanted() > 0 && (source_.missing() > 0 || !none_ahead_)) AskForData();
 
   InFlightPush& in_flight = pushes_[step.clock];
   in_flight.work = std::move(work);

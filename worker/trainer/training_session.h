@@ -101,7 +101,7 @@ class TrainingSession {
   bool WaitForBuffers();
   bool GetWork();
   void AskForData();
-  void OnData(absl::Status status, const v1::AcquireDataReply& reply);
+  void OnData(bool ahead, absl::Status status, const v1::AcquireDataReply& reply);
   void DoStep();
   std::shared_ptr<Push> NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds);
   void OpenTicket(const StepPipeline::Compute& step, std::uint64_t read_serial, const std::shared_ptr<Push>& push);
@@ -151,6 +151,7 @@ class TrainingSession {
   std::uint64_t data_requests_ = 0;
   bool no_more_data_ = false;  // the coordinator had none when last asked
   bool parked_ = false;        // and none has come since
+  bool none_ahead_ = false;    // nor is it asked again before there is need
   std::size_t commits_ = 0;    // unanswered
   // The first push that was given up before it was answered.
   std::uint64_t first_abandoned_ = std::numeric_limits<std::uint64_t>::max();

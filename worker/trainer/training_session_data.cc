@@ -60,14 +60,18 @@ bool TrainingSession::GetWork() {
 void TrainingSession::AskForData() {
   if (acquiring_) return;
   acquiring_ = true;
-  const std::uint64_t wanted = std::max<std::uint64_t>(source_.missing(), 1);
-  coordinator_->AcquireData(wanted, ++data_requests_,
-                            [this, mailbox = mailbox_](absl::Status status, v1::AcquireDataReply reply) {
-                              mailbox->Post([this, status, reply = std::move(reply)] { OnData(status, reply); });
-                            });
+  v1::AcquireDataRequest request;
+  request.set_records(std::max<std::uint64_t>(source_.wanted(), 1));
+  request.set_request(++data_requests_);
+  const bool ahead = source_.missing() == 0;
+  request.set_ahead(ahead);
+  coordinator_->AcquireData(
+      std::move(request), [this, mailbox = mailbox_, ahead](absl::Status status, v1::AcquireDataReply reply) {
+        mailbox->Post([this, ahead, status, reply = std::move(reply)] { OnData(ahead, status, reply); });
+      });
 }
 
-void TrainingSession::OnData(absl::Status status, const v1::AcquireDataReply& reply) {
+void TrainingSession::OnData(bool ahead, absl::Status status, const v1::AcquireDataReply& reply) {
   acquiring_ = false;
   if (!status.ok()) return Fail(status);
   if (reply.reentered()) {
@@ -75,10 +79,11 @@ void TrainingSession::OnData(absl::Status status, const v1::AcquireDataReply& re
     SendPulls();  // what was prefetched is dropped, and the training thread may be waiting for just that
   }
   *settled_ = pipeline_.settled();
+  none_ahead_ = !reply.has_range();
   if (reply.has_range()) {
     parked_ = no_more_data_ = false;
     Fail(source_.Add(reply.range()));
-  } else {
+  } else if (!ahead || reply.parked()) {
     no_more_data_ = true;  // a batch that is not full may go now
     parked_ = reply.parked();
   }

@@ -1,5 +1,6 @@
 #include "worker/trainer/work_source.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,7 +13,8 @@ WorkSource::WorkSource(const Options& options, std::uint64_t total_steps)
     : rounds_(options.policy.aggregation() == v1::ROUND),
       samples_per_step_(options.samples_per_step),
       total_steps_(total_steps),
-      feed_(options.data_cursor, total_steps) {}
+      feed_(options.data_cursor, total_steps),
+      lead_(options.samples_per_step, options.num_records / std::max<std::uint64_t>(options.policy.num_workers(), 1)) {}
 
 absl::StatusOr<WorkSource> WorkSource::Make(const Options& options) {
   if (options.num_records == 0 || options.samples_per_step == 0) {

@@ -11,8 +11,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "proto/coordinator.pb.h"
 #include "worker/data/batch_source.h"
+#include "worker/trainer/data_lead.h"
 #include "worker/trainer/static_feed.h"
 
 namespace leeway {
@@ -36,7 +38,7 @@ class WorkSource {
 
   enum class Answer {
     kWork,
-    kNeedsData,  // LEASED: ask for missing() records, Add them, come again
+    kNeedsData,  // LEASED: ask for wanted() records, Add them, come again
     kLater,      // STATIC: all steps are given out, but one may come back when its push is refused
     kFinished,   // STATIC: trained on all epochs
   };
@@ -56,6 +58,9 @@ class WorkSource {
 
   bool leased() const { return leased_.has_value(); }
   std::uint64_t missing() const { return leased_ ? leased_->missing() : 0; }
+  // LEASED: how many records to ask for, which may be ahead of need (missing() is 0 then). 0: there are enough.
+  std::uint64_t wanted() const { return leased_ ? lead_.Wanted(leased_->in_hand(), missing()) : 0; }
+  void StepBegins(Instant now) { lead_.StepBegins(now); }
   bool HasSome() const { return missing() < samples_per_step_; }  // LEASED: a batch, though perhaps a short one
   absl::Status Add(const v1::DataRange& range);
   // LEASED: what was not pushed, to hand it back.
@@ -73,6 +78,7 @@ class WorkSource {
   std::optional<StaticBatchSource> static_;
   StaticFeed feed_;
   std::optional<LeasedBatchSource> leased_;
+  DataLead lead_;
   std::vector<v1::DataRange> returned_;
 };
 

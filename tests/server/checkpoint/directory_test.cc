@@ -99,10 +99,23 @@ TEST_CASE("checkpoint directory: keeps the newest good ones, and never removes t
   REQUIRE(KeepNewestCheckpoints(files, "dir", 1).ok());
   CHECK(Good(files) == Steps{6});
   CHECK(Bad(files) == Steps{9});
+  // Of the steps behind one the loss may have diverged: the newest up to there stays.
+  for (const std::uint64_t step : {7, 8}) save(step);
+  REQUIRE(KeepNewestCheckpoints(files, "dir", 1, 7).ok());
+  CHECK(Good(files) == Steps{8, 7});
+  save(10);
+  REQUIRE(KeepNewestCheckpoints(files, "dir", 1, 7).ok());
+  CHECK(Good(files) == Steps{10, 7});
+  REQUIRE(KeepNewestCheckpoints(files, "dir", 1, 5).ok());  // of so few steps there is none
+  CHECK(Good(files) == Steps{10});
   // Without a good one everything stays.
+  save(6);
+  REQUIRE(files.Remove("dir/step-00000010/COMMITTED").ok());
+  REQUIRE(KeepNewestCheckpoints(files, "dir", 1).ok());
+  REQUIRE(RemoveCheckpoint(files, "dir/step-00000010").ok());
   REQUIRE(files.Remove("dir/step-00000006/checkpoint.json").ok());
   REQUIRE(KeepNewestCheckpoints(files, "dir", 1).ok());
-  CHECK(Bad(files) == Steps{9, 6});
+  CHECK(Bad(files) == Steps{6});
 }
 
 TEST_CASE("checkpoint directory: a step is begun anew unless it is good") {

@@ -23,8 +23,9 @@ class TestCommitter final : public CheckpointCommitter {
     begun.push_back(step);
     done(begin_refusal);
   }
-  void Commit(v1::CheckpointIndex index, Done done) override {
+  void Commit(v1::CheckpointIndex index, std::uint64_t steps, Done done) override {
     indices.push_back(std::move(index));
+    trusted.push_back(steps);
     done(refusal);
   }
   void ChooseNewestGood(std::uint64_t, Chosen done) override { done(absl::NotFoundError("none")); }
@@ -33,17 +34,19 @@ class TestCommitter final : public CheckpointCommitter {
   absl::Status refusal;
   std::vector<std::uint64_t> begun;
   std::vector<v1::CheckpointIndex> indices;  // that were to be committed
+  std::vector<std::uint64_t> trusted;        // said with each of these
 };
 
 // A coordinator with such a committer, and shards that say what the test has them say.
 struct CheckpointRun {
   // `files`: as CoordinatorFixture's.
   explicit CheckpointRun(const v1::Policy& policy, std::uint64_t every_steps = 0, std::uint32_t shards = 2,
-                         CrashFiles* files = nullptr)
-      : f(policy, shards, files, [this, every_steps](Coordinator::Options* options) {
+                         CrashFiles* files = nullptr, double rollback_on_divergence = 0)
+      : f(policy, shards, files, [this, every_steps, rollback_on_divergence](Coordinator::Options* options) {
           options->committer = &committer;
           options->checkpoint_steps = every_steps;
           options->checkpoint_dir = "dir";
+          options->rollback_on_divergence = rollback_on_divergence;
         }) {
     f.journals = true;
   }
@@ -62,10 +65,11 @@ struct CheckpointRun {
     }
     Send(shard, request);
   }
-  void Fail(std::uint32_t shard, const std::string& error) {
+  void Fail(std::uint32_t shard, const std::string& error, bool not_finite = false) {
     v1::WatchRequest request = f.WatchOf(shard);
     request.mutable_cut()->set_id(f.snapshot().cut().id());
     request.mutable_cut()->set_error(error);
+    request.mutable_cut()->set_not_finite(not_finite);
     Send(shard, request);
   }
   void Send(std::uint32_t shard, const v1::WatchRequest& request) {

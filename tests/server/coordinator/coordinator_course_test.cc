@@ -330,6 +330,60 @@ TEST_CASE("Coordinator: without a worker the run ends after the abandon time-out
   f.SyncShards();
   CHECK(f.coordinator.state() == v1::FINISHED);
   CHECK(f.Status().stop_reason() == "no worker for 1m");
+  CHECK(f.Status().failure().empty());  // there was no limit to reach
+}
+
+TEST_CASE("Coordinator: who asks for records ahead of need is told at once that there are none, and not parked") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_epochs(1);
+  CoordinatorFixture f(policy);
+  f.Start(1);
+  const auto ask = [&](std::uint64_t number, bool ahead) {
+    v1::AcquireDataRequest request;
+    *request.mutable_stamp() = f.StampOf(0);
+    request.set_records(60);
+    request.set_request(number);
+    request.set_ahead(ahead);
+    const auto answer = f.Call<v1::AcquireDataReply>("AcquireData", request);
+    f.SyncShards();
+    return answer;
+  };
+  const auto first = ask(1, false);
+  const auto second = ask(2, true);
+  REQUIRE(second->ok());
+  CHECK(second->message.range().end() - second->message.range().begin() == 40);
+  const auto none = ask(3, true);
+  REQUIRE(none->ok());
+  CHECK_FALSE(none->message.has_range());
+  CHECK_FALSE(none->message.parked());
+  CHECK(f.snapshot().members(0).state() == v1::LIVE);
+  // What comes back is for who needs it.
+  CHECK(f.Commit(0, 0, {first->message.range()}, false)->ok());
+  CHECK(ask(4, true)->message.range().begin() == 0);
+  const auto needed = ask(5, false);
+  CHECK_FALSE(needed->done());
+  CHECK(f.snapshot().members(0).state() == v1::PARKED);
+}
+
+TEST_CASE("Coordinator: a run that is left before its limit is reached has failed") {
+  const auto limited = [](auto set) {
+    v1::Policy policy = LeasedPolicy(1);
+    set(*policy.mutable_stop());
+    return policy;
+  };
+  for (const v1::Policy& policy : {limited([](v1::StopConfig& stop) { stop.set_epochs(5); }),
+                                   limited([](v1::StopConfig& stop) { stop.set_steps(5); }),
+                                   limited([](v1::StopConfig& stop) { stop.set_minutes(500); }),
+                                   limited([](v1::StopConfig& stop) { stop.set_target_metric("loss"); })}) {
+    CoordinatorFixture f(policy);
+    f.Start(1);
+    f.Leave(0);
+    f.Advance(absl::Seconds(61));
+    f.SyncShards();
+    CHECK(f.coordinator.state() == v1::FINISHED);
+    CHECK(f.Status().failure() == "no worker for 1m");
+    CHECK(f.snapshot().failure() == "no worker for 1m");  // so that every ps says so
+  }
 }
 
 TEST_CASE("Coordinator: a static run ends when every rank has finished") {

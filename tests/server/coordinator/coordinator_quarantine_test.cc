@@ -143,6 +143,7 @@ TEST_CASE("Quarantine: when all are in it, the run waits for another worker, the
   f.Advance(absl::Seconds(2));
   CHECK(f.coordinator.state() == v1::FINISHED);
   CHECK(f.Status().stop_reason() == "no worker for 1m; in quarantine: w0, w1");
+  CHECK(f.Status().failure() == f.Status().stop_reason());
 }
 
 }  // namespace

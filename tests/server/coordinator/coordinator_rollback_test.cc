@@ -1,6 +1,7 @@
 // Coordinator through Handle(): the run goes back to a checkpoint.
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "proto/checkpoint.pb.h"
 #include "server/coordinator/checkpoint_committer.h"
+#include "server/coordinator/quarantine.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
 #include "tests/support/crash_files.h"
@@ -21,8 +23,13 @@ using Code = absl::StatusCode;
 // Has the checkpoint that the test gives it.
 class Committer final : public CheckpointCommitter {
  public:
-  void Begin(std::uint64_t, Done done) override { done(absl::InternalError("none is to be taken")); }
-  void Commit(v1::CheckpointIndex, Done done) override { done(absl::InternalError("none is to be taken")); }
+  void Begin(std::uint64_t, Done done) override {
+    ++begun;
+    done(absl::InternalError("none is to be taken"));
+  }
+  void Commit(v1::CheckpointIndex, std::uint64_t, Done done) override {
+    done(absl::InternalError("none is to be taken"));
+  }
   void ChooseNewestGood(std::uint64_t at_most, Chosen done) override {
     asked.push_back(at_most);
     if (checkpoint) return done(*checkpoint);
@@ -31,6 +38,7 @@ class Committer final : public CheckpointCommitter {
 
   std::optional<v1::CheckpointIndex> checkpoint;
   std::vector<std::uint64_t> asked;
+  int begun = 0;
 };
 
 // The run, as one process of its coordinator after another has it.
@@ -148,6 +156,52 @@ TEST_CASE("Coordinator: a ps that has lost its weights takes the run back, every
   CHECK(f.Status().samples() == 100);
 }
 
+TEST_CASE("Coordinator: a worker by whose word a ps has lost pushes, time after time, is quarantined") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  const auto join = [&](std::uint64_t era) {
+    CoordinatorFixture& f = *run.f;
+    f.era = era;
+    f.SyncShards();
+    const auto w0 = f.Join(f.JoinOf("w0", 100 + 10 * era));
+    const auto w1 = f.Join(f.JoinOf("w1", 101 + 10 * era));
+    f.SyncShards();
+    f.SyncShards();
+    return w1->status;
+  };
+  for (std::uint64_t era = 1; era <= Quarantine::kMostGoingsBack; ++era) {
+    CHECK(run.f->Status().workers(1).state() != "quarantined");
+    v1::WatchRequest lost = run.f->WatchOf(0);
+    lost.set_lost("worker 'w1' has had answers to 7 pushes");
+    lost.set_lost_said_by("w1");
+    // Both shards say so before it has gone back: that is one going back.
+    v1::WatchRequest second = run.f->WatchOf(1);
+    second.set_lost(lost.lost());
+    second.set_lost_said_by("w1");
+    const auto told = std::make_shared<Answer<v1::WatchReply>>();
+    const auto told_too = std::make_shared<Answer<v1::WatchReply>>();
+    run.f->coordinator.Handle("WatchMembership", EncodeMessage(lost), FillIn(told));
+    run.f->coordinator.Handle("WatchMembership", EncodeMessage(second), FillIn(told_too));
+    run.f->RunAll();
+    CHECK(Says(told->status, Code::kUnavailable, {"the run goes back"}));
+    CHECK(Says(told_too->status, Code::kUnavailable, {"goes back"}));
+    REQUIRE(run.gone_back.size() == era);
+    run.Begin();
+    const absl::Status joined = join(era);
+    if (era < Quarantine::kMostGoingsBack) {
+      CHECK(joined.ok());
+    } else {
+      CHECK(Says(joined, Code::kFailedPrecondition, {"'w1' is quarantined: by its word a ps had lost pushes"}));
+    }
+  }
+  // The other one is not waited for, and trains on.
+  CHECK(run.f->Status().workers(1).state() == "quarantined");
+  REQUIRE(run.f->snapshot().members_size() == 1);
+  CHECK(run.f->snapshot().members(0).state() == v1::LIVE);
+}
+
 TEST_CASE("Coordinator: with nothing to go back to the ps is refused, and the others train on") {
   Run run;
   run.f->Start(2);
@@ -219,6 +273,7 @@ TEST_CASE("Coordinator: a loss that diverges takes the run back to what was good
   CHECK(run.f->Status().state() == v1::FINISHING);
   const std::string why = run.f->Status().stop_reason();
   CHECK(absl::StrContains(why, "after going back 3 times the loss has diverged again"));
+  const int begun = run.committer.begun;
   // All are told that this is no good end, also by the next process.
   for (const bool again : {false, true}) {
     if (again) run.Begin();
@@ -231,6 +286,9 @@ TEST_CASE("Coordinator: a loss that diverges takes the run back to what was good
     REQUIRE(left->ok());
     CHECK(left->message.failure() == why);
   }
+  run.f->Advance(absl::Milliseconds(300));
+  CHECK(run.f->coordinator.state() == v1::FINISHED);
+  CHECK(run.committer.begun == begun);  // these weights are worth no checkpoint
 }
 
 }  // namespace

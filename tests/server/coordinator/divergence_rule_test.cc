@@ -41,6 +41,20 @@ TEST_CASE("Infinite and NaN are bad from the first on") {
   }
 }
 
+TEST_CASE("Weights that are not finite have diverged, and only where somebody judges") {
+  DivergenceRule rule(2);
+  rule.Evaluated(1, 5);
+  CHECK(rule.trusted_steps() == 5);
+  rule.NotFinite("shard 1: NaN");
+  CHECK(rule.reason() == "shard 1: NaN");
+  rule.NotFinite("shard 0: NaN");
+  CHECK(rule.reason() == "shard 1: NaN");
+  DivergenceRule never(0);
+  never.NotFinite("shard 1: NaN");
+  CHECK_FALSE(never.diverged());
+  CHECK(never.trusted_steps() == std::numeric_limits<std::uint64_t>::max());
+}
+
 TEST_CASE("Of the trainers more than half must say so at the same time") {
   DivergenceRule rule(2);
   for (std::uint32_t worker = 0; worker < 4; ++worker) rule.Trained(worker, 7, 1.0 * kWindow, kWindow, 10 + worker);

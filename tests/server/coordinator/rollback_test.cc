@@ -76,6 +76,17 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
         std::vector<std::string>{"a", "b"});
 }
 
+TEST_CASE("Who was in quarantine is shown so, everybody else as out") {
+  v1::CoordinatorState now = StateOf(9, 300);
+  for (const char* state : {"live", "left", "quarantined", "parked"}) {
+    now.mutable_board()->add_rows()->mutable_status()->set_state(state);
+  }
+  const v1::CoordinatorState state = *RollBack(now, CheckpointOf(StateOf(5, 100), 1), "step-00000100", 2);
+  std::vector<std::string> shown;
+  for (const v1::StatusRow& row : state.board().rows()) shown.push_back(row.status().state());
+  CHECK(shown == std::vector<std::string>{"expired", "left", "quarantined", "expired"});
+}
+
 TEST_CASE("Leased records are handed out again, committed ones stay so") {
   DataLeases leases({.num_records = 100, .epochs = 1});
   const v1::DataRange done = *leases.Acquire({0, 11}, 10);

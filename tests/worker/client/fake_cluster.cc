@@ -231,7 +231,7 @@ FakeCluster::Answer FakeCluster::Acquire(const Buffer& bytes) {
   reply.set_membership_epoch(join.membership_epoch());
   reply.set_state(state);
   if (ranges.empty()) {
-    reply.set_parked(true);
+    reply.set_parked(!request.ahead());
     return Ok(reply);
   }
   v1::DataRange& range = *reply.mutable_range() = ranges.front();

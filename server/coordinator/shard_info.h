@@ -1,0 +1,35 @@
+// ShardInfo: what the coordinator knows of one `ps`.
+//
+// Thread safety: none; a plain record, guarded by its owner.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "common/clock.h"
+#include "proto/coordinator.pb.h"
+#include "server/coordinator/recent_rate.h"
+
+namespace leeway {
+
+struct ShardInfo {
+  std::string address;
+  v1::LocalEndpoint local_endpoint;
+  std::uint64_t generation = 0;        // 0: has not come
+  std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
+  Instant seen;
+  bool silent = false;             // and that has been said
+  std::uint64_t acknowledged = 0;  // sequence
+  std::uint64_t closed_round = 0;
+  bool weights_ready = false;
+  v1::ShardStats stats;
+  RecentRate push_bytes;
+  RecentRate pull_bytes;
+  // Of former generations so many are known: one that is older has met its calls' deadlines long since.
+  static constexpr std::size_t kReplacedKnown = 16;
+  std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
+};
+
+}  // namespace leeway

@@ -1,0 +1,137 @@
+// Coordinator through Handle(): weights that are worth no checkpoint.
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "tests/catch.h"
+#include "tests/server/coordinator/checkpoint_run.h"
+#include "tests/support/crash_files.h"
+#include "tests/support/status_check.h"
+
+namespace leeway {
+namespace {
+
+using Code = absl::StatusCode;
+
+v1::Policy OneEpoch() {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_epochs(1);
+  return policy;
+}
+
+// One worker, which trains for the epoch in a step, and leaves.
+void TrainToTheEnd(CheckpointRun& run) {
+  run.f.Start(1);
+  CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 100)->message.range()})->ok());
+  run.f.SyncShards();
+  CHECK(run.f.Leave(0)->ok());
+  run.f.Advance(absl::Milliseconds(200));
+  run.f.SyncShards();
+}
+
+// One worker trains, and the first checkpoint is due.
+void Begin(CheckpointRun& run) {
+  run.f.Start(1);
+  run.f.Advance(absl::Milliseconds(200));
+  run.f.SyncShards();
+  REQUIRE(run.f.snapshot().cut().id() != 0);
+}
+
+void Evaluate(CheckpointRun& run, std::uint32_t worker, double loss) {
+  v1::ReportProgressRequest report;
+  *report.mutable_stamp() = run.f.StampOf(worker);
+  report.mutable_evaluation()->set_loss(loss);
+  CHECK(run.f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+}
+
+TEST_CASE("Coordinator: a run whose weights are not finite at its end has failed, and has no last checkpoint") {
+  CrashFiles files(1);
+  const auto check = [](CheckpointRun& run) {
+    CHECK(run.f.coordinator.state() == v1::FINISHED);
+    CHECK(run.f.Status().failure() == "1 epochs are done, but there is no model: shard 1: weights hold a NaN");
+    CHECK(run.f.coordinator.last_checkpoint().ok());  // it is not missing: the failure says all
+    CHECK(run.committer.indices.empty());
+    const auto asked = run.f.Call<v1::CheckpointReply>("Checkpoint", v1::CheckpointRequest());
+    CHECK(Says(asked->status, Code::kFailedPrecondition, {"there is no model"}));
+  };
+  {
+    CheckpointRun run(OneEpoch(), 0, 2, &files);
+    TrainToTheEnd(run);
+    REQUIRE(run.f.snapshot().cut().id() != 0);
+    run.Tell(0, {{7, 0}});
+    run.Fail(1, "shard 1: weights hold a NaN", true);
+    check(run);
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  CheckpointRun run(OneEpoch(), 0, 2, &files);
+  check(run);
+}
+
+TEST_CASE("Coordinator: weights that are not finite cost a checkpoint while training goes on, and no more") {
+  CheckpointRun run(OneEpoch());
+  Begin(run);
+  run.Fail(1, "shard 1: weights hold a NaN", true);
+  CHECK(run.f.coordinator.state() == v1::TRAINING);
+  CHECK(run.f.Status().failure().empty());
+  CHECK(absl::StrContains(run.f.Status().checkpoints(0).error(), "weights hold a NaN"));
+}
+
+TEST_CASE("Coordinator: with --rollback_on_divergence they are a divergence") {
+  CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
+  Begin(run);
+  run.Fail(1, "shard 1: weights hold a NaN", true);
+  run.f.Advance(absl::Seconds(1));
+  run.f.SyncShards();
+  // The committer has nothing to go back to.
+  CHECK(run.f.coordinator.state() == v1::FINISHING);
+  CHECK(absl::StrContains(run.f.Status().failure(), "the loss has diverged: shard 1: weights hold a NaN"));
+  CHECK(run.f.Leave(0)->ok());
+  CHECK(run.f.coordinator.state() == v1::FINISHED);
+  CHECK(run.committer.begun.size() == 1);
+}
+
+TEST_CASE("Coordinator: a loss that is bad at the very end makes the run fail; the last checkpoint is given up") {
+  CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
+  const auto eval = [&] {
+    v1::JoinRequest join = run.f.JoinOf("e", 900);
+    join.set_role(v1::EVALUATOR);
+    return join;
+  }();
+  run.f.Start(1);
+  const auto joined = run.f.Join(eval);
+  run.f.SyncShards();
+  run.f.SyncShards();
+  REQUIRE(joined->ok());
+  const std::uint32_t id = joined->message.worker_id();
+  Evaluate(run, id, 1.0);
+  CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 100)->message.range()})->ok());
+  CHECK(run.f.Leave(0)->ok());
+  run.f.SyncShards();
+  CHECK(run.f.coordinator.state() == v1::EVALUATING);
+  Evaluate(run, id, 2.5);
+  CHECK(absl::StrContains(run.f.Status().failure(), "1 epochs are done, but the loss has diverged: the evaluator's"));
+  CHECK(run.f.Leave(id)->ok());
+  CHECK(run.f.coordinator.state() == v1::FINISHED);
+  CHECK(run.committer.indices.empty());
+}
+
+TEST_CASE("Coordinator: with a checkpoint goes up to which step the loss was good") {
+  for (const double factor : {0.0, 2.0}) {
+    v1::Policy policy = LeasedPolicy(1);
+    CheckpointRun run(policy, 1, 2, nullptr, factor);
+    Begin(run);
+    run.Take();
+    Evaluate(run, 0, 1.0);  // after no step
+    CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 10)->message.range()})->ok());
+    run.f.Advance(absl::Milliseconds(200));
+    run.f.SyncShards();
+    run.Take();
+    CHECK(run.f.snapshot().committed_checkpoint() == "step-00000001");
+    REQUIRE(run.committer.trusted.size() == 2);
+    CHECK(run.committer.trusted[1] == (factor == 0 ? std::numeric_limits<std::uint64_t>::max() : 0));
+  }
+}
+
+}  // namespace
+}  // namespace leeway
