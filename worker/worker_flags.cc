@@ -132,8 +132,9 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
                           "host:port or [IPv6 address]:port, with a port from 1 to 65535"));
   }
   options.name = absl::GetFlag(FLAGS_name);
-  RETURN_IF_ERROR(
-      Check(options.name.size() <= 200 && IsUtf8(options.name), "name", options.name, "at most 200 bytes of UTF-8"));
+  // As the coordinator takes it.
+  RETURN_IF_ERROR(Check(PrintableUtf8(options.name, 128) == options.name, "name", options.name,
+                        "at most 128 bytes of printable UTF-8"));
   if (options.name.empty()) options.name = DefaultName();
   options.rank = absl::GetFlag(FLAGS_rank);
   RETURN_IF_ERROR(Check(In(options.rank, -1, 65535), "rank", options.rank, "-1 (by sorted names), or 0 to 65535"));

@@ -14,8 +14,10 @@ from by_hand import ByHand, free_port  # noqa: E402
 from harness import WORKER, main, read_bytes  # noqa: E402
 
 LEVELS = {"trace", "debug", "info", "warning", "error", "critical"}
-# Quotes, backslashes, line ends, tabs, terminal escapes, NEL and line separator, a letter of four bytes.
-HOSTILE = 'w"0\\\r\n\t\x1b[31m\x7f\x85\u2028"},{"level":"error\U0001f600'
+# Quotes, backslashes, a letter of four bytes.
+HOSTILE = 'w"0\\"},{"level":"error\U0001f600'
+# No UTF-8, a line end, a terminal escape, NEL, a line separator, too long.
+NO_NAMES = (b"w\xff", b"w\n", b"w\x1b[31m", b"w\xc2\x85", b"w\xe2\x80\xa8", b"w" * 129)
 
 
 class JsonLogs(ByHand):
@@ -64,10 +66,14 @@ class JsonLogs(ByHand):
         own = self.lines(worker.stderr_path, HOSTILE)
         self.assertTrue(any("joined as worker" in line["message"] for line in own))
 
-    def test_a_name_that_is_no_utf8_is_refused(self):
-        refused = self.start("refused", WORKER, b"--name=w\xff", "--coordinator=127.0.0.1:1", "--data=synthetic:100")
-        self.assertEqual(refused.wait(), 1)
-        self.assertRegex(refused.stderr(), r"^worker: --name=w.*: allowed: at most 200 bytes of UTF-8\n$")
+    def test_a_name_that_is_none_is_refused_in_one_line(self):
+        for number, name in enumerate(NO_NAMES):
+            where = ["--coordinator=127.0.0.1:1", "--data=synthetic:100"]
+            refused = self.start(f"refused{number}", WORKER, b"--name=" + name, *where)
+            self.assertEqual(refused.wait(), 1)
+            said = refused.stderr()
+            self.assertRegex(said, r"^worker: --name=w.*: allowed: at most 128 bytes of printable UTF-8\n$")
+            self.assertTrue(said[:-1].isprintable(), said)
 
     def test_leeway_run(self):
         run = self.run_leeway("--log_format=json", "--num_ps=2", "--num_workers=2", "--epochs=2")
