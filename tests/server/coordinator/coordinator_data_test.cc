@@ -5,12 +5,9 @@
 
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
-#include "tests/support/status_check.h"
 
 namespace leeway {
 namespace {
-
-using Code = absl::StatusCode;
 
 TEST_CASE("Coordinator: a data request that is repeated gets the same range, an overtaken one none") {
   CoordinatorFixture f(LeasedPolicy(1));
