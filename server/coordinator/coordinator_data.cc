@@ -171,8 +171,9 @@ std::set<std::uint32_t> Coordinator::ExpectedRanks() const {
 }
 
 bool Coordinator::LaterRoundsHaveMembers() const {
-  return std::any_of(membership_.members().begin(), membership_.members().end(), [this](const auto& entry) {
-    return entry.second.state() == v1::LIVE && entry.second.entry_clock() > rounds_.open_round();
+  const std::uint64_t open = rounds_.open_round();
+  return std::any_of(membership_.members().begin(), membership_.members().end(), [open](const auto& entry) {
+    return entry.second.state() == v1::LIVE && entry.second.entry_clock() > open;
   });
 }
 
