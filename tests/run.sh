@@ -59,8 +59,9 @@ else
     ours=$(echo //{common,kernels,server,worker,cli}/...)
     locked=$(bazel query --noshow_progress \
       "kind(cc_library, rdeps(set($ours), //common:mutex, 1)) except //kernels/cuda/...")
+    # Their own object files: else Bazel compiles, for the check, all that they depend on as well.
     # shellcheck disable=SC2086
-    stage thread-safety bazel build --config=thread-safety ${locked:-//...}
+    stage thread-safety bazel build --config=thread-safety --output_groups=compilation_outputs ${locked:-//...}
   else
     echo "== thread-safety: skipped, no clang-14 (deploy/install_deps.sh --dev installs it)"
   fi
