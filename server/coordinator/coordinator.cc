@@ -308,7 +308,7 @@ std::optional<Coordinator::Finish> Coordinator::ReasonToFinish() {
   const bool shards_here =
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
   // And while a round waits for what those who have left pushed to it, it is not the last word.
-  if (membership_.trainers() > 0 || !shards_here || !rounds_.Owed(now).empty()) {
+  if (membership_.trainers() > 0 || !shards_here || !rounds_.Owed(HeardOfAllShards()).empty()) {
     deserted_since_.reset();
     return std::nullopt;
   }

@@ -229,6 +229,8 @@ class Coordinator {
   void AddClose(const v1::RoundClose& close) LEEWAY_REQUIRES(mu_);
   // Who takes part in the open round.
   std::set<std::uint32_t> ExpectedRanks() const LEEWAY_REQUIRES(mu_);
+  // A shard that is away has reports to bring: who has left owes them until it was heard again.
+  Instant HeardOfAllShards() const LEEWAY_REQUIRES(mu_);
   bool LaterRoundsHaveMembers() const LEEWAY_REQUIRES(mu_);
   std::uint64_t RoundLimit() const LEEWAY_REQUIRES(mu_);
 

@@ -166,8 +166,14 @@ std::set<std::uint32_t> Coordinator::ExpectedRanks() const {
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() == v1::LIVE && member.entry_clock() <= rounds_.open_round()) ranks.insert(member.rank());
   }
-  ranks.merge(rounds_.Owed(clock_->Now()));
+  ranks.merge(rounds_.Owed(HeardOfAllShards()));
   return ranks;
+}
+
+Instant Coordinator::HeardOfAllShards() const {
+  Instant heard = clock_->Now();
+  for (const ShardInfo& shard : shards_) heard = std::min(heard, shard.seen);
+  return heard;
 }
 
 bool Coordinator::LaterRoundsHaveMembers() const {

@@ -85,11 +85,30 @@ TEST_CASE("Coordinator: who left and never gave its push holds a round for a lea
     CHECK(f.Status().steps() == 0);
     f.Advance(absl::Seconds(0.9));
     CHECK(f.Heartbeat(1).ok());
+    f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
   }
   f.Advance(absl::Seconds(1));
+  f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
   CHECK(f.Status().steps() == 1);
   f.Report(0, 1, {1});
   CHECK(f.Status().steps() == 2);
+}
+
+TEST_CASE("Coordinator: a round waits for the report of a ps that is away, however long") {
+  CoordinatorFixture f(RoundsPolicy(2, 1), 2);
+  f.Start(2);
+  f.Report(0, 0, {0, 1});
+  f.Leave(0, true, 1);
+  f.Leave(1, true, 1);
+  for (int i = 0; i < 30; ++i) {
+    f.Advance(absl::Seconds(1));
+    f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+  }
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  f.Report(1, 0, {0, 1});  // ps 1 is back
+  f.SyncShards();
+  CHECK(f.Status().samples() == 20);
+  CHECK(f.coordinator.state() == v1::FINISHED);
 }
 
 TEST_CASE("Coordinator: who waits for the next round does not wait for the dead of this one") {
