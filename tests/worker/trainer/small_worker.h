@@ -29,7 +29,9 @@ inline Dataset SmallData(std::uint64_t records) {
 }
 
 struct SmallWorker {
-  SmallWorker(std::uint64_t records, int batch, int slots, bool halves = false) : data(SmallData(records)) {
+  // `gradients`: kHalves has weights of bfloat16 too.
+  SmallWorker(std::uint64_t records, int batch, int slots, Engine::Gradients gradients = Engine::Gradients::kFloats)
+      : data(SmallData(records)) {
     ModelSpec spec;
     spec.name = "softmax";
     spec.width = data.shape().width;
@@ -41,7 +43,8 @@ struct SmallWorker {
     options.weights_slots = slots;
     options.gradient_slots = slots;
     options.features = data.features_per_record();
-    options.half_weights = options.half_gradients = halves;
+    options.half_weights = gradients == Engine::Gradients::kHalves;
+    options.gradients = gradients;
     engine = Engine::Make(*backend, *model, options).value();
   }
   const Manifest& manifest() const { return model->manifest(); }
