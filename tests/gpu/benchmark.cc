@@ -173,9 +173,7 @@ void MemoryBound(Benchmark& bench) {
     bench.MemoryRow("adam step", 7 * bytes, bench.Seconds([&](int) {
       ops.Step(bench.stream(), adam, {elements, at(0), at(1), {at(2), at(3)}});
     }));
-    const EncodedBlocks blocks{elements, 64 << 10};
     const DeviceMemory out = OrDie(bench.backend().Allocate(elements * 2));
-    const DeviceMemory scales = OrDie(bench.backend().Allocate(blocks.blocks() * 4));
     bench.MemoryRow("encode bf16", 1.5 * bytes, bench.Seconds([&](int i) {
       ops.EncodeBf16(bench.stream(), elements, at(static_cast<std::size_t>(i)), false, out.as<std::uint16_t>());
     }));
@@ -183,16 +181,26 @@ void MemoryBound(Benchmark& bench) {
       ops.EncodeBf16(bench.stream(), elements, at(static_cast<std::size_t>(i)), true, out.as<std::uint16_t>());
     }));
     arrays = bench.Random(all, DataType::kF32);
-    bench.MemoryRow("encode int8", 1.25 * bytes, bench.Seconds([&](int i) {
-      ops.EncodeInt8(bench.stream(), blocks, at(static_cast<std::size_t>(i)), false, scales.floats(),
-                     out.as<std::int8_t>());
-    }));
-    const std::size_t kept = 656;  // 1 %
-    const std::size_t last = elements - (blocks.blocks() - 1) * blocks.block, last_kept = (last + 99) / 100;
-    bench.MemoryRow("top-k of 1 %", bytes, bench.Seconds([&](int i) {
-      ops.SelectTopK(bench.stream(), blocks, kept, last_kept, at(static_cast<std::size_t>(i)), out.as<std::uint32_t>(),
-                     DevicePtr<float>(out.floats() + elements / 4));
-    }));
+    // Blocks of a model of some megabytes, and the largest (common/placement.h).
+    const auto residual = bench.Random(all, DataType::kF32);
+    for (const std::size_t size : {std::size_t{64} << 10, std::size_t{256} << 10}) {
+      const EncodedBlocks blocks = EncodedBlocks::All(elements, size);
+      const std::string by = ", blocks of " + std::to_string(size >> 10) + " Ki";
+      const std::size_t kept = (size + 99) / 100, last = elements - (blocks.blocks - 1) * size;
+      for (const bool with : {false, true}) {
+        const std::string name = (with ? ", with residual" : "") + by;
+        const auto to = [&](int i) {
+          return with ? residual[static_cast<std::size_t>(i)].floats() : DevicePtr<float>();
+        };
+        bench.MemoryRow(("int8" + name).c_str(), (with ? 3.25 : 1.25) * bytes, bench.Seconds([&](int i) {
+          ops.EncodeInt8(bench.stream(), blocks, at(static_cast<std::size_t>(i)), to(i), out.as<char>());
+        }));
+        bench.MemoryRow(("top-k of 1 %" + name).c_str(), (with ? 3.02 : 1.02) * bytes, bench.Seconds([&](int i) {
+          ops.EncodeTopK(bench.stream(), blocks, kept, (last + 99) / 100, at(static_cast<std::size_t>(i)), to(i),
+                         out.as<char>());
+        }));
+      }
+    }
   }
   const NormShape shape{bench.Scaled(64 * 1024), 768};
   const std::int64_t elements = shape.rows * shape.width;
