@@ -2,18 +2,18 @@
 // memory, this does where the gradient was computed: the residual lies there, the device encodes, and only the bytes
 // cross to the host. It gives ErrorFeedback's bytes and residual, for int8 and for top_k without momentum correction.
 //
-// One thing differs: a block that cannot be encoded (a sum with the residual is not below 2^120, or NaN) says NaN in its
-// bytes, for the shard to refuse the chunk; nobody on the host has looked at the values. Such a block's residual stays as
-// it was. The chunk's other blocks are encoded, and return to the residual with the refused chunk.
+// One thing differs: a block that cannot be encoded (a sum with the residual is not below 2^120, or NaN) says NaN in
+// its bytes, for the shard to refuse the chunk; nobody on the host has looked at the values. Such a block's residual
+// stays as it was. The chunk's other blocks are encoded, and return to the residual with the refused chunk.
 //
-// The way of a chunk: BeginStep, MarkFinal (which enqueues; nothing waits on the host), Wait, Bytes, and Return where it
-// was not applied. A push that counts for nothing returns everything: that is ErrorFeedback's Absorb, bit by bit, since
-// encodings split a value without rounding.
+// The way of a chunk: BeginStep, MarkFinal (which enqueues; nothing waits on the host), Wait, Bytes, and Return where
+// it was not applied. A push that counts for nothing returns everything: that is ErrorFeedback's Absorb, bit by bit,
+// since encodings split a value without rounding.
 //
 // Thread safety: BeginStep and MarkFinal from one thread; the others from any. The device's order is that of the calls.
-// Ownership: shared, because buffers of Bytes keep it; the backend outlives it. A slot's bytes stay as they are until the
-// next step in that slot, which begins when the slot's push is done.
-// Invariant: the residual is finite. All memory is allocated by Make.
+// Ownership: shared, because buffers of Bytes keep it; the backend outlives it. A slot's bytes stay as they are until
+// the next step in that slot, which begins when the slot's push is done. Invariant: the residual is finite. All memory
+// is allocated by Make.
 #pragma once
 
 #include <cstddef>
@@ -46,9 +46,9 @@ class DeviceEncoder : public std::enable_shared_from_this<DeviceEncoder> {
   // A new step: nothing of its gradient is final.
   void BeginStep() { tracker_.Reset(); }
 
-  // The elements [first, first + count) of `gradient` (all elements of the placement) are final as soon as `computed` is
-  // reached. Encodes the chunks that this completes, with the residual, and returns them. The gradient must stay until
-  // they have been waited for.
+  // The elements [first, first + count) of `gradient` (all elements of the placement) are final as soon as `computed`
+  // is reached. Encodes the chunks that this completes, with the residual, and returns them. The gradient must stay
+  // until they have been waited for.
   std::vector<ChunkId> MarkFinal(int slot, DevicePtr<const float> gradient, std::uint64_t first, std::uint64_t count,
                                  Event& computed);
 
@@ -99,8 +99,8 @@ class DeviceEncoder : public std::enable_shared_from_this<DeviceEncoder> {
   std::unique_ptr<Event> added_ LEEWAY_GUARDED_BY(return_mu_);  // what lies there
 
   Mutex mu_;
-  DeviceMemory residual_ LEEWAY_GUARDED_BY(mu_);  // as the model vector
-  DeviceMemory encoded_ LEEWAY_GUARDED_BY(mu_);   // on its way to a slot's host memory
+  DeviceMemory residual_ LEEWAY_GUARDED_BY(mu_);           // as the model vector
+  DeviceMemory encoded_ LEEWAY_GUARDED_BY(mu_);            // on its way to a slot's host memory
   std::unique_ptr<Stream> stream_ LEEWAY_GUARDED_BY(mu_);  // last: its work uses the rest
 };
 

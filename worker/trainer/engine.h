@@ -6,8 +6,8 @@
 // All that pays where host and device are apart (ConvertsOnDevice).
 //
 // Thread safety: Step and Evaluate from one thread; WeightsArrived from any. weights() and gradient() point to memory
-// that the network may use while the slot is not in a step. on_final, on_encoded and on_failed run on the engine's sender
-// thread. Ownership: the backend and the model outlive the Engine.
+// that the network may use while the slot is not in a step. on_final, on_encoded and on_failed run on the engine's
+// sender thread. Ownership: the backend and the model outlive the Engine.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +56,8 @@ class Engine {
     // kEncoded, instead of on_final: `encoder` has the bytes of this chunk. It outlives the calls.
     std::function<void(ChunkId)> on_encoded;
     DeviceEncoder* encoder = nullptr;
-    // The device failed on the way to the host: something will never be final. After the others, from the sender thread.
+    // The device failed on the way to the host: something will never be final. After the others, from the sender
+    // thread.
     std::function<void(const absl::Status&)> on_failed = [](const absl::Status&) {};
     // `whole` only: the gradient is not finite, nothing of it will be final.
     std::function<void(const std::string& why)> on_refused;

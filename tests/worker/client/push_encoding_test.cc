@@ -1,5 +1,5 @@
-// Encoded pushes, end to end over a cluster that refuses, drops, loses answers and forgets incarnations. The host encodes
-// them, or a device does: the cpu backend stands for one with memory of its own.
+// Encoded pushes, end to end over a cluster that refuses, drops, loses answers and forgets incarnations. The host
+// encodes them, or a device does: the cpu backend stands for one with memory of its own.
 #include <algorithm>
 #include <cmath>
 #include <deque>
@@ -64,9 +64,9 @@ struct Cluster {
     request.samples = 32;
     if (device != nullptr) {
       device->BeginStep();
-      request.encoded = {
-          device->encoding(), [d = device, slot = in_flight->slot()](ChunkId id) { return d->Bytes(slot, id); },
-          [d = device](ChunkId id, const Buffer& bytes) { d->Return(id, bytes); }};
+      request.encoded = {device->encoding(),
+                         [d = device, slot = in_flight->slot()](ChunkId id) { return d->Bytes(slot, id); },
+                         [d = device](ChunkId id, const Buffer& bytes) { d->Return(id, bytes); }};
     }
     in_flight->push =
         std::make_shared<Push>(runtime.caller, view, placement, request, holds, nullptr, in_flight->gradient.data(),
@@ -107,7 +107,9 @@ struct Cluster {
     }
     return worst;
   }
-  std::vector<float> Residual() { return device != nullptr ? device->Residual().value() : encoder->feedback.residual(); }
+  std::vector<float> Residual() {
+    return device != nullptr ? device->Residual().value() : encoder->feedback.residual();
+  }
 
   std::unique_ptr<Backend> backend;  // of the device
   std::unique_ptr<Event> computed;

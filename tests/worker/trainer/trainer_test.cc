@@ -314,8 +314,7 @@ TEST_CASE("Encodings: a gradient that is not finite is refused when the device e
 
 TEST_CASE("Encodings: what the device converts or encodes, trains at a depth") {
   const v1::Encoding encoding = GENERATE(v1::BF16, v1::INT8, v1::TOP_K);
-  Bench bench(Leased(4), 2, 2,
-              encoding == v1::BF16 ? Engine::Gradients::kHalves : Engine::Gradients::kEncoded);
+  Bench bench(Leased(4), 2, 2, encoding == v1::BF16 ? Engine::Gradients::kHalves : Engine::Gradients::kEncoded);
   bench.options.push_encoding = {encoding, 0.3, 0};
   if (encoding == v1::BF16) bench.options.pull_encoding = v1::BF16;
   REQUIRE(bench.Run().ok());
