@@ -72,8 +72,8 @@ class Push : public std::enable_shared_from_this<Push> {
   struct Request {
     std::uint64_t clock = 0;
     std::uint32_t samples = 0;
-    std::vector<ShardRead> reads;    // per shard
-    std::optional<Encoded> encoded;  // else the gradient is floats
+    std::vector<ShardRead> reads;                   // per shard
+    std::optional<Encoded> encoded = std::nullopt;  // else the gradient is floats
   };
 
   // What a worker encodes its gradients with; all its pushes share it, whatever their incarnation.

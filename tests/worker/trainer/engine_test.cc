@@ -173,6 +173,37 @@ TEST_CASE("A step computes on the weights that arrived, and on the host's where 
   CHECK(gradient() == of_two);
 }
 
+TEST_CASE(
+    "What the device could not compute is never final: the step says so, and on_failed where a push waits for it") {
+  const auto gradients = GENERATE(Engine::Gradients::kFloats, Engine::Gradients::kEncoded);
+  SmallWorker worker(60, 16, 1);
+  ModelSpec spec;
+  spec.name = "softmax";
+  spec.width = worker.data.shape().width;
+  spec.classes = worker.data.num_classes() - 1;  // labels of the last one name none
+  const std::unique_ptr<Model> model = MakeModel(spec).value();
+  Engine::Options options;
+  options.batch = 16;
+  options.features = worker.data.features_per_record();
+  options.gradients = gradients;
+  const std::unique_ptr<Engine> engine = Engine::Make(*worker.backend, *model, options).value();
+  const std::shared_ptr<DeviceEncoder> encoder =
+      engine->NewEncoder(Placement::Make(engine->elements(), 1).value(), {v1::INT8, 0, 0}).value();
+  const std::vector<std::uint64_t> records = FirstRecords(16);
+  int final = 0, failed = 0;
+  Engine::StepRequest request;
+  request.records = records;
+  request.data = &worker.data;
+  request.on_final = [&](std::uint64_t, std::uint64_t) { ++final; };
+  if (gradients == Engine::Gradients::kEncoded) request.encoder = encoder.get();
+  request.on_encoded = [&](ChunkId) { ++final; };
+  request.on_failed = [&](const absl::Status& status) { failed += absl::IsInvalidArgument(status) ? 1 : 0; };
+  CHECK(absl::IsInvalidArgument(engine->Step(request).status()));
+  engine->FlushSender();
+  CHECK(final == 0);
+  CHECK(failed > 0);
+}
+
 TEST_CASE("Where the host can address the device's memory, nothing is converted") {
   const std::unique_ptr<Backend> backend = MakeBackend("cpu", 1).value();
   CHECK_FALSE(Engine::ConvertsOnDevice(*backend).value());
