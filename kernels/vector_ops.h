@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "kernels/encoded_blocks.h"
 #include "kernels/optimizers/adagrad.h"
 #include "kernels/optimizers/adam.h"
 #include "kernels/optimizers/momentum.h"
@@ -26,12 +27,6 @@ struct DeviceStep {
   DevicePtr<const float> gradient;
   DevicePtr<float> weights;
   DevicePtr<float> slots[2] = {};
-};
-
-// A vector that is encoded block by block; the last block may be shorter.
-struct EncodedBlocks {
-  std::size_t count, block;  // block > 0
-  std::size_t blocks() const { return (count + block - 1) / block; }
 };
 
 class VectorOps {
@@ -51,13 +46,18 @@ class VectorOps {
   // out[count]. Exact.
   virtual void DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,
                           DevicePtr<float> out) = 0;
-  // kernels/encodings/int8.h: scales[blocks], out[count]. Requires finite values.
-  virtual void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
-                          DevicePtr<float> scales, DevicePtr<std::int8_t> out) = 0;
-  // kernels/encodings/top_k.h: of each block `kept` values, of the last one `last_kept`; those of block b begin at
-  // b * kept in `indices` (within the block, ascending) and `out`. Requires finite values.
-  virtual void SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
-                          DevicePtr<const float> values, DevicePtr<std::uint32_t> indices, DevicePtr<float> out) = 0;
+  // The bytes that EncodeBlock (kernels/encodings/encoding.h) writes of each block, one block after the other: of int8
+  // a scale and the values, of top-k a count, indices within the block (ascending) and values; `kept` values of each
+  // block, `last_kept` of the one that ends the vector.
+  //
+  // `residual` null: of `values`, which are finite. Else of the sums residual + values (both whole vectors), and what
+  // the bytes leave out of the sums becomes the residual. A block with a sum that is NaN, or not below kEncodableLimit
+  // (kernels/encodings/residual.h), leaves its residual as it is and says NaN: its scale (the values are 0), or the
+  // first of its values (at the indices 0, 1, ..., the others are 0). `out` lies at a multiple of 4 bytes.
+  virtual void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<const float> values,
+                          DevicePtr<float> residual, DevicePtr<char> out) = 0;
+  virtual void EncodeTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
+                          DevicePtr<const float> values, DevicePtr<float> residual, DevicePtr<char> out) = 0;
 };
 
 }  // namespace leeway

@@ -1,10 +1,13 @@
 #include "kernels/cpu/cpu_vector_ops.h"
 
-#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <optional>
 
 #include "kernels/cpu/cpu_stream.h"
 #include "kernels/encodings/bf16.h"
 #include "kernels/encodings/int8.h"
+#include "kernels/encodings/residual.h"
 #include "kernels/encodings/top_k.h"
 
 namespace leeway {
@@ -16,6 +19,20 @@ void Run(Stream& stream, const char* op, Work work) {
     work();
     return absl::OkStatus();
   });
+}
+
+constexpr std::size_t kWord = 4;  // bytes of a float32, a count, an index
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// What is encoded of block `i`: its values, or the sums that now stand in the residual. Nothing: a sum is too large.
+std::optional<const float*> Sums(const EncodedBlocks& blocks, std::size_t i, DevicePtr<const float> values,
+                                 DevicePtr<float> residual) {
+  const float* const from = values.address() + blocks.Begin(i);
+  if (!residual) return from;
+  float* const sums = residual.address() + blocks.Begin(i);
+  if (!SumEncodable(sums, from, blocks.Size(i))) return std::nullopt;
+  AddValues(from, blocks.Size(i), sums);
+  return sums;
 }
 
 // weight = update(weight, gradient, i) of every element.
@@ -75,32 +92,50 @@ void CpuVectorOps::DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const
       [&] { leeway::DecodeBf16(reinterpret_cast<const char*>(values.address()), count, out.address()); });
 }
 
-void CpuVectorOps::EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
-                              DevicePtr<float> scales, DevicePtr<std::int8_t> out) {
+void CpuVectorOps::EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<const float> values,
+                              DevicePtr<float> residual, DevicePtr<char> out) {
   Run(stream, "encode int8", [&] {
-    for (std::size_t b = 0; b < blocks.blocks(); ++b) {
-      const std::size_t first = b * blocks.block, size = std::min(blocks.block, blocks.count - first);
-      float* const from = values.address() + first;
-      char* const bytes = reinterpret_cast<char*>(out.address() + first);
-      const float scale = Int8Scale(from, size);
-      scales.address()[b] = scale;
-      if (residual) {
-        EncodeInt8Residual(from, size, scale, bytes);
+    char* to = out.address();
+    for (std::size_t i = 0; i < blocks.blocks; ++i) {
+      const std::size_t size = blocks.Size(i);
+      char* const bytes = to + kWord;
+      float scale = kNan;
+      if (const auto sums = Sums(blocks, i, values, residual)) {
+        scale = Int8Scale(*sums, size);
+        residual ? EncodeInt8Residual(residual.address() + blocks.Begin(i), size, scale, bytes)
+                 : leeway::EncodeInt8(*sums, size, scale, bytes);
       } else {
-        leeway::EncodeInt8(from, size, scale, bytes);
+        std::memset(bytes, 0, size);
       }
+      std::memcpy(to, &scale, kWord);
+      to = bytes + size;
     }
   });
 }
 
-void CpuVectorOps::SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
-                              DevicePtr<const float> values, DevicePtr<std::uint32_t> indices, DevicePtr<float> out) {
-  Run(stream, "select top-k", [&] {
-    for (std::size_t b = 0; b < blocks.blocks(); ++b) {
-      const std::size_t first = b * blocks.block, size = std::min(blocks.block, blocks.count - first);
-      leeway::SelectTopK(values.address() + first, size, b + 1 == blocks.blocks() ? last_kept : kept,
-                         reinterpret_cast<char*>(indices.address() + b * kept),
-                         reinterpret_cast<char*>(out.address() + b * kept));
+void CpuVectorOps::EncodeTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
+                              DevicePtr<const float> values, DevicePtr<float> residual, DevicePtr<char> out) {
+  Run(stream, "encode top-k", [&] {
+    char* to = out.address();
+    for (std::size_t i = 0; i < blocks.blocks; ++i) {
+      const auto n = static_cast<std::uint32_t>(blocks.EndsVector(i) ? last_kept : kept);
+      std::memcpy(to, &n, kWord);
+      char* const indices = to + kWord;
+      char* const chosen = indices + n * kWord;
+      if (const auto sums = Sums(blocks, i, values, residual)) {
+        SelectTopK(*sums, blocks.Size(i), n, indices, chosen);
+        for (std::uint32_t k = 0, index; residual && k < n; ++k) {
+          std::memcpy(&index, indices + k * kWord, kWord);
+          residual.address()[blocks.Begin(i) + index] = 0;
+        }
+      } else {
+        for (std::uint32_t k = 0; k < n; ++k) {
+          const float value = k == 0 ? kNan : 0.0f;
+          std::memcpy(indices + k * kWord, &k, kWord);
+          std::memcpy(chosen + k * kWord, &value, kWord);
+        }
+      }
+      to = chosen + n * kWord;
     }
   });
 }

@@ -1,7 +1,9 @@
 #include "kernels/cuda/cuda_vector_ops.h"
 
 #include "kernels/cuda/cuda_stream.h"
-#include "kernels/cuda/encode.h"
+#include "kernels/cuda/encode_bf16.h"
+#include "kernels/cuda/encode_int8.h"
+#include "kernels/cuda/encode_top_k.h"
 #include "kernels/cuda/optimizer_steps.h"
 
 namespace leeway {
@@ -51,19 +53,17 @@ void CudaVectorOps::DecodeBf16(Stream& stream, std::size_t count, DevicePtr<cons
         [&](cudaStream_t on) { return cuda::DecodeBf16(on, count, values.address(), out.address()); });
 }
 
-void CudaVectorOps::EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
-                               DevicePtr<float> scales, DevicePtr<std::int8_t> out) {
+void CudaVectorOps::EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<const float> values,
+                               DevicePtr<float> residual, DevicePtr<char> out) {
   Start(stream, "encode int8", [&](cudaStream_t on) {
-    return cuda::EncodeInt8(on, blocks.count, blocks.block, values.address(), residual, scales.address(),
-                            out.address());
+    return cuda::EncodeInt8(on, blocks, values.address(), residual.address(), out.address());
   });
 }
 
-void CudaVectorOps::SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
-                               DevicePtr<const float> values, DevicePtr<std::uint32_t> indices, DevicePtr<float> out) {
-  Start(stream, "select top-k", [&](cudaStream_t on) {
-    return cuda::SelectTopK(on, blocks.count, blocks.block, kept, last_kept, values.address(), indices.address(),
-                            out.address());
+void CudaVectorOps::EncodeTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
+                               DevicePtr<const float> values, DevicePtr<float> residual, DevicePtr<char> out) {
+  Start(stream, "encode top-k", [&](cudaStream_t on) {
+    return cuda::EncodeTopK(on, blocks, kept, last_kept, values.address(), residual.address(), out.address());
   });
 }
 

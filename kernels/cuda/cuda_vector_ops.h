@@ -18,10 +18,10 @@ class CudaVectorOps final : public VectorOps {
                   DevicePtr<std::uint16_t> out) override;
   void DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,
                   DevicePtr<float> out) override;
-  void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<float> values, bool residual,
-                  DevicePtr<float> scales, DevicePtr<std::int8_t> out) override;
-  void SelectTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
-                  DevicePtr<const float> values, DevicePtr<std::uint32_t> indices, DevicePtr<float> out) override;
+  void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<const float> values,
+                  DevicePtr<float> residual, DevicePtr<char> out) override;
+  void EncodeTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
+                  DevicePtr<const float> values, DevicePtr<float> residual, DevicePtr<char> out) override;
 };
 
 }  // namespace leeway

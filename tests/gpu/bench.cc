@@ -89,11 +89,11 @@ std::vector<DeviceMemory> Benchmark::Random(std::int64_t count, DataType type, s
   return buffers;
 }
 
-double Benchmark::MemoryRow(const char* name, double bytes, const std::function<void(std::size_t set)>& call) {
+double Benchmark::MemoryRow(const std::string& name, double bytes, const std::function<void(std::size_t set)>& call) {
   if (copy_ == 0) TimeCopy();
   const double seconds = Seconds(call);
   const double share = bytes / seconds / copy_;
-  std::printf("%-44s %9.1f us %8.0f GB/s %5.2f of copy\n", name, seconds * 1e6, bytes / seconds * 1e-9, share);
+  std::printf("%-44s %9.1f us %8.0f GB/s %5.2f of copy\n", name.c_str(), seconds * 1e6, bytes / seconds * 1e-9, share);
   return share;
 }
 

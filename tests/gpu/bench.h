@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -76,7 +77,7 @@ class Benchmark {
 
   // Times `call`, which moves `bytes`, prints its row and returns its share of what a device-to-device copy moves per
   // second. The copy is timed, with a row of its own, when the first row needs it.
-  double MemoryRow(const char* name, double bytes, const std::function<void(std::size_t set)>& call);
+  double MemoryRow(const std::string& name, double bytes, const std::function<void(std::size_t set)>& call);
 
  private:
   void TimeCopy();

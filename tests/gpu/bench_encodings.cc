@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tests/gpu/groups.h"
 
@@ -10,11 +11,10 @@ std::string BenchmarkEncodings(Benchmark& bench) {
   const std::int64_t count = bench.Scaled(124 << 20) / 4 * 4;
   const auto n = static_cast<std::size_t>(count);
   const auto bytes = static_cast<double>(count) * 4;
-  const EncodedBlocks blocks{n, 64 << 10};
-  const DeviceMemory out = bench.Memory(n * 2), scales = bench.Memory(blocks.blocks() * sizeof(float));
+  const DeviceMemory out = bench.Memory(n * 2);
   VectorOps& ops = bench.vector_ops();
   double worst = 1e9;
-  const auto row = [&](const char* name, double moved, const std::function<void(std::size_t set)>& call) {
+  const auto row = [&](const std::string& name, double moved, const std::function<void(std::size_t set)>& call) {
     worst = std::min(worst, bench.MemoryRow(name, moved, call));
   };
 
@@ -28,15 +28,23 @@ std::string BenchmarkEncodings(Benchmark& bench) {
   // A residual is left of the former ones. They are freed first: both together need not fit.
   values.clear();
   values = bench.Random(count, DataType::kF32);
-  row("encode int8", 1.25 * bytes, [&](std::size_t set) {
-    ops.EncodeInt8(bench.stream(), blocks, values[set].floats(), false, scales.floats(), out.as<std::int8_t>());
-  });
-  const std::size_t kept = 656;  // 1 %
-  const std::size_t last = n - (blocks.blocks() - 1) * blocks.block, last_kept = (last + 99) / 100;
-  row("top-k of 1 %", bytes, [&](std::size_t set) {
-    ops.SelectTopK(bench.stream(), blocks, kept, last_kept, values[set].floats(), out.as<std::uint32_t>(),
-                   out.floats() + n / 4);
-  });
+  const std::vector<DeviceMemory> residuals = bench.Random(count, DataType::kF32);
+  // Blocks of a model of some megabytes, and the largest (common/placement.h).
+  for (const std::size_t size : {std::size_t{64} << 10, std::size_t{256} << 10}) {
+    const EncodedBlocks blocks = EncodedBlocks::All(n, size);
+    const std::size_t kept = (size + 99) / 100, last = n - (blocks.blocks - 1) * size;
+    for (const bool with : {false, true}) {
+      const std::string name = absl::StrCat(with ? ", with residual" : "", ", blocks of ", size >> 10, " Ki");
+      const auto residual = [&](std::size_t set) { return with ? residuals[set].floats() : DevicePtr<float>(); };
+      row("int8" + name, (with ? 3.25 : 1.25) * bytes, [&](std::size_t set) {
+        ops.EncodeInt8(bench.stream(), blocks, values[set].floats(), residual(set), out.as<char>());
+      });
+      row("top-k of 1 %" + name, (with ? 3.02 : 1.02) * bytes, [&](std::size_t set) {
+        ops.EncodeTopK(bench.stream(), blocks, kept, (last + 99) / 100, values[set].floats(), residual(set),
+                       out.as<char>());
+      });
+    }
+  }
   return absl::StrFormat("encodings at least %.2f of copy", worst);
 }
 

@@ -18,6 +18,14 @@ struct Row {
 
 inline constexpr Row<std::int64_t> kCounts[] = {{1}, {3}, {7}, {16}, {1000}, {4099}, {(1 << 19) + 3, true}};
 
+// Vectors that are encoded block by block, beside blocks of 64 and 4096 of the sizes above.
+struct BlocksShape {
+  std::int64_t count, block;
+};
+inline constexpr Row<BlocksShape> kBlocks[] = {{{20000, 7000}},           {{40001, 16384}},
+                                               {{200003, 65536}, true},   {{300001, 131072}, true},
+                                               {{1100003, 262144}, true}, {{700001, 600000}, true}};
+
 inline constexpr Row<LinearShape> kLinear[] = {{{1, 1, 1}},           {{1, 7, 17}},
                                                {{7, 1, 10}},          {{17, 33, 1}},
                                                {{8, 16, 16}},         {{64, 64, 64}},

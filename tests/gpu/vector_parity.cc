@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/encodings/bf16.h"
-#include "kernels/encodings/int8.h"
-#include "kernels/encodings/top_k.h"
+#include "kernels/encodings/encoding.h"
+#include "kernels/encodings/residual.h"
 #include "tests/gpu/parity.h"
 #include "tests/gpu/shapes.h"
 
@@ -107,59 +107,130 @@ void DecodedBf16(Parity& parity, std::int64_t size, bool shifted) {
   });
 }
 
-void Int8(Parity& parity, std::int64_t size, std::size_t block, bool shifted) {
-  for (const bool residual : {false, true}) {
-    parity.Run(absl::StrCat("encode int8 ", residual ? "with residual " : "", size, " by ", block), shifted, [&] {
-      Doubles varied = Varied(parity, size);
-      // The second block is zeros alone.
-      for (std::size_t i = block; i < std::min(2 * block, varied.size()); ++i) varied[i] = 0;
-      const Array values = parity.Of(varied);
-      const EncodedBlocks blocks{varied.size(), block};
-      const Array scales = parity.Garbage(static_cast<std::int64_t>(blocks.blocks()));
-      const DeviceMemory out = parity.Upload(std::vector<std::int8_t>(varied.size(), 99));
-      Floats host = ToFloats(values.values);
-      std::vector<std::int8_t> bytes(host.size());
-      Doubles host_scales;
-      for (std::size_t first = 0; first < host.size(); first += block) {
-        const std::size_t count = std::min(block, host.size() - first);
-        const float scale = Int8Scale(&host[first], count);
-        char* const to = reinterpret_cast<char*>(&bytes[first]);
-        residual ? EncodeInt8Residual(&host[first], count, scale, to) : EncodeInt8(&host[first], count, scale, to);
-        host_scales.push_back(scale);
-      }
-      parity.backend().vector_ops().EncodeInt8(parity.stream(), blocks, values.floats(), residual, scales.floats(),
-                                               out.as<std::int8_t>());
-      parity.ExpectExact(scales, host_scales);
-      parity.Require(parity.Download<std::int8_t>(out) == bytes, "the bytes");
-      parity.ExpectExact(values, ToDoubles(host));
-    });
+// One encoding of `run`'s blocks, by the device's ops and by EncodeBlock on the CPU: of the values, and twice in a row
+// with a residual, of which one block cannot take what is added to it.
+struct Encoded {
+  v1::Encoding encoding;
+  double fraction;  // top-k
+
+  std::size_t Kept(std::size_t count) const { return encoding == v1::TOP_K ? TopKCount(fraction, count) : 0; }
+  std::size_t Bytes(std::size_t count) const { return EncodedBytes(encoding, count, Kept(count)); }
+};
+
+// What a block says that is not encoded.
+void WriteNan(const Encoded& encoded, std::size_t count, char* out) {
+  const std::size_t kept = encoded.Kept(count);
+  std::vector<std::uint32_t> words(1 + 2 * kept);
+  words[0] = encoded.encoding == v1::TOP_K ? static_cast<std::uint32_t>(kept) : 0x7fc00000u;
+  for (std::size_t k = 0; k < kept; ++k) words[1 + k] = static_cast<std::uint32_t>(k);
+  if (kept > 0) words[1 + kept] = 0x7fc00000u;
+  std::memset(out, 0, encoded.Bytes(count));
+  std::memcpy(out, words.data(), words.size() * sizeof words[0]);
+}
+
+void EncodeOnHost(const Encoded& encoded, const EncodedBlocks& run, const Floats& values, Floats* residual, char* out) {
+  for (std::size_t i = 0; i < run.blocks; ++i) {
+    const std::size_t begin = run.Begin(i), size = run.Size(i);
+    if (residual == nullptr) {
+      EncodeBlock(encoded.encoding, &values[begin], size, encoded.Kept(size), out);
+    } else if (float* const sums = &(*residual)[begin]; SumEncodable(sums, &values[begin], size)) {
+      AddValues(&values[begin], size, sums);
+      EncodeBlock(encoded.encoding, sums, size, encoded.Kept(size), out, sums);
+    } else {
+      WriteNan(encoded, size, out);
+    }
+    out += encoded.Bytes(size);
   }
 }
 
-void TopK(Parity& parity, std::int64_t size, std::size_t block, double fraction, bool shifted) {
-  parity.Run(absl::StrCat("top-k ", size, " by ", block, ", ", fraction), shifted, [&] {
-    const Array values = parity.Of(Varied(parity, size));
-    const Floats host = ToFloats(values.values);
-    const EncodedBlocks blocks{host.size(), block};
-    const auto kept_of = [&](std::size_t count) {
-      return static_cast<std::size_t>(std::ceil(fraction * static_cast<double>(count)));
-    };
-    const std::size_t last = (blocks.blocks() - 1) * block, kept = kept_of(std::min(block, host.size()));
-    const std::size_t last_kept = kept_of(host.size() - last), total = (blocks.blocks() - 1) * kept + last_kept;
-    std::vector<std::uint32_t> expected(total), indices(total, 77);
-    Floats expected_values(total);
-    for (std::size_t b = 0; b < blocks.blocks(); ++b) {
-      const std::size_t count = std::min(block, host.size() - b * block);
-      SelectTopK(&host[b * block], count, b + 1 == blocks.blocks() ? last_kept : kept,
-                 reinterpret_cast<char*>(&expected[b * kept]), reinterpret_cast<char*>(&expected_values[b * kept]));
-    }
-    const DeviceMemory device_indices = parity.Upload(indices);
-    const Array out = parity.Garbage(static_cast<std::int64_t>(total));
-    parity.backend().vector_ops().SelectTopK(parity.stream(), blocks, kept, last_kept, values.floats(),
-                                             device_indices.as<std::uint32_t>(), out.floats());
-    parity.Require(parity.Download<std::uint32_t>(device_indices) == expected, "the indices");
-    parity.ExpectExact(out, ToDoubles(expected_values));
+void EncodeOnDevice(Parity& parity, const Encoded& encoded, const EncodedBlocks& run, const Array& values,
+                    DevicePtr<float> residual, DevicePtr<char> out) {
+  VectorOps& ops = parity.backend().vector_ops();
+  if (encoded.encoding == v1::INT8) {
+    ops.EncodeInt8(parity.stream(), run, values.floats(), residual, out);
+  } else {
+    const std::size_t last = run.count - (run.count - 1) / run.block * run.block;
+    ops.EncodeTopK(parity.stream(), run, encoded.Kept(run.block), encoded.Kept(last), values.floats(), residual, out);
+  }
+}
+
+void EncodedRun(Parity& parity, const Encoded& encoded, const EncodedBlocks& run, const Doubles& numbers,
+                const std::string& what, bool shifted) {
+  const std::string name = encoded.encoding == v1::INT8 ? "int8" : absl::StrCat("top-k ", encoded.fraction);
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < run.blocks; ++i) bytes += encoded.Bytes(run.Size(i));
+  const auto expect = [&](const DeviceMemory& out, const std::vector<char>& expected) {
+    std::vector<char> written = parity.Download<char>(out);
+    parity.Require(std::all_of(written.begin() + static_cast<std::ptrdiff_t>(bytes), written.end(),
+                               [](char c) { return c == 99; }),
+                   "nothing written behind the bytes");
+    written.resize(bytes);
+    parity.Require(written == expected, "the bytes");
+    parity.RequireBits(written.data(), written.size());
+  };
+  const auto untouched = [&] { return parity.Upload(std::vector<char>(bytes + 64, 99)); };
+  const std::string shape = absl::StrCat(" ", run.count, " by ", run.block, ", ", run.blocks, " from ", run.first,
+                                         " every ", run.stride, what);
+  parity.Run(absl::StrCat("encode ", name, shape), shifted, [&] {
+    const Array values = parity.Of(numbers);
+    std::vector<char> expected(bytes);
+    EncodeOnHost(encoded, run, ToFloats(values.values), nullptr, expected.data());
+    const DeviceMemory out = untouched();
+    EncodeOnDevice(parity, encoded, run, values, {}, out.as<char>());
+    expect(out, expected);
+    parity.ExpectExact(values, values.values);
   });
+  parity.Run(absl::StrCat("encode ", name, " with residual", shape), shifted, [&] {
+    Doubles gradient = numbers;
+    for (double& value : gradient) value = std::min(value, 1e30);
+    const Array kept = parity.Random(static_cast<std::int64_t>(run.count), 21);
+    Floats residual = ToFloats(kept.values);
+    for (int step = 0; step < 3; ++step) {
+      Doubles now = gradient;
+      if (step == 1) now[run.Begin(run.blocks - 1) + run.Size(run.blocks - 1) / 2] = 1.5e36;  // above 2^120
+      if (step == 1) now[run.Begin(0)] = std::numeric_limits<double>::quiet_NaN();
+      const Array values = parity.Of(now);
+      std::vector<char> expected(bytes);
+      EncodeOnHost(encoded, run, ToFloats(values.values), &residual, expected.data());
+      const DeviceMemory out = untouched();
+      EncodeOnDevice(parity, encoded, run, values, kept.floats(), out.as<char>());
+      expect(out, expected);
+    }
+    parity.ExpectExact(kept, ToDoubles(residual));
+  });
+}
+
+// Mostly zeros, as of embeddings; and values that grow, so that no sample of a part is like the whole.
+Doubles Sparse(Parity& parity, std::int64_t size) {
+  Doubles values = parity.Random(size, 10).values;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i % 211 != 5) values[i] = 0;
+  }
+  return values;
+}
+Doubles Crowded(Parity& parity, std::int64_t size) {
+  Doubles values = parity.Random(size, 11).values;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i * 64 / values.size() % 16 == 7) values[i] = 3 + std::round(values[i] * 8) / 8;
+  }
+  return values;
+}
+
+// Blocks of every way that a GPU has: of one part and of many, kept in registers and in shared memory, too large for
+// either; and a chunk's, which lie apart.
+void Encodings(Parity& parity, std::int64_t size, std::size_t block, bool shifted) {
+  const auto count = static_cast<std::size_t>(size);
+  std::vector<EncodedBlocks> runs = {EncodedBlocks::All(count, block)};
+  if (runs[0].blocks >= 4) runs.push_back({count, block, 1, 3, (runs[0].blocks - 1 + 2) / 3});
+  for (const EncodedBlocks& run : runs) {
+    for (const Encoded& encoded :
+         {Encoded{v1::INT8, 0}, {v1::TOP_K, 0.001}, {v1::TOP_K, 0.01}, {v1::TOP_K, 0.3}, {v1::TOP_K, 1}}) {
+      EncodedRun(parity, encoded, run, Varied(parity, size), "", shifted);
+      if (encoded.fraction == 0.3 || shifted) continue;
+      EncodedRun(parity, encoded, run, Sparse(parity, size), ", sparse", shifted);
+      EncodedRun(parity, encoded, run, Crowded(parity, size), ", crowded", shifted);
+    }
+  }
 }
 
 }  // namespace
@@ -172,10 +243,13 @@ void VectorParity(Parity& parity) {
       Bf16(parity, row.shape, shifted);
       DecodedBf16(parity, row.shape, shifted);
       for (const std::size_t block : {std::size_t{64}, std::size_t{4096}}) {
-        Int8(parity, row.shape, block, shifted);
-        for (const double fraction : {0.01, 0.3, 1.0}) TopK(parity, row.shape, block, fraction, shifted);
+        Encodings(parity, row.shape, block, shifted);
       }
     }
+  }
+  for (const auto& row : shapes::kBlocks) {
+    if (row.large && parity.small()) continue;
+    Encodings(parity, row.shape.count, static_cast<std::size_t>(row.shape.block), false);
   }
 }
 
