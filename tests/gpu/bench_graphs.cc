@@ -208,9 +208,9 @@ std::string BenchmarkGraphs(Benchmark& bench) {
   std::string shares;
   for (const Case& each : cases) {
     const double share = Row(bench.backend(), each.model, bench.tiny() ? 3 : each.steps);
-    absl::StrAppend(&shares, shares.empty() ? "" : " ", absl::StrFormat("%.2f", share));
+    absl::StrAppend(&shares, " ", share > 0 ? absl::StrFormat("%.2f", share) : "-");
   }
-  return absl::StrCat("graphs take ", shares, " of the steps' time");
+  return absl::StrCat("graphs take", shares, " of the steps' time");
 }
 
 }  // namespace leeway

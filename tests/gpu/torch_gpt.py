@@ -15,7 +15,7 @@ import tempfile
 import time
 
 # Where torch.compile keeps what it makes: its own choice is below HOME, which may not be there. Read by imports.
-SCRATCH = tempfile.TemporaryDirectory(prefix="torch-gpt-")
+SCRATCH = tempfile.TemporaryDirectory(prefix="torch-gpt-", ignore_cleanup_errors=True)
 for variable, folder in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("TRITON_CACHE_DIR", "triton"), ("TRITON_HOME", ".")):
     os.environ.setdefault(variable, os.path.join(SCRATCH.name, folder))
 
