@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsign
   // Each warp has a stretch of the block, so that what it finds is in order.
   const unsigned lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, lower = (1u << lane) - 1;
   constexpr unsigned kRow = kWarp * 4;
-  const unsigned stretch = (size / (kWarps * kRow) + 1) * kRow;
+  const unsigned stretch = ((size - 1) / (kWarps * kRow) + 1) * kRow;
   const unsigned begin = min(size, warp * stretch), end = min(size, begin + stretch);
 
   unsigned least = LeastCandidate(shared, sums, kept, stretch);

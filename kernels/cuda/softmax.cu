@@ -1,3 +1,5 @@
+#include <cuda_pipeline_primitives.h>
+
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/softmax.h"
 #include "kernels/cuda/vectors.h"
@@ -24,7 +26,7 @@ __device__ float Exp(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x * 1.4426950408889634f));
   return result;
 }
-// `count` of the values are logits, the first of them of class `index`.
+// The first `count` of the values are logits, the first of them of class `index`.
 template <int V>
 __device__ void Take(const float (&values)[V], int index, int count, Part& part) {
   float most = -INFINITY;
@@ -81,10 +83,14 @@ __device__ Part RowPart(Part part) {
   return part;
 }
 
+// What a row gives for the sum over all, of its label's logit.
+__device__ RowResult Result(const Part& part, float total, float label_logit, std::int32_t label) {
+  return {log(static_cast<double>(total)) - (static_cast<double>(label_logit) - part.largest), part.index == label};
+}
+
 // kThreads threads per row, blockDim.x / kThreads rows per block; V elements at a time. dlogits may be logits: a thread
-// writes the elements that it alone has read, after the last read of the label's logit by the others. With kKeep the
-// row is kept in shared memory between the two passes over it, by the thread that reads it again.
-template <int kThreads, int V, bool kKeep, typename T>
+// writes the elements that it alone has read, after the last read of the label's logit by the others.
+template <int kThreads, int V, typename T>
 __global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
     Rows(CrossEntropy args, RowResult* results) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / kThreads) + threadIdx.x / kThreads;
@@ -97,7 +103,6 @@ __global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
     if (lane == 0) results[row] = {0, kBadLabel};
     return;
   }
-  extern __shared__ uint4 kept[];  // [columns / V]
   const auto load = [&](int c, float(&values)[V]) {
     if constexpr (V == 1) {
       values[0] = Load(z + c);
@@ -108,22 +113,14 @@ __global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
   Part part;
   for (int c = lane * V; c < classes; c += kThreads * V) {
     float values[V];
-    if constexpr (kKeep) {
-      kept[c / V] = *reinterpret_cast<const uint4*>(z + c);
-      LoadVector(reinterpret_cast<const T*>(&kept[c / V]), values);
-    } else {
-      load(c, values);
-    }
-    Take(values, c, min(V, classes - c), part);
+    load(c, values);
+    Take(values, c, classes - c, part);
   }
   const float label_logit = Load(z + label);
   part = RowPart<kThreads>(part);
   // exp(inf - inf): a row with +infinity has no loss.
   const float total = part.largest == INFINITY ? NAN : part.total;
-  if (lane == 0) {
-    results[row] = {log(static_cast<double>(total)) - (static_cast<double>(label_logit) - part.largest),
-                    part.index == label};
-  }
+  if (lane == 0) results[row] = Result(part, total, label_logit, label);
   if (args.dlogits == nullptr) return;
   if constexpr (kThreads == kWarp) {
     __syncwarp();
@@ -134,11 +131,7 @@ __global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
   const float share = args.scale / total;
   for (int c = lane * V; c < columns; c += kThreads * V) {
     float values[V] = {};
-    if constexpr (kKeep) {
-      if (c < classes) LoadVector(reinterpret_cast<const T*>(&kept[c / V]), values);
-    } else {
-      load(c, values);
-    }
+    load(c, values);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       const float gradient = Exp(values[i] - part.largest) * share - (c + i == label ? args.scale : 0.0f);
@@ -149,6 +142,71 @@ __global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
     } else {
       StoreVector(values, dz + c);
     }
+  }
+}
+
+// As Rows, with one row per block, which is read once: it is copied to shared memory, each vector by the thread that
+// works on it, and all of a thread's copies are under way before it looks at the first.
+constexpr int kKeepThreads = 1024;
+template <typename T>
+__global__ void __launch_bounds__(kKeepThreads, 2) KeptRows(CrossEntropy args, RowResult* results) {
+  constexpr int V = kVector<T>;
+  extern __shared__ uint4 kept[];  // [columns / V]
+  const std::int64_t row = blockIdx.x;
+  const int classes = static_cast<int>(args.classes), columns = static_cast<int>(args.columns);
+  const T* const z = static_cast<const T*>(args.logits) + row * columns;
+  const std::int32_t label = args.labels[row];
+  if (label < 0 || label >= classes) {
+    if (threadIdx.x == 0) results[row] = {0, kBadLabel};
+    return;
+  }
+  const int vectors = columns / V, used = (classes + V - 1) / V;  // used: that hold a logit
+  const int full = classes / V;
+  const int half = (used / kKeepThreads + 1) / 2 * kKeepThreads;  // so many vectors are waited for first
+  const auto* const from = reinterpret_cast<const uint4*>(z);
+  for (int c = threadIdx.x; c < min(half, used); c += kKeepThreads) __pipeline_memcpy_async(kept + c, from + c, 16);
+  __pipeline_commit();
+  for (int c = half + threadIdx.x; c < used; c += kKeepThreads) __pipeline_memcpy_async(kept + c, from + c, 16);
+  __pipeline_commit();
+  const float label_logit = Load(z + label);
+  const auto load = [&](int c, float(&values)[V]) { LoadVector(reinterpret_cast<const T*>(kept + c), values); };
+
+  Part part;
+  const auto take = [&](int begin, int end) {
+    for (int c = begin + static_cast<int>(threadIdx.x); c < end; c += kKeepThreads) {
+      float values[V];
+      load(c, values);
+      if (c < full) {
+        Take(values, c * V, V, part);
+      } else {
+        Take(values, c * V, classes - c * V, part);
+      }
+    }
+  };
+  __pipeline_wait_prior(1);
+  take(0, min(half, used));
+  __pipeline_wait_prior(0);
+  take(half, used);
+  part = RowPart<kKeepThreads>(part);  // (its barrier: everybody has read the label's logit)
+  const float total = part.largest == INFINITY ? NAN : part.total;  // as in Rows
+  if (threadIdx.x == 0) results[row] = Result(part, total, label_logit, label);
+
+  T* const dz = static_cast<T*>(args.dlogits) + row * columns;
+  const float share = args.scale / total;
+  for (int c = threadIdx.x; c < vectors; c += kKeepThreads) {
+    float values[V] = {};
+    if (c < used) load(c, values);
+    if (c < full && c != label / V) {
+#pragma unroll
+      for (int i = 0; i < V; ++i) values[i] = Exp(values[i] - part.largest) * share;
+    } else {
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        const float gradient = Exp(values[i] - part.largest) * share - (c * V + i == label ? args.scale : 0.0f);
+        values[i] = c * V + i < classes ? gradient : 0.0f;
+      }
+    }
+    StoreVector(values, dz + c * V);
   }
 }
 
@@ -185,10 +243,10 @@ constexpr std::size_t kMostKept = 110 << 10;
 
 template <typename T>
 cudaError_t StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* results) {
-  constexpr int kRowsPerBlock = 8, kBlock = 512, kKeepBlock = 1024;
+  constexpr int kRowsPerBlock = 8, kBlock = 512;
   const auto rows = static_cast<std::size_t>(args.rows);
   if (args.columns <= 1024) {
-    Rows<kWarp, 1, false, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
+    Rows<kWarp, 1, T><<<CeilDiv(rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, stream>>>(args, results);
   } else if (args.columns % kVector<T> == 0 && Aligned16(args.logits, args.dlogits)) {
     const std::size_t bytes = static_cast<std::size_t>(args.columns) * sizeof(T);
     int device = 0, most = 0;
@@ -198,19 +256,19 @@ cudaError_t StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* 
       return error;
     }
     if (args.dlogits != nullptr && bytes <= kMostKept && bytes + 1024 <= static_cast<std::size_t>(most)) {
-      auto* const kernel = Rows<kKeepBlock, kVector<T>, true, T>;
+      auto* const kernel = KeptRows<T>;
       // More than 48 KB of shared memory must be asked for.
       if (const cudaError_t error =
               cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
           error != cudaSuccess) {
         return error;
       }
-      kernel<<<static_cast<unsigned>(rows), kKeepBlock, bytes, stream>>>(args, results);
+      kernel<<<static_cast<unsigned>(rows), kKeepThreads, bytes, stream>>>(args, results);
     } else {
-      Rows<kBlock, kVector<T>, false, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
+      Rows<kBlock, kVector<T>, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
     }
   } else {
-    Rows<kBlock, 1, false, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
+    Rows<kBlock, 1, T><<<static_cast<unsigned>(rows), kBlock, 0, stream>>>(args, results);
   }
   return cudaGetLastError();
 }
