@@ -116,9 +116,10 @@ class Timer {
       // Not timed: the device is at work when the first event comes.
       OrDie(Run(*caches[0], gemm));
       Record(0);
-      // Each round begins with another one: none always comes behind the same.
+      // Each round begins with another one, and every second goes backwards: none always comes behind the same.
       std::vector<std::size_t> order = running;
       std::rotate(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(round % order.size()), order.end());
+      if (round % 2 == 1) std::reverse(order.begin(), order.end());
       for (std::size_t i = 0; i < order.size(); ++i) {
         OrDie(Run(*caches[order[i]], gemm));
         Record(i + 1);
