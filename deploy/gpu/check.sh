@@ -2,10 +2,14 @@
 # check.sh [OUT]: inside an unpacked bundle, tries everything that a GPU is needed for, in under 8 minutes: parity of
 # every op, compute-sanitizer on some of them, benchmarks, training with one `ps` and one, then four workers on one GPU.
 # Each step has a limit of its own, its log lies in OUT (./results), and one table comes last. Exits non-zero if a step
-# failed. CHECK_ONLY="parity tests" runs only the steps of these names.
+# failed. CHECK_ONLY="parity tests" runs only the steps of these names, CHECK_SKIP="compile topk" all but these.
 set -uo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit
 out=$(realpath -m "${1:-results}")
+steps=$(sed -n 's/^step \([a-z0-9]*\) .*/\1/p' "$(basename "$0")" | tr '\n' ' ')
+for name in ${CHECK_ONLY:-} ${CHECK_SKIP:-}; do
+  case " $steps" in *" $name "*) ;; *) echo "check.sh: there is no step $name; there are $steps" >&2 && exit 2 ;; esac
+done
 mkdir -p "$out"
 rows=()
 failed=0
@@ -15,6 +19,7 @@ step() {
   local name=$1 limit=$2 start=$SECONDS status verdict
   shift 2
   case " ${CHECK_ONLY:-$name} " in *" $name "*) ;; *) return ;; esac
+  case " ${CHECK_SKIP:-} " in *" $name "*) return ;; esac
   timeout --kill-after=5 "$limit" "$@" >"$out/$name.log" 2>&1
   status=$?
   case $status in
@@ -61,12 +66,21 @@ sanitizer() {
     echo "result: memcheck and racecheck found nothing"
 }
 
+# torch FLAGS...: the same model in PyTorch.
 torch() {
   if ! python3 -c "import torch; assert torch.cuda.is_available()" 2>/dev/null; then
     echo "result: skipped, there is no PyTorch"
     return 0
   fi
-  python3 torch_gpt.py
+  python3 torch_gpt.py "$@"
+}
+
+# torch.compile is PyTorch's matter: what it cannot do here is a result, not a failure.
+compile() {
+  timeout --kill-after=2 85 bash -c "torch --compile --may_fail"
+  local status=$?
+  [ $status = 124 ] || return $status
+  echo "result: torch.compile takes longer than 85 s"
 }
 
 # images: what there is to train on.
@@ -87,32 +101,49 @@ train() {
 import json, sys
 run = json.load(open(sys.argv[1]))
 names = ("final_accuracy", "training_loss", "samples_per_second", "seconds")
-exposed = [w["communication_per_step"]["exposed_share"] for w in run["workers"] if w["role"] == "trainer"]
 figures = [f"{name} {run[name]:.4g}" for name in names if run[name] is not None]
-print("result:", ", ".join(figures), "exposed", [round(e or 0, 3) for e in exposed])
+trainers = [worker for worker in run["workers"] if worker["role"] == "trainer"]
+# Of one worker: with the first steps, which wait for what is set up, and without the first two seconds.
+if steps := sum(worker["steps"] for worker in trainers) / len(trainers):
+    figures.append(f"{steps:.0f} steps of {1e3 * run['seconds'] / steps:.1f} ms")
+    later = [point for point in run["training"] if point["seconds"] >= 2]
+    seconds, samples = (later[-1][key] - later[0][key] if later else 0 for key in ("seconds", "samples"))
+    if seconds >= 2 and samples > 0:
+        figures[-1] += f" ({1e3 * seconds / samples * run['samples'] / steps:.1f} without the first)"
+exposed = [worker["communication_per_step"]["exposed_share"] for worker in trainers]
+figures.append(f"exposed {[round(share or 0, 3) for share in exposed]}")
+print("result:", ", ".join(figures))
 PYTHON
   rm -rf "$folder"
   return $status
 }
 
 . ./env.sh
-export -f machine tests sanitizer images train torch
+export -f machine tests sanitizer images train torch compile
 export out
 gpt="tokens:data/text"
 adam="--optimizer=adamw --warmup_samples=2000"
+mlp="--model=mlp:1024,1024 --batch=512 --epochs=5 --learning_rate=0.05"
+cnn="--model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
+gpt10m="--model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
+gpt124m="--model=gpt:124m,vocab=50257 --batch=32 --num_ps=8 --eval=false --pull_encoding=bf16 --learning_rate=0.01"
 step machine 20 bash -c machine
 step parity 60 bin/parity --device=cuda:0
 step tests 60 bash -c tests
-step benchmark 100 bin/benchmark --device=cuda:0
+step benchmark 120 bin/benchmark --device=cuda:0
 step torch 60 bash -c torch
-step mlp1 30 bash -c "train \$(images) 1 --model=mlp:1024,1024 --batch=512 --epochs=5 --learning_rate=0.05"
-step mlp4 30 bash -c "train \$(images) 4 --model=mlp:1024,1024 --batch=512 --epochs=5 --learning_rate=0.05"
-step cnn1 30 bash -c "train \$(images) 1 --model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
-step cnn4 30 bash -c "train \$(images) 4 --model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
-step gpt1 45 bash -c "train $gpt 1 --model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
-step gpt4 45 bash -c "train $gpt 4 --model=gpt:10m --batch=32 --epochs=20 $adam --learning_rate=0.001"
-step gpt124m 60 bash -c "train $gpt 1 --model=gpt:124m,vocab=50257 --batch=32 --steps=120 --num_ps=8 --eval=false \
-  --push_encoding=bf16 --pull_encoding=bf16 --learning_rate=0.01"
+step compile 90 bash -c compile
+step mlp1 30 bash -c "train \$(images) 1 $mlp"
+step mlp4 30 bash -c "train \$(images) 4 $mlp"
+step tf32 30 bash -c "train \$(images) 1 $mlp --tf32"
+step cnn1 30 bash -c "train \$(images) 1 $cnn"
+step cnn4 30 bash -c "train \$(images) 4 $cnn"
+step gpt1 45 bash -c "train $gpt 1 $gpt10m"
+step gpt4 45 bash -c "train $gpt 4 $gpt10m"
+step bf16x4 45 bash -c "train $gpt 4 $gpt10m --push_encoding=bf16 --pull_encoding=bf16"
+step gpt124m 60 bash -c "train $gpt 1 $gpt124m --steps=120 --push_encoding=bf16"
+step int8 60 bash -c "train $gpt 1 $gpt124m --steps=40 --push_encoding=int8"
+step topk 60 bash -c "train $gpt 1 $gpt124m --steps=40 --push_encoding=top_k:0.01"
 step sanitizer 90 bash -c sanitizer
 echo
 echo "step         verdict       time  result"
