@@ -1,5 +1,5 @@
 // A DeviceEncoder and an ErrorFeedback get the same gradients: the same bytes come out, and the same is kept. The cpu
-// backend stands for a device with memory of its own.
+// backend stands for a device with memory of its own; LEEWAY_TEST_DEVICE=cuda:0 takes one.
 #include "worker/trainer/device_encoder.h"
 
 #include <algorithm>
@@ -9,10 +9,10 @@
 #include <map>
 #include <string>
 
-#include "kernels/device.h"
 #include "kernels/encodings/encoding.h"
 #include "kernels/ops.h"
 #include "tests/catch.h"
+#include "tests/kernels/device_fixture.h"
 #include "tests/seed.h"
 #include "tests/support/random.h"
 #include "worker/client/chunk_memory.h"
@@ -20,8 +20,6 @@
 
 namespace leeway {
 namespace {
-
-using Floats = std::vector<float>;
 
 constexpr int kSlots = 2;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -32,33 +30,34 @@ bool SameBits(const Floats& a, const Floats& b) {
 
 struct Both {
   Both(std::uint64_t elements, std::uint32_t shards, const PushEncoding& how)
-      : placement(Placement::Make(elements, shards).value()), encoding(how), host(placement, how) {
-    backend = MakeBackend("cpu", 1).value();
-    computed = backend->NewEvent().value();
-    device = DeviceEncoder::Make(*backend, placement, how, kSlots).value();
+      : placement(Placement::Make(elements, shards).value()), host(placement, how) {
+    for (DeviceMemory& gradient : gradients) gradient = fixture.backend().Allocate(elements * sizeof(float)).value();
+    computed = fixture.backend().NewEvent().value();
+    device = DeviceEncoder::Make(fixture.backend(), placement, how, kSlots).value();
   }
 
   // The chunks in the order in which they became ready: tensors of `tensor` elements are final from the last to the
   // first.
   std::vector<ChunkId> Encode(int slot, const Floats& gradient, std::uint64_t tensor) {
     std::vector<ChunkId> ids;
+    const DevicePtr<float> on_device = gradients[slot].floats();
     device->BeginStep();
     for (std::uint64_t end = gradient.size(); end > 0;) {
       const std::uint64_t first = (end - 1) / tensor * tensor;
-      const DevicePtr<const float> values(gradient.data());
-      for (const ChunkId id : device->MarkFinal(slot, values, first, end - first, *computed)) {
-        REQUIRE(device->Wait(slot, id).ok());
-        ids.push_back(id);
-      }
+      fixture.backend().CopyToDevice(fixture.stream(), on_device + first, &gradient[first],
+                                     (end - first) * sizeof(float));
+      fixture.stream().Record(*computed);
+      for (const ChunkId id : device->MarkFinal(slot, on_device, first, end - first, *computed)) ids.push_back(id);
       end = first;
     }
+    for (const ChunkId id : ids) REQUIRE(device->Wait(slot, id).ok());
     return ids;
   }
 
   const Placement placement;
-  const PushEncoding encoding;
   ErrorFeedback host;
-  std::unique_ptr<Backend> backend;
+  DeviceFixture fixture;
+  DeviceMemory gradients[kSlots];
   std::unique_ptr<Event> computed;
   std::shared_ptr<DeviceEncoder> device;
 };
@@ -157,18 +156,14 @@ TEST_CASE("A block that cannot be encoded says NaN and keeps its residual; the c
 
 TEST_CASE("A gradient whose computation failed is never there") {
   Both both(100, 1, {v1::INT8, 0, 0});
-  const std::unique_ptr<Stream> stream = both.backend->NewStream().value();
-  const DeviceMemory logits = both.backend->Allocate(sizeof(float)).value();
-  const DeviceMemory label = both.backend->Allocate(sizeof(std::int32_t)).value();
-  const DeviceMemory sum = both.backend->Allocate(sizeof(LossSum)).value();
-  *label.as<std::int32_t>().address() = 7;  // of one class
-  both.backend->ops().SoftmaxCrossEntropy(*stream, 1, 1, logits.floats(), label.as<std::int32_t>(), 1, {},
-                                          sum.as<LossSum>());
-  stream->Record(*both.computed);
+  DeviceFixture& f = both.fixture;
+  const DeviceMemory logits = f.Upload(Floats{1});
+  const DeviceMemory label = f.Upload(std::vector<std::int32_t>{7});  // of one class
+  const DeviceMemory sum = f.backend().Allocate(sizeof(LossSum)).value();
+  f.ops().SoftmaxCrossEntropy(f.stream(), 1, 1, logits.floats(), label.as<std::int32_t>(), 1, {}, sum.as<LossSum>());
+  f.stream().Record(*both.computed);
   both.device->BeginStep();
-  const Floats gradient(100, 1);
-  const std::vector<ChunkId> ids =
-      both.device->MarkFinal(0, DevicePtr<const float>(gradient.data()), 0, 100, *both.computed);
+  const std::vector<ChunkId> ids = both.device->MarkFinal(0, both.gradients[0].floats(), 0, 100, *both.computed);
   REQUIRE(ids == std::vector<ChunkId>{{0, 0}});
   CHECK(absl::IsInvalidArgument(both.device->Wait(0, {0, 0})));
 }

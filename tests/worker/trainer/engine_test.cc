@@ -72,7 +72,7 @@ std::vector<T> Gradient(SmallWorker& worker, const std::vector<std::uint64_t>& r
   return {gradient, gradient + worker.engine->elements()};
 }
 
-// The cpu backend has no use for it: here it stands for a device with memory of its own.
+// The cpu backend has no use for it, nor for what comes below: here it stands for a device with memory of its own.
 TEST_CASE("A host side of bfloat16 gives the gradient of the same weights, rounded") {
   const std::vector<std::uint64_t> records = FirstRecords(40);
   for (const bool whole : {false, true}) {

@@ -1,4 +1,4 @@
-// A softmax model on a small made-up data set, on the cpu backend: what the tests of sessions compute with.
+// A softmax model on a small made-up data set, on the test device: what the tests of sessions compute with.
 #pragma once
 
 #include <memory>
@@ -6,6 +6,7 @@
 
 #include "common/hash.h"
 #include "kernels/device.h"
+#include "tests/support/test_device.h"
 #include "worker/data/dataset.h"
 #include "worker/models/registry.h"
 #include "worker/trainer/engine.h"
@@ -37,7 +38,7 @@ struct SmallWorker {
     spec.width = data.shape().width;
     spec.classes = data.num_classes();
     model = MakeModel(spec).value();
-    backend = MakeBackend("cpu", 1).value();
+    backend = MakeBackend(TestDevice(), 1).value();
     Engine::Options options;
     options.batch = batch;
     options.weights_slots = slots;
