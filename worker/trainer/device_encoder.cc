@@ -132,11 +132,9 @@ void DeviceEncoder::Return(ChunkId id, const Buffer& bytes) {
   if (!added_->Synchronize().ok()) return;
   std::size_t byte = 0, element = 0;
   ForEachBlock(placement_, chunk.run, [&](std::uint64_t begin, std::size_t count) {
-    // To add -0 changes no value, not even the sign of a zero: what the bytes do not name stays as it is.
-    float* const values = host_returned_.floats() + element;
-    std::fill_n(values, count, -0.0f);
     if (!SaysNaN(encoding_.encoding, Kept(count), bytes, byte)) parts.push_back({begin, element, count});
-    byte = DecodeAddBlock(encoding_.encoding, bytes, byte, count, values).value();  // as the device wrote it
+    // As the device wrote it. Zeros for what a top_k does not name: to add them changes no bit, for no sum is ever -0.
+    byte = DecodeBlock(encoding_.encoding, bytes, byte, count, host_returned_.floats() + element).value();
     element += count;
   });
   MutexLock order(mu_);
