@@ -130,15 +130,16 @@ void DeviceEncoder::Return(ChunkId id, const Buffer& bytes) {
   std::vector<Part> parts;
   MutexLock lock(return_mu_);
   if (!added_->Synchronize().ok()) return;
+  float* const floats = host_returned_.floats();
   std::size_t byte = 0, element = 0;
   ForEachBlock(placement_, chunk.run, [&](std::uint64_t begin, std::size_t count) {
     if (!SaysNaN(encoding_.encoding, Kept(count), bytes, byte)) parts.push_back({begin, element, count});
     // As the device wrote it. Zeros for what a top_k does not name: to add them changes no bit, for no sum is ever -0.
-    byte = DecodeBlock(encoding_.encoding, bytes, byte, count, host_returned_.floats() + element).value();
+    byte = DecodeBlock(encoding_.encoding, bytes, byte, count, floats + element).value();
     element += count;
   });
   MutexLock order(mu_);
-  backend_.CopyToDevice(*stream_, returned_.floats(), host_returned_.floats(), element * sizeof(float));
+  backend_.CopyToDevice(*stream_, returned_.floats(), floats, element * sizeof(float));
   for (const Part& part : parts) {
     backend_.ops().Axpy(*stream_, part.count, 1, returned_.floats() + part.at, residual_.floats() + part.begin);
   }
