@@ -38,6 +38,7 @@
 #include "worker/data_for_model.h"
 #include "worker/launcher_flags.h"
 #include "worker/signals.h"
+#include "worker/trainer/device_encoder.h"
 #include "worker/trainer/evaluator.h"
 #include "worker/trainer/trainer.h"
 #include "worker/trainer/weights_file.h"
@@ -51,21 +52,45 @@ namespace {
 // They decode replies and encode gradients beside the computing thread; gRPC and the kernel need cores too.
 std::size_t ReplyThreads() { return static_cast<std::size_t>(std::clamp(AvailableCores() / 4, 2, 8)); }
 
-Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data) {
+// What comes to the host of a gradient, where the device `converts`: what the network sends, if the device can make it.
+Engine::Gradients GradientsOf(const WorkerOptions& options, bool converts) {
+  if (options.evaluator || !converts) return Engine::Gradients::kFloats;
+  if (options.push_encoding.encoding == v1::BF16) return Engine::Gradients::kHalves;
+  return DeviceEncoder::Takes(options.push_encoding) ? Engine::Gradients::kEncoded : Engine::Gradients::kFloats;
+}
+
+Engine::Options EngineOptions(const WorkerOptions& options, const Dataset& data, bool converts) {
   Engine::Options engine;
   engine.batch = options.batch;
   engine.weights_slots = options.evaluator ? 1 : options.pipeline_depth + 1;
   engine.gradient_slots = options.evaluator ? 0 : options.pipeline_depth + 1;
   engine.features = data.features_per_record();
   engine.labels = data.labels_per_record();
+  engine.half_weights = converts && !options.evaluator && options.pull_encoding == v1::BF16;
+  engine.gradients = GradientsOf(options, converts);
   return engine;
 }
 
 // Of residuals, of encoded gradients in flight, and of the weights that deltas are added to.
-std::uint64_t EncodingBytes(const WorkerOptions& options, std::uint64_t elements) {
+std::uint64_t EncodingBytes(const WorkerOptions& options, const Engine::Options& engine, std::uint64_t elements) {
   if (options.evaluator) return 0;
-  return ErrorFeedback::EstimateBytes(elements, options.push_encoding, options.pipeline_depth + 1) +
-         (options.pull_encoding == v1::INT8 ? elements * sizeof(float) : 0);
+  const std::uint64_t seen = options.pull_encoding == v1::INT8 ? elements * sizeof(float) : 0;
+  switch (engine.gradients) {
+    case Engine::Gradients::kEncoded:
+      return seen + DeviceEncoder::EstimateBytes(elements, options.push_encoding, engine.gradient_slots);
+    case Engine::Gradients::kHalves:
+      return seen;  // they lie where the engine has the gradient
+    default:
+      return seen + ErrorFeedback::EstimateBytes(elements, options.push_encoding, engine.gradient_slots);
+  }
+}
+
+void SayWhoEncodes(const WorkerOptions& options, bool converts, Engine::Gradients gradients) {
+  if (options.evaluator || options.push_encoding.encoding == v1::F32) return;
+  const bool host = gradients == Engine::Gradients::kFloats;
+  spdlog::info("gradients travel as {}, encoded by {}{}", v1::Encoding_Name(options.push_encoding.encoding),
+               host ? "the host" : "the device",
+               host && converts ? " (the device does none with --momentum_correction)" : "");
 }
 
 // Everything that talks to the cluster, in the order in which it has to end.
@@ -101,9 +126,13 @@ absl::Status RunWorker(const WorkerOptions& options, const Security& security, W
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, MakeModel(ModelSpecFor(options.model, data)));
   const Manifest& manifest = model->manifest();
-  Engine::Options engine_options = EngineOptions(options, data);
-  const std::uint64_t estimate =
-      Engine::EstimateBytes(manifest.elements(), engine_options) + EncodingBytes(options, manifest.elements());
+  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device, options.threads, options.tf32));
+  spdlog::info("computes on {}", backend->description());
+  ASSIGN_OR_RETURN(const bool converts, Engine::ConvertsOnDevice(*backend));
+  const Engine::Options engine_options = EngineOptions(options, data, converts);
+  SayWhoEncodes(options, converts, engine_options.gradients);
+  const std::uint64_t estimate = Engine::EstimateBytes(manifest.elements(), engine_options) +
+                                 EncodingBytes(options, engine_options, manifest.elements());
   spdlog::info(
       "{} {}: {} records of {} {}, model {} with {} parameters; weights, gradients, encodings and inputs take "
       "{}, this machine has {}",
@@ -115,11 +144,6 @@ absl::Status RunWorker(const WorkerOptions& options, const Security& security, W
                                                    FormatBytes(estimate), "; this machine has ",
                                                    FormatBytes(TotalMemoryBytes())));
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend, MakeBackend(options.device, options.threads, options.tf32));
-  spdlog::info("computes on {}", backend->description());
-  ASSIGN_OR_RETURN(const bool converts, Engine::ConvertsOnDevice(*backend));
-  engine_options.half_weights = converts && !options.evaluator && options.pull_encoding == v1::BF16;
-  engine_options.half_gradients = converts && !options.evaluator && options.push_encoding.encoding == v1::BF16;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Make(*backend, *model, engine_options));
   Identity identity{options.name, options.rank, options.num_shards, options.give_up_after,
                     [&readiness](const absl::Status& status) { readiness.Set(status); }};

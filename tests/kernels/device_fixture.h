@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -15,6 +14,7 @@
 #include "kernels/device.h"
 #include "kernels/ops.h"
 #include "tests/catch.h"
+#include "tests/support/test_device.h"
 
 namespace leeway {
 
@@ -41,8 +41,7 @@ inline Doubles Magnitudes(const Doubles& values) {
 class DeviceFixture {
  public:
   explicit DeviceFixture(int threads = 1) {
-    const char* const device = std::getenv("LEEWAY_TEST_DEVICE");
-    absl::StatusOr<std::unique_ptr<Backend>> made = MakeBackend(device == nullptr ? "cpu" : device, threads);
+    absl::StatusOr<std::unique_ptr<Backend>> made = MakeBackend(TestDevice(), threads);
     INFO(made.status().ToString());
     REQUIRE(made.ok());
     backend_ = std::move(made).value();

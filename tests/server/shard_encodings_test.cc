@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "kernels/encodings/encoding.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/server/shard_fixture.h"
@@ -85,6 +87,31 @@ TEST_CASE("Shard: a value that is only non-finite once it is decoded is refused"
   CHECK(Says(answer->status, Code::kInvalidArgument, {"non-finite", "element 0"}));
   CHECK(f.Weights() == Floats(kSmall, 0));
   CHECK(f.Stats().pushes_refused() == 1);
+}
+
+// What a worker sends whose GPU could not encode a block (kernels/vector_ops.h).
+TEST_CASE("Shard: a chunk with a block that says NaN is refused, and counts for quarantine") {
+  ShardFixture f(ExactPolicy(8));
+  f.Start(1);
+  std::uint64_t step = 0;
+  for (const v1::Encoding encoding : {v1::INT8, v1::TOP_K}) {
+    Floats gradient(kSmall, 0);
+    gradient[f.placement.block_elements()] = 1;
+    std::string bytes = EncodeRun(f.placement, f.Run(), encoding, gradient, 1e-9).ToString();
+    const float nan = std::nanf("");
+    std::size_t second = EncodedBytes(encoding, f.placement.block_elements(), 1);
+    if (encoding == v1::TOP_K) second += 8;  // behind the count and the one index
+    std::memcpy(bytes.data() + second, &nan, sizeof nan);
+    const auto answer = f.Push(EncodedPush(f, 0, step++, encoding), Buffer::FromString(bytes));
+    f.executor.RunAll();
+    const std::string element = absl::StrCat("element ", f.placement.block_elements());
+    CHECK(Says(answer->status, Code::kInvalidArgument, {"non-finite", element.c_str()}));
+    CHECK(f.Weights() == Floats(kSmall, 0));
+    CHECK(f.Stats().pushes_refused() == step);
+    CHECK(f.Stats().chunks_nonfinite() == step);
+    REQUIRE(f.shard.Describe().nonfinite_runs_size() == 1);
+    CHECK(f.shard.Describe().nonfinite_runs(0).current() == step);
+  }
 }
 
 TEST_CASE("Shard: a round of different encodings is the mean of what they decode to, held as they came") {

@@ -47,7 +47,7 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
     // A shard without blocks gets its one, empty chunk too: its clock must move.
     if (placement_.ShardBlocks(shard) == 0) {
       ready_.push_back({shard, 0});
-    } else if (encoder_ != nullptr) {
+    } else if (IsEncoded()) {
       to_encode_ += placement_.ShardChunks(shard);
     }
   }
@@ -56,7 +56,7 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
 void Push::Ready(ChunkId chunk) {
   {
     MutexLock lock(mu_);
-    if (encoder_ != nullptr) {
+    if (IsEncoded()) {
       if (no_more_chunks_) return;
       ++encoding_;
     } else {
@@ -64,6 +64,7 @@ void Push::Ready(ChunkId chunk) {
       ready_.push_back(chunk);
     }
   }
+  if (request_.encoded) return Took(chunk, request_.encoded->bytes(chunk));
   if (encoder_ == nullptr) return SendSome();
   encoder_->strands.Post(encoder_->feedback.chunks()[chunk],
                          [self = shared_from_this(), chunk] { self->Encode(chunk); });
@@ -81,16 +82,23 @@ void Push::Encode(ChunkId id) {
   } else {
     encoder_->feedback.Absorb(id, gradient_);
   }
+  Took(id, std::move(bytes));
+}
+
+// A chunk is encoded; without bytes the error feedback keeps all of it, or it cannot be encoded and goes as it is.
+void Push::Took(ChunkId id, std::optional<Buffer> bytes) {
+  bool over = false;
   {
     MutexLock lock(mu_);
     --encoding_;
     --to_encode_;
     if (bytes) encoded_.emplace(id, *std::move(bytes));
-    // (It may have become a null push meanwhile.)
-    if (send && null_verdict_ == v1::VERDICT_NONE) ready_.push_back(id);
+    // (It may have become a null push meanwhile. One that failed sends nothing more.)
+    if (null_verdict_ == v1::VERDICT_NONE) ready_.push_back(id);
+    over = IsOver();
   }
   SendSome();
-  EndIfOver();
+  if (over) caller_.executor().Post([self = shared_from_this()] { self->EndIfOver(); });
 }
 
 void Push::NoMoreChunks() {
@@ -179,11 +187,8 @@ void Push::Send(ChunkId id) {
       *request.mutable_run() = RunToProto(run);
       MutexLock lock(mu_);
       if (const auto encoded = encoded_.find(id); encoded != encoded_.end()) {
-        request.set_encoding(encoder_->feedback.encoding());
+        request.set_encoding(request_.encoded ? request_.encoded->encoding : encoder_->feedback.encoding());
         payload = encoded->second;
-      } else if (request_.halves != nullptr) {
-        request.set_encoding(v1::BF16);
-        payload = WrapRun(placement_, run, owner_, request_.halves);
       } else {
         payload = WrapRun(placement_, run, owner_, gradient_);
       }
@@ -273,8 +278,13 @@ void Push::EndIfOver() {
     if (!whole) returned = std::move(encoded_);
     encoded_.clear();
   }
-  for (const auto& [id, bytes] : returned) encoder_->feedback.Return(id, bytes);
+  for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
   done_(std::move(result));
+}
+
+void Push::GiveBack(ChunkId id, const Buffer& bytes) {
+  if (!request_.encoded) return encoder_->feedback.Return(id, bytes);
+  if (request_.encoded->give_back) request_.encoded->give_back(id, bytes);
 }
 
 PushResult Push::Result() {

@@ -4,18 +4,19 @@
 // holds are left (a ticket that is not there yet, a paced step that is not over) nothing leaves. MakeNull()
 // turns it into a null push, which moves the worker's clock and nothing else.
 //
-// Encoded pushes: a chunk is encoded on the caller's executor as soon as it is ready, also while holds are left. Its
-// bytes are kept, and sent again unchanged, until it has its verdict. What was not applied returns to the error
-// feedback: refused and dropped chunks; every held chunk of a push that is not whole (its round does not count it);
-// chunks that never left; those that an expired incarnation sent, unless the server says that they were applied. The
-// gradient of a null push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker
-// with it, leaves a chunk's fate unknown. A chunk that cannot be encoded (a value is not finite) goes as float32: the
-// server refuses it, and counts it.
+// Encoded pushes: a chunk is encoded on the caller's executor as soon as it is ready, also while holds are left; or it
+// is encoded when it becomes ready (Encoded: on a GPU). Its bytes are kept, and sent again unchanged, until it has its
+// verdict. What was not applied returns to the error feedback: refused and dropped chunks; every held chunk of a push
+// that is not whole (its round does not count it); chunks that never left; those that an expired incarnation sent,
+// unless the server says that they were applied. The gradient of a null push, or of one that failed, is kept whole.
+// Only a server that is lost for good, and the worker with it, leaves a chunk's fate unknown. The server refuses a
+// chunk that cannot be encoded (a value is not finite), and counts it: it goes as float32, or, where the host never had
+// the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
 // with no lock held, no call under way and the error feedback settled.
-// Ownership: shared, because calls under way keep it; `owner` keeps the gradient. The gradient's ready elements
-// must not change until `done`.
+// Ownership: shared, because calls under way keep it; `owner` keeps the gradient. The gradient's ready elements, or
+// bytes, must not change until `done`.
 #pragma once
 
 #include <algorithm>
@@ -60,11 +61,19 @@ class Push : public std::enable_shared_from_this<Push> {
   // bound the memory.
   static std::size_t Window(std::uint32_t num_shards) { return std::clamp<std::size_t>(2 * num_shards, 8, 64); }
 
+  // A gradient that comes encoded, in place of floats and an Encoder.
+  struct Encoded {
+    v1::Encoding encoding = v1::F32;
+    std::function<Buffer(ChunkId)> bytes;  // of a chunk that is ready, by reference
+    // What was not applied, as ErrorFeedback::Return; on the caller's executor. Empty: nothing is kept.
+    std::function<void(ChunkId, const Buffer&)> give_back;
+  };
+
   struct Request {
     std::uint64_t clock = 0;
     std::uint32_t samples = 0;
-    std::vector<ShardRead> reads;           // per shard
-    const std::uint16_t* halves = nullptr;  // the gradient as bfloat16 already, in place of floats and an encoder
+    std::vector<ShardRead> reads;                   // per shard
+    std::optional<Encoded> encoded = std::nullopt;  // else the gradient is floats
   };
 
   // What a worker encodes its gradients with; all its pushes share it, whatever their incarnation.
@@ -76,7 +85,7 @@ class Push : public std::enable_shared_from_this<Push> {
   };
 
   // `holds`: how many Release() must come before the first chunk leaves. `gradient` may be null for null pushes.
-  // `encoder`: null sends float32, from where the gradient lies.
+  // `encoder`: null sends the gradient from where it lies, as float32 or as it comes encoded.
   Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& placement, Request request, int holds,
        std::shared_ptr<const void> owner, const float* gradient, std::shared_ptr<Encoder> encoder,
        std::function<void(PushResult)> done);
@@ -96,7 +105,10 @@ class Push : public std::enable_shared_from_this<Push> {
   void Abandon();
 
  private:
+  bool IsEncoded() const { return encoder_ != nullptr || request_.encoded.has_value(); }
   void Encode(ChunkId id);
+  void Took(ChunkId id, std::optional<Buffer> bytes);
+  void GiveBack(ChunkId id, const Buffer& bytes);
   void SendSome();
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
@@ -123,7 +135,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
-  std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that the encoder has not had yet
+  std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that are not encoded yet
   std::size_t encoding_ LEEWAY_GUARDED_BY(mu_) = 0;   // of them, those that are ready
   bool no_more_chunks_ LEEWAY_GUARDED_BY(mu_) = false;
   std::map<ChunkId, Buffer> encoded_ LEEWAY_GUARDED_BY(mu_);  // chunks that are not known to be applied

@@ -14,6 +14,15 @@
 #include "kernels/vector_ops.h"
 
 namespace leeway {
+namespace {
+
+// Bytes per element on the host.
+std::size_t GradientWidth(Engine::Gradients gradients) {
+  if (gradients == Engine::Gradients::kEncoded) return 0;  // a DeviceEncoder's
+  return gradients == Engine::Gradients::kHalves ? sizeof(std::uint16_t) : sizeof(float);
+}
+
+}  // namespace
 
 Engine::Engine(Backend& backend, Model& model, const Options& options)
     : backend_(backend),
@@ -32,8 +41,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Make(Backend& backend, Model& mo
 }
 
 std::uint64_t Engine::EstimateBytes(std::uint64_t elements, const Options& options) {
-  const auto slots = static_cast<std::uint64_t>(options.weights_slots + options.gradient_slots);
-  return elements * sizeof(float) * slots +
+  const std::size_t weight = options.half_weights ? sizeof(std::uint16_t) : sizeof(float);
+  return elements * weight * static_cast<std::uint64_t>(options.weights_slots) +
+         elements * GradientWidth(options.gradients) * static_cast<std::uint64_t>(options.gradient_slots) +
          static_cast<std::uint64_t>(options.batch) *
              (options.features * sizeof(float) + options.labels * sizeof(std::int32_t));
 }
@@ -44,7 +54,9 @@ absl::Status Engine::Allocate() {
   ASSIGN_OR_RETURN(copy_, backend_.NewStream());
   const std::size_t half_bytes = elements_ * sizeof(std::uint16_t);
   ASSIGN_OR_RETURN(half_weights_, backend_.Allocate(options_.half_weights ? half_bytes : 0));
-  ASSIGN_OR_RETURN(half_gradient_, backend_.Allocate(options_.half_gradients ? half_bytes : 0));
+  const bool floats = options_.gradients == Gradients::kFloats;
+  const std::size_t host_gradient = elements_ * GradientWidth(options_.gradients);
+  ASSIGN_OR_RETURN(half_gradient_, backend_.Allocate(floats ? 0 : host_gradient));
   {
     MutexLock lock(upload_mu_);
     ASSIGN_OR_RETURN(upload_, backend_.NewStream());
@@ -60,8 +72,7 @@ absl::Status Engine::Allocate() {
   for (int i = 0; i < options_.gradient_slots; ++i) {
     Gradient& slot = gradients_.emplace_back();
     ASSIGN_OR_RETURN(slot.device, backend_.Allocate(bytes));
-    ASSIGN_OR_RETURN(slot.host,
-                     options_.half_gradients ? backend_.AllocateHost(half_bytes) : backend_.HostTwin(slot.device));
+    ASSIGN_OR_RETURN(slot.host, floats ? backend_.HostTwin(slot.device) : backend_.AllocateHost(host_gradient));
     for (std::size_t tensor = 0; tensor < model_.manifest().tensors().size(); ++tensor) {
       ASSIGN_OR_RETURN(auto computed, backend_.NewEvent());
       ASSIGN_OR_RETURN(auto copied, backend_.NewEvent());
@@ -141,7 +152,7 @@ DevicePtr<const float> Engine::UseWeights(int slot) {
 
 // Enqueues the way to the host, on the copy stream.
 void Engine::Download(Gradient& gradient, std::uint64_t first, std::uint64_t count) {
-  if (options_.half_gradients) {
+  if (options_.gradients == Gradients::kHalves) {
     const DevicePtr<std::uint16_t> halves = half_gradient_.as<std::uint16_t>() + first;
     backend_.vector_ops().EncodeBf16(*copy_, count, gradient.device.floats() + first, /*residual=*/false, halves);
     backend_.CopyToHost(*copy_, gradient.host.as<std::uint16_t>() + first, halves, count * sizeof(std::uint16_t));
@@ -151,17 +162,32 @@ void Engine::Download(Gradient& gradient, std::uint64_t first, std::uint64_t cou
   }
 }
 
-// Enqueues the copy of a final tensor to the host on a stream of its own, so that backward goes on meanwhile.
-void Engine::SendTensor(Gradient& gradient, std::size_t tensor, const StepRequest& request) {
-  const Tensor& spec = model_.manifest().tensors()[tensor];
+// Enqueues the way of final elements to the host on a stream of its own, so that backward goes on meanwhile. The events
+// are those of `tensor`.
+void Engine::Send(Gradient& gradient, std::size_t tensor, std::uint64_t first, std::uint64_t count,
+                  const StepRequest& request) {
   Event& computed = *gradient.computed[tensor];
-  Event& copied = *gradient.copied[tensor];
   compute_->Record(computed);
+  if (options_.gradients == Gradients::kEncoded) {
+    DeviceEncoder& encoder = *request.encoder;
+    const int slot = request.gradient_slot;
+    for (const ChunkId chunk : encoder.MarkFinal(slot, gradient.device.floats(), first, count, computed)) {
+      sender_->Post([&encoder, slot, chunk, on_encoded = request.on_encoded, on_failed = request.on_failed] {
+        const absl::Status status = encoder.Wait(slot, chunk);
+        if (!status.ok()) return on_failed(status);
+        on_encoded(chunk);
+      });
+    }
+    return;
+  }
+  Event& copied = *gradient.copied[tensor];
   copy_->WaitFor(computed);
-  Download(gradient, spec.offset, spec.count);
+  Download(gradient, first, count);
   copy_->Record(copied);
-  sender_->Post([&copied, on_final = request.on_final, first = spec.offset, count = spec.count] {
-    if (copied.Synchronize().ok()) on_final(first, count);  // Step returns the stream's error
+  sender_->Post([&copied, on_final = request.on_final, on_failed = request.on_failed, first, count] {
+    const absl::Status status = copied.Synchronize();
+    if (!status.ok()) return on_failed(status);
+    on_final(first, count);
   });
 }
 
@@ -187,10 +213,7 @@ absl::Status Engine::FinishWhole(Gradient& gradient, const StepRequest& request)
   if (request.clip_norm > 0 && norm > request.clip_norm) {
     ops.Scale(*compute_, elements_, static_cast<float>(request.clip_norm / norm), gradient.device.floats());
   }
-  RETURN_IF_ERROR(compute_->Synchronize());
-  Download(gradient, 0, elements_);
-  RETURN_IF_ERROR(copy_->Synchronize());
-  sender_->Post([on_final = request.on_final, count = elements_] { on_final(0, count); });
+  Send(gradient, 0, 0, elements_, request);
   return absl::OkStatus();
 }
 
@@ -201,6 +224,7 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
   const auto batch = static_cast<std::size_t>(options_.batch);
   const std::size_t total = request.records.size();
   const DevicePtr<const float> weights = UseWeights(request.weights_slot);
+  if (request.encoder != nullptr) request.encoder->BeginStep();
   for (std::size_t first = 0; first < total; first += batch) {
     const std::size_t size = std::min(batch, total - first);
     const bool last = first + size == total;
@@ -209,7 +233,12 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
     options.accumulate = first > 0;
     options.scale = static_cast<float>(static_cast<double>(size) / static_cast<double>(total));
     GradientReady ready;
-    if (last && !whole) ready = [&](std::size_t tensor) { SendTensor(gradient, tensor, request); };
+    if (last && !whole) {
+      ready = [&](std::size_t tensor) {
+        const Tensor& spec = model_.manifest().tensors()[tensor];
+        Send(gradient, tensor, spec.offset, spec.count, request);
+      };
+    }
     StepResult* const result = result_.as<StepResult>();
     RETURN_IF_ERROR(
         model_.Step(*compute_, weights, gradient.device.floats(), InputBatch(size), options, ready, result));

@@ -2,11 +2,12 @@
 // host sides (where the network writes and reads), and the inputs of one micro-batch. All allocated once.
 //
 // Weights go up, and gradients come down, on streams of their own, beside what computes. A host side of bfloat16 is
-// what crosses the network; the device converts it. That pays where the two are apart (ConvertsOnDevice).
+// what crosses the network; the device converts it. Gradients in other encodings come down as a DeviceEncoder's bytes.
+// All that pays where host and device are apart (ConvertsOnDevice).
 //
 // Thread safety: Step and Evaluate from one thread; WeightsArrived from any. weights() and gradient() point to memory
-// that the network may use while the slot is not in a step. `on_final` runs on the engine's sender thread. Ownership:
-// the backend and the model outlive the Engine.
+// that the network may use while the slot is not in a step. on_final, on_encoded and on_failed run on the engine's
+// sender thread. Ownership: the backend and the model outlive the Engine.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +22,18 @@
 #include "common/executor.h"
 #include "common/mutex.h"
 #include "kernels/backend.h"
+#include "worker/client/chunk_id.h"
 #include "worker/data/dataset.h"
 #include "worker/models/model.h"
+#include "worker/trainer/device_encoder.h"
 
 namespace leeway {
 
 class Engine {
  public:
+  // What comes to the host of a gradient.
+  enum class Gradients { kFloats, kHalves, kEncoded };
+
   struct Options {
     int batch = 0;               // samples of one micro-batch
     int weights_slots = 1;       // d + 1
@@ -35,7 +41,7 @@ class Engine {
     std::uint64_t features = 0;  // floats of one sample, or its tokens
     std::uint64_t labels = 1;    // of one sample
     bool half_weights = false;   // the host's weights are bfloat16
-    bool half_gradients = false;
+    Gradients gradients = Gradients::kFloats;
   };
 
   struct StepRequest {
@@ -47,7 +53,13 @@ class Engine {
     double clip_norm = 0;  // > 0 (implies whole): the gradient's greatest Euclidean norm
     // The host's gradient elements [first, first + count) are final. In order, from the sender thread.
     std::function<void(std::uint64_t first, std::uint64_t count)> on_final;
-    // `whole` only: the gradient is not finite, on_final will not be called.
+    // kEncoded, instead of on_final: `encoder` has the bytes of this chunk. It outlives the calls.
+    std::function<void(ChunkId)> on_encoded;
+    DeviceEncoder* encoder = nullptr;
+    // The device failed on the way to the host: something will never be final. After the others, from the sender
+    // thread.
+    std::function<void(const absl::Status&)> on_failed = [](const absl::Status&) {};
+    // `whole` only: the gradient is not finite, nothing of it will be final.
     std::function<void(const std::string& why)> on_refused;
   };
 
@@ -65,36 +77,43 @@ class Engine {
   // Whether the host's memory is not the device's, so that fewer bytes between them are worth a conversion there.
   static absl::StatusOr<bool> ConvertsOnDevice(Backend& backend);
 
-  // Of each pair one is null, by Options.
+  // Of each pair one is null, by Options; of gradients that are encoded both are.
   float* weights(int slot) const { return options_.half_weights ? nullptr : HostWeights(slot).floats(); }
   std::uint16_t* half_weights(int slot) const {
     return options_.half_weights ? HostWeights(slot).as<std::uint16_t>() : nullptr;
   }
-  const float* gradient(int slot) const { return options_.half_gradients ? nullptr : HostGradient(slot).floats(); }
-  const std::uint16_t* half_gradient(int slot) const {
-    return options_.half_gradients ? HostGradient(slot).as<std::uint16_t>() : nullptr;
+  const float* gradient(int slot) const {
+    return options_.gradients == Gradients::kFloats ? HostGradient(slot).floats() : nullptr;
   }
-  bool half_gradients() const { return options_.half_gradients; }
+  const std::uint16_t* half_gradient(int slot) const {
+    return options_.gradients == Gradients::kHalves ? HostGradient(slot).as<std::uint16_t>() : nullptr;
+  }
+  Gradients gradients() const { return options_.gradients; }
+  // For the steps of kEncoded. Errors as DeviceEncoder::Make.
+  absl::StatusOr<std::shared_ptr<DeviceEncoder>> NewEncoder(const Placement& placement,
+                                                            const PushEncoding& encoding) const {
+    return DeviceEncoder::Make(backend_, placement, encoding, options_.gradient_slots);
+  }
   std::uint64_t elements() const { return elements_; }
 
   // The host's weights of `slot` are complete: they go to the device now, while another slot's step computes. They stay
   // as they are until the step on them has ended. Without it the step sends them first.
   void WeightsArrived(int slot);
 
-  // Computes the mean gradient over the records. Blocks until loss and gradient are there.
+  // Computes the mean gradient over the records. Blocks until the loss is there, and all of the gradient is on its way.
   // INVALID_ARGUMENT: a label names no class; INTERNAL: the device failed.
   absl::StatusOr<StepOutcome> Step(const StepRequest& request);
 
   // Loss and correct answers over `count` records of `data` from `first` on.
   absl::StatusOr<StepOutcome> Evaluate(int weights_slot, const Dataset& data, std::uint64_t first, std::uint64_t count);
 
-  // Waits until every on_final that is due has run.
+  // Waits until every on_final or on_encoded that is due has run.
   void FlushSender();
 
   // Runs `fn` on the sender thread, after what Step has given it.
   void PostToSender(std::function<void()> fn) { sender_->Post(std::move(fn)); }
 
-  // Bytes that Make will allocate, of host and device together (the model's activations are not known).
+  // Bytes of host memory that Make will allocate (the model's activations are not known).
   static std::uint64_t EstimateBytes(std::uint64_t elements, const Options& options);
 
  private:
@@ -107,7 +126,7 @@ class Engine {
     DeviceMemory device;
     HostMemory host;
     std::vector<std::unique_ptr<Event>> computed;  // per tensor, on the compute stream
-    std::vector<std::unique_ptr<Event>> copied;    // per tensor, on the copy stream
+    std::vector<std::unique_ptr<Event>> copied;    // per tensor, on the copy stream; unused with an encoder
   };
 
   Engine(Backend& backend, Model& model, const Options& options);
@@ -120,7 +139,8 @@ class Engine {
   void Upload(int slot) LEEWAY_REQUIRES(upload_mu_);
   DevicePtr<const float> UseWeights(int slot);
   void Download(Gradient& gradient, std::uint64_t first, std::uint64_t count);
-  void SendTensor(Gradient& gradient, std::size_t tensor, const StepRequest& request);
+  void Send(Gradient& gradient, std::size_t tensor, std::uint64_t first, std::uint64_t count,
+            const StepRequest& request);
   absl::Status FinishWhole(Gradient& gradient, const StepRequest& request);
 
   Backend& backend_;

@@ -14,14 +14,18 @@ namespace {
 
 // What the encodings remember belongs to one run of the cluster, and outlives an incarnation: the next one sends what
 // the last one kept back.
-void MakeEncodings(const TrainerOptions& options, const Placement& placement, TrainingSession::Worker* worker) {
+absl::Status MakeEncodings(const TrainerOptions& options, const Placement& placement, TrainingSession::Worker* worker) {
   worker->encoder.reset();
+  worker->device_encoder.reset();
   worker->seen.reset();
-  // (The device encodes bf16, where the engine says so.)
-  if (options.push_encoding.encoding != v1::F32 && !worker->engine.half_gradients()) {
+  const Engine::Gradients gradients = worker->engine.gradients();
+  if (gradients == Engine::Gradients::kEncoded) {
+    ASSIGN_OR_RETURN(worker->device_encoder, worker->engine.NewEncoder(placement, options.push_encoding));
+  } else if (gradients == Engine::Gradients::kFloats && options.push_encoding.encoding != v1::F32) {
     worker->encoder = std::make_shared<Push::Encoder>(placement, options.push_encoding, worker->caller.executor());
   }
   if (options.pull_encoding == v1::INT8) worker->seen = std::make_shared<SeenWeights>(placement);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -42,8 +46,9 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
                                  options.pull_encoding,
                                  nullptr,
                                  nullptr,
+                                 nullptr,
                                  options.metrics};
-  std::optional<std::uint64_t> run;
+  std::optional<std::pair<std::uint64_t, std::uint32_t>> run;  // its id and number of shards
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
     options.identity.on_ready(absl::UnavailableError("waits to join the cluster"));
@@ -70,9 +75,9 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     caller.SetGiveUpAfter(options.identity.give_up_after);
     options.identity.on_ready(absl::OkStatus());
     ASSIGN_OR_RETURN(const Placement placement, PlacementOf(*join, manifest.elements()));
-    if (run != join->run_id()) {
-      run = join->run_id();
-      MakeEncodings(options, placement, &worker);
+    if (const std::pair joined(join->run_id(), placement.num_shards()); run != joined) {
+      run = joined;
+      RETURN_IF_ERROR(MakeEncodings(options, placement, &worker));
     } else if (worker.seen != nullptr) {
       worker.seen->Forget();
     }

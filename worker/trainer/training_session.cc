@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "common/run_failure.h"
+#include "worker/client/chunk_memory.h"
 #include "worker/client/put_weights.h"
 
 namespace leeway {
@@ -222,6 +223,13 @@ void TrainingSession::DoStep() {
     request.on_final = [tracker = tracker_, push](std::uint64_t first, std::uint64_t count) {
       for (const ChunkId chunk : tracker->MarkFinal(first, count)) push->Ready(chunk);
     };
+    request.encoder = worker_.device_encoder.get();
+    request.on_encoded = [push](ChunkId chunk) { push->Ready(chunk); };
+    request.on_failed = [this, push, mailbox = mailbox_](const absl::Status& status) {
+      push->NoMoreChunks();
+      push->Abandon();
+      mailbox->Post([this, status] { Fail(status); });
+    };
     request.on_refused = [push](const std::string& why) {
       push->NoMoreChunks();
       push->MakeNull(v1::REFUSED, why);
@@ -244,12 +252,26 @@ void TrainingSession::DoStep() {
   pipeline_.EndCompute();
 }
 
+std::optional<Push::Encoded> TrainingSession::EncodedGradient(int slot) const {
+  if (const std::shared_ptr<DeviceEncoder>& encoder = worker_.device_encoder; encoder != nullptr) {
+    return Push::Encoded{encoder->encoding(), [encoder, slot](ChunkId id) { return encoder->Bytes(slot, id); },
+                         [encoder](ChunkId id, const Buffer& bytes) { encoder->Return(id, bytes); }};
+  }
+  const std::uint16_t* const halves = worker_.engine.half_gradient(slot);
+  if (halves == nullptr) return std::nullopt;
+  return Push::Encoded{v1::BF16,
+                       [placement = placement_, halves](ChunkId id) {
+                         return WrapRun(placement, placement.Chunk(id.shard, id.chunk), nullptr, halves);
+                       },
+                       nullptr};
+}
+
 std::shared_ptr<Push> TrainingSession::NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds) {
   Push::Request request;
   request.clock = step.clock;
   request.samples = static_cast<std::uint32_t>(pushes_.at(step.clock).work.batch.records.size());
   request.reads = read.reads;
-  request.halves = worker_.engine.half_gradient(step.gradient_slot);
+  request.encoded = EncodedGradient(step.gradient_slot);
   // The gradient's memory is the engine's, which outlives every call: there is no owner to keep alive.
   return std::make_shared<Push>(
       worker_.caller, view_, placement_, std::move(request), holds, nullptr,

@@ -32,6 +32,7 @@
 #include "worker/client/push.h"
 #include "worker/client/seen_weights.h"
 #include "worker/data/dataset.h"
+#include "worker/trainer/device_encoder.h"
 #include "worker/trainer/engine.h"
 #include "worker/trainer/ledger.h"
 #include "worker/trainer/mailbox.h"
@@ -58,9 +59,10 @@ class TrainingSession {
     std::shared_ptr<const std::vector<float>> init_weights;  // for put_weights; null: there are none
     std::string device;
     v1::Encoding pull_encoding = v1::F32;
-    std::shared_ptr<Push::Encoder> encoder;  // null: float32
-    std::shared_ptr<SeenWeights> seen;       // of deltas; null: none
-    WorkerMetrics* metrics = nullptr;        // null: none
+    std::shared_ptr<Push::Encoder> encoder;         // null: not on the host
+    std::shared_ptr<DeviceEncoder> device_encoder;  // null: not on the device; with neither, as the engine has them
+    std::shared_ptr<SeenWeights> seen;              // of deltas; null: none
+    WorkerMetrics* metrics = nullptr;               // null: none
   };
 
   enum class End {
@@ -103,6 +105,8 @@ class TrainingSession {
   void AskForData();
   void OnData(bool ahead, absl::Status status, const v1::AcquireDataReply& reply);
   void DoStep();
+  // The engine's gradient in a slot, where it comes encoded already.
+  std::optional<Push::Encoded> EncodedGradient(int slot) const;
   std::shared_ptr<Push> NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds);
   void OpenTicket(const StepPipeline::Compute& step, std::uint64_t read_serial, const std::shared_ptr<Push>& push);
   void Pace(std::uint64_t clock, absl::Duration computed);

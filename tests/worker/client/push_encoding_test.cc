@@ -1,4 +1,5 @@
-// Encoded pushes, end to end over a cluster that refuses, drops, loses answers and forgets incarnations.
+// Encoded pushes, end to end over a cluster that refuses, drops, loses answers and forgets incarnations. The host
+// encodes them, or a device does: the cpu backend stands for one with memory of its own.
 #include <algorithm>
 #include <cmath>
 #include <deque>
@@ -6,6 +7,8 @@
 #include <limits>
 #include <map>
 
+#include "kernels/device.h"
+#include "kernels/finite.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/random.h"
@@ -13,19 +16,26 @@
 #include "worker/client/chunk_memory.h"
 #include "worker/client/chunk_tracker.h"
 #include "worker/client/push.h"
+#include "worker/trainer/device_encoder.h"
 
 namespace leeway {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
+enum class By { kHost, kDevice };
+constexpr std::size_t kSlots = 3;  // of pushes in flight
+
 struct Cluster {
-  Cluster(std::uint64_t elements, std::uint32_t shards, const PushEncoding& encoding)
-      : fake(elements, shards, v1::Policy(), 0),
-        placement(Placement::Make(elements, shards).value()),
-        encoder(encoding.encoding == v1::F32 ? nullptr
-                                             : std::make_shared<Push::Encoder>(placement, encoding, *runtime.executor)),
-        given(elements) {
+  Cluster(std::uint64_t elements, std::uint32_t shards, const PushEncoding& encoding, By by = By::kHost)
+      : fake(elements, shards, v1::Policy(), 0), placement(Placement::Make(elements, shards).value()), given(elements) {
+    if (by == By::kDevice) {
+      backend = MakeBackend("cpu", 1).value();
+      computed = backend->NewEvent().value();
+      device = DeviceEncoder::Make(*backend, placement, encoding, int{kSlots}).value();
+    } else if (encoding.encoding != v1::F32) {
+      encoder = std::make_shared<Push::Encoder>(placement, encoding, *runtime.executor);
+    }
     ChunkTracker tracker(placement);
     ids = tracker.MarkFinal(0, elements);
     runtime.caller.SetShardAddresses({fake.join.shard_addresses().begin(), fake.join.shard_addresses().end()});
@@ -39,6 +49,7 @@ struct Cluster {
 
   struct InFlight {
     std::uint64_t clock = 0;
+    int slot() const { return static_cast<int>(clock % kSlots); }
     std::vector<float> gradient;
     std::promise<PushResult> result;
     std::shared_ptr<Push> push;
@@ -51,15 +62,35 @@ struct Cluster {
     Push::Request request;
     request.clock = in_flight->clock;
     request.samples = 32;
+    if (device != nullptr) {
+      device->BeginStep();
+      request.encoded = {device->encoding(),
+                         [d = device, slot = in_flight->slot()](ChunkId id) { return d->Bytes(slot, id); },
+                         [d = device](ChunkId id, const Buffer& bytes) { d->Return(id, bytes); }};
+    }
     in_flight->push =
         std::make_shared<Push>(runtime.caller, view, placement, request, holds, nullptr, in_flight->gradient.data(),
                                encoder, [p = in_flight.get()](PushResult r) { p->result.set_value(std::move(r)); });
     return in_flight;
   }
-  // Makes chunk `n` ready; its gradient counts as given.
-  void Ready(InFlight& in_flight, std::size_t n, bool counts = true) {
-    ForEachBlock(placement, placement.Chunk(ids[n].shard, ids[n].chunk), [&](std::uint64_t begin, std::size_t count) {
-      for (std::size_t i = begin; counts && i < begin + count; ++i) given[i] += in_flight.gradient[i];
+  // Makes chunk `n` ready. What can be encoded of its gradient counts as given: of a chunk that is not finite nothing,
+  // where the host encodes it; on a device its other blocks.
+  void Ready(InFlight& in_flight, std::size_t n) {
+    const std::vector<float>& gradient = in_flight.gradient;
+    const ChunkRun run = placement.Chunk(ids[n].shard, ids[n].chunk);
+    const auto finite = [&](std::uint64_t begin, std::size_t count) {
+      return FirstNonFinite(&gradient[begin], count) == count;
+    };
+    bool all = true;
+    ForEachBlock(placement, run, [&](std::uint64_t begin, std::size_t count) { all = all && finite(begin, count); });
+    ForEachBlock(placement, run, [&](std::uint64_t begin, std::size_t count) {
+      const bool counts = device != nullptr ? finite(begin, count) : all;
+      for (std::size_t i = begin; counts && i < begin + count; ++i) given[i] += gradient[i];
+      if (device == nullptr) return;
+      const DevicePtr<const float> values(gradient.data());
+      for (const ChunkId id : device->MarkFinal(in_flight.slot(), values, begin, count, *computed)) {
+        if (!device->Wait(in_flight.slot(), id).ok()) in_flight.push->Abandon();
+      }
     });
     in_flight.push->Ready(ids[n]);
   }
@@ -68,18 +99,25 @@ struct Cluster {
   }
   // sum(applied) + residual - sum(gradients), at its worst element.
   double Error() {
+    const std::vector<float> residual = Residual();
     MutexLock lock(fake.mu);
     double worst = 0;
     for (std::size_t i = 0; i < given.size(); ++i) {
-      worst = std::max(worst, std::abs(fake.applied[i] + double{encoder->feedback.residual()[i]} - given[i]));
+      worst = std::max(worst, std::abs(fake.applied[i] + double{residual[i]} - given[i]));
     }
     return worst;
   }
+  std::vector<float> Residual() {
+    return device != nullptr ? device->Residual().value() : encoder->feedback.residual();
+  }
 
+  std::unique_ptr<Backend> backend;  // of the device
+  std::unique_ptr<Event> computed;
   FakeCluster fake;
   Runtime runtime{fake};
   const Placement placement;
-  const std::shared_ptr<Push::Encoder> encoder;
+  std::shared_ptr<Push::Encoder> encoder;
+  std::shared_ptr<DeviceEncoder> device;
   std::vector<double> given;
   std::vector<ChunkId> ids;
   std::shared_ptr<ClusterView> view;
@@ -99,10 +137,9 @@ std::shared_ptr<Cluster::InFlight> RandomStep(Cluster& cluster, Random& random) 
   const std::size_t chunks = cluster.ids.size();
   const bool ticket = random.Chance(0.2);
   const bool whole = random.Chance(0.1);
-  std::size_t broken = chunks;
   if (!whole && random.Chance(0.05)) {
-    broken = random.Below(chunks);
-    const ChunkRun run = cluster.placement.Chunk(cluster.ids[broken].shard, cluster.ids[broken].chunk);
+    const ChunkId broken = cluster.ids[random.Below(chunks)];
+    const ChunkRun run = cluster.placement.Chunk(broken.shard, broken.chunk);
     gradient[cluster.placement.BlockBegin(run.first_block)] = kNaN;
   }
   auto in_flight = cluster.New(std::move(gradient), (ticket ? 1 : 0) + (whole ? 1 : 0));
@@ -115,7 +152,7 @@ std::shared_ptr<Cluster::InFlight> RandomStep(Cluster& cluster, Random& random) 
     return in_flight;
   }
   const std::size_t first = ticket ? random.Below(chunks + 1) : chunks;
-  for (std::size_t n = 0; n < first; ++n) cluster.Ready(*in_flight, n, n != broken);
+  for (std::size_t n = 0; n < first; ++n) cluster.Ready(*in_flight, n);
   if (ticket) {  // the answer comes while backward goes on
     if (random.Chance(0.5)) {
       v1::Ticket given;
@@ -128,7 +165,7 @@ std::shared_ptr<Cluster::InFlight> RandomStep(Cluster& cluster, Random& random) 
     }
     push.Release();
   }
-  for (std::size_t n = first; n < chunks; ++n) cluster.Ready(*in_flight, n, n != broken);
+  for (std::size_t n = first; n < chunks; ++n) cluster.Ready(*in_flight, n);
   if (whole) push.Release();
   return in_flight;
 }
@@ -155,7 +192,7 @@ void CheckIdentity(Cluster& cluster, Random& random, int steps, double tolerance
       cluster.fake.expired.insert(cluster.view->stamp().incarnation());
     }
     if (step < steps) under_way.push_back(RandomStep(cluster, own));
-    while (under_way.size() > (step < steps ? 2 : 0)) {
+    while (under_way.size() >= (step < steps ? kSlots : 1)) {
       ++verdicts[under_way.front()->Wait().verdict];
       under_way.pop_front();
     }
@@ -181,15 +218,22 @@ TEST_CASE("top_k: sum(applied) + residual is the sum of the gradients, exactly, 
   CheckIdentity(cluster, random, 2000, 0);
 }
 
-TEST_CASE("int8: the same, to rounding") {
+TEST_CASE("top_k on a device: the same, with chunks of several blocks") {
   Random random(TestSeed());
-  Cluster cluster(13000, 4, {v1::INT8, 0, 0});
+  Cluster cluster(17001, 2, {v1::TOP_K, 0.01, 0}, By::kDevice);
+  CheckIdentity(cluster, random, 2000, 0);
+}
+
+TEST_CASE("int8, by the host and by a device: the same, to rounding") {
+  const By by = GENERATE(By::kHost, By::kDevice);
+  Random random(TestSeed());
+  Cluster cluster(13000, by == By::kHost ? 4 : 3, {v1::INT8, 0, 0}, by);
   CheckIdentity(cluster, random, 1000, 0.05);  // a lost or doubled chunk is off by whole numbers
 }
 
 TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push does not count") {
   Random random(TestSeed());
-  Cluster cluster(17000, 5, {v1::TOP_K, 0.05, 0});
+  Cluster cluster(17000, 5, {v1::TOP_K, 0.05, 0}, GENERATE(By::kHost, By::kDevice));
   {
     MutexLock lock(cluster.fake.mu);
     cluster.fake.script.verdict = [&](const v1::PushRequest&) { return random.Chance(0.05) ? v1::DROPPED : v1::HELD; };
@@ -202,9 +246,7 @@ TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push 
     const bool broken = own.Chance(0.1);
     if (broken) gradient[0] = kNaN;  // of the first block
     auto in_flight = cluster.New(std::move(gradient));
-    for (std::size_t n = 0; n < cluster.ids.size(); ++n) {
-      cluster.Ready(*in_flight, n, !(broken && cluster.ids[n] == ChunkId{0, 0}));
-    }
+    cluster.AllReady(*in_flight);
     const PushResult result = in_flight->Wait();
     const bool counts = result.verdict == v1::APPLIED && !result.partial;
     (result.verdict == v1::DROPPED ? dropped : counts ? counted : partial) += 1;
@@ -218,7 +260,7 @@ TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push 
 }
 
 TEST_CASE("A chunk is sent again unchanged, although its residual has moved on") {
-  Cluster cluster(5000, 1, {v1::TOP_K, 0.01, 0});
+  Cluster cluster(5000, 1, {v1::TOP_K, 0.01, 0}, GENERATE(By::kHost, By::kDevice));
   std::promise<void> first_lost;
   {
     MutexLock lock(cluster.fake.mu);
@@ -239,7 +281,7 @@ TEST_CASE("A chunk is sent again unchanged, although its residual has moved on")
 }
 
 TEST_CASE("A push is not done before its whole gradient was taken, even when it was refused long before") {
-  Cluster cluster(30000, 3, {v1::TOP_K, 0.01, 0});
+  Cluster cluster(30000, 3, {v1::TOP_K, 0.01, 0}, GENERATE(By::kHost, By::kDevice));
   auto in_flight = cluster.New(std::vector<float>(30000, 1.0f), 1);
   cluster.Ready(*in_flight, 0);
   in_flight->push->MakeNull(v1::REFUSED, "its delay");
@@ -249,14 +291,14 @@ TEST_CASE("A push is not done before its whole gradient was taken, even when it 
   cluster.Ready(*in_flight, 1);
   cluster.Ready(*in_flight, 2);
   CHECK(result.get().verdict == v1::REFUSED);
-  CHECK(cluster.encoder->feedback.residual() == std::vector<float>(30000, 1.0f));
+  CHECK(cluster.Residual() == std::vector<float>(30000, 1.0f));
   MutexLock lock(cluster.fake.mu);
   CHECK(cluster.fake.pushes.size() == 3);
   for (const v1::PushRequest& push : cluster.fake.pushes) CHECK(push.null_verdict() == v1::REFUSED);
 }
 
 TEST_CASE("An abandoned push returns what it had not sent") {
-  Cluster cluster(30000, 3, {v1::TOP_K, 0.5, 0});
+  Cluster cluster(30000, 3, {v1::TOP_K, 0.5, 0}, GENERATE(By::kHost, By::kDevice));
   auto in_flight = cluster.New(std::vector<float>(30000, 1.0f), 1);  // a ticket that never comes
   cluster.Ready(*in_flight, 1);
   in_flight->push->NoMoreChunks();
@@ -268,9 +310,11 @@ TEST_CASE("An abandoned push returns what it had not sent") {
   CHECK(cluster.fake.pushes.empty());
 }
 
-TEST_CASE("A chunk that cannot be encoded goes as float32, and the server refuses it") {
-  for (const v1::Encoding encoding : {v1::BF16, v1::INT8, v1::TOP_K}) {
-    Cluster cluster(30000, 3, {encoding, 0.01, 0});
+TEST_CASE("A chunk that cannot be encoded goes as float32, from a device encoded as NaN, and the server refuses it") {
+  const By by = GENERATE(By::kHost, By::kDevice);
+  for (const v1::Encoding encoding : {v1::INT8, v1::TOP_K, v1::BF16}) {
+    if (encoding == v1::BF16 && by == By::kDevice) break;  // the engine's own
+    Cluster cluster(30000, 3, {encoding, 0.01, 0}, by);
     std::vector<float> gradient(30000, 1.0f);
     gradient[0] = kNaN;
     auto in_flight = cluster.New(gradient);
@@ -279,10 +323,11 @@ TEST_CASE("A chunk that cannot be encoded goes as float32, and the server refuse
     CHECK(result.verdict == v1::APPLIED);
     CHECK(result.partial);
     CHECK(result.refusal == "non-finite value");
+    if (by == By::kDevice) CHECK(cluster.Error() == 0);
     MutexLock lock(cluster.fake.mu);
     REQUIRE(cluster.fake.pushes.size() == 3);
     for (const v1::PushRequest& push : cluster.fake.pushes) {
-      CHECK(push.encoding() == (push.run().first_block() == 0 ? v1::F32 : encoding));
+      CHECK(push.encoding() == (push.run().first_block() == 0 && by == By::kHost ? v1::F32 : encoding));
     }
   }
 }

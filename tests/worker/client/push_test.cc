@@ -6,6 +6,7 @@
 
 #include "tests/catch.h"
 #include "tests/worker/client/runtime.h"
+#include "worker/client/chunk_memory.h"
 #include "worker/client/chunk_tracker.h"
 
 namespace leeway {
@@ -73,7 +74,12 @@ TEST_CASE("A gradient of bfloat16 is sent from where it lies, as BF16") {
     for (std::size_t i = 0; i < halves.size(); ++i) halves[i] = i % 2 == 0 ? 0x3f80 : 0xc040;  // 1, -3
     Push::Request request;
     request.clock = 6;
-    request.halves = halves.data();
+    request.encoded = {v1::BF16,
+                       [&](ChunkId id) {
+                         return WrapRun(cluster.placement, cluster.placement.Chunk(id.shard, id.chunk), nullptr,
+                                        halves.data());
+                       },
+                       nullptr};
     auto push = std::make_shared<Push>(cluster.runtime.caller, cluster.view, cluster.placement, request, 0, nullptr,
                                        nullptr, nullptr, [&](PushResult r) { cluster.result.set_value(std::move(r)); });
     cluster.AllReady(*push);

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <numeric>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "kernels/encodings/bf16.h"
 #include "tests/catch.h"
 #include "tests/worker/trainer/small_worker.h"
+#include "worker/client/error_feedback.h"
 
 namespace leeway {
 namespace {
@@ -70,11 +72,11 @@ std::vector<T> Gradient(SmallWorker& worker, const std::vector<std::uint64_t>& r
   return {gradient, gradient + worker.engine->elements()};
 }
 
-// The cpu backend has no use for it: here it stands for a device with memory of its own.
+// The cpu backend has no use for it, nor for what comes below: here it stands for a device with memory of its own.
 TEST_CASE("A host side of bfloat16 gives the gradient of the same weights, rounded") {
   const std::vector<std::uint64_t> records = FirstRecords(40);
   for (const bool whole : {false, true}) {
-    SmallWorker wide(60, 16, 1), half(60, 16, 1, true);
+    SmallWorker wide(60, 16, 1), half(60, 16, 1, Engine::Gradients::kHalves);
     const std::uint64_t elements = wide.engine->elements();
     CHECK(half.engine->weights(0) == nullptr);
     CHECK(half.engine->gradient(0) == nullptr);
@@ -93,9 +95,62 @@ TEST_CASE("A host side of bfloat16 gives the gradient of the same weights, round
   }
 }
 
+// The gradient's one chunk, of the weights (i % 7) / 10, clipped to a norm that it exceeds.
+std::string EncodedGradient(SmallWorker& worker, DeviceEncoder& encoder, int slot, bool whole) {
+  int chunks = 0;
+  absl::Status status;
+  const std::vector<std::uint64_t> records = FirstRecords(40);
+  for (std::uint64_t i = 0; i < worker.engine->elements(); ++i) {
+    worker.engine->weights(0)[i] = static_cast<float>(i % 7) / 10;
+  }
+  Engine::StepRequest request;
+  request.gradient_slot = slot;
+  request.records = records;
+  request.data = &worker.data;
+  request.clip_norm = whole ? 1e-3 : 0;
+  request.on_final = [&](std::uint64_t, std::uint64_t) { status.Update(absl::InternalError("on_final")); };
+  request.on_encoded = [&](ChunkId id) {
+    ++chunks;
+    if (id != ChunkId{0, 0}) status.Update(absl::InternalError("another chunk"));
+  };
+  request.encoder = &encoder;
+  REQUIRE(worker.engine->Step(request).ok());
+  worker.engine->FlushSender();
+  CHECK(status.ok());
+  REQUIRE(chunks == 1);
+  return encoder.Bytes(slot, {0, 0}).ToString();
+}
+
+TEST_CASE("Gradients that a step's encoder takes are those of the same weights, encoded with what it kept") {
+  const bool whole = GENERATE(false, true);
+  const PushEncoding encoding = GENERATE(PushEncoding{v1::INT8, 0, 0}, PushEncoding{v1::TOP_K, 0.3, 0});
+  SmallWorker wide(60, 16, 1), encoded(60, 16, 2, Engine::Gradients::kEncoded);
+  CHECK(encoded.engine->gradient(0) == nullptr);
+  CHECK(encoded.engine->half_gradient(0) == nullptr);
+  const std::vector<std::uint64_t> records = FirstRecords(40);
+  for (std::uint64_t i = 0; i < wide.engine->elements(); ++i) {
+    wide.engine->weights(0)[i] = static_cast<float>(i % 7) / 10;
+  }
+  Engine::StepRequest request;
+  request.records = records;
+  request.data = &wide.data;
+  request.clip_norm = whole ? 1e-3 : 0;
+  request.on_final = [](std::uint64_t, std::uint64_t) {};
+  REQUIRE(wide.engine->Step(request).ok());
+  wide.engine->FlushSender();
+  const Placement placement = Placement::Make(wide.engine->elements(), 2).value();
+  ErrorFeedback host(placement, encoding);
+  const std::shared_ptr<DeviceEncoder> device = encoded.engine->NewEncoder(placement, encoding).value();
+  for (const int slot : {0, 1, 0}) {
+    const std::string expected = host.Encode({0, 0}, wide.engine->gradient(0))->ToString();
+    CHECK(EncodedGradient(encoded, *device, slot, whole) == expected);
+  }
+  CHECK(device->Residual().value() == host.residual());
+}
+
 TEST_CASE("A step computes on the weights that arrived, and on the host's where none did") {
   const std::vector<std::uint64_t> records = FirstRecords(16);
-  SmallWorker worker(60, 16, 2, true);
+  SmallWorker worker(60, 16, 2, Engine::Gradients::kHalves);
   const auto fill = [&](std::uint16_t value) {
     std::fill_n(worker.engine->half_weights(0), worker.engine->elements(), value);
     worker.engine->half_weights(0)[0] = 0;  // else all classes are as likely, whatever the weights are
@@ -116,6 +171,37 @@ TEST_CASE("A step computes on the weights that arrived, and on the host's where 
   worker.engine->WeightsArrived(0);
   worker.engine->WeightsArrived(1);  // another slot's, which are zero
   CHECK(gradient() == of_two);
+}
+
+TEST_CASE(
+    "What the device could not compute is never final: the step says so, and on_failed where a push waits for it") {
+  const auto gradients = GENERATE(Engine::Gradients::kFloats, Engine::Gradients::kEncoded);
+  SmallWorker worker(60, 16, 1);
+  ModelSpec spec;
+  spec.name = "softmax";
+  spec.width = worker.data.shape().width;
+  spec.classes = worker.data.num_classes() - 1;  // labels of the last one name none
+  const std::unique_ptr<Model> model = MakeModel(spec).value();
+  Engine::Options options;
+  options.batch = 16;
+  options.features = worker.data.features_per_record();
+  options.gradients = gradients;
+  const std::unique_ptr<Engine> engine = Engine::Make(*worker.backend, *model, options).value();
+  const std::shared_ptr<DeviceEncoder> encoder =
+      engine->NewEncoder(Placement::Make(engine->elements(), 1).value(), {v1::INT8, 0, 0}).value();
+  const std::vector<std::uint64_t> records = FirstRecords(16);
+  int final = 0, failed = 0;
+  Engine::StepRequest request;
+  request.records = records;
+  request.data = &worker.data;
+  request.on_final = [&](std::uint64_t, std::uint64_t) { ++final; };
+  if (gradients == Engine::Gradients::kEncoded) request.encoder = encoder.get();
+  request.on_encoded = [&](ChunkId) { ++final; };
+  request.on_failed = [&](const absl::Status& status) { failed += absl::IsInvalidArgument(status) ? 1 : 0; };
+  CHECK(absl::IsInvalidArgument(engine->Step(request).status()));
+  engine->FlushSender();
+  CHECK(final == 0);
+  CHECK(failed > 0);
 }
 
 TEST_CASE("Where the host can address the device's memory, nothing is converted") {

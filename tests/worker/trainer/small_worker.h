@@ -1,4 +1,4 @@
-// A softmax model on a small made-up data set, on the cpu backend: what the tests of sessions compute with.
+// A softmax model on a small made-up data set, on the test device: what the tests of sessions compute with.
 #pragma once
 
 #include <memory>
@@ -6,6 +6,7 @@
 
 #include "common/hash.h"
 #include "kernels/device.h"
+#include "tests/support/test_device.h"
 #include "worker/data/dataset.h"
 #include "worker/models/registry.h"
 #include "worker/trainer/engine.h"
@@ -29,19 +30,22 @@ inline Dataset SmallData(std::uint64_t records) {
 }
 
 struct SmallWorker {
-  SmallWorker(std::uint64_t records, int batch, int slots, bool halves = false) : data(SmallData(records)) {
+  // `gradients`: kHalves has weights of bfloat16 too.
+  SmallWorker(std::uint64_t records, int batch, int slots, Engine::Gradients gradients = Engine::Gradients::kFloats)
+      : data(SmallData(records)) {
     ModelSpec spec;
     spec.name = "softmax";
     spec.width = data.shape().width;
     spec.classes = data.num_classes();
     model = MakeModel(spec).value();
-    backend = MakeBackend("cpu", 1).value();
+    backend = MakeBackend(TestDevice(), 1).value();
     Engine::Options options;
     options.batch = batch;
     options.weights_slots = slots;
     options.gradient_slots = slots;
     options.features = data.features_per_record();
-    options.half_weights = options.half_gradients = halves;
+    options.half_weights = gradients == Engine::Gradients::kHalves;
+    options.gradients = gradients;
     engine = Engine::Make(*backend, *model, options).value();
   }
   const Manifest& manifest() const { return model->manifest(); }

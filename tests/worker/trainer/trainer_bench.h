@@ -26,8 +26,9 @@ inline v1::Policy Leased(std::int64_t bound) {
 }
 
 struct Bench {
-  Bench(const v1::Policy& policy, int depth, std::uint64_t epochs = 2, bool halves = false)
-      : worker(kRecords, 16, depth + 1, halves),
+  Bench(const v1::Policy& policy, int depth, std::uint64_t epochs = 2,
+        Engine::Gradients gradients = Engine::Gradients::kFloats)
+      : worker(kRecords, 16, depth + 1, gradients),
         fake(worker.manifest().elements(), 2, policy, policy.data_sharing() == v1::LEASED ? epochs * kRecords : 0),
         runtime(fake) {
     options.identity.name = "w";

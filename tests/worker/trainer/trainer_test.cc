@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -248,8 +249,8 @@ TEST_CASE("Encodings: the worker says them when it joins, uses them, and learns 
 }
 
 TEST_CASE("Encodings: bf16 that the device converts gives the weights of bf16 that the client converts") {
-  const auto trained = [](const v1::Policy& policy, bool halves) {
-    Bench bench(policy, 0, 1, halves);
+  const auto trained = [](const v1::Policy& policy, Engine::Gradients gradients) {
+    Bench bench(policy, 0, 1, gradients);
     bench.options.push_encoding.encoding = bench.options.pull_encoding = v1::BF16;
     REQUIRE(bench.Run().ok());
     MutexLock lock(bench.fake.mu);
@@ -262,15 +263,60 @@ TEST_CASE("Encodings: bf16 that the device converts gives the weights of bf16 th
   v1::Policy clipped = Leased(0);
   clipped.set_clip_norm(0.5);
   for (const v1::Policy& policy : {Leased(0), clipped}) {
-    const std::vector<float> expected = trained(policy, false);
+    const std::vector<float> expected = trained(policy, Engine::Gradients::kFloats);
     CHECK(std::any_of(expected.begin(), expected.end(), [](float w) { return w != 0; }));
-    CHECK(trained(policy, true) == expected);
+    CHECK(trained(policy, Engine::Gradients::kHalves) == expected);
   }
 }
 
-TEST_CASE("Encodings: bf16 that the device converts, trains at a depth") {
-  Bench bench(Leased(4), 2, 2, true);
-  bench.options.push_encoding.encoding = bench.options.pull_encoding = v1::BF16;
+TEST_CASE("Encodings: int8 and top_k on the device give the weights of those on the host, whatever is refused") {
+  const PushEncoding encoding = GENERATE(PushEncoding{v1::INT8, 0, 0}, PushEncoding{v1::TOP_K, 0.1, 0});
+  const auto trained = [&](const v1::Policy& policy, Engine::Gradients gradients) {
+    Bench bench(policy, 0, 1, gradients);
+    bench.options.push_encoding = encoding;
+    bench.options.samples_per_step = 20;  // micro-batches of 16 and 4
+    bench.options.max_steps = 10;         // of 15: before refused records come again, at a time that may differ
+    {
+      MutexLock lock(bench.fake.mu);
+      bench.fake.script.verdict = [](const v1::PushRequest& push) {
+        return push.has_run() && push.clock() % 4 == 1 ? v1::REFUSED : v1::VERDICT_NONE;
+      };
+    }
+    REQUIRE(bench.Run().ok());
+    MutexLock lock(bench.fake.mu);
+    for (const v1::PushRequest& push : bench.fake.pushes) {
+      REQUIRE((push.encoding() == encoding.encoding || push.null_verdict() == v1::APPLIED));
+    }
+    return bench.fake.weights;
+  };
+  v1::Policy clipped = Leased(0);
+  clipped.set_clip_norm(0.5);
+  for (const v1::Policy& policy : {Leased(0), clipped}) {
+    const std::vector<float> expected = trained(policy, Engine::Gradients::kFloats);
+    CHECK(std::any_of(expected.begin(), expected.end(), [](float w) { return w != 0; }));
+    CHECK(trained(policy, Engine::Gradients::kEncoded) == expected);
+  }
+}
+
+TEST_CASE("Encodings: a gradient that is not finite is refused when the device encodes it, too") {
+  Bench bench(Leased(0), 0, 1, Engine::Gradients::kEncoded);
+  bench.options.push_encoding.encoding = v1::INT8;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.weights[0] = std::numeric_limits<float>::quiet_NaN();
+  }
+  bench.options.max_steps = 2;
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.committed == 0);
+  CHECK(std::all_of(bench.fake.applied.begin(), bench.fake.applied.end(), [](double value) { return value == 0; }));
+}
+
+TEST_CASE("Encodings: what the device converts or encodes, trains at a depth") {
+  const v1::Encoding encoding = GENERATE(v1::BF16, v1::INT8, v1::TOP_K);
+  Bench bench(Leased(4), 2, 2, encoding == v1::BF16 ? Engine::Gradients::kHalves : Engine::Gradients::kEncoded);
+  bench.options.push_encoding = {encoding, 0.3, 0};
+  if (encoding == v1::BF16) bench.options.pull_encoding = v1::BF16;
   REQUIRE(bench.Run().ok());
   MutexLock lock(bench.fake.mu);
   CHECK(bench.fake.committed == 2 * kRecords);
@@ -280,8 +326,8 @@ TEST_CASE("Encodings: bf16 that the device converts, trains at a depth") {
 
 // A worker's first push is of an incarnation that the cluster has forgotten; its second one, of the same records at the
 // same weights, is applied: one value of it, which comes back.
-double AppliedAfterRejoining(bool another_run) {
-  Bench bench(Leased(4), 0);
+double AppliedAfterRejoining(Engine::Gradients gradients, const std::function<void(v1::JoinReply&)>& change) {
+  Bench bench(Leased(4), 0, 2, gradients);
   bench.options.push_encoding = {v1::TOP_K, 0.01, 0};
   bench.options.max_steps = 2;
   {
@@ -290,7 +336,7 @@ double AppliedAfterRejoining(bool another_run) {
       if (method == "ParameterServer/Push" && bench.fake.expired.empty()) {
         bench.fake.expired.insert(bench.fake.joins[0].incarnation());
         bench.fake.ranges.front().set_begin(0);
-        if (another_run) bench.fake.join.set_run_id(78);
+        change(bench.fake.join);
       }
       return absl::OkStatus();
     };
@@ -303,10 +349,16 @@ double AppliedAfterRejoining(bool another_run) {
   return applied;
 }
 
-TEST_CASE("Encodings: what an incarnation held back, the next one sends, but not to another run") {
-  const double alone = AppliedAfterRejoining(true);
+TEST_CASE("Encodings: what an incarnation held back, the next one sends, but not to another run or placement") {
+  const auto gradients = GENERATE(Engine::Gradients::kFloats, Engine::Gradients::kEncoded);
+  const double alone = AppliedAfterRejoining(gradients, [](v1::JoinReply& join) { join.set_run_id(78); });
   CHECK(alone > 0);
-  CHECK(AppliedAfterRejoining(false) == Approx(2 * alone));
+  CHECK(AppliedAfterRejoining(gradients, [](v1::JoinReply&) {}) == Approx(2 * alone));
+  const auto one_shard = [](v1::JoinReply& join) {
+    join.set_num_shards(1);
+    join.mutable_shard_addresses()->RemoveLast();
+  };
+  CHECK(AppliedAfterRejoining(gradients, one_shard) == Approx(alone));
 }
 
 TEST_CASE("A cluster that is lost ends the worker with UNAVAILABLE") {
