@@ -35,6 +35,16 @@ std::optional<const float*> Sums(const EncodedBlocks& blocks, std::size_t i, Dev
   return sums;
 }
 
+// What a GPU does to the residual of a block that it finds it cannot encode when it has added most of it.
+void AddAndTakeBack(const float* values, std::size_t count, float* residual) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float sum = residual[i] + values[i];
+    if (!Encodable(&sum, 1)) continue;
+    const float twice = sum + values[i];
+    residual[i] = Encodable(&twice, 1) ? sum - values[i] : sum;
+  }
+}
+
 // weight = update(weight, gradient, i) of every element.
 template <typename Update>
 void ForEach(Stream& stream, const DeviceStep& step, Update update) {
@@ -129,6 +139,7 @@ void CpuVectorOps::EncodeTopK(Stream& stream, const EncodedBlocks& blocks, std::
           residual.address()[blocks.Begin(i) + index] = 0;
         }
       } else {
+        AddAndTakeBack(values.address() + blocks.Begin(i), blocks.Size(i), residual.address() + blocks.Begin(i));
         for (std::uint32_t k = 0; k < n; ++k) {
           const float value = k == 0 ? kNan : 0.0f;
           std::memcpy(indices + k * kWord, &k, kWord);

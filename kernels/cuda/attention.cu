@@ -171,8 +171,8 @@ cudaError_t RunBackward(cudaStream_t stream, const Attention& args) {
 
 bool Tiles(const Attention& args) {
   constexpr std::int64_t kMaxHeads = 65535;  // CUDA's limit of a grid's second dimension
-  return args.bf16 && args.head_size == kTileHead && args.batch * args.heads <= kMaxHeads &&
-         Aligned16(args.qkv, args.y, args.dy, args.dqkv);
+  return args.bf16 && args.head_size <= kMaxTileHead && args.head_size % 8 == 0 &&
+         args.batch * args.heads <= kMaxHeads && Aligned16(args.qkv, args.y, args.dy, args.dqkv);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // Causal self-attention (kernels/transformer_ops.h says what is computed, and in which layouts). Typed pointers are
 // float32, or bfloat16 where `bf16`.
 //
-// Two ways, chosen by AttentionForward and AttentionBackward: on the matrix units for bfloat16 with heads of 64
-// (kernels/cuda/attention_tiles.h), else a warp per query and key, for any size and slow.
+// Two ways, chosen by AttentionForward and AttentionBackward: on the matrix units for bfloat16 with heads of at
+// most 64, a multiple of 8 (kernels/cuda/attention_tiles.h), else a warp per query and key, for any size and slow.
 //
 // Thread safety: each call enqueues on `stream` and returns the launch's error. Ownership: `workspace` is the stream's.
 #pragma once

@@ -38,6 +38,22 @@ class BlockSums {
   __device__ float At(unsigned i) const { return kResidual ? residual_[i] + values_[i] : values_[i]; }
   __device__ void SetResidual(unsigned i, float value) const { residual_[i] = value; }
 
+  // The residual gets the sums while they are looked at, except those that are too great: SetSums, of the `four` from i
+  // on, the greatest magnitude of which is `greatest`. Then a sum is Sum(), no longer At(); and TakeBack() makes the
+  // residual what it was, to the rounding of the addition.
+  __device__ void SetSums(unsigned i, const float4& four, unsigned greatest) const {
+    if (!TooGreat(greatest)) return SetFourOrLess(i, four);
+    const float all[4] = {four.x, four.y, four.z, four.w};
+    for (unsigned k = 0; k < 4; ++k) {
+      if (i + k < size_ && !TooGreat(Magnitude(all[k]))) residual_[i + k] = all[k];
+    }
+  }
+  __device__ float Sum(unsigned i) const { return kResidual ? residual_[i] : values_[i]; }
+  __device__ void TakeBack(unsigned i) const {
+    const float sum = residual_[i], value = values_[i];
+    if (!TooGreat(Magnitude(sum + value))) residual_[i] = sum - value;
+  }
+
   // Four of them, from i, a multiple of 4, on. These need alignment, and that all four are there.
   __device__ float4 Four(unsigned i) const {
     float4 v = *reinterpret_cast<const float4*>(values_ + i);

@@ -3,6 +3,9 @@
 // `kept` values lie (with an error of four standard deviations), and all of those, the candidates, are gathered in
 // shared memory while the values are read once. Where the sample has erred (values that are not spread evenly, many
 // zeros), or too many are wanted, all values are looked through instead.
+#include <algorithm>
+#include <cstdint>
+
 #include "kernels/cuda/block_sums.h"
 #include "kernels/cuda/encode_top_k.h"
 
@@ -11,15 +14,90 @@ namespace {
 
 constexpr int kThreads = 512, kWarps = kThreads / kWarp;
 constexpr unsigned kSample = 4096;  // values, 8 of each thread
-constexpr unsigned kRoom = 768;     // candidates of a warp: then two blocks of threads fit an H100's multiprocessor
 constexpr unsigned kAll = 0xffffffffu, kNan = 0x7fc00000u;
 
 struct Shared {
   unsigned counts[256];
   unsigned digit, above;
+  unsigned next_chunk;
   unsigned candidates[kWarps], above_of[kWarps], ties_of[kWarps];
-  float values[kWarps][kRoom];
-  unsigned indices[kWarps][kRoom];
+};
+
+// How many of a sample of `sampled` of `size` values are to be at or above the least candidate. Of a whole block it is
+// exact.
+__host__ __device__ unsigned SampleRank(unsigned kept, unsigned size, unsigned sampled) {
+  if (size == sampled) return kept;
+  const float expected = static_cast<float>(kept) * (static_cast<float>(sampled) / static_cast<float>(size));
+  const float rank = expected + 4 * sqrtf(expected) + 8;
+  return rank < static_cast<float>(sampled) ? static_cast<unsigned>(rank) : sampled;
+}
+
+// Room for a block's candidates, in chunks of 32 that the warps take as they need them: values that crowd in one part
+// of a block find as much as others.
+constexpr unsigned kChunk = 32;
+constexpr std::size_t ChunkBytes() {
+  return kChunk * (sizeof(float) + sizeof(unsigned)) + kWarps * sizeof(std::uint16_t);
+}
+
+class Candidates {
+ public:
+  // `memory`: shared memory for `chunks` chunks.
+  __device__ Candidates(void* memory, unsigned chunks, Shared& shared)
+      : values_(static_cast<float*>(memory)),
+        indices_(reinterpret_cast<unsigned*>(values_ + chunks * kChunk)),
+        own_(reinterpret_cast<std::uint16_t*>(indices_ + chunks * kChunk) + threadIdx.x / kWarp * chunks),
+        chunks_(chunks),
+        shared_(shared) {}
+
+  // How many this warp has met; more than were stored if there was no room.
+  __device__ unsigned count() const { return count_; }
+  __device__ float value(unsigned k) const { return values_[Slot(k)]; }
+  __device__ unsigned index(unsigned k) const { return indices_[Slot(k)]; }
+
+  // A warp's `four` values each from `index` on, those with magnitudes of at least `least`; in order of lanes.
+  __device__ void Add(const float (&four)[4], const unsigned (&magnitudes)[4], unsigned least, unsigned index) {
+    const unsigned lower = (1u << threadIdx.x % kWarp) - 1;
+    unsigned votes[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) votes[j] = __ballot_sync(kAll, magnitudes[j] >= least);
+    if ((votes[0] | votes[1] | votes[2] | votes[3]) == 0) return;
+    unsigned at = count_;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) at += __popc(votes[j] & lower), count_ += __popc(votes[j]);
+    TakeChunks();
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if (magnitudes[j] < least) continue;
+      if (const unsigned chunk = at / kChunk; chunk < chunks_ && own_[chunk] < chunks_) {
+        values_[Slot(at)] = four[j];
+        indices_[Slot(at)] = index + j;
+      }
+      ++at;
+    }
+  }
+
+ private:
+  __device__ unsigned Slot(unsigned k) const { return own_[k / kChunk] * kChunk + k % kChunk; }
+
+  // So many that all that were met have a place.
+  __device__ void TakeChunks() {
+    const unsigned needed = min((count_ + kChunk - 1) / kChunk, chunks_);
+    if (needed <= taken_) return;
+    if (threadIdx.x % kWarp == 0) {
+      for (unsigned c = taken_; c < needed; ++c) {
+        own_[c] = static_cast<std::uint16_t>(min(atomicAdd(&shared_.next_chunk, 1u), chunks_));
+      }
+    }
+    taken_ = needed;
+    __syncwarp();
+  }
+
+  float* const values_;
+  unsigned* const indices_;
+  std::uint16_t* const own_;  // this warp's chunks
+  const unsigned chunks_;
+  Shared& shared_;
+  unsigned count_ = 0, taken_ = 0;
 };
 
 // The `n`-th greatest of the magnitudes that `visit` calls its argument with, all threads together; of its 31 bits
@@ -62,45 +140,42 @@ __device__ unsigned NthGreatest(Shared& shared, unsigned& n, int without, Visit 
   return result;
 }
 
-// A magnitude above which, or at which, more than `kept` values lie, if the sample is like the whole; kAll if there
-// are too many for the candidates' room.
+// A magnitude above which, or at which, some more than `kept` values lie, if the sample is like the whole.
 template <typename Sums>
-__device__ unsigned LeastCandidate(Shared& shared, const Sums& sums, unsigned kept, unsigned stretch) {
-  const unsigned size = sums.size();
-  const bool whole = size <= kSample;
-  const unsigned sampled = whole ? size : kSample;
-  const float expected = static_cast<float>(kept) * (static_cast<float>(sampled) / static_cast<float>(size));
-  unsigned rank = whole ? kept : min(static_cast<unsigned>(expected + 4 * sqrtf(expected) + 8), kSample);
-  if (static_cast<float>(rank) * static_cast<float>(stretch) > 0.75f * kRoom * static_cast<float>(sampled)) return kAll;
+__device__ unsigned LeastCandidate(Shared& shared, const Sums& sums, unsigned kept) {
+  const unsigned size = sums.size(), sampled = min(size, kSample);
   constexpr int kEach = kSample / kThreads;
   unsigned magnitudes[kEach];
-  unsigned mine = 0;
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const unsigned at = threadIdx.x + k * kThreads;
     // Runs of 32 values, spread evenly.
-    const unsigned i = whole ? at : at / kWarp * (size / (kSample / kWarp)) + at % kWarp;
-    if (at < sampled) magnitudes[k] = Magnitude(sums.At(i)), mine = k + 1;
+    const unsigned i = size == sampled ? at : at / kWarp * (size / (kSample / kWarp)) + at % kWarp;
+    magnitudes[k] = at < sampled ? Magnitude(sums.At(i)) : 0;
   }
+  unsigned rank = SampleRank(kept, size, sampled);
   return NthGreatest(shared, rank, 15, [&](auto count) {
+#pragma unroll
     for (int k = 0; k < kEach; ++k) {
-      if (k < mine) count(magnitudes[k]);
+      if (threadIdx.x + k * kThreads < sampled) count(magnitudes[k]);
     }
   });
 }
 
+// `chunks`: of candidates that there is room for; 0: none.
 template <bool kResidual>
-__global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsigned most_kept, unsigned last_kept,
-                                                    const float* values, float* residual, bool aligned, char* out) {
+__global__ void __launch_bounds__(kThreads, 3)
+    TopK(EncodedBlocks blocks, unsigned most_kept, unsigned last_kept, unsigned chunks, const float* values,
+         float* residual, bool aligned, char* out) {
   extern __shared__ uint4 memory[];
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  __shared__ Shared shared;
   const BlockSums<kResidual> sums(blocks, blockIdx.x, values, residual, aligned);
   const unsigned size = sums.size();
   const unsigned kept = blocks.EndsVector(blockIdx.x) ? last_kept : most_kept;
   auto* const words = reinterpret_cast<unsigned*>(out + blockIdx.x * (4 + std::size_t{8} * most_kept));
   unsigned* const indices = words + 1;
   auto* const chosen = reinterpret_cast<float*>(indices + kept);
-  if (threadIdx.x == 0) *words = kept;
+  if (threadIdx.x == 0) *words = kept, shared.next_chunk = 0;  // (read after barriers)
   if (kept == 0) return;
 
   // Each warp has a stretch of the block, so that what it finds is in order.
@@ -109,9 +184,11 @@ __global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsign
   const unsigned stretch = ((size - 1) / (kWarps * kRow) + 1) * kRow;
   const unsigned begin = min(size, warp * stretch), end = min(size, begin + stretch);
 
-  unsigned least = LeastCandidate(shared, sums, kept, stretch);
-  least = max(least, 1u);  // zeros are no candidates: there may be too many
-  unsigned found = 0, greatest = 0;
+  // Zeros are no candidates: there may be too many.
+  const unsigned least = chunks == 0 ? kAll : max(LeastCandidate(shared, sums, kept), 1u);
+  __syncthreads();
+  Candidates candidates(memory, chunks, shared);
+  unsigned greatest = 0;
   constexpr int kRows = kResidual ? 2 : 4;  // in flight
   for (unsigned row = begin; row < end; row += kRows * kRow) {
     float4 v[kRows];
@@ -121,32 +198,19 @@ __global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsign
     }
 #pragma unroll
     for (int k = 0; k < kRows; ++k) {
+      const unsigned index = row + k * kRow + lane * 4;
       const float four[4] = {v[k].x, v[k].y, v[k].z, v[k].w};
-      unsigned votes[4], magnitudes[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        magnitudes[j] = Magnitude(four[j]);
-        greatest = max(greatest, magnitudes[j]);
-        votes[j] = __ballot_sync(kAll, magnitudes[j] >= least);
-      }
-      if ((votes[0] | votes[1] | votes[2] | votes[3]) == 0) continue;
-      unsigned at = found;
-#pragma unroll
-      for (int j = 0; j < 4; ++j) at += __popc(votes[j] & lower), found += __popc(votes[j]);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        if (magnitudes[j] < least) continue;
-        if (at < kRoom) {
-          shared.values[warp][at] = four[j];
-          shared.indices[warp][at] = row + k * kRow + lane * 4 + j;
-        }
-        ++at;
-      }
+      const unsigned magnitudes[4] = {Magnitude(four[0]), Magnitude(four[1]), Magnitude(four[2]), Magnitude(four[3])};
+      const unsigned most = max(max(magnitudes[0], magnitudes[1]), max(magnitudes[2], magnitudes[3]));
+      greatest = max(greatest, most);
+      if (kResidual && index < end) sums.SetSums(index, v[k], most);
+      candidates.Add(four, magnitudes, least, index);
     }
   }
-  if (lane == 0) shared.candidates[warp] = found;
-  greatest = BlockCombine<kThreads>(greatest, 0u, Greater());  // (its barriers are for `candidates`, too)
+  if (lane == 0) shared.candidates[warp] = candidates.count();
+  greatest = BlockCombine<kThreads>(greatest, 0u, Greater());  // (its barriers are for what was written above, too)
   if (kResidual && TooGreat(greatest)) {
+    for (unsigned i = begin + lane; i < end; i += kWarp) sums.TakeBack(i);
     for (unsigned k = threadIdx.x; k < kept; k += kThreads) {
       indices[k] = k;
       chosen[k] = k == 0 ? __uint_as_float(kNan) : 0.0f;
@@ -154,11 +218,14 @@ __global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsign
     return;
   }
 
-  unsigned total = 0, most = 0;
-  for (int w = 0; w < kWarps; ++w) total += shared.candidates[w], most = max(most, shared.candidates[w]);
-  const bool all = least == kAll || most > kRoom || total < kept;
-  const unsigned count = all ? end - begin : found;  // that this warp looks through
-  const auto value = [&](unsigned k) { return all ? sums.At(begin + k) : shared.values[warp][k]; };
+  unsigned total = 0, used = 0;
+  for (int w = 0; w < kWarps; ++w) {
+    total += shared.candidates[w];
+    used += (shared.candidates[w] + kChunk - 1) / kChunk;
+  }
+  const bool all = used > chunks || total < kept;
+  const unsigned count = all ? end - begin : candidates.count();  // that this warp looks through
+  const auto value = [&](unsigned k) { return all ? sums.Sum(begin + k) : candidates.value(k); };
 
   unsigned ties = kept;  // of those equal to the threshold the first so many are kept
   const unsigned threshold = NthGreatest(shared, ties, 0, [&](auto look) {
@@ -185,19 +252,23 @@ __global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsign
     const unsigned tie_number = ties_before + __popc(tie_votes & lower);
     if (above || (tie && tie_number < ties)) {
       const unsigned at = above_before + __popc(above_votes & lower) + min(tie_number, ties);
-      indices[at] = all ? begin + k : shared.indices[warp][k];
+      const unsigned index = all ? begin + k : candidates.index(k);
+      indices[at] = index;
       chosen[at] = v;
+      if constexpr (kResidual) sums.SetResidual(index, 0.0f);
     }
     above_before += __popc(above_votes);
     ties_before += __popc(tie_votes);
   }
+}
 
-  if constexpr (kResidual) {
-    __syncthreads();  // all has been read that is read of the sums
-    for (unsigned i = begin + lane * 4; i < end; i += kRow) sums.SetFourOrLess(i, sums.FourOrLess(i));
-    __syncthreads();
-    for (unsigned k = threadIdx.x; k < kept; k += kThreads) sums.SetResidual(indices[k], 0.0f);
-  }
+// Chunks for the candidates of a block of `size` values of which `kept` are kept: half as many again as are expected,
+// and one per warp that it does not fill. 0 where `bytes` of shared memory do not hold them.
+unsigned Chunks(unsigned kept, unsigned size, std::size_t bytes) {
+  const unsigned sampled = std::min(size, kSample);
+  const double expected = static_cast<double>(SampleRank(kept, size, sampled)) / sampled * size;
+  const auto chunks = static_cast<std::size_t>(1.5 * expected / kChunk) + kWarps + 1;
+  return chunks * ChunkBytes() <= bytes ? static_cast<unsigned>(chunks) : 0;
 }
 
 }  // namespace
@@ -205,15 +276,25 @@ __global__ void __launch_bounds__(kThreads, 2) TopK(EncodedBlocks blocks, unsign
 cudaError_t EncodeTopK(cudaStream_t stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
                        const float* values, float* residual, char* out) {
   if (blocks.blocks == 0) return cudaSuccess;
-  auto* const kernel = residual != nullptr ? TopK<true> : TopK<false>;
-  // More than 48 KB of shared memory must be asked for.
-  if (const cudaError_t error =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sizeof(Shared)));
+  int device = 0, most = 0;
+  if (const cudaError_t error = cudaGetDevice(&device); error != cudaSuccess) return error;
+  if (const cudaError_t error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
       error != cudaSuccess) {
     return error;
   }
-  kernel<<<static_cast<unsigned>(blocks.blocks), kThreads, sizeof(Shared), stream>>>(
-      blocks, static_cast<unsigned>(kept), static_cast<unsigned>(last_kept), values, residual,
+  constexpr std::size_t kStatic = 2 * sizeof(Shared);  // and what sums over a block need
+  const auto size = static_cast<unsigned>(std::min(blocks.block, blocks.count));
+  const unsigned chunks = Chunks(static_cast<unsigned>(kept), size, static_cast<std::size_t>(most) - kStatic);
+  const std::size_t bytes = chunks * ChunkBytes();
+  auto* const kernel = residual != nullptr ? TopK<true> : TopK<false>;
+  // More than 48 KB of shared memory must be asked for.
+  if (const cudaError_t error =
+          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+      error != cudaSuccess) {
+    return error;
+  }
+  kernel<<<static_cast<unsigned>(blocks.blocks), kThreads, bytes, stream>>>(
+      blocks, static_cast<unsigned>(kept), static_cast<unsigned>(last_kept), chunks, values, residual,
       AlignedBlocks(blocks, values, residual), out);
   return cudaGetLastError();
 }

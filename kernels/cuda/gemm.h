@@ -2,6 +2,7 @@
 // cuBLASLt's heuristic names first) is kept, so that a step prepares nothing.
 //
 // The heuristic is not second-guessed by timing: the choice would differ from run to run, and with it the last bits.
+// One rule overrides it (Chosen, in the .cc): short sums on a Hopper GPU.
 //
 // Thread safety: one thread at a time. Ownership: memory is the caller's.
 #pragma once
@@ -49,9 +50,11 @@ class GemmCache {
   // More shapes than a model has; beyond it all plans are dropped and made anew.
   static constexpr std::size_t kMaxPlans = 512;
 
+  static constexpr int kByRule = -1;
+
   // `tf32`: float32 products may round their inputs to TF32. `choice`: which of the algorithms that the heuristic
-  // names, 0 being the one that it expects to be the fastest.
-  GemmCache(cublasLtHandle_t cublas, bool tf32, int choice = 0);
+  // names, 0 being the one that it expects to be the fastest (for benchmarks).
+  GemmCache(cublasLtHandle_t cublas, bool tf32, int choice = kByRule);
   ~GemmCache();
 
   // Enqueues `gemm` on `stream`. INTERNAL: cuBLASLt failed or knows no algorithm, with the shape.

@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kThreads == kWarp ? 8 * kWarp : kThreads)
 
 // As Rows, with one row per block, which is read once: it is copied to shared memory, each vector by the thread that
 // works on it, and all of a thread's copies are under way before it looks at the first.
-constexpr int kKeepThreads = 1024;
+constexpr int kKeepThreads = 512;
 template <typename T>
 __global__ void __launch_bounds__(kKeepThreads, 2) KeptRows(CrossEntropy args, RowResult* results) {
   constexpr int V = kVector<T>;

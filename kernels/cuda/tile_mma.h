@@ -30,15 +30,15 @@ __device__ inline std::uint32_t SharedAddress(const Bf16* x) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(x));
 }
 
-// Begins to copy rows [first, first + 64) of a matrix with `stride` elements between its rows into a tile; rows at or
-// beyond `length` become 0.
+// Begins to copy rows [first, first + 64) of a matrix with `columns` columns (a multiple of 8, at most 64) and `stride`
+// elements between its rows into a tile; rows at or beyond `length`, and columns that are not there, become 0.
 __device__ inline void StartTile(const Bf16* matrix, std::int64_t stride, std::int64_t first, std::int64_t length,
-                                 Bf16* tile) {
+                                 int columns, Bf16* tile) {
 #pragma unroll
   for (int i = 0; i < kTile * kTile / 8 / kTileThreads; ++i) {
     const int piece = i * kTileThreads + static_cast<int>(threadIdx.x);
     const int row = piece / 8, column = piece % 8 * 8;
-    const bool inside = first + row < length;
+    const bool inside = first + row < length && column < columns;
     const Bf16* const from = matrix + (inside ? (first + row) * stride + column : 0);
     const int bytes = inside ? 16 : 0;  // what is not read is filled with zeros
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(tile + TileIndex(row, column))),
@@ -135,9 +135,9 @@ __device__ inline void MultiplyPlain(const Accumulators& factor, const Bf16* til
 }
 
 // Writes a warp's 16 rows of a product, times `low` (the rows of group) and `high` (those 8 further down), to rows
-// first + group and first + group + 8 of a matrix; rows at or beyond `length` are left out.
+// first + group and first + group + 8 of a matrix with `columns` columns; rows at or beyond `length` are left out.
 __device__ inline void StoreRows(const Accumulators& values, float low, float high, std::int64_t first,
-                                 std::int64_t length, std::int64_t stride, Bf16* matrix) {
+                                 std::int64_t length, int columns, std::int64_t stride, Bf16* matrix) {
   const int lane = threadIdx.x % 32, group = lane / 4, member = lane % 4;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -146,6 +146,7 @@ __device__ inline void StoreRows(const Accumulators& values, float low, float hi
     const float factor = half == 0 ? low : high;
 #pragma unroll
     for (int tile = 0; tile < kColumnTiles; ++tile) {
+      if (tile * 8 >= columns) break;
       *reinterpret_cast<std::uint32_t*>(matrix + row * stride + tile * 8 + member * 2) =
           Pack(values[tile][2 * half] * factor, values[tile][2 * half + 1] * factor);
     }

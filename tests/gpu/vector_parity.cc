@@ -138,6 +138,11 @@ void EncodeOnHost(const Encoded& encoded, const EncodedBlocks& run, const Floats
       EncodeBlock(encoded.encoding, sums, size, encoded.Kept(size), out, sums);
     } else {
       WriteNan(encoded, size, out);
+      for (std::size_t k = 0; k < size && encoded.encoding == v1::TOP_K; ++k) {
+        const float value = values[begin + k], sum = sums[k] + value;
+        if (!(std::fabs(sum) < kEncodableLimit)) continue;
+        sums[k] = std::fabs(sum + value) < kEncodableLimit ? sum - value : sum;
+      }
     }
     out += encoded.Bytes(size);
   }
