@@ -4,7 +4,8 @@
 //
 // One thing differs: a block that cannot be encoded (a sum with the residual is not below 2^120, or NaN) says NaN in
 // its bytes, for the shard to refuse the chunk; nobody on the host has looked at the values. Such a block's residual
-// stays as it was. The chunk's other blocks are encoded, and return to the residual with the refused chunk.
+// stays as it was (with top_k to rounding, kernels/vector_ops.h). The chunk's other blocks are encoded, and return to
+// the residual with the refused chunk.
 //
 // The way of a chunk: BeginStep, MarkFinal (which enqueues; nothing waits on the host), Wait, Bytes, and Return where
 // it was not applied. A push that counts for nothing returns everything: that is ErrorFeedback's Absorb, bit by bit,
@@ -12,8 +13,8 @@
 //
 // Thread safety: BeginStep and MarkFinal from one thread; the others from any. The device's order is that of the calls.
 // Ownership: shared, because buffers of Bytes keep it; the backend outlives it. A slot's bytes stay as they are until
-// the next step in that slot, which begins when the slot's push is done. Invariant: the residual is finite. All memory
-// is allocated by Make.
+// the next step in that slot, which begins when the slot's push is done.
+// Invariant: the residual is finite. All memory is allocated by Make.
 #pragma once
 
 #include <cstddef>
