@@ -1,5 +1,6 @@
 // ErrorFeedback: a worker's gradients, encoded chunk by chunk; what an encoding leaves out is kept and added to the
-// next gradient, so that it arrives later instead of never.
+// next gradient, so that it arrives later instead of never. (A GPU does it where the gradient is:
+// worker/trainer/device_encoder.h.)
 //
 //   f32, bf16   nothing is kept: bf16 rounds to the nearest value, which errs to neither side.
 //   int8, top_k the residual r. Encode: r += gradient; bytes = Q(r); r -= what the bytes say.
