@@ -13,7 +13,7 @@ logs_and_files=(libspdlog-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libre2-de
 metrics=(prometheus-cpp-dev)
 data=(dataset-fashion-mnist)
 tests=(catch2 libbenchmark-dev chromium prometheus)
-deployment=(python3-venv python3-yaml iproute2 systemd patchelf) # tests/deploy and deploy/docker
+deployment=(python3-venv python3-yaml iproute2 systemd patchelf xz-utils) # tests/deploy and deploy/docker
 dev=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14)
 
 wanted=("${build[@]}" "${wire[@]}" "${network[@]}" "${arithmetic[@]}" "${logs_and_files[@]}" "${metrics[@]}")

@@ -1,12 +1,13 @@
 #!/bin/bash
 # bundle.sh [--parity | --image=cpu|cuda] [FILE]: builds Leeway with its CUDA backend and packs it into FILE
-# (leeway-gpu.tar.gz): programs, GPU tests, benchmark, and every library that they need but CUDA's and the C library's.
+# (leeway-gpu.tar.xz): programs, GPU tests, benchmark, and every library that they need but CUDA's and the C library's.
 # Unpacked anywhere on an x86-64 Linux machine with glibc 2.36 or newer, a driver and CUDA 13 (or Python's
 # nvidia-cublas), ./check.sh tries all of it.
 #
 #   --parity   only the tests of the arithmetic and the benchmark, for quick tries: a smaller file
 #   --image    only the programs and the data, for deploy/docker; cpu: without the CUDA backend, which needs no CUDA
 #
+# FILE's name says how it is packed (.tar.xz, .tar.gz).
 # Fashion-MNIST goes in where it is installed and fits; else check.sh trains on made-up images.
 set -euo pipefail
 max_bytes=$((60 << 20))
@@ -21,10 +22,11 @@ case ${1:-} in
 esac
 case ${1:-} in -*) echo "bundle.sh: $1 ($usage)" >&2 && exit 2 ;; esac
 [ $# -le 1 ] || { echo "bundle.sh: one FILE, not $# ($usage)" >&2; exit 2; }
-file=$(realpath -m "${1:-leeway-gpu.tar.gz}")
+file=$(realpath -m "${1:-leeway-gpu.tar.xz}")
 
 programs=(//server:ps //worker:worker //cli:leeway)
-tests=(//tests/kernels:{backend,elementwise,linear,conv,attention,transformer_ops}_test //tests/gpu:{parity,benchmark})
+tests=(//tests/kernels:{backend,elementwise,linear,conv,attention,transformer_ops}_test //tests/gpu:{parity,benchmark}
+  //tests/worker/trainer:{device_encoder,engine,trainer}_test)
 backend=(//kernels/cuda:libleeway_cuda.so)
 config=(--config=opt --config=cuda)
 [ -z "$parity" ] || programs=()
@@ -74,10 +76,11 @@ git rev-parse HEAD >"$out/COMMIT" 2>/dev/null || true
 
 data=/usr/share/datasets/fashion-mnist
 if [ -z "$parity" ] && [ -d "$data" ]; then cp "$data"/*.gz "$out/data/"; fi
-tar -C "$folder" -czf "$file" leeway-gpu
+tar -C "$folder" -caf "$file" leeway-gpu
 if [ "$(stat -c %s "$file")" -ge $max_bytes ]; then
+  echo "bundle.sh: without Fashion-MNIST, with which it would have $(stat -c %s "$file") bytes"
   rm "$out"/data/*.gz
-  tar -C "$folder" -czf "$file" leeway-gpu
+  tar -C "$folder" -caf "$file" leeway-gpu
 fi
 bytes=$(stat -c %s "$file")
 echo "$file: $((bytes >> 20)) MiB"

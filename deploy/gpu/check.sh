@@ -45,7 +45,7 @@ machine() {
 tests() {
   local test count=0
   export LEEWAY_TEST_DEVICE=cuda:0
-  for test in backend elementwise linear conv attention transformer_ops; do
+  for test in backend elementwise linear conv attention transformer_ops device_encoder engine trainer; do
     [ -e "bin/${test}_test" ] || continue
     echo "== $test"
     "bin/${test}_test" '~*on the cpu backend*' || count=$((count + 1))
@@ -144,7 +144,7 @@ step bf16x4 45 bash -c "train $gpt 4 $gpt10m --push_encoding=bf16 --pull_encodin
 step gpt124m 60 bash -c "train $gpt 1 $gpt124m --steps=120 --push_encoding=bf16"
 step int8 60 bash -c "train $gpt 1 $gpt124m --steps=40 --push_encoding=int8"
 step topk 60 bash -c "train $gpt 1 $gpt124m --steps=40 --push_encoding=top_k:0.01"
-step sanitizer 90 bash -c sanitizer
+step sanitizer 120 bash -c sanitizer
 echo
 echo "step         verdict       time  result"
 printf '%s\n' "${rows[@]}"
