@@ -54,8 +54,8 @@ class VectorOps {
   // the bytes leave out of the sums becomes the residual. A block with a sum that is NaN, or not below kEncodableLimit
   // (kernels/encodings/residual.h), says NaN: its scale (the values are 0), or the first of its values (at the indices
   // 0, 1, ..., the others are 0). Its residual stays as it is; with top-k to the rounding of that sum, each r being
-  // (r + value) - value then, unless one of the sums r + value and r + 2 value is too great. `out` lies at a multiple of
-  // 4 bytes.
+  // (r + value) - value then, unless one of the sums r + value and r + 2 value is too great. `out` lies at a multiple
+  // of 4 bytes.
   virtual void EncodeInt8(Stream& stream, const EncodedBlocks& blocks, DevicePtr<const float> values,
                           DevicePtr<float> residual, DevicePtr<char> out) = 0;
   virtual void EncodeTopK(Stream& stream, const EncodedBlocks& blocks, std::size_t kept, std::size_t last_kept,
