@@ -55,10 +55,11 @@ class BlockSums {
   }
 
   // Four of them, from i, a multiple of 4, on. These need alignment, and that all four are there.
-  __device__ float4 Four(unsigned i) const {
-    float4 v = *reinterpret_cast<const float4*>(values_ + i);
+  // (`further` is for the compiler: a constant costs nothing there.)
+  __device__ float4 Four(unsigned i, std::size_t further = 0) const {
+    float4 v = *reinterpret_cast<const float4*>(values_ + i + further);
     if constexpr (kResidual) {
-      const float4 r = *reinterpret_cast<const float4*>(residual_ + i);
+      const float4 r = *reinterpret_cast<const float4*>(residual_ + i + further);
       v = {r.x + v.x, r.y + v.y, r.z + v.z, r.w + v.w};
     }
     return v;

@@ -13,6 +13,9 @@ namespace leeway::cuda {
 namespace {
 
 constexpr int kThreads = 512, kWarps = kThreads / kWarp;
+// Of threads on a multiprocessor: room for what is in flight, in registers.
+template <bool kResidual>
+constexpr int kBlocks = kResidual ? 2 : 3;
 constexpr unsigned kSample = 4096;  // values, 8 of each thread
 constexpr unsigned kAll = 0xffffffffu, kNan = 0x7fc00000u;
 
@@ -54,38 +57,54 @@ class Candidates {
   __device__ float value(unsigned k) const { return values_[Slot(k)]; }
   __device__ unsigned index(unsigned k) const { return indices_[Slot(k)]; }
 
-  // A warp's `four` values each from `index` on, those with magnitudes of at least `least`; in order of lanes.
-  __device__ void Add(const float (&four)[4], const unsigned (&magnitudes)[4], unsigned least, unsigned index) {
+  // A warp's four values each from `index` on, those of at least `least`, in order of lanes. Mostly a warp finds some,
+  // and no thread more than one.
+  __device__ void Add(const float4& v, float least, unsigned index) {
+    const bool x = fabsf(v.x) >= least, y = fabsf(v.y) >= least, z = fabsf(v.z) >= least, w = fabsf(v.w) >= least;
+    const unsigned found = __ballot_sync(kAll, x || y || z || w);
+    if (found == 0) return;
     const unsigned lower = (1u << threadIdx.x % kWarp) - 1;
-    unsigned votes[4];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) votes[j] = __ballot_sync(kAll, magnitudes[j] >= least);
-    if ((votes[0] | votes[1] | votes[2] | votes[3]) == 0) return;
-    unsigned at = count_;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) at += __popc(votes[j] & lower), count_ += __popc(votes[j]);
-    TakeChunks();
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (magnitudes[j] < least) continue;
-      if (const unsigned chunk = at / kChunk; chunk < chunks_ && own_[chunk] < chunks_) {
-        values_[Slot(at)] = four[j];
-        indices_[Slot(at)] = index + j;
-      }
-      ++at;
+    unsigned at = count_ + __popc(found & lower);
+    count_ += __popc(found);
+    if (!__any_sync(kAll, (x && y) || (z && w) || ((x || y) && (z || w)))) {
+      TakeChunks();
+      if (x || y || z || w) Store(at, x ? v.x : y ? v.y : z ? v.z : v.w, index + (x ? 0 : y ? 1 : z ? 2 : 3));
+      return;
     }
+    const unsigned mine = x + y + z + w;
+    for (unsigned n = 2; n <= 4; ++n) {  // who has a second, a third, a fourth
+      const unsigned more = __ballot_sync(kAll, mine >= n);
+      at += __popc(more & lower);
+      count_ += __popc(more);
+    }
+    TakeChunks();
+    if (x) Store(at++, v.x, index);
+    if (y) Store(at++, v.y, index + 1);
+    if (z) Store(at++, v.z, index + 2);
+    if (w) Store(at, v.w, index + 3);
   }
 
  private:
   __device__ unsigned Slot(unsigned k) const { return own_[k / kChunk] * kChunk + k % kChunk; }
+
+  __device__ void Store(unsigned k, float value, unsigned index) {
+    const unsigned chunk = k / kChunk;
+    if (chunk >= chunks_) return;
+    const unsigned own = own_[chunk];
+    if (own >= chunks_) return;
+    values_[own * kChunk + k % kChunk] = value;
+    indices_[own * kChunk + k % kChunk] = index;
+  }
 
   // So many that all that were met have a place.
   __device__ void TakeChunks() {
     const unsigned needed = min((count_ + kChunk - 1) / kChunk, chunks_);
     if (needed <= taken_) return;
     if (threadIdx.x % kWarp == 0) {
+      const unsigned first = atomicAdd(&shared_.next_chunk, needed - taken_);
+#pragma unroll 1
       for (unsigned c = taken_; c < needed; ++c) {
-        own_[c] = static_cast<std::uint16_t>(min(atomicAdd(&shared_.next_chunk, 1u), chunks_));
+        own_[c] = static_cast<std::uint16_t>(min(first + (c - taken_), chunks_));
       }
     }
     taken_ = needed;
@@ -164,7 +183,7 @@ __device__ unsigned LeastCandidate(Shared& shared, const Sums& sums, unsigned ke
 
 // `chunks`: of candidates that there is room for; 0: none.
 template <bool kResidual>
-__global__ void __launch_bounds__(kThreads, 3)
+__global__ void __launch_bounds__(kThreads, kBlocks<kResidual>)
     TopK(EncodedBlocks blocks, unsigned most_kept, unsigned last_kept, unsigned chunks, const float* values,
          float* residual, bool aligned, char* out) {
   extern __shared__ uint4 memory[];
@@ -189,24 +208,26 @@ __global__ void __launch_bounds__(kThreads, 3)
   __syncthreads();
   Candidates candidates(memory, chunks, shared);
   unsigned greatest = 0;
-  constexpr int kRows = kResidual ? 2 : 4;  // in flight
-  for (unsigned row = begin; row < end; row += kRows * kRow) {
-    float4 v[kRows];
-#pragma unroll
-    for (int k = 0; k < kRows; ++k) {
-      v[k] = row + k * kRow < end ? sums.FourOrLess(row + k * kRow + lane * 4) : float4{0, 0, 0, 0};
-    }
-#pragma unroll
-    for (int k = 0; k < kRows; ++k) {
-      const unsigned index = row + k * kRow + lane * 4;
-      const float four[4] = {v[k].x, v[k].y, v[k].z, v[k].w};
-      const unsigned magnitudes[4] = {Magnitude(four[0]), Magnitude(four[1]), Magnitude(four[2]), Magnitude(four[3])};
-      const unsigned most = max(max(magnitudes[0], magnitudes[1]), max(magnitudes[2], magnitudes[3]));
+  const auto look = [&](const float4& v, unsigned index) {
+    if constexpr (kResidual) {
+      const unsigned most = max(max(Magnitude(v.x), Magnitude(v.y)), max(Magnitude(v.z), Magnitude(v.w)));
       greatest = max(greatest, most);
-      if (kResidual && index < end) sums.SetSums(index, v[k], most);
-      candidates.Add(four, magnitudes, least, index);
+      sums.SetSums(index, v, most);
+    }
+    candidates.Add(v, __uint_as_float(least), index);
+  };
+  unsigned row = begin;
+  if (aligned) {
+    constexpr unsigned kRows = kResidual ? 2 : 4;  // in flight
+    for (; row + kRows * kRow <= end; row += kRows * kRow) {
+      float4 v[kRows];
+#pragma unroll
+      for (unsigned k = 0; k < kRows; ++k) v[k] = sums.Four(row + lane * 4, k * kRow);
+#pragma unroll
+      for (unsigned k = 0; k < kRows; ++k) look(v[k], row + k * kRow + lane * 4);
     }
   }
+  for (; row < end; row += kRow) look(sums.FourOrLess(row + lane * 4), row + lane * 4);
   if (lane == 0) shared.candidates[warp] = candidates.count();
   greatest = BlockCombine<kThreads>(greatest, 0u, Greater());  // (its barriers are for what was written above, too)
   if (kResidual && TooGreat(greatest)) {

@@ -21,20 +21,33 @@ std::uint32_t AlignmentOf(const void* address) {
 
 constexpr std::size_t kProposals = 8;  // more are seldom named
 
-// Which of the heuristic's proposals is taken: the first, unless sums of bfloat16 are short on a Hopper GPU. Then most
-// of a product's time is that of writing it, and small tiles, of which there are many waves, write while others
-// compute: for every product of gpt:124m with sums of 768 the most waves were within 2 % of the fastest, the first
-// proposal up to 19 % behind it; with sums of 2304 and more the first proposal was within 4 % (docs/performance.md).
+absl::StatusOr<int> AlgorithmId(const cublasLtMatmulAlgo_t& algorithm) {
+  int id = 0;
+  std::size_t written = 0;
+  LEEWAY_RETURN_IF_CUBLAS_ERROR(
+      cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id, &written));
+  return id;
+}
+
+// Which of the heuristic's proposals is taken: the first, unless sums of bfloat16 are short on a Hopper GPU and the
+// product keeps it busy. Then most of the time is that of writing the result, and small tiles, of which there are many
+// waves, write while others compute: for every product of gpt:124m with sums of 768 the most waves were within 3 % of
+// the fastest, the first proposal up to 19 % behind it; with sums of 2304 and more the first proposal was within 4 %
+// (docs/performance.md). Of the same algorithm as the first: others may round where it does not.
 absl::StatusOr<std::size_t> Chosen(const Gemm::Plan& plan, const std::vector<cublasLtMatmulHeuristicResult_t>& found) {
   constexpr std::int64_t kShort = 1024;
+  constexpr float kBusy = 0.5f;  // waves
   int device = 0, major = 0;
   LEEWAY_RETURN_IF_CUDA_ERROR(cudaGetDevice(&device));
   LEEWAY_RETURN_IF_CUDA_ERROR(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  if (plan.input != CUDA_R_16BF || plan.k > kShort || major != 9) return 0;
-  const auto most = std::max_element(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    return a.wavesCount < b.wavesCount;  // of equals the first
-  });
-  return static_cast<std::size_t>(most - found.begin());
+  if (plan.input != CUDA_R_16BF || plan.k > kShort || major != 9 || found[0].wavesCount < kBusy) return 0;
+  ASSIGN_OR_RETURN(const int first, AlgorithmId(found[0].algo));
+  std::size_t chosen = 0;
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    ASSIGN_OR_RETURN(const int id, AlgorithmId(found[i].algo));
+    if (id == first && found[i].wavesCount > found[chosen].wavesCount) chosen = i;
+  }
+  return chosen;
 }
 
 }  // namespace
