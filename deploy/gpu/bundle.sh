@@ -32,7 +32,11 @@ config=(--config=opt --config=cuda)
 [ -z "$parity" ] || programs=()
 [ -z "$image" ] || tests=()
 [ "$image" != cpu ] || backend=() config=(--config=opt)
-command -v patchelf >/dev/null || { echo "bundle.sh: needs patchelf (apt-get install patchelf)" >&2; exit 1; }
+needed=(patchelf)
+case $file in *.xz) needed+=(xz) ;; esac
+for tool in "${needed[@]}"; do
+  command -v "$tool" >/dev/null || { echo "bundle.sh: needs $tool (apt-get install patchelf xz-utils)" >&2; exit 1; }
+done
 bazel build "${config[@]}" --noshow_progress "${programs[@]}" "${tests[@]}" "${backend[@]}"
 
 folder=$(mktemp -d)
@@ -77,7 +81,7 @@ git rev-parse HEAD >"$out/COMMIT" 2>/dev/null || true
 data=/usr/share/datasets/fashion-mnist
 if [ -z "$parity" ] && [ -d "$data" ]; then cp "$data"/*.gz "$out/data/"; fi
 tar -C "$folder" -caf "$file" leeway-gpu
-if [ "$(stat -c %s "$file")" -ge $max_bytes ]; then
+if [ "$(stat -c %s "$file")" -ge $max_bytes ] && ls "$out"/data/*.gz >/dev/null 2>&1; then
   echo "bundle.sh: without Fashion-MNIST, with which it would have $(stat -c %s "$file") bytes"
   rm "$out"/data/*.gz
   tar -C "$folder" -caf "$file" leeway-gpu

@@ -305,12 +305,14 @@ cudaError_t EncodeTopK(cudaStream_t stream, const EncodedBlocks& blocks, std::si
   }
   constexpr std::size_t kStatic = 2 * sizeof(Shared);  // and what sums over a block need
   const auto size = static_cast<unsigned>(std::min(blocks.block, blocks.count));
-  const unsigned chunks = Chunks(static_cast<unsigned>(kept), size, static_cast<std::size_t>(most) - kStatic);
+  const std::size_t room = static_cast<std::size_t>(most) - kStatic;
+  const unsigned chunks = Chunks(static_cast<unsigned>(kept), size, room);
   const std::size_t bytes = chunks * ChunkBytes();
   auto* const kernel = residual != nullptr ? TopK<true> : TopK<false>;
-  // More than 48 KB of shared memory must be asked for.
+  // More than 48 KB of shared memory must be asked for. Always the same: other threads launch this kernel, too, and a
+  // limit below what one of them needs would fail its launch.
   if (const cudaError_t error =
-          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+          cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
       error != cudaSuccess) {
     return error;
   }

@@ -44,6 +44,7 @@ absl::StatusOr<std::size_t> Chosen(const Gemm::Plan& plan, const std::vector<cub
   ASSIGN_OR_RETURN(const int first, AlgorithmId(found[0].algo));
   std::size_t chosen = 0;
   for (std::size_t i = 1; i < found.size(); ++i) {
+    if (found[i].state != CUBLAS_STATUS_SUCCESS) continue;
     ASSIGN_OR_RETURN(const int id, AlgorithmId(found[i].algo));
     if (id == first && found[i].wavesCount > found[chosen].wavesCount) chosen = i;
   }

@@ -1,5 +1,7 @@
 #include <cuda_pipeline_primitives.h>
 
+#include <algorithm>
+
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/softmax.h"
 #include "kernels/cuda/vectors.h"
@@ -255,11 +257,13 @@ cudaError_t StartRows(cudaStream_t stream, const CrossEntropy& args, RowResult* 
         error != cudaSuccess) {
       return error;
     }
-    if (args.dlogits != nullptr && bytes <= kMostKept && bytes + 1024 <= static_cast<std::size_t>(most)) {
+    const std::size_t room = std::min(kMostKept, static_cast<std::size_t>(most) - 1024);
+    if (args.dlogits != nullptr && bytes <= room) {
       auto* const kernel = KeptRows<T>;
-      // More than 48 KB of shared memory must be asked for.
+      // More than 48 KB of shared memory must be asked for. Always the same: other threads launch this kernel, too, and
+      // a limit below what one of them needs would fail its launch.
       if (const cudaError_t error =
-              cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+              cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(room));
           error != cudaSuccess) {
         return error;
       }
