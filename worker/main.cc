@@ -26,7 +26,6 @@
 #include "common/print_error.h"
 #include "common/process_http.h"
 #include "common/readiness.h"
-#include "common/run_failure.h"
 #include "common/security_flags.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
@@ -34,8 +33,8 @@
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
 #include "worker/client/error_feedback.h"
-#include "worker/client/join.h"
 #include "worker/data_for_model.h"
+#include "worker/exit_code_of.h"
 #include "worker/launcher_flags.h"
 #include "worker/signals.h"
 #include "worker/trainer/device_encoder.h"
@@ -172,13 +171,6 @@ absl::Status RunWorker(const WorkerOptions& options, const Security& security, W
   }
   Connection connection(options, security);
   return RunTrainer(connection.caller(), *engine, manifest, data, trainer, cancellation);
-}
-
-int ExitCodeOf(const absl::Status& status) {
-  if (status.ok()) return 0;
-  if (IsQuarantined(status)) return kExitQuarantined;
-  if (IsRunFailure(status)) return kExitRunFailed;
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kExitClusterLost : kExitBadInput;
 }
 
 int Main(int argc, char** argv) {
