@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const auto write = [&](unsigned place, float4 v) {
     const unsigned bits[4] = {quantizer.Byte(v.x), quantizer.Byte(v.y), quantizer.Byte(v.z), quantizer.Byte(v.w)};
     const unsigned word = bits[0] | (bits[1] << 8) | (bits[2] << 16) | (bits[3] << 24);
-    if (full) {
+    if (place + 4 <= size) {
       *reinterpret_cast<unsigned*>(bytes + place) = word;
       if constexpr (kResidual) {
         if (!bad) sums.SetFour(place, v);

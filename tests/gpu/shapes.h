@@ -22,9 +22,9 @@ inline constexpr Row<std::int64_t> kCounts[] = {{1}, {3}, {7}, {16}, {1000}, {40
 struct BlocksShape {
   std::int64_t count, block;
 };
-inline constexpr Row<BlocksShape> kBlocks[] = {{{20000, 7000}},           {{40001, 16384}},
-                                               {{200003, 65536}, true},   {{300001, 131072}, true},
-                                               {{1100003, 262144}, true}, {{700001, 600000}, true}};
+inline constexpr Row<BlocksShape> kBlocks[] = {
+    {{20000, 7000}},         {{40001, 16384}},         {{70001, 32768}},          {{140000, 135168}},
+    {{200003, 65536}, true}, {{300001, 131072}, true}, {{1100003, 262144}, true}, {{700001, 600000}, true}};
 
 inline constexpr Row<LinearShape> kLinear[] = {{{1, 1, 1}},
                                                {{1, 7, 17}},
