@@ -54,16 +54,16 @@ tests() {
   [ $count = 0 ]
 }
 
+# sanitizer TOOL FLAGS...: compute-sanitizer over the small shapes.
 sanitizer() {
-  local program
+  local program tool=$1
+  shift
   program=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -1)
   if [ -z "$program" ]; then
     echo "result: skipped, there is no compute-sanitizer"
     return 0
   fi
-  "$program" --tool memcheck --error-exitcode 9 --leak-check no bin/parity --device=cuda:0 --small &&
-    "$program" --tool racecheck --error-exitcode 9 bin/parity --device=cuda:0 --small &&
-    echo "result: memcheck and racecheck found nothing"
+  "$program" --tool "$tool" --error-exitcode 9 "$@" bin/parity --device=cuda:0 --small && echo "result: $tool found nothing"
 }
 
 # torch FLAGS...: the same model in PyTorch.
@@ -147,7 +147,8 @@ step bf16x4 45 bash -c "train $gpt 4 $gpt10m --push_encoding=bf16 --pull_encodin
 step gpt124m 60 bash -c "train $long 1 $gpt124m --steps=120 --push_encoding=bf16"
 step int8 60 bash -c "train $long 1 $gpt124m --steps=120 --push_encoding=int8"
 step topk 60 bash -c "train $long 1 $gpt124m --steps=120 --push_encoding=top_k:0.01"
-step sanitizer 120 bash -c sanitizer
+step memcheck 60 bash -c "sanitizer memcheck --leak-check no"
+step racecheck 120 bash -c "sanitizer racecheck"
 echo
 echo "step         verdict       time  result"
 printf '%s\n' "${rows[@]}"
