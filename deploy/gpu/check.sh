@@ -63,7 +63,8 @@ sanitizer() {
     echo "result: skipped, there is no compute-sanitizer"
     return 0
   fi
-  "$program" --tool "$tool" --error-exitcode 9 "$@" bin/parity --device=cuda:0 --small && echo "result: $tool found nothing"
+  "$program" --tool "$tool" --error-exitcode 9 "$@" bin/parity --device=cuda:0 --small &&
+    echo "result: $tool found nothing"
 }
 
 # torch FLAGS...: the same model in PyTorch.
