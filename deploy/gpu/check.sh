@@ -115,6 +115,7 @@ exposed = [worker["communication_per_step"]["exposed_share"] for worker in train
 figures.append(f"exposed {[round(share or 0, 3) for share in exposed]}")
 print("result:", ", ".join(figures))
 PYTHON
+  [ $? = 0 ] || status=1
   rm -rf "$folder"
   return $status
 }
