@@ -248,6 +248,18 @@ TEST_CASE("Encodings: the worker says them when it joins, uses them, and learns 
   }
 }
 
+// `trained(policy, gradients)`, with and without clipping: the same weights whether the host encodes or the device.
+template <typename Trained>
+void CheckSameWeights(const Trained& trained, Engine::Gradients by_device) {
+  v1::Policy clipped = Leased(0);
+  clipped.set_clip_norm(0.5);
+  for (const v1::Policy& policy : {Leased(0), clipped}) {
+    const std::vector<float> expected = trained(policy, Engine::Gradients::kFloats);
+    CHECK(std::any_of(expected.begin(), expected.end(), [](float w) { return w != 0; }));
+    CHECK(trained(policy, by_device) == expected);
+  }
+}
+
 TEST_CASE("Encodings: bf16 that the device converts gives the weights of bf16 that the client converts") {
   const auto trained = [](const v1::Policy& policy, Engine::Gradients gradients) {
     Bench bench(policy, 0, 1, gradients);
@@ -260,13 +272,7 @@ TEST_CASE("Encodings: bf16 that the device converts gives the weights of bf16 th
     for (const v1::PullRequest& pull : bench.fake.pulls) REQUIRE(pull.encoding() == v1::BF16);
     return bench.fake.weights;
   };
-  v1::Policy clipped = Leased(0);
-  clipped.set_clip_norm(0.5);
-  for (const v1::Policy& policy : {Leased(0), clipped}) {
-    const std::vector<float> expected = trained(policy, Engine::Gradients::kFloats);
-    CHECK(std::any_of(expected.begin(), expected.end(), [](float w) { return w != 0; }));
-    CHECK(trained(policy, Engine::Gradients::kHalves) == expected);
-  }
+  CheckSameWeights(trained, Engine::Gradients::kHalves);
 }
 
 TEST_CASE("Encodings: int8 and top_k on the device give the weights of those on the host, whatever is refused") {
@@ -289,13 +295,7 @@ TEST_CASE("Encodings: int8 and top_k on the device give the weights of those on 
     }
     return bench.fake.weights;
   };
-  v1::Policy clipped = Leased(0);
-  clipped.set_clip_norm(0.5);
-  for (const v1::Policy& policy : {Leased(0), clipped}) {
-    const std::vector<float> expected = trained(policy, Engine::Gradients::kFloats);
-    CHECK(std::any_of(expected.begin(), expected.end(), [](float w) { return w != 0; }));
-    CHECK(trained(policy, Engine::Gradients::kEncoded) == expected);
-  }
+  CheckSameWeights(trained, Engine::Gradients::kEncoded);
 }
 
 TEST_CASE("Encodings: a gradient that is not finite is refused when the device encodes it, too") {
