@@ -25,7 +25,7 @@ Journal::Journal(const Options& options, FileSystem* files, Clock* clock, Execut
 
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, FileSystem* files, Clock* clock,
                                                        Executor* executor) {
-  RETURN_IF_ERROR(files->MakeDirectories(options.directory));
+  RETURN_IF_ERROR(MakeDurableDirectories(*files, options.directory));
   std::unique_ptr<Journal> journal(new Journal(options, files, clock, executor));
   const absl::Status begun = journal->BeginFile(options.next_sequence);
   // On a full disk the first record waits for room, as later ones do.
