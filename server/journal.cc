@@ -217,6 +217,11 @@ std::uint64_t Journal::last_sequence() {
   return next_sequence_ - 1;
 }
 
+std::uint64_t Journal::written() {
+  MutexLock lock(mu_);
+  return written_;
+}
+
 std::uint64_t Journal::bytes() {
   MutexLock lock(mu_);
   return bytes_;

@@ -25,6 +25,7 @@ void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
         member.window.clock() + member.proto.pipeline_depth() + (aggregation() == v1::ROUND ? 2 : 1);
   }
   journal_replayed_ = replayed;
+  journal_found_ = journal->last_sequence();
 }
 
 void Shard::WhenWritten(Journal::Done done) {
