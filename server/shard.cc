@@ -54,6 +54,11 @@ v1::RunState Shard::state() {
   return state_;
 }
 
+std::string Shard::failure() {
+  MutexLock lock(mu_);
+  return failure_;
+}
+
 std::shared_ptr<BlockStore> Shard::store() {
   MutexLock lock(mu_);
   return weights_ready_ ? store_ : nullptr;
@@ -167,6 +172,7 @@ void Shard::Adopt(const v1::WatchReply& snapshot) {
   sequence_ = snapshot.sequence();
   membership_epoch_ = snapshot.membership_epoch();
   state_ = snapshot.state();
+  failure_ = snapshot.failure();
   mean_samples_ = snapshot.mean_samples();
 }
 
