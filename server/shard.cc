@@ -54,11 +54,6 @@ v1::RunState Shard::state() {
   return state_;
 }
 
-std::string Shard::failure() {
-  MutexLock lock(mu_);
-  return failure_;
-}
-
 std::shared_ptr<BlockStore> Shard::store() {
   MutexLock lock(mu_);
   return weights_ready_ ? store_ : nullptr;
