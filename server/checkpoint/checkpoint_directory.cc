@@ -100,7 +100,7 @@ absl::StatusOr<std::string> BeginCheckpoint(FileSystem& files, const std::string
     }
     RETURN_IF_ERROR(RemoveCheckpoint(files, path));
   }
-  RETURN_IF_ERROR(files.MakeDirectories(path));
+  RETURN_IF_ERROR(MakeDurableDirectories(files, path));
   return path;
 }
 

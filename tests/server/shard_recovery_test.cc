@@ -201,11 +201,13 @@ TEST_CASE("A second process of a shard, and another shard's journal, are refused
   ShardFixture other(ExactPolicy(-1), kSmall, Shard::Options{.generation = 2});
   PumpedExecutor disk;
   CHECK(absl::IsUnavailable(
-      RecoverShard({.checkpoint_dir = Process::kFolder}, other.options, &files, &other.clock, &disk, &other.shard).status()));
+      RecoverShard({.checkpoint_dir = Process::kFolder}, other.options, &files, &other.clock, &disk, &other.shard)
+          .status()));
   files.Restart(CrashFiles::Loss::kProcess);
   ShardFixture of_two(ExactPolicy(-1), kSmall, Shard::Options{.num_shards = 2});
   const absl::Status refused =
-      RecoverShard({.checkpoint_dir = Process::kFolder}, of_two.options, &files, &of_two.clock, &disk, &of_two.shard).status();
+      RecoverShard({.checkpoint_dir = Process::kFolder}, of_two.options, &files, &of_two.clock, &disk, &of_two.shard)
+          .status();
   CHECK(absl::IsDataLoss(refused));
   CHECK(absl::StrContains(refused.message(), "is of 1 ps, and this cluster has 2"));
 }
