@@ -111,6 +111,15 @@ TEST_CASE("children do not inherit ignored or blocked signals") {
   CHECK((*child)->Poll()->signal == SIGPIPE);
 }
 
+TEST_CASE("how a child has ended is known although this process was started to ignore its children") {
+  signal(SIGCHLD, SIG_IGN);
+  auto child = Process::Start(Shell("exit 3"));
+  const bool ended = child.ok() && WaitForAll({child->get()}, absl::Seconds(10));
+  signal(SIGCHLD, SIG_DFL);
+  REQUIRE(ended);
+  CHECK((*child)->Poll()->code == 3);
+}
+
 TEST_CASE("the watcher reports ending signals and wakes for a child's death") {
   SignalWaiter signals;
   CHECK(signals.Wait(absl::ZeroDuration()) == 0);
