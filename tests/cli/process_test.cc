@@ -135,5 +135,18 @@ TEST_CASE("the watcher reports ending signals and wakes for a child's death") {
   CHECK(WaitForAll({child->get()}, absl::Seconds(10)));
 }
 
+TEST_CASE("the watcher hears what somebody orders through what a closed pipe or terminal says") {
+  SignalWaiter signals;
+  raise(SIGHUP);
+  CHECK(signals.Wait(absl::ZeroDuration()) == SIGHUP);
+  signals.HearOrdersOnly();
+  raise(SIGHUP);
+  raise(SIGPIPE);
+  CHECK(signals.Wait(absl::ZeroDuration()) == 0);
+  raise(SIGPIPE);
+  raise(SIGTERM);
+  CHECK(signals.Wait(absl::ZeroDuration()) == SIGTERM);
+}
+
 }  // namespace
 }  // namespace leeway
