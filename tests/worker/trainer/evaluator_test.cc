@@ -103,6 +103,38 @@ TEST_CASE("In rounds it waits for one round to be on every shard, and is not hel
   CHECK(bench.fake.reports[0].evaluation().final());
 }
 
+TEST_CASE("When it is no member any more before it has the final weights, it joins again and evaluates them") {
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) {
+      const bool forgotten = method == "ParameterServer/Pull" && fake.joins.size() == 1;
+      return forgotten ? absl::FailedPreconditionError("no member; join again") : absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.joins.size() == 2);
+  REQUIRE(bench.fake.reports.size() == 1);
+  CHECK(bench.fake.reports[0].evaluation().final());
+}
+
+TEST_CASE("Preempted before it has the final weights, it does not say that it has evaluated them") {
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.gate = [](const v1::PullRequest&) { return false; };
+  }
+  bench.runtime.caller.After(absl::Milliseconds(300), [&] { bench.cancellation.Cancel(); });
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.reports.empty());
+  REQUIRE(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.leaves[0].reason() == "preempted");
+}
+
 TEST_CASE("Preempted, it leaves") {
   Bench bench(v1::EACH);
   bench.runtime.caller.After(absl::Milliseconds(100), [&] { bench.cancellation.Cancel(); });
