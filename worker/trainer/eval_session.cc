@@ -81,7 +81,9 @@ absl::Status EvalSession::Await(const std::function<void(std::function<void(absl
                                 absl::Duration limit) {
   auto result = std::make_shared<std::optional<absl::Status>>();
   call([result, mailbox = mailbox_](absl::Status status) { mailbox->Post([result, status] { *result = status; }); });
-  mailbox_->RunUntil([&] { return result->has_value() || !view_->expired().ok(); }, limit);
+  const auto over = [&] { return result->has_value() || !view_->expired().ok(); };
+  mailbox_->RunUntil([&] { return over() || Interrupted(); }, limit);
+  if (!over() && Interrupted()) mailbox_->RunUntil(over, std::min(limit, kLastWords));
   return result->value_or(absl::DeadlineExceededError("no answer"));
 }
 
@@ -141,7 +143,7 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   *report.mutable_evaluation() = evaluation;
   const absl::Status reported = Await(
       [&](auto done) { coordinator_->ReportProgress(std::move(report), std::move(done)); }, absl::InfiniteDuration());
-  if (!absl::IsFailedPrecondition(reported) && view_->expired().ok()) RETURN_IF_ERROR(reported);
+  if (!absl::IsFailedPrecondition(reported) && !Interrupted()) RETURN_IF_ERROR(reported);
   return true;
 }
 

@@ -135,6 +135,22 @@ TEST_CASE("Preempted before it has the final weights, it does not say that it ha
   CHECK(bench.fake.leaves[0].reason() == "preempted");
 }
 
+TEST_CASE("Preempted while nobody takes its report, it leaves without it") {
+  Bench bench(v1::EACH);
+  bench.options.identity.give_up_after = absl::Seconds(25);  // longer than it may take to leave
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [](const std::string&, const std::string& method) {
+      return method == "Coordinator/ReportProgress" ? absl::UnavailableError("the disk is full") : absl::OkStatus();
+    };
+  }
+  bench.runtime.caller.After(absl::Milliseconds(300), [&] { bench.cancellation.Cancel(); });
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.leaves.size() == 1);
+}
+
 TEST_CASE("Preempted, it leaves") {
   Bench bench(v1::EACH);
   bench.runtime.caller.After(absl::Milliseconds(100), [&] { bench.cancellation.Cancel(); });
