@@ -149,7 +149,9 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
 
 absl::Status EvalSession::Save(const std::string& path) {
   if (path.empty()) return absl::OkStatus();
-  return SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0));
+  absl::Status saved = SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0));
+  // A full disk is lost as a server is lost, not memory that this worker needs more of than there is (exit_code_of.h).
+  return absl::IsResourceExhausted(saved) ? absl::UnavailableError(saved.message()) : saved;
 }
 
 }  // namespace leeway

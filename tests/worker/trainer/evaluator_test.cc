@@ -4,9 +4,12 @@
 #include <filesystem>
 
 #include "common/crc32c.h"
+#include "common/exit_code.h"
 #include "tests/catch.h"
+#include "tests/support/crash_files.h"
 #include "tests/worker/client/runtime.h"
 #include "tests/worker/trainer/small_worker.h"
+#include "worker/exit_code_of.h"
 #include "worker/trainer/weights_file.h"
 
 namespace leeway {
@@ -23,13 +26,13 @@ struct Bench {
     return policy;
   }
   absl::Status Run() {
-    return RunEvaluator(runtime.caller, *worker.engine, worker.manifest(), worker.data, RealFileSystem(), options,
-                        cancellation);
+    return RunEvaluator(runtime.caller, *worker.engine, worker.manifest(), worker.data, *files, options, cancellation);
   }
 
   SmallWorker worker;
   FakeCluster fake;
   Runtime runtime;
+  FileSystem* files = &RealFileSystem();
   EvaluatorOptions options;
   Cancellation cancellation;
 };
@@ -149,6 +152,21 @@ TEST_CASE("Preempted while nobody takes its report, it leaves without it") {
   REQUIRE(bench.Run().ok());
   MutexLock lock(bench.fake.mu);
   CHECK(bench.fake.leaves.size() == 1);
+}
+
+TEST_CASE("A disk without room for the weights is worth another start: there may be room then") {
+  CrashFiles files(1);
+  files.FailAppends(absl::ResourceExhaustedError("write final.tmp: No space left on device"));
+  Bench bench(v1::EACH);
+  bench.files = &files;
+  bench.options.final_weights = "final";
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+  }
+  const absl::Status status = bench.Run();
+  CHECK(status.message() == "write final.tmp: No space left on device");
+  CHECK(ExitCodeOf(status) == kExitClusterLost);
 }
 
 TEST_CASE("Preempted, it leaves") {
