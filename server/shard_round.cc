@@ -12,7 +12,8 @@ v1::ReportRoundRequest Shard::DescribeRound() {
   request.set_shard_index(options_.index);
   request.set_run_id(run_id_);
   request.set_round(open_round_);
-  if (aggregation() != v1::ROUND || closing_) return request;
+  // (What is held when the run ends stays without its round: nobody closes one any more.)
+  if (aggregation() != v1::ROUND || closing_ || state_ >= v1::FINISHING) return request;
   for (v1::RoundContribution& contribution : rounds_.Whole(open_round_)) {
     *request.add_complete() = std::move(contribution);
   }
