@@ -17,6 +17,8 @@ constexpr absl::Duration kTimeout = absl::Seconds(6);
 constexpr absl::Duration kComplainEvery = absl::Seconds(10);
 // How long the end waits for a journal that cannot be written.
 constexpr absl::Duration kLastWrite = absl::Seconds(10);
+// How long a shard that was started again after the end tries to tell a coordinator that may not be there any more.
+constexpr absl::Duration kLastCall = absl::Seconds(5);
 
 }  // namespace
 
@@ -24,6 +26,10 @@ void CoordinatorLink::Start(std::function<void(absl::Status)> on_end) {
   on_end_ = std::move(on_end);
   last_contact_ = last_complaint_ = last_written_ = clock_->Now();
   shard_->set_on_round([this] { ReportRound(); });
+  // An earlier process of this shard may have written that it knows of the end, which nothing takes back.
+  finishing_ = shard_->state() == v1::FINISHED;
+  failure_ = shard_->failure();
+  if (finishing_) spdlog::info("this shard's journal says that the run is finished");
   executor_->Post([this] { Watch(); });
 }
 
@@ -120,10 +126,10 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
 }
 
 void CoordinatorLink::OnFailure(const absl::Status& status) {
-  // At the end the coordinator may be gone before it has heard that we know.
-  if (told_the_end_) return End(RunFailure(failure_));
-  if (!IsRetryable(status)) return End(status);
   const Instant now = clock_->Now();
+  // At the end the coordinator may be gone before it has heard that we know.
+  if (told_the_end_ && (reached_ || now - last_contact_ >= kLastCall)) return End(RunFailure(failure_));
+  if (!IsRetryable(status)) return End(status);
   const absl::Duration limit = reached_ ? options_.give_up_after : options_.start_timeout;
   if (now - last_contact_ >= limit) {
     return End(absl::UnavailableError(absl::StrCat("coordinator ", options_.coordinator, " not reached for ",

@@ -167,6 +167,7 @@ void Shard::Adopt(const v1::WatchReply& snapshot) {
   sequence_ = snapshot.sequence();
   membership_epoch_ = snapshot.membership_epoch();
   state_ = snapshot.state();
+  failure_ = snapshot.failure();
   mean_samples_ = snapshot.mean_samples();
 }
 

@@ -112,6 +112,7 @@ class Shard {
   void Shutdown(const std::string& reason);
 
   v1::RunState state();
+  std::string failure();  // why the run has failed; "": it has not
   // The store once the model is known, else null (tests, export).
   std::shared_ptr<BlockStore> store();
 
@@ -289,6 +290,7 @@ class Shard {
   std::uint64_t membership_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
   PolicyBook book_ LEEWAY_GUARDED_BY(mu_);
   v1::RunState state_ LEEWAY_GUARDED_BY(mu_) = v1::STARTING;
+  std::string failure_ LEEWAY_GUARDED_BY(mu_);
   double mean_samples_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model, once a worker has brought it.
   std::uint64_t fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;

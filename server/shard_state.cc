@@ -7,6 +7,11 @@
 
 namespace leeway {
 
+std::string Shard::failure() {
+  MutexLock lock(mu_);
+  return failure_;
+}
+
 v1::ShardState Shard::SaveState() {
   MutexLock lock(mu_);
   return SaveStateLocked();

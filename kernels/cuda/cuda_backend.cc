@@ -15,6 +15,9 @@
 namespace leeway {
 namespace {
 
+// The oldest that there is machine code for (BUILD.bazel).
+constexpr int kOldestMajor = 8;
+
 // The `cuda` backend: one GPU.
 class CudaBackend final : public Backend {
  public:
@@ -30,6 +33,11 @@ class CudaBackend final : public Backend {
     LEEWAY_RETURN_IF_CUDA_ERROR(cudaSetDevice(options.device));
     cudaDeviceProp properties{};
     LEEWAY_RETURN_IF_CUDA_ERROR(cudaGetDeviceProperties(&properties, options.device));
+    if (properties.major < kOldestMajor) {
+      return absl::UnavailableError(absl::StrCat("GPU ", options.device, " (", properties.name,
+                                                 ") has compute capability ", properties.major, ".", properties.minor,
+                                                 "; ", kOldestMajor, ".0 is the oldest that is supported"));
+    }
     cublasLtHandle_t cublas = nullptr;
     LEEWAY_RETURN_IF_CUBLAS_ERROR(cublasLtCreate(&cublas));
     return std::unique_ptr<Backend>(new CudaBackend(options, properties, cublas));

@@ -45,10 +45,19 @@ Parity::Parity(Backend& backend, const Options& options) : backend_(backend), op
 
 void Parity::RunAll() {
   if (stream_ == nullptr) return;
-  OpsParity(*this);
-  TransformerParity(*this);
-  AttentionParity(*this);
-  VectorParity(*this);
+  for (const ParityGroup& group : kParityGroups) group.run(*this);
+}
+
+absl::Status Parity::RunGroup(absl::string_view name) {
+  std::string names;
+  for (const ParityGroup& group : kParityGroups) {
+    if (name == group.name) {
+      if (stream_ != nullptr) group.run(*this);
+      return absl::OkStatus();
+    }
+    absl::StrAppend(&names, names.empty() ? "" : ", ", group.name);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("'", name, "' is no group of cases; there are ", names));
 }
 
 std::vector<DataType> Parity::types() const {
@@ -62,6 +71,7 @@ void Parity::Run(const std::string& name, bool shifted, const std::function<void
   shifted_ = shifted;
   first_.clear();
   for (const bool second : {false, true}) {
+    if (second && options_.once) return;
     second_ = second;
     outputs_ = 0;
     body();

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "kernels/backend.h"
 #include "kernels/transformer_ops.h"
 #include "kernels/vector_ops.h"
@@ -51,12 +53,15 @@ class Parity {
   struct Options {
     bool small = false;  // the small shapes alone: for sanitizers, which are slow
     bool tf32 = false;   // products of float32 may have rounded their inputs to TF32
+    bool once = false;   // not a second time for equal bits: sanitizers learn nothing from that
   };
 
   Parity(Backend& backend, const Options& options);
 
   // Every case, in the table's order.
   void RunAll();
+  // Those of one group (kParityGroups); InvalidArgument if it is none.
+  absl::Status RunGroup(absl::string_view name);
   const std::vector<ParityRow>& rows() const { return rows_; }
 
   // For the cases (tests/gpu/*_parity.cc).
@@ -66,7 +71,7 @@ class Parity {
   // The types that this backend's TransformerOps are tried with.
   std::vector<DataType> types() const;
 
-  // Runs `body` twice. Arrays are `shifted` by one element.
+  // Runs `body` twice, or once. Arrays are `shifted` by one element.
   void Run(const std::string& name, bool shifted, const std::function<void()>& body);
   // In [-spread, spread), plus `center`; the same for the same seed.
   Array Random(std::int64_t count, std::uint32_t seed, DataType type = DataType::kF32, double spread = 1,
@@ -118,6 +123,13 @@ void OpsParity(Parity& parity);
 void TransformerParity(Parity& parity);
 void AttentionParity(Parity& parity);
 void VectorParity(Parity& parity);
+
+struct ParityGroup {
+  const char* name;
+  void (*run)(Parity&);
+};
+inline constexpr ParityGroup kParityGroups[] = {
+    {"ops", OpsParity}, {"transformer", TransformerParity}, {"attention", AttentionParity}, {"vector", VectorParity}};
 
 Doubles Magnitudes(const Doubles& values);
 

@@ -1,6 +1,6 @@
-// parity [--device=cuda:0] [--small] [--tf32] [--all]: every op of that device against the reference
-// (tests/gpu/parity.h). Prints what failed (--all: every case, with its largest error in tolerances), then one line
-// that begins with "result:".
+// parity [--device=cuda:0] [--only=GROUP] [--small] [--once] [--tf32] [--all]: every op of that device against the
+// reference (tests/gpu/parity.h), or those of one group (ops, transformer, attention, vector). Prints what failed
+// (--all: every case, with its largest error in tolerances), then one line that begins with "result:".
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -13,21 +13,26 @@ namespace leeway {
 namespace {
 
 int Main(int argc, char** argv) {
-  std::string device = "cuda:0";
+  std::string device = "cuda:0", only;
   Parity::Options options;
   bool all = false;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word.compare(0, 9, "--device=") == 0) {
       device = word.substr(9);
+    } else if (word.compare(0, 7, "--only=") == 0) {
+      only = word.substr(7);
     } else if (word == "--small") {
       options.small = true;
+    } else if (word == "--once") {
+      options.once = true;
     } else if (word == "--tf32") {
       options.tf32 = true;
     } else if (word == "--all") {
       all = true;
     } else {
-      std::fprintf(stderr, "parity: %s: allowed are --device=NAME, --small, --tf32 and --all\n", argv[i]);
+      std::fprintf(stderr, "parity: %s: allowed are --device=NAME, --only=GROUP, --small, --once, --tf32, --all\n",
+                   argv[i]);
       return 2;
     }
   }
@@ -38,7 +43,12 @@ int Main(int argc, char** argv) {
   }
   std::printf("%s\n", (*backend)->description().c_str());
   Parity parity(**backend, options);
-  parity.RunAll();
+  if (only.empty()) {
+    parity.RunAll();
+  } else if (const absl::Status status = parity.RunGroup(only); !status.ok()) {
+    std::fprintf(stderr, "parity: --only: %s\n", std::string(status.message()).c_str());
+    return 2;
+  }
   int failed = 0;
   double worst = 0;
   for (const ParityRow& row : parity.rows()) {

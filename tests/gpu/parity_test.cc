@@ -22,6 +22,16 @@ TEST_CASE("every op of the cpu backend is within its tolerance of the reference"
   }
 }
 
+TEST_CASE("a group of cases is run alone, and another name is refused") {
+  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend("cpu", 1);
+  REQUIRE(backend.ok());
+  Parity parity(**backend, {.small = true});
+  REQUIRE(parity.RunGroup("attention").ok());
+  CHECK(!parity.rows().empty());
+  for (const ParityRow& row : parity.rows()) CHECK_THAT(row.name, Catch::Contains("attention"));
+  CHECK_THAT(std::string(parity.RunGroup("vectors").message()), Catch::Contains("'vectors'"));
+}
+
 TEST_CASE("the suite finds an error, a NaN, an element left out, one too many, and other bits") {
   const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend("cpu", 1);
   REQUIRE(backend.ok());

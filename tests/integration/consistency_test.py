@@ -38,6 +38,20 @@ class Consistency(TestCase):
         applied = sum(worker["pushes"]["applied"] for worker in summary["workers"])
         self.assertLessEqual(summary["accepted_pushes"], applied)
 
+    def test_the_slow_worker_is_the_one_whose_pushes_are_refused(self):
+        # While it computes one gradient the others push some 40: they must not be refused for its sake.
+        summary = self.finish(
+            "--staleness_bound=-1", "--max_delay=10", "--pipeline_depth=0", "--jitter=0", "--straggle=2:20"
+        )
+
+        def refused_share(name):
+            pushes = worker_of(summary, name)["pushes"]
+            return pushes["refused"] / (pushes["refused"] + pushes["applied"])
+
+        self.assertGreater(refused_share("worker-2"), 0.5)
+        for fast in ("worker-0", "worker-1"):
+            self.assertLess(refused_share(fast), 0.1)
+
     def test_every_other_rule_trains(self):
         for flag, atomicity in (
             ("--delay_policy=scale", "stream"),

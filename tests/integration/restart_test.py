@@ -81,6 +81,14 @@ class Restart(ByHand):
         # While one push waits for the dead, the others' are refused by their delay, the same records perhaps too often.
         self.assertLess(self.finish([killed]), RECORDS)
 
+    def test_a_ps_that_is_started_again_after_the_end_ends_as_well(self):
+        self.start_cluster()
+        self.assert_all()
+        # Nobody is there any more who could tell it: its journal does.
+        again = self.start_ps(1, 0, name="again")
+        self.assertEqual(again.wait(), 0, again.output())
+        self.assertIn("the run is finished", again.output())
+
     def test_another_policy_is_refused_by_name(self):
         self.start_cluster("--staleness_bound=3")
         self.servers[0].kill()

@@ -39,15 +39,30 @@ void CoordinatorClient::Stop() {
 }
 
 void CoordinatorClient::Heartbeat() {
+  absl::Duration interval;
+  std::uint64_t number = 0;
+  bool send = false;
   {
     MutexLock lock(mu_);
-    if (stopped_) return;
+    if (stopped_ || !view_->expired().ok()) return;
+    interval = interval_;
+    send = unanswered_ < kMostUnanswered;
+    if (send) ++unanswered_, number = ++sent_;
   }
+  // Before it is answered: what renews the lease is that it arrives, and an answer may wait for the coordinator's disk.
+  caller_.After(interval, [self = shared_from_this()] { self->Heartbeat(); });
+  if (!send) return;
   v1::HeartbeatRequest request;
   *request.mutable_stamp() = view_->stamp();
   request.set_clock(clock_of_worker_());
   request.set_address_book_version(view_->address_book_version());
-  Send<v1::HeartbeatReply>("Heartbeat", request, [this](absl::Status status, v1::HeartbeatReply reply) {
+  Send<v1::HeartbeatReply>("Heartbeat", request, [this, number](absl::Status status, v1::HeartbeatReply reply) {
+    {
+      MutexLock lock(mu_);
+      --unanswered_;
+      if (number < answered_) return;  // a newer one has told more
+      answered_ = number;
+    }
     if (status.ok()) {
       if (!reply.shard_addresses().empty()) {
         caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
@@ -59,13 +74,6 @@ void CoordinatorClient::Heartbeat() {
       // Given up, or refused for good: the worker cannot go on, and says so as an expired member would.
       view_->MarkExpired(status);
     }
-    if (!view_->expired().ok()) return;
-    absl::Duration interval;
-    {
-      MutexLock lock(mu_);
-      interval = interval_;
-    }
-    caller_.After(interval, [self = shared_from_this()] { self->Heartbeat(); });
   });
 }
 

@@ -27,7 +27,7 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   // `clock_of_worker` is what heartbeats report: steps with a final verdict. Called on the executor.
   CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView> view, std::function<std::uint64_t()> clock_of_worker);
 
-  // One heartbeat every third of `lease`, one in flight at a time, until Stop().
+  // One heartbeat every third of `lease`, also while earlier ones are not answered, until Stop().
   void StartHeartbeat(absl::Duration lease);
   void Stop();
 
@@ -44,6 +44,9 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   void Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done);
   void Heartbeat();
 
+  // They last a lease.
+  static constexpr int kMostUnanswered = 3;
+
   Caller& caller_;
   const std::shared_ptr<ClusterView> view_;
   const std::function<std::uint64_t()> clock_of_worker_;
@@ -51,6 +54,9 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   Mutex mu_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Duration interval_ LEEWAY_GUARDED_BY(mu_);
+  int unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;          // heartbeats
+  std::uint64_t sent_ LEEWAY_GUARDED_BY(mu_) = 0;      // numbered from 1
+  std::uint64_t answered_ LEEWAY_GUARDED_BY(mu_) = 0;  // the newest of them
 };
 
 }  // namespace leeway

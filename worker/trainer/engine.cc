@@ -31,7 +31,14 @@ Engine::Engine(Backend& backend, Model& model, const Options& options)
       elements_(model.manifest().elements()),
       sender_(MakeThreadPool(1)) {}
 
-Engine::~Engine() = default;
+Engine::~Engine() {
+  sender_.reset();
+  // What is under way (weights of a pull that was dropped) uses memory that goes now.
+  MutexLock lock(upload_mu_);
+  for (Stream* const stream : {compute_.get(), copy_.get(), upload_.get()}) {
+    if (stream != nullptr) stream->Synchronize().IgnoreError();
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Make(Backend& backend, Model& model, const Options& options) {
   RETURN_IF_ERROR(model.Prepare(backend, options.batch));

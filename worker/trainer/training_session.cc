@@ -207,7 +207,8 @@ void TrainingSession::DoStep() {
   const bool ticket = NeedsTicket(policy) && !records.empty();
   const bool hold = IsWhole(policy) || pacer_.active() || records.empty();
   const std::shared_ptr<Push> push = in_flight.push = NewPush(step, read, (ticket ? 1 : 0) + (hold ? 1 : 0));
-  if (ticket) OpenTicket(step, read.ticket_watermark, push);
+  const std::function<void()> open = ticket ? TicketOpener(step, read.ticket_watermark, push) : [] {};
+  bool wanted = true;  // false: none of it will be applied
   if (records.empty()) {
     push->NoMoreChunks();
     push->MakeNull(v1::APPLIED);
@@ -220,17 +221,22 @@ void TrainingSession::DoStep() {
     request.data = &worker_.data;
     request.whole = IsWhole(policy);
     request.clip_norm = policy.clip_norm();
-    request.on_final = [tracker = tracker_, push](std::uint64_t first, std::uint64_t count) {
-      for (const ChunkId chunk : tracker->MarkFinal(first, count)) push->Ready(chunk);
+    const auto ready = [push, open, hold](ChunkId chunk) {
+      if (!hold) open();
+      push->Ready(chunk);
+    };
+    request.on_final = [tracker = tracker_, ready](std::uint64_t first, std::uint64_t count) {
+      for (const ChunkId chunk : tracker->MarkFinal(first, count)) ready(chunk);
     };
     request.encoder = worker_.device_encoder.get();
-    request.on_encoded = [push](ChunkId chunk) { push->Ready(chunk); };
+    request.on_encoded = ready;
     request.on_failed = [this, push, mailbox = mailbox_](const absl::Status& status) {
       push->NoMoreChunks();
       push->Abandon();
       mailbox->Post([this, status] { Fail(status); });
     };
-    request.on_refused = [push](const std::string& why) {
+    request.on_refused = [push, &wanted](const std::string& why) {
+      wanted = false;
       push->NoMoreChunks();
       push->MakeNull(v1::REFUSED, why);
     };
@@ -243,12 +249,20 @@ void TrainingSession::DoStep() {
       ++*worker_.steps_done;
       Pace(step.clock, lasted);
     } else {
+      wanted = false;
       Fail(outcome.status());
       push->NoMoreChunks();
       push->Abandon();
     }
   }
-  if (hold) push->Release();
+  if (hold) {
+    if (wanted) {
+      open();
+    } else if (ticket) {
+      push->Release();  // no ticket is asked for
+    }
+    push->Release();
+  }
   pipeline_.EndCompute();
 }
 
@@ -281,21 +295,24 @@ std::shared_ptr<Push> TrainingSession::NewPush(const StepPipeline::Compute& step
       });
 }
 
-void TrainingSession::OpenTicket(const StepPipeline::Compute& step, std::uint64_t read_serial,
-                                 const std::shared_ptr<Push>& push) {
+std::function<void()> TrainingSession::TicketOpener(const StepPipeline::Compute& step, std::uint64_t read_serial,
+                                                    const std::shared_ptr<Push>& push) {
   const auto samples = static_cast<std::uint32_t>(pushes_.at(step.clock).work.batch.records.size());
-  coordinator_->OpenPush(step.clock, read_serial, samples,
-                         [this, mailbox = mailbox_, push](absl::Status status, const v1::Ticket& ticket) {
-                           if (status.ok()) {
-                             push->SetTicket(ticket);
-                           } else if (absl::IsAborted(status)) {
-                             push->MakeNull(v1::REFUSED, std::string(status.message()));
-                           } else {
-                             mailbox->Post([this, status] { Fail(status); });
-                             push->Abandon();
-                           }
-                           push->Release();
-                         });
+  const auto decided = [this, mailbox = mailbox_, push](absl::Status status, const v1::Ticket& ticket) {
+    if (status.ok()) {
+      push->SetTicket(ticket);
+    } else if (absl::IsAborted(status)) {
+      push->MakeNull(v1::REFUSED, std::string(status.message()));
+    } else {
+      mailbox->Post([this, status] { Fail(status); });
+      push->Abandon();
+    }
+    push->Release();
+  };
+  return [coordinator = coordinator_, clock = step.clock, read_serial, samples, decided,
+          asked = std::make_shared<std::atomic<bool>>(false)] {
+    if (!asked->exchange(true)) coordinator->OpenPush(clock, read_serial, samples, decided);
+  };
 }
 
 void TrainingSession::Pace(std::uint64_t clock, absl::Duration computed) {

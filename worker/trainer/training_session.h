@@ -108,7 +108,10 @@ class TrainingSession {
   // The engine's gradient in a slot, where it comes encoded already.
   std::optional<Push::Encoded> EncodedGradient(int slot) const;
   std::shared_ptr<Push> NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds);
-  void OpenTicket(const StepPipeline::Compute& step, std::uint64_t read_serial, const std::shared_ptr<Push>& push);
+  // What asks for the push's ticket when it is called first, on any thread: when the push opens (its first chunk is
+  // ready, or nothing holds it any more), so that its delay counts what was applied while this worker computed.
+  std::function<void()> TicketOpener(const StepPipeline::Compute& step, std::uint64_t read_serial,
+                                     const std::shared_ptr<Push>& push);
   void Pace(std::uint64_t clock, absl::Duration computed);
   void OnPush(std::uint64_t clock, PushResult result);
   void Commit(v1::CommitDataRequest commit);

@@ -1,7 +1,13 @@
 #include "worker/client/coordinator_client.h"
 
+#include <atomic>
+#include <functional>
 #include <future>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "tests/catch.h"
 #include "tests/worker/client/runtime.h"
 #include "worker/client/join.h"
@@ -88,6 +94,63 @@ TEST_CASE("Heartbeats bring the state of the run, and the end of the membership"
   expired.get_future().wait();
   CHECK(absl::IsFailedPrecondition(view->expired()));
   coordinator->Stop();
+}
+
+// Answers heartbeats when it is told to, the n-th with an address book of version n; notes who is called for the rest.
+class Slow : public Transport {
+ public:
+  void Call(const std::string& address, const std::string& method, Buffer, absl::Duration,
+            ReplyCallback done) override {
+    MutexLock lock(mu);
+    if (method != "Coordinator/Heartbeat") {
+      called = address;
+      return done(absl::InvalidArgumentError("noted"), {});
+    }
+    v1::HeartbeatReply reply;
+    reply.set_address_book_version(static_cast<std::uint32_t>(++heartbeats));
+    reply.add_shard_addresses(absl::StrCat("book-", heartbeats));
+    held.push_back([done, answer = EncodeMessage(reply)] { done(absl::OkStatus(), answer); });
+  }
+  std::size_t Heartbeats() {
+    MutexLock lock(mu);
+    return heartbeats;
+  }
+
+  Mutex mu;
+  std::size_t heartbeats LEEWAY_GUARDED_BY(mu) = 0;
+  std::vector<std::function<void()>> held LEEWAY_GUARDED_BY(mu);
+  std::string called LEEWAY_GUARDED_BY(mu);
+};
+
+TEST_CASE("Heartbeats go on while none is answered, but not for more than a lease; an older answer tells nothing") {
+  Slow slow;
+  Runtime runtime(slow);
+  v1::JoinReply join;
+  join.set_address_book_version(1);
+  std::atomic<int> updates = 0;
+  const auto view = std::make_shared<ClusterView>(join, 42, [&] { ++updates; });
+  auto coordinator = std::make_shared<CoordinatorClient>(runtime.caller, view, [] { return std::uint64_t{3}; });
+  coordinator->StartHeartbeat(absl::Milliseconds(150));
+  while (slow.Heartbeats() < 3) absl::SleepFor(absl::Milliseconds(1));
+  absl::SleepFor(absl::Milliseconds(300));
+  REQUIRE(slow.Heartbeats() == 3);
+  std::vector<std::function<void()>> held;
+  {
+    MutexLock lock(slow.mu);
+    held.swap(slow.held);
+  }
+  held[2]();
+  while (updates < 1) absl::SleepFor(absl::Milliseconds(1));
+  held[0]();
+  held[1]();
+  while (slow.Heartbeats() < 6) absl::SleepFor(absl::Milliseconds(1));  // all three were heard
+  coordinator->Stop();
+  std::promise<void> noted;
+  runtime.caller.Call<v1::PullReply>(0, "ParameterServer/Pull", v1::PullRequest(), {},
+                                     [&](absl::Status, const auto&) { noted.set_value(); });
+  noted.get_future().wait();
+  MutexLock lock(slow.mu);
+  CHECK(slow.called == "book-3");
 }
 
 }  // namespace
