@@ -20,6 +20,11 @@ bool RoundBook::Add(std::uint64_t round, std::uint32_t rank, std::uint64_t sampl
   return contribution.whole();
 }
 
+bool RoundBook::AddEmpty(std::uint64_t round, std::uint32_t rank, std::uint64_t samples) {
+  if (IsWhole(round, rank)) return false;
+  return Add(round, rank, samples, 0, 1, {});
+}
+
 bool RoundBook::AddRefused(std::uint64_t round, std::uint32_t rank, std::uint32_t chunk, std::uint32_t chunk_count) {
   Contribution& contribution = At(round, rank, chunk_count);
   contribution.refused = true;

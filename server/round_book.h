@@ -38,6 +38,9 @@ class RoundBook {
   bool Add(std::uint64_t round, std::uint32_t rank, std::uint64_t samples, std::uint32_t chunk,
            std::uint32_t chunk_count, Chunk values);
 
+  // All of `rank`'s push to a shard that has no blocks: there is nothing to sum, but it is given like any other.
+  bool AddEmpty(std::uint64_t round, std::uint32_t rank, std::uint64_t samples);
+
   // As Add, for a chunk that holds a non-finite value.
   bool AddRefused(std::uint64_t round, std::uint32_t rank, std::uint32_t chunk, std::uint32_t chunk_count);
 

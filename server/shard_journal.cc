@@ -140,6 +140,7 @@ absl::Status Shard::ReplayNullPush(const v1::PushRequest& header) {
   Actions actions;
   {
     MutexLock lock(mu_);
+    if (store_ == nullptr) return Foreign("a null push before any of the model");
     if (!IsMember(header.stamp())) return absl::OkStatus();
     Held held;
     held.push = std::make_shared<Decoded<v1::PushRequest>>();

@@ -217,6 +217,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
 void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const bool open = member.window.Open(header.clock());
+  const PushWindow::Seen seen = member.window.Look(header.clock(), header.chunk());
   if (absl::Status status = member.window.Settle(header.clock(), header.null_verdict()); !status.ok()) {
     actions->push_back([done = std::move(held.done), status] { done(status, {}); });
     return;
@@ -225,11 +226,18 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
   v1::Verdict verdict = header.null_verdict();
   if (aggregation() == v1::ROUND) {
     const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
+    // To a shard without blocks it is the whole push, if it has one to the others.
+    const bool empty = store_->num_blocks() == 0 && verdict == v1::APPLIED && header.samples() > 0;
+    bool whole = false;
     if (late) {
-      verdict = v1::DROPPED;
-    } else if (rounds_.Settle(header.clock(), member.proto.rank(), verdict == v1::REFUSED)) {
-      if (on_round_) actions->push_back(on_round_);
+      const bool known = seen.state == PushWindow::Seen::kDone;
+      verdict = known ? VerdictOf(member.window, header.clock(), seen.verdict) : v1::DROPPED;
+    } else if (empty) {
+      whole = rounds_.AddEmpty(header.clock(), member.proto.rank(), header.samples());
+    } else {
+      whole = rounds_.Settle(header.clock(), member.proto.rank(), verdict == v1::REFUSED);
     }
+    if (whole && on_round_) actions->push_back(on_round_);
   } else if (open) {
     open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
     AdvanceClock(header.stamp().worker_id(), member, actions);

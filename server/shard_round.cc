@@ -17,7 +17,8 @@ v1::ReportRoundRequest Shard::DescribeRound() {
   request.set_round(open_round_);
   request.set_generation(options_.generation);
   if (journal_ != nullptr) request.set_journaled(journal_->written());
-  if (aggregation() != v1::ROUND || closing_) return request;
+  // (What is held when the run ends stays without its round: nobody closes one any more.)
+  if (aggregation() != v1::ROUND || closing_ || state_ >= v1::FINISHING) return request;
   for (v1::RoundContribution& contribution : rounds_.Whole(open_round_)) {
     *request.add_complete() = std::move(contribution);
   }

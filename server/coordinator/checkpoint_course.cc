@@ -45,11 +45,13 @@ bool CheckpointCourse::Due(Instant now, std::uint64_t steps) const {
   return by_steps || now - last_ >= config_.every;
 }
 
-void CheckpointCourse::Begin(Instant now, std::uint64_t id, const std::string& name) {
+void CheckpointCourse::Begin(Instant now, std::uint64_t id, const std::string& name,
+                             std::optional<std::uint64_t> last_round) {
   cut_.Clear();
   cut_.set_id(id);
   cut_.set_name(name);
   reports_.assign(config_.num_shards, std::nullopt);
+  last_round_ = last_round;
   failure_.clear();
   began_ = now;
 }
@@ -80,6 +82,7 @@ void CheckpointCourse::SetLimits() {
       most = std::max<std::uint64_t>(most, seen.clock());
     }
   }
+  most = last_round_.value_or(most);
   cut_.set_limited(true);
   if (config_.one_limit) cut_.set_round(most);
   for (const auto& [worker, seen] : all) {

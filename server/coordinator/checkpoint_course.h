@@ -3,8 +3,8 @@
 //
 // Thread safety: none; a plain object, guarded by its owner. Time is a parameter.
 // Invariants: one checkpoint at a time; limits are published once every shard has said what it has seen, and no limit
-// is below what any shard has seen; it is written when every shard says so, and failed when one cannot, or when it
-// takes too long: then it is as if it had not been begun.
+// is below what any shard has seen of steps that can still be completed; it is written when every shard says so, and
+// failed when one cannot, or when it takes too long: then it is as if it had not been begun.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,10 @@ class CheckpointCourse {
   // Might one begin, had anybody a reason? Not while one is under way, nor for kTryAgain after one has failed.
   bool MayBegin(Instant now) const { return !under_way() && (!not_before_ || now >= *not_before_); }
 
-  // Begins checkpoint `name`. Requires that none is under way; `id` is not 0, and new.
-  void Begin(Instant now, std::uint64_t id, const std::string& name);
+  // Begins checkpoint `name`. Requires that none is under way; `id` is not 0, and new. `last_round`: no round from this
+  // one on is closed any more, so the cut is before it, whatever shards have seen of it.
+  void Begin(Instant now, std::uint64_t id, const std::string& name,
+             std::optional<std::uint64_t> last_round = std::nullopt);
   bool under_way() const { return cut_.id() != 0; }
   // What the shards are told. id 0: nothing.
   const v1::Cut& cut() const { return cut_; }
@@ -69,6 +71,7 @@ class CheckpointCourse {
 
   Config config_;
   v1::Cut cut_;
+  std::optional<std::uint64_t> last_round_;
   std::vector<std::optional<v1::CutReport>> reports_;  // the last of each shard
   std::string failure_;
   Instant began_;

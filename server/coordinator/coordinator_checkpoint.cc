@@ -80,7 +80,9 @@ void Coordinator::OnBegun(std::uint64_t step, const absl::Status& status) {
     // Begun while there was training, and now there is none: the last one is another.
     if (!shutdown_.empty() || diverged_ || (state_ != v1::TRAINING && !last_begun_) || state_ == v1::FINISHED) return;
     // A number that no cut had before, also not of a coordinator that this one has taken up from.
-    course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step));
+    std::optional<std::uint64_t> last_round;
+    if (last_begun_) last_round = rounds_.open_round();  // CloseRounds closes none any more
+    course_.Begin(clock_->Now(), snapshot_.sequence() + 1, StepDirectoryName(step), last_round);
     at_cut_.reset();
     written_at_.reset();
     cut_began_ = clock_->Now();
@@ -100,11 +102,8 @@ void Coordinator::CaptureProgress() {
   if (at_cut_ || !course_.cut().limited()) return;
   // In rounds the state is right when all the cut's rounds are closed, and the next one is not: no shard has it whole
   // before its cut. Whatever becomes of the workers, it is when all shards have written.
-  if (policies_.policy().aggregation() == v1::ROUND && !course_.written()) {
-    for (const v1::MemberClock& limit : course_.cut().limits()) {
-      if (rounds_.open_round() < limit.clock()) return;
-    }
-  }
+  const bool rounds = policies_.policy().aggregation() == v1::ROUND;
+  if (rounds && !course_.written() && rounds_.open_round() < course_.cut().round()) return;
   at_cut_.emplace(DescribeLocked(), leases_, course_.cut());
 }
 

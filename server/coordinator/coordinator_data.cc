@@ -231,8 +231,9 @@ void Coordinator::CloseRounds() {
   while (rounds_.open_round() < RoundLimit()) {
     const std::set<std::uint32_t> expected = ExpectedRanks();
     std::optional<v1::RoundClose> close = rounds_.TryClose(expected);
-    // All who took part are gone, and those who came since wait for the next one.
-    if (expected.empty() && LaterRoundsHaveMembers()) close = rounds_.Abandon();
+    // All who took part are gone, and those who came since wait for the next one, or a checkpoint does.
+    const bool waited_for = LaterRoundsHaveMembers() || course_.cut().round() > rounds_.open_round();
+    if (expected.empty() && waited_for) close = rounds_.Abandon();
     if (!close) return;
     AddClose(*close);
     // A limit in steps or time holds exactly here, not some rounds later.

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import LEEWAY, LIMIT, TestCase, main, read, read_bytes, weights  # noqa: E402
+from harness import LEEWAY, LIMIT, TestCase, main, read, read_bytes, weights, worker_of  # noqa: E402
 
 
 
@@ -105,6 +105,23 @@ class Checkpoint(TestCase):
             ps="--checkpoint_steps=20 --checkpoint_keep=1000",
         )
         self.assertGreaterEqual(len(self.check(run, 1000)), 2)
+
+    def test_rounds_that_end_within_one(self):
+        run = self.checkpointed(
+            *["--num_workers=2", "--aggregation=round", "--minutes=0.05", "--pace=5ms"],
+            ps="--checkpoint_steps=20 --checkpoint_keep=1000 --lease=10m",
+        )
+        # A round stays open for want of the second worker's push, until the time is over.
+        run.wait_for_log("ps-0", "TRAINING: training begins")
+        stopped = run.pid_of("worker-1")
+        os.kill(stopped, signal.SIGSTOP)
+        run.wait_for_log("ps-0", "FINISHING: .* minutes are over")
+        os.kill(stopped, signal.SIGCONT)
+        self.check(run, 1000)
+        summary = run.summary()
+        self.assertEqual(self.index(self.committed()[-1])["coordinator_state"].get("steps", "0"), str(summary["steps"]))
+        # Its push was held, and then dropped.
+        self.assertEqual(worker_of(summary, "worker-0")["steps"], summary["steps"] + 1)
 
     def test_training_goes_on_meanwhile(self):
         run = self.checkpointed("--num_workers=3", "--epochs=9", "--pace=15ms", ps="--checkpoint_steps=60")

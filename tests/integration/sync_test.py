@@ -44,6 +44,13 @@ class Sync(TestCase):
             self.assertEqual(result[:3], results[0][:3])
             self.assertEqual(result[3], results[0][3])
 
+    def test_a_ps_without_blocks_changes_nothing(self):
+        # 7,850 parameters are two blocks: the third ps has none.
+        results = [self.round_run(num_ps, UNEQUAL, "--model=softmax") for num_ps in (1, 3)]
+        for key in ("weights_crc32c", "steps", "samples"):
+            self.assertEqual(results[0][0][key], results[1][0][key])
+        self.assertEqual(results[0][1], results[1][1])
+
     def test_another_weight_decay_gives_other_bits(self):
         # So that equality above means something.
         crcs = {self.round_run(1, UNEQUAL, f"--weight_decay={decay}")[0]["weights_crc32c"] for decay in (0.001, 0.002)}

@@ -86,6 +86,22 @@ TEST_CASE("RoundBook: agrees with maps of strings") {
   }
 }
 
+TEST_CASE("RoundBook: a push to a shard without blocks is whole and usable without a chunk, once") {
+  RoundBook book;
+  CHECK(book.AddEmpty(1, 2, 30));
+  CHECK_FALSE(book.AddEmpty(1, 2, 30));  // a repetition
+  CHECK_FALSE(book.Settle(1, 2, true));  // it has been given
+  CHECK(book.Settle(1, 3, true));
+  CHECK_FALSE(book.AddEmpty(1, 3, 30));  // it has been refused
+  const std::vector<v1::RoundContribution> whole = book.Whole(1);
+  REQUIRE(whole.size() == 2);
+  CHECK(whole[0].usable());
+  CHECK(whole[0].samples() == 30);
+  CHECK_FALSE(whole[1].usable());
+  CHECK(book.held_bytes() == 0);
+  CHECK(book.Take(1).at(2).usable());
+}
+
 TEST_CASE("RoundBook: taking a round drops the earlier ones") {
   RoundBook book;
   book.Add(1, 0, 1, 0, 1, {v1::F32, Buffer::FromString("abc")});

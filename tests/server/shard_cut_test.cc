@@ -219,6 +219,34 @@ TEST_CASE("A cut waits for steps that a return from parking has left open, if an
   CHECK(sink.weights[1] == std::vector<float>(f.Elements(1), -111));
 }
 
+TEST_CASE("A cut before a round that nobody closes any more leaves out what is held for it") {
+  ShardFixture f(ExactPolicy(0, v1::ROUND));
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(1);
+  f.PushValue(0, 0, 3);
+  v1::RoundClose& close = *f.snapshot.add_closes();
+  close.set_round(0);
+  close.add_ranks(0);
+  close.set_samples(1);
+  REQUIRE(f.Publish().ok());
+  f.snapshot.set_state(v1::FINISHING);
+  REQUIRE(f.Publish().ok());
+  CHECK(f.PushValue(0, 1, 100)->message.verdict() == v1::HELD);
+  CHECK(f.shard.DescribeRound().complete_size() == 0);
+  f.RemoveMember(0);
+  REQUIRE(f.Publish().ok());
+  Ask(f, 1);
+  CHECK(f.shard.Describe().cut().round() == 2);
+  f.snapshot.mutable_cut()->set_round(1);
+  Limit(f, {});
+  REQUIRE(sink.store != nullptr);
+  CHECK(sink.state.open_round() == 1);
+  sink.WriteRest(f.shard);
+  CHECK(f.shard.Describe().cut().written());
+  CHECK(sink.weights[0] == std::vector<float>(f.Elements(), -3));
+}
+
 TEST_CASE("A cut does not wait for who is gone, and one that is given up lets everybody go on") {
   ShardFixture f(ExactPolicy(-1), kLarge);
   MemorySink sink;

@@ -187,6 +187,50 @@ TEST_CASE("Rounds: with null pushes only, the round closes and changes nothing")
   CHECK(f.Pull(f.PullOf(0, 1, 1))->ok());
 }
 
+// A model of two blocks on three shards.
+Shard::Options WithoutBlocks() { return {.index = 2, .num_shards = 3}; }
+
+TEST_CASE("Rounds: what a shard without blocks is given counts like what the others are given") {
+  ShardFixture f(RoundPolicy(3), 4096 + 600, WithoutBlocks());
+  REQUIRE(f.placement.ShardBlocks(2) == 0);
+  f.Start(3);
+  CHECK(f.PushNull(0, 0, v1::APPLIED)->message.verdict() == v1::APPLIED);
+  CHECK(f.PushNull(0, 0, v1::APPLIED)->message.verdict() == v1::APPLIED);
+  f.PushNull(1, 0, v1::REFUSED);
+  v1::PushRequest empty = f.PushOf(2, 0);  // a rank whose records have run out
+  empty.clear_run();
+  empty.set_samples(0);
+  empty.set_null_verdict(v1::APPLIED);
+  CHECK(f.Push(empty, {})->ok());
+  const v1::ReportRoundRequest report = f.shard.DescribeRound();
+  REQUIRE(report.complete_size() == 3);
+  CHECK(report.complete(0).usable());
+  CHECK(report.complete(0).samples() == 1);
+  CHECK_FALSE(report.complete(1).usable());
+  CHECK_FALSE(report.complete(2).usable());
+  Close(f, 0, {0}, 1);
+  REQUIRE(f.Publish().ok());
+  CHECK(f.Stats().version() == 1);
+  CHECK(f.Stats().pushes_applied() == 1);
+  CHECK(f.Stats().pushes_refused() == 1);
+  CHECK(f.Stats().pushes_dropped() == 0);
+  // A repetition is answered as the round was closed.
+  CHECK(f.PushNull(0, 0, v1::APPLIED)->message.verdict() == v1::APPLIED);
+  CHECK(f.PushNull(2, 0, v1::APPLIED)->message.verdict() == v1::DROPPED);
+}
+
+TEST_CASE("Rounds: a shard without blocks drops what comes for a closed round, and counts what was not named") {
+  ShardFixture f(RoundPolicy(2), 4096 + 600, WithoutBlocks());
+  f.Start(2);
+  f.PushNull(0, 0, v1::APPLIED);
+  Close(f, 0, {}, 0);
+  REQUIRE(f.Publish().ok());
+  CHECK(f.Stats().pushes_dropped() == 1);
+  CHECK(f.PushNull(0, 0, v1::APPLIED)->message.verdict() == v1::DROPPED);
+  CHECK(f.PushNull(1, 0, v1::APPLIED)->message.verdict() == v1::DROPPED);
+  CHECK(f.shard.DescribeRound().complete_size() == 0);
+}
+
 TEST_CASE("Rounds: the next round may be pushed ahead, the one after it not") {
   ShardFixture f(RoundPolicy(1));
   f.Start(1);

@@ -65,6 +65,10 @@ SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
     options.policy.set_quarantine_after(static_cast<std::uint32_t>(random.Between(1, 5)));
   }
   if (random.Chance(0.5)) options.policy_changes = static_cast<int>(random.Between(1, 5));
+  if (rounds && random.Chance(0.4)) {  // by time, and so in the middle of a round
+    options.policy.mutable_stop()->set_steps(0);
+    options.policy.mutable_stop()->set_minutes((0.1 + 3 * random.Unit()) / 60);
+  }
   return options;
 }
 

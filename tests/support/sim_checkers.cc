@@ -161,6 +161,24 @@ void SimCluster::CheckEach(std::uint32_t shard, const std::vector<std::vector<fl
   }
 }
 
+// Who gave to a round and went on to a later one was a member when it was closed.
+void SimCluster::CheckNamed(const v1::RoundClose& close) {
+  const bool all_finite = options_.null_chance == 0 && !options_.sick_after;
+  for (const auto& life : lives_) {
+    const auto push = life->pushes.find(close.round());
+    if (push == life->pushes.end() || push->second.null || life->pushes.rbegin()->first == close.round()) continue;
+    const bool named = std::count(close.ranks().begin(), close.ranks().end(), life->rank) > 0;
+    const bool dropped = std::any_of(push->second.verdicts.begin(), push->second.verdicts.end(),
+                                     [](const auto& verdict) { return verdict.second == v1::DROPPED; });
+    if (named && dropped)
+      Complain(absl::StrCat("round ", close.round(), " has ", life->name, ", who was told DROPPED"));
+    // With a quorum it may be late, but then others were not.
+    if (!named && (options_.policy.round_quorum() == 0 || (all_finite && close.ranks_size() == 0))) {
+      Complain(absl::StrCat("round ", close.round(), " lacks ", life->name, ", rank ", life->rank));
+    }
+  }
+}
+
 void SimCluster::CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks) {
   const std::uint64_t closed = ShardOf(shard).Describe().closed_round();
   std::vector<float> expected(lives_.size());
@@ -182,6 +200,7 @@ void SimCluster::CheckRounds(std::uint32_t shard, const std::vector<std::vector<
       expected[contributor->slot] -= static_cast<float>(samples / static_cast<double>(close->second.samples()));
     }
     if (divisor != close->second.samples()) Complain(absl::StrCat("round ", round, " has a wrong divisor"));
+    CheckNamed(close->second);
   }
   for (const std::vector<float>& block : blocks) {
     if (std::memcmp(block.data(), expected.data(), expected.size() * sizeof(float)) != 0) {

@@ -112,6 +112,7 @@ class SimCluster {
   void CheckShard(std::uint32_t index);
   void CheckEach(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
   void CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
+  void CheckNamed(const v1::RoundClose& close);
   // sim_coordinator_checkers.cc
   void OnSnapshot(v1::WatchReply snapshot);
   void OnTicket(const v1::OpenPushRequest& request, const absl::Status& status, const Buffer& reply);

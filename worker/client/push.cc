@@ -207,7 +207,7 @@ bool Push::Wanted() {
   return !abandoned_ || caller_.Now() - *abandoned_ < kLastAnswers;
 }
 
-void Push::Count(const absl::Status& status, const v1::PushReply& reply) {
+void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) {
   --to_answer_;
   if (IsRefusal(status) || reply.verdict() == v1::REFUSED) {
     ++refused_;
@@ -215,8 +215,8 @@ void Push::Count(const absl::Status& status, const v1::PushReply& reply) {
   } else if (reply.verdict() == v1::DROPPED) {
     ++dropped_;
     open_round_ = std::max<std::uint64_t>(open_round_, reply.open_round());
-  } else {
-    ++applied_;
+  } else if (null_verdict_ != v1::VERDICT_NONE || placement_.ShardBlocks(id.shard) > 0) {
+    ++applied_;  // (an empty chunk says nothing of a gradient)
   }
 }
 
@@ -239,9 +239,10 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
       }
       if (status.ok() && spdlog::should_log(spdlog::level::debug)) LogVerdict(id, reply);
-      if (MayBeApplied(status, reply)) encoded_.erase(id);
+      // (A null push carries none of them.)
+      if (null_verdict_ == v1::VERDICT_NONE && MayBeApplied(status, reply)) encoded_.erase(id);
       if (status.ok() || IsRefusal(status)) {
-        if (!reply.has_not_yet()) Count(status, reply);
+        if (!reply.has_not_yet()) Count(id, status, reply);
       } else if (failure_.ok()) {
         failure_ = std::move(status);
       }

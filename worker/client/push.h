@@ -116,7 +116,7 @@ class Push : public std::enable_shared_from_this<Push> {
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
   bool Wanted();  // is the answer to a chunk?
-  void Count(const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
+  void Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   void LogVerdict(ChunkId id, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   bool IsOver() const LEEWAY_REQUIRES(mu_);
   void EndIfOver();

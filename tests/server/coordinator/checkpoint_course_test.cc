@@ -106,6 +106,24 @@ TEST_CASE("CheckpointCourse: a step that is left open belongs to the cut if any 
   CHECK(Steps(limit.not_begun().begin(), limit.not_begun().end()) == Steps{8, 9});
 }
 
+TEST_CASE("CheckpointCourse: no limit is above the round from which on none is closed") {
+  CheckpointCourse course({.num_shards = 2, .one_limit = true});
+  course.Begin(At(0), 9, "step-9", 5);
+  v1::CutReport held = Seen(9, {{0, 6}});
+  held.set_round(6);
+  CHECK_FALSE(course.Report(0, held));
+  CHECK(course.Report(1, Seen(9, {})));
+  CHECK(course.cut().round() == 5);
+  REQUIRE(course.cut().limits_size() == 1);
+  CHECK(course.cut().limits(0).clock() == 5);
+  course.Drop();
+  course.Begin(At(1), 10, "step-10");
+  held.set_id(10);
+  course.Report(0, held);
+  course.Report(1, Seen(10, {}));
+  CHECK(course.cut().round() == 6);
+}
+
 TEST_CASE("CheckpointCourse: one shard's error, or its silence, ends it") {
   CheckpointCourse course({.num_shards = 2, .give_up_after = absl::Seconds(30)});
   course.Begin(At(0), 1, "a");

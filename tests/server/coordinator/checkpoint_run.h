@@ -65,6 +65,13 @@ struct CheckpointRun {
     }
     Send(shard, request);
   }
+  // Shard `shard` holds pushes of rounds below `round`, of workers that have left.
+  void Holds(std::uint32_t shard, std::uint64_t round) {
+    v1::WatchRequest request = f.WatchOf(shard);
+    request.mutable_cut()->set_id(f.snapshot().cut().id());
+    request.mutable_cut()->set_round(round);
+    Send(shard, request);
+  }
   void Fail(std::uint32_t shard, const std::string& error, bool not_finite = false) {
     v1::WatchRequest request = f.WatchOf(shard);
     request.mutable_cut()->set_id(f.snapshot().cut().id());

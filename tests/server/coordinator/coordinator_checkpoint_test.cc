@@ -108,6 +108,71 @@ TEST_CASE("Coordinator: in rounds a checkpoint has the rounds that its weights h
   CHECK(f.Status().steps() == 5);
 }
 
+TEST_CASE("Coordinator: rounds that end within one have their last checkpoint before it, at once") {
+  v1::Policy policy = RoundsPolicy(2, 0);
+  policy.mutable_stop()->set_minutes(0.5);
+  CheckpointRun run(policy);
+  CoordinatorFixture& f = run.f;
+  f.Start(2);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  run.Take();
+  for (std::uint32_t shard = 0; shard < 2; ++shard) f.Report(shard, 0, {0, 1});
+  f.Report(0, 1, {0});
+  run.Live(absl::Seconds(31), {0, 1});
+  REQUIRE(f.coordinator.state() == v1::FINISHING);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) f.Report(shard, 1, {0, 1});  // they complete what is under way
+  f.Leave(0, false, 2);
+  f.Leave(1, false, 2);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().id() != 0);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) run.Holds(shard, 2);
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().limited());
+  CHECK(f.snapshot().cut().round() == 1);
+  run.WriteAll();
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  CHECK(f.coordinator.last_checkpoint().ok());
+  CHECK(f.Status().steps() == 1);
+  REQUIRE(run.committer.indices.size() == 2);
+  CHECK(run.committer.indices[1].coordinator_state().rounds().open_round() == 1);
+  CHECK(run.committer.indices[1].coordinator_state().steps() == 1);
+}
+
+TEST_CASE("Coordinator: a checkpoint does not wait for the others of a round whose workers are all gone") {
+  CheckpointRun run(RoundsPolicy(2, 100), 1);
+  CoordinatorFixture& f = run.f;
+  f.Start(2);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  run.Take();
+  for (std::uint32_t shard = 0; shard < 2; ++shard) f.Report(shard, 0, {0, 1});
+  f.SyncShards();
+  f.Report(0, 1, {0, 1});
+  f.Report(1, 1, {0});
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().id() != 0);
+  run.Live(absl::Seconds(11), {});  // both are killed
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  CHECK(f.Status().steps() == 1);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) run.Holds(shard, 2);
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().limited());
+  CHECK(f.snapshot().cut().round() == 2);
+  // What is whole everywhere counts, as when somebody comes.
+  REQUIRE(f.snapshot().closes_size() >= 1);
+  const v1::RoundClose& close = f.snapshot().closes(f.snapshot().closes_size() - 1);
+  CHECK(close.round() == 1);
+  REQUIRE(close.ranks_size() == 1);
+  CHECK(close.ranks(0) == 0);
+  run.WriteAll();
+  REQUIRE(run.committer.indices.size() == 2);
+  CHECK(run.committer.indices[1].coordinator_state().rounds().open_round() == 2);
+  CHECK(run.committer.indices[1].coordinator_state().steps() == 2);
+}
+
 TEST_CASE("Coordinator: a checkpoint is taken when training begins, whether the shards keep journals or not") {
   for (const bool journals : {true, false}) {
     CheckpointRun run(LeasedPolicy(2));

@@ -184,6 +184,17 @@ TEST_CASE("A non-finite chunk makes the push partial; the other chunks go on") {
   CHECK(r.refusal == "non-finite value");
 }
 
+TEST_CASE("A push whose every value is refused is not partial for the sake of a shard without blocks") {
+  Cluster cluster(3, 100);
+  cluster.gradient[0] = std::numeric_limits<float>::quiet_NaN();
+  auto push = cluster.New(0);
+  cluster.AllReady(*push);
+  const PushResult r = cluster.result.get_future().get();
+  REQUIRE(r.status.ok());
+  CHECK(r.verdict == v1::REFUSED);
+  CHECK_FALSE(r.partial);
+}
+
 TEST_CASE("A dropped push tells where to go on") {
   Cluster cluster(2);
   {
