@@ -35,7 +35,9 @@ Coordinator::Loss Coordinator::WhyLost(const v1::WatchRequest& request) const {
   // It has its journal, and with it all that its predecessor has said and answered.
   const std::uint64_t found = FoundBy(request);
   const bool told = request.keeps_journal() && request.known_sequence() >= known.acknowledged;
-  if (told && found >= std::max<std::uint64_t>(known.journal.written(), known.answered)) return {};
+  const std::uint64_t next = known.next_generation == request.generation() ? 0 : known.next_answered;
+  const std::uint64_t answered = std::max(known.answered, next);
+  if (told && found >= std::max<std::uint64_t>(known.journal.written(), answered)) return {};
   // What it has said so far is of no weight: nobody has trained, and initial weights are made from the seed.
   if (state_ == v1::STARTING && (!manifest_ || init_fingerprint_ == 0)) return {};
   if (known.acknowledged == 0) return {};
@@ -44,14 +46,15 @@ Coordinator::Loss Coordinator::WhyLost(const v1::WatchRequest& request) const {
             ""};
   }
   if (found < known.journal.written()) return {JournalEndsAt(found, known.journal.written()), ""};
-  return {JournalEndsAt(found, known.answered), known.answered_said_by};
+  return {JournalEndsAt(found, answered), known.answered_said_by};
 }
 
 void Coordinator::NoteJournal(const v1::WatchRequest& request) {
   ShardInfo& shard = shards_[request.shard_index()];
   if (shard.generation != request.generation()) {
     shard.journal.Clear();
-    shard.answered = 0;
+    shard.answered = shard.next_generation == request.generation() ? shard.next_answered : 0;
+    shard.next_generation = shard.next_answered = 0;
   }
   shard.journal.set_found(FoundBy(request));
   shard.journal.set_written(std::max<std::uint64_t>(shard.journal.written(), request.journal().written()));
@@ -69,8 +72,13 @@ void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::strin
     }
     return;
   }
-  // (A process that this coordinator has not heard of yet will say how far it is when it comes.)
   const bool replaced = std::count(shard.replaced.begin(), shard.replaced.end(), journaled.generation()) > 0;
+  if (!replaced && !said_by.empty()) {
+    if (shard.next_generation != journaled.generation()) shard.next_answered = 0;
+    shard.next_generation = journaled.generation();
+    shard.next_answered = std::max<std::uint64_t>(shard.next_answered, journaled.records());
+    shard.answered_said_by = said_by;
+  }
   if (!replaced || journaled.records() <= shard.journal.found()) return;
   AnswerLost(journaled.shard_index(), {JournalEndsAt(shard.journal.found(), journaled.records()), said_by})
       .IgnoreError();

@@ -32,6 +32,9 @@ struct ShardInfo {
   v1::JournalPlace journal;
   std::uint64_t answered = 0;
   std::string answered_said_by;
+  // The same of a process that serves workers before it is heard of here, and may die before that.
+  std::uint64_t next_generation = 0;
+  std::uint64_t next_answered = 0;
   // Of former generations so many are known: one that is older has met its calls' deadlines long since.
   static constexpr std::size_t kReplacedKnown = 16;
   std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back

@@ -241,7 +241,7 @@ bool SimCluster::Over() const {
   for (std::uint32_t index = 0; index < options_.shards; ++index) {
     if (gone_[index] == nullptr && (ps_[index] == nullptr || !ps_[index]->end())) return false;
   }
-  // Who was on its way back when the last process of ps 0 ended has nobody to tell it that the run is over: it gives up.
+  // Who was on its way back when the last process of ps 0 ended is told by nobody that the run is over: it gives up.
   if (gone_[0] != nullptr) return true;
   return std::none_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->running(); });
 }

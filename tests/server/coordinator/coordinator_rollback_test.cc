@@ -287,6 +287,23 @@ TEST_CASE("Coordinator: that a journal has lost its end may come out after its p
   }
 }
 
+TEST_CASE("Coordinator: what a process had answered that died before it was heard of must be there as well") {
+  for (const std::uint64_t found : {98, 99}) {
+    for (const bool comes : {false, true}) {
+      CAPTURE(found, comes);
+      Run run;
+      run.f->Start(2);
+      run.NoteCheckpoint();
+      run.Begin();
+      run.f->SyncShards();
+      CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, comes ? 8001 : 9999, 99))->ok());
+      CHECK(run.gone_back.empty());
+      ComesAgain(run, found);  // as 8001: of what it has answered itself it need not have found anything
+      CHECK(run.gone_back.size() == (found == 98 && !comes ? 1 : 0));
+    }
+  }
+}
+
 TEST_CASE("Coordinator: with nothing to go back to the ps is refused, and the others train on") {
   Run run;
   run.f->Start(2);
