@@ -151,13 +151,15 @@ int LocalCluster::Count(ProcessRole role) const {
 }
 
 void LocalCluster::Stop(absl::Duration grace, const std::function<bool()>& hurry) {
+  bool hurried = false;  // and so is who is stopped later
+  const auto hurries = [&] { return hurried = hurried || (hurry && hurry()); };
   for (const bool ps : {false, true}) {
     std::vector<Process*> processes;
     for (auto& [name, child] : children_) {
       child.restart_at = absl::InfiniteFuture();
       if ((child.role == ProcessRole::kPs) == ps) processes.push_back(child.process.get());
     }
-    StopAll(processes, grace, hurry);
+    StopAll(processes, grace, hurries);
   }
 }
 

@@ -58,7 +58,7 @@ class LocalCluster {
   int Count(ProcessRole role) const;
 
   // SIGTERM to workers and evaluator, then to the ps, each followed by SIGKILL after `grace`. `hurry` (may
-  // be null) is asked meanwhile: true cuts the grace short.
+  // be null) is asked meanwhile: true cuts the grace short, for all of them.
   void Stop(absl::Duration grace, const std::function<bool()>& hurry);
 
   // The end of a process's log, indented, for messages; "" when it is empty.

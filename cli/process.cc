@@ -64,6 +64,9 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(Options options) {
   if (pipe2(report, O_CLOEXEC) != 0) return SystemError(absl::StrCat("cannot start ", options.name), errno);
   const absl::Cleanup close_read = [&report] { close(report[0]); };
 
+  // Who was started to ignore the ends of children is not told of them: the system forgets each as it ends.
+  struct sigaction ends = {};
+  if (sigaction(SIGCHLD, nullptr, &ends) == 0 && ends.sa_handler == SIG_IGN) ::signal(SIGCHLD, SIG_DFL);
   const std::vector<char*> command = Pointers(options.command);
   const std::vector<char*> environment = Pointers(options.environment);
   const pid_t parent = getpid();

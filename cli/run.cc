@@ -251,6 +251,7 @@ void Run::Say(const std::string& line) {
 }
 
 int Run::End(int exit_code, const std::string& error) {
+  signals_.HearOrdersOnly();
   // The last status stays on the screen when things went wrong: it may say why.
   if (block_ != nullptr && exit_code == 0) block_->Clear();
   if (signal_ != 0) Say("stopping; once more ends everything at once");

@@ -43,7 +43,11 @@ std::string CheckpointDirOf(const std::string& directory) {
   std::string last;
   for (absl::string_view line : absl::StrSplit(ReadText(absl::StrCat(directory, "/", kCommandsFile)), '\n')) {
     if (!absl::ConsumePrefix(&line, "ps-0: ")) continue;
-    last = CheckpointDirIn(absl::StrSplit(line, ' '));
+    // The words are not told apart in it: a folder's name may have spaces.
+    constexpr absl::string_view kFlag = " --checkpoint_dir=";
+    const std::size_t at = line.rfind(kFlag);
+    line.remove_prefix(at == line.npos ? line.size() : at + kFlag.size());
+    last = std::string(line.substr(0, line.find(" --")));
   }
   return last;
 }
@@ -108,7 +112,8 @@ absl::StatusOr<RunDirectory> MakeRunDirectory(const std::string& wanted, const s
     ASSIGN_OR_RETURN(RunDirectory directory, Locked(path, /*resumed=*/true));
     // Where the earlier processes listened nobody does now.
     for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (entry.path().extension() == ".port") fs::remove(entry.path(), error);
+      const std::string kind = entry.path().extension().string();
+      if (kind == ".port" || kind == ".http") fs::remove(entry.path(), error);
     }
     return directory;
   }

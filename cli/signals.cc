@@ -54,7 +54,9 @@ int SignalWaiter::Wait(absl::Duration timeout) {
   std::uint8_t signal = 0;
   int ending = 0;
   while (read(wake[0], &signal, 1) == 1) {
-    if (signal != SIGCHLD && signal != SIGWINCH && ending == 0) ending = signal;
+    const bool order = signal == SIGINT || signal == SIGTERM;
+    const bool closed = signal == SIGHUP || signal == SIGPIPE;
+    if ((order || (closed && !orders_only_)) && ending == 0) ending = signal;
   }
   return ending;
 }

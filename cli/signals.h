@@ -18,6 +18,13 @@ class SignalWaiter {
 
   // Sleeps until a signal comes or `timeout` has passed. Returns the ending signal that came, or 0.
   int Wait(absl::Duration timeout);
+
+  // From now on only SIGINT and SIGTERM end Wait. The end of a terminal is told by the system and by the shell in it,
+  // that of a pipe with every line that is written: once it was heard, none of that is anybody's order.
+  void HearOrdersOnly() { orders_only_ = true; }
+
+ private:
+  bool orders_only_ = false;
 };
 
 }  // namespace leeway

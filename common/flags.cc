@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -349,7 +350,9 @@ bool AbslParseFlag(absl::string_view text, NameValues* values, std::string* erro
 
 std::string AbslUnparseFlag(const NameValues& values) {
   return absl::StrJoin(values.items, ",", [](std::string* out, const std::pair<std::string, double>& item) {
-    absl::StrAppend(out, item.first, ":", item.second);
+    char number[32];  // the shortest that is read as the same number again
+    const std::to_chars_result end = std::to_chars(number, number + sizeof(number), item.second);
+    absl::StrAppend(out, item.first, ":", absl::string_view(number, static_cast<std::size_t>(end.ptr - number)));
   });
 }
 

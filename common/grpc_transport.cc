@@ -66,7 +66,7 @@ class GrpcTransport final : public Transport {
     if (const TokenSource* token = options_.security.token.get(); token != nullptr) {
       if (!MaySendToken(address)) {
         return done(
-            absl::FailedPreconditionError(absl::StrCat(
+            absl::PermissionDeniedError(absl::StrCat(
                 address, ": a token is not sent in the clear to another machine: --tls_cert_file, or --insecure")),
             {});
       }

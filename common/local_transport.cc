@@ -160,8 +160,9 @@ class LocalTransport final : public Transport {
   absl::StatusOr<std::shared_ptr<Channel>> Find(const std::string& address, bool much) {
     MutexLock lock(mu_);
     if (stopping_) return absl::CancelledError("transport: shutting down");
-    std::shared_ptr<Channel>& channel = channels_[{address, much}];
-    if (channel != nullptr && !channel->ended()) return channel;
+    const std::pair<std::string, bool> key(address, much);
+    if (const auto it = channels_.find(key); it != channels_.end() && !it->second->ended()) return it->second;
+    std::erase_if(channels_, [](const auto& entry) { return entry.second->ended(); });
     for (std::size_t i = 0; i < all_.size();) {
       if (!all_[i]->finished()) {
         ++i;
@@ -181,9 +182,9 @@ class LocalTransport final : public Transport {
     if (absl::Status started = fresh->Start(); !started.ok()) {
       return LostConnection(absl::StrCat(address, ": ", started.message()));
     }
-    channel = std::move(fresh);
-    all_.push_back(channel);
-    return channel;
+    channels_[key] = fresh;
+    all_.push_back(fresh);
+    return fresh;
   }
 
   const std::shared_ptr<TokenSource> token_;

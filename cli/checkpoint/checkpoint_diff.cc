@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/report/format.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 
 namespace leeway {
 namespace {
@@ -62,13 +63,13 @@ absl::StatusOr<std::vector<TensorDiff>> DiffCheckpoints(CheckpointReader& a, Che
 
 std::string DiffTable(const std::vector<TensorDiff>& diffs) {
   std::size_t width = 6;
-  for (const TensorDiff& diff : diffs) width = std::max(width, diff.name.size());
+  for (const TensorDiff& diff : diffs) width = std::max(width, EscapeUnprintable(diff.name).size());
   const int columns = static_cast<int>(width);
   std::string table =
       absl::StrFormat("%-*s  %12s  %12s  %11s  %s\n", columns, "tensor", "elements", "different", "max |a-b|", "worst");
   for (const TensorDiff& diff : diffs) {
-    absl::StrAppendFormat(&table, "%-*s  %12s  %12s  %11.4g", columns, diff.name, FormatCount(diff.elements),
-                          FormatCount(diff.different), diff.max_abs);
+    absl::StrAppendFormat(&table, "%-*s  %12s  %12s  %11.4g", columns, EscapeUnprintable(diff.name),
+                          FormatCount(diff.elements), FormatCount(diff.different), diff.max_abs);
     if (diff.different > 0) absl::StrAppendFormat(&table, "  [%d] %.9g, %.9g", diff.worst, diff.a, diff.b);
     table += "\n";
   }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/report/format.h"
+#include "common/utf8.h"
 
 namespace leeway {
 namespace {
@@ -15,7 +16,7 @@ using Json = nlohmann::ordered_json;
 std::string StateOf(const CheckpointEntry& entry) {
   if (entry.status.ok()) return "good";
   if (absl::IsNotFound(entry.status)) return "not committed";
-  return absl::StrCat("BAD: ", std::string(entry.status.message()));
+  return absl::StrCat("BAD: ", EscapeUnprintable(entry.status.message()));
 }
 
 // Text of a file may be no UTF-8, which the library would throw at.
@@ -28,8 +29,9 @@ std::string CheckpointTable(const std::vector<CheckpointEntry>& entries) {
       absl::StrFormat("%-14s  %-20s  %-10s  %6s  %10s  %s\n", "step", "time", "model", "shards", "size", "state");
   for (const CheckpointEntry& entry : entries) {
     const bool known = entry.num_shards > 0;
-    absl::StrAppendFormat(&table, "%-14d  %-20s  %-10s  %6s  %10s  %s\n", entry.step, known ? entry.time : "",
-                          entry.model, known ? absl::StrCat(entry.num_shards) : "",
+    absl::StrAppendFormat(&table, "%-14d  %-20s  %-10s  %6s  %10s  %s\n", entry.step,
+                          known ? EscapeUnprintable(entry.time) : "", entry.model,
+                          known ? absl::StrCat(entry.num_shards) : "",
                           known ? FormatBytes(static_cast<double>(entry.bytes)) : "", StateOf(entry));
   }
   return table;
@@ -58,7 +60,8 @@ std::string VerifiedText(const std::vector<VerifiedCheckpoint>& verified) {
   for (const VerifiedCheckpoint& checkpoint : verified) {
     if (checkpoint.damages.empty()) absl::StrAppend(&text, checkpoint.path, ": good\n");
     for (const CheckpointDamage& damage : checkpoint.damages) {
-      absl::StrAppend(&text, "BAD: ", damage.reason, " (", damage.file, ", from byte ", damage.offset, ")\n");
+      absl::StrAppend(&text, "BAD: ", EscapeUnprintable(damage.reason), " (", EscapeUnprintable(damage.file),
+                      ", from byte ", damage.offset, ")\n");
     }
   }
   return text;

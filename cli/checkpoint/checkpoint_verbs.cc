@@ -38,7 +38,8 @@ absl::StatusOr<std::string> Resolve(const std::string& path) {
   std::vector<CheckpointEntry> skipped;
   absl::StatusOr<std::string> resolved = ResolveCheckpoint(RealFileSystem(), path, &skipped);
   for (const CheckpointEntry& entry : skipped) {
-    std::fprintf(stderr, "leeway: skipped %s: %s\n", entry.path.c_str(), std::string(entry.status.message()).c_str());
+    std::fprintf(stderr, "leeway: skipped %s: %s\n", entry.path.c_str(),
+                 EscapeUnprintable(entry.status.message()).c_str());
   }
   return resolved;
 }
@@ -73,7 +74,7 @@ absl::StatusOr<int> Verify(const Paths& paths) {
   std::vector<VerifiedCheckpoint> verified;
   for (const CheckpointEntry& entry : entries) {
     if (!one && absl::IsNotFound(entry.status)) {
-      std::fprintf(stderr, "leeway: skipped %s\n", std::string(entry.status.message()).c_str());
+      std::fprintf(stderr, "leeway: skipped %s\n", EscapeUnprintable(entry.status.message()).c_str());
       continue;
     }
     VerifiedCheckpoint checkpoint = {entry.path, VerifyCheckpoint(RealFileSystem(), entry.path)};

@@ -1,8 +1,10 @@
 // A stand-in for `ps`: takes the flags that leeway run gives it, and as shard 0 answers GetStatus with a
 // training run that takes FAKE_SECONDS. It writes its process id to FAKE_PIDS/ps-N.pid.
 //   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code 3 after half of the time
+//   FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM
 //   FAKE_FAILURE=why   the run has failed at its end; all exit with code 4
 #include <grpc/grpc.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -96,6 +98,7 @@ class FakeCoordinator final : public RequestHandler {
 int Main(int argc, char** argv) {
   const std::string index = Flag(argc, argv, "shard_index");
   const std::string name = absl::StrCat("ps-", index);
+  if (Environment("FAKE_STUBBORN_PS", "") == name) signal(SIGTERM, SIG_IGN);
   std::ofstream(absl::StrCat(Environment("FAKE_PIDS", "/tmp"), "/", name, ".pid")) << getpid() << "\n";
   FakeCoordinator coordinator(std::atof(Environment("FAKE_SECONDS", "1").c_str()),
                               std::atoi(Flag(argc, argv, "num_workers").c_str()));

@@ -111,6 +111,15 @@ TEST_CASE("children do not inherit ignored or blocked signals") {
   CHECK((*child)->Poll()->signal == SIGPIPE);
 }
 
+TEST_CASE("how a child has ended is known although this process was started to ignore its children") {
+  signal(SIGCHLD, SIG_IGN);
+  auto child = Process::Start(Shell("exit 3"));
+  const bool ended = child.ok() && WaitForAll({child->get()}, absl::Seconds(10));
+  signal(SIGCHLD, SIG_DFL);
+  REQUIRE(ended);
+  CHECK((*child)->Poll()->code == 3);
+}
+
 TEST_CASE("the watcher reports ending signals and wakes for a child's death") {
   SignalWaiter signals;
   CHECK(signals.Wait(absl::ZeroDuration()) == 0);
@@ -124,6 +133,19 @@ TEST_CASE("the watcher reports ending signals and wakes for a child's death") {
   CHECK(signals.Wait(absl::Seconds(30)) == 0);
   CHECK(absl::Now() - start < absl::Seconds(20));
   CHECK(WaitForAll({child->get()}, absl::Seconds(10)));
+}
+
+TEST_CASE("the watcher hears what somebody orders through what a closed pipe or terminal says") {
+  SignalWaiter signals;
+  raise(SIGHUP);
+  CHECK(signals.Wait(absl::ZeroDuration()) == SIGHUP);
+  signals.HearOrdersOnly();
+  raise(SIGHUP);
+  raise(SIGPIPE);
+  CHECK(signals.Wait(absl::ZeroDuration()) == 0);
+  raise(SIGPIPE);
+  raise(SIGTERM);
+  CHECK(signals.Wait(absl::ZeroDuration()) == SIGTERM);
 }
 
 }  // namespace

@@ -117,8 +117,8 @@ TEST_CASE("Ctrl-C ends everything, also a worker that ignores SIGTERM") {
   CHECK(run.AreGone(kAll));
 }
 
-TEST_CASE("SIGTERM likewise, with its own exit code, and a second one does not wait for the grace") {
-  const RunFixture run(60, {"FAKE_STUBBORN=worker-0"});
+TEST_CASE("SIGTERM likewise, with its own exit code, and a second one does not wait for the grace of anybody") {
+  const RunFixture run(60, {"FAKE_STUBBORN=worker-0", "FAKE_STUBBORN_PS=ps-0"});
   const auto process = run.Start({"--num_workers=2", "--stop_grace=10m"});
   for (const char* name : {"ps-0", "worker-0", "worker-1", "eval"}) REQUIRE(run.PidOf(name) != 0);
   kill(process->pid(), SIGTERM);
@@ -126,6 +126,18 @@ TEST_CASE("SIGTERM likewise, with its own exit code, and a second one does not w
   kill(process->pid(), SIGTERM);
   CHECK(RunFixture::Finish(process.get()).code == 128 + SIGTERM);
   CHECK(run.AreGone({"ps-0", "worker-0", "worker-1", "eval"}));
+}
+
+TEST_CASE("a terminal or a pipe that is closed says so again and again: nobody's end is cut short by it") {
+  const RunFixture run(60, {"FAKE_TIDY=worker-0"});
+  const auto process = run.Start({"--num_workers=2", "--stop_grace=1m"});
+  for (const char* name : {"ps-0", "worker-0", "worker-1", "eval"}) REQUIRE(run.PidOf(name) != 0);
+  kill(process->pid(), SIGHUP);
+  REQUIRE(Eventually([&] { return absl::StrContains(run.Output(), "once more ends everything at once"); }));
+  kill(process->pid(), SIGHUP);
+  kill(process->pid(), SIGPIPE);
+  CHECK(RunFixture::Finish(process.get()).code == 128 + SIGHUP);
+  CHECK(absl::StrContains(run.File("worker-0.log"), "worker-0 has ended in good order"));
 }
 
 TEST_CASE("kill -9 of leeway leaves nothing behind") {

@@ -119,6 +119,12 @@ TEST_CASE("name:value lists") {
   CHECK(list.items[0] == std::make_pair(std::string("bias"), 0.5));
   CHECK(list.items[1] == std::make_pair(std::string("conv"), 2.0));
   CHECK(AbslUnparseFlag(list) == "bias:0.5,conv:2");
+  // leeway run hands them on as text.
+  NameValues again;
+  std::string error;
+  const NameValues exact{{{"a", 0.123456789012}, {"b", 1e-300}, {"c", -16777217}, {"d", 0.1}}};
+  REQUIRE(AbslParseFlag(AbslUnparseFlag(exact), &again, &error));
+  CHECK(again.items == exact.items);
   for (const char* wrong : {"bias", "bias:", ":1", "bias:x", "bias:nan", "bias:inf", "bias:1,bias:2"}) {
     CHECK(ErrorOf({std::string("--test_list=") + wrong}) ==
           std::string("--test_list=") + wrong + ": allowed: a list like name:1.5,other:2, each name once");

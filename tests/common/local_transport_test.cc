@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -67,6 +69,30 @@ TEST_CASE("Local: after a server's end the next one of that name is found") {
     }
   }
   CHECK(absl::IsUnavailable(PushPullThere(*transport, address, 3, "x")));
+}
+
+std::ptrdiff_t OpenDescriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return std::distance(begin(all), end(all));
+}
+
+TEST_CASE("Local: of servers that are gone no socket stays") {
+  ScriptedHandler handler;
+  const std::unique_ptr<Transport> transport = MakeLocalTransport();
+  std::ptrdiff_t first = 0;
+  for (int i = 0; i < 6; ++i) {  // as a `ps` that comes back, each time under a name of its own
+    const std::string address = NewAddress();
+    const auto server = *LocalServer::Start(address, &handler);
+    for (const std::size_t size : {1, 1 << 20}) {
+      CHECK(PushPullThere(*transport, address, 1, std::string(size, 'x')) == absl::OkStatus());
+    }
+    if (i == 0) first = OpenDescriptors();
+    server->Shutdown();
+    while (!absl::IsUnavailable(PushPullThere(*transport, address, 2, "x"))) {
+    }
+  }
+  // The last ones may still be there.
+  CHECK(OpenDescriptors() <= first);
 }
 
 // Says where the payload of a push lies.

@@ -5,6 +5,8 @@
 namespace leeway {
 
 Outage::Advice Outage::Failed(Instant now, absl::Duration limit) {
+  if (failing_ && now - last_failure_ >= kForgotten) Answered();
+  last_failure_ = now;
   if (!failing_) {
     failing_ = true;
     since_ = now;

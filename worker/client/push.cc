@@ -235,7 +235,8 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
       }
       if (status.ok() && spdlog::should_log(spdlog::level::debug)) LogVerdict(id, reply);
-      if (MayBeApplied(status, reply)) encoded_.erase(id);
+      // (A null push carries none of them.)
+      if (null_verdict_ == v1::VERDICT_NONE && MayBeApplied(status, reply)) encoded_.erase(id);
       if (status.ok() || IsRefusal(status)) {
         if (!reply.has_not_yet()) Count(id, status, reply);
       } else if (failure_.ok()) {

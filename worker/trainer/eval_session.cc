@@ -53,8 +53,9 @@ absl::StatusOr<bool> EvalSession::Run() {
     };
     if (!mailbox_->RunUntil([&] { return Interrupted() || due(); }, kLook)) continue;
     if (Interrupted()) break;
-    final = view_->state() >= v1::EVALUATING;
-    RETURN_IF_ERROR(EvaluateOnce(final));
+    const bool last = view_->state() >= v1::EVALUATING;
+    ASSIGN_OR_RETURN(const bool evaluated, EvaluateOnce(last));
+    final = last && evaluated;
   }
   if (view_->drain()) worker_.cancellation.Cancel();  // the process is to end
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
@@ -80,7 +81,9 @@ absl::Status EvalSession::Await(const std::function<void(std::function<void(absl
                                 absl::Duration limit) {
   auto result = std::make_shared<std::optional<absl::Status>>();
   call([result, mailbox = mailbox_](absl::Status status) { mailbox->Post([result, status] { *result = status; }); });
-  mailbox_->RunUntil([&] { return result->has_value() || !view_->expired().ok(); }, limit);
+  const auto over = [&] { return result->has_value() || !view_->expired().ok(); };
+  mailbox_->RunUntil([&] { return over() || Interrupted(); }, limit);
+  if (!over() && Interrupted()) mailbox_->RunUntil(over, std::min(limit, kLastWords));
   return result->value_or(absl::DeadlineExceededError("no answer"));
 }
 
@@ -113,11 +116,11 @@ absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final
   }
 }
 
-absl::Status EvalSession::EvaluateOnce(bool final) {
+absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   v1::Evaluation evaluation;
   evaluation.set_samples(view_->samples());
   ASSIGN_OR_RETURN(const std::optional<std::uint64_t> version, PullWeights(final));
-  if (!version) return absl::OkStatus();
+  if (!version) return false;
   evaluation.set_seconds(absl::ToDoubleSeconds(worker_.caller.Now() - start_));
   ASSIGN_OR_RETURN(const Engine::StepOutcome outcome,
                    worker_.engine.Evaluate(0, worker_.test, 0, worker_.test.num_records()));
@@ -140,12 +143,15 @@ absl::Status EvalSession::EvaluateOnce(bool final) {
   *report.mutable_evaluation() = evaluation;
   const absl::Status reported = Await(
       [&](auto done) { coordinator_->ReportProgress(std::move(report), std::move(done)); }, absl::InfiniteDuration());
-  return absl::IsFailedPrecondition(reported) || !view_->expired().ok() ? absl::OkStatus() : reported;
+  if (!absl::IsFailedPrecondition(reported) && !Interrupted()) RETURN_IF_ERROR(reported);
+  return true;
 }
 
 absl::Status EvalSession::Save(const std::string& path) {
   if (path.empty()) return absl::OkStatus();
-  return SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0));
+  absl::Status saved = SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0));
+  // A full disk is lost as a server is lost, not memory that this worker needs more of than there is (exit_code_of.h).
+  return absl::IsResourceExhausted(saved) ? absl::UnavailableError(saved.message()) : saved;
 }
 
 }  // namespace leeway

@@ -65,9 +65,9 @@ class EvalSession {
   // The weights, pulled into the engine's slot 0, and their version; nothing when it was interrupted, or when the
   // run's end came while it waited for a round (and `final` is false).
   absl::StatusOr<std::optional<std::uint64_t>> PullWeights(bool final);
-  absl::Status EvaluateOnce(bool final);
+  absl::StatusOr<bool> EvaluateOnce(bool final);  // false: there were no weights, as PullWeights says
   absl::Status Save(const std::string& path);
-  // Runs one call of the coordinator's to its end, or to an interruption.
+  // Runs one call of the coordinator's to its end; after an interruption for kLastWords at most.
   absl::Status Await(const std::function<void(std::function<void(absl::Status)>)>& call, absl::Duration limit);
 
   Worker& worker_;

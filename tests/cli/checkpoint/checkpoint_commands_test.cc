@@ -226,5 +226,20 @@ TEST_CASE("checkpoint path: a checkpoint's own directory, or the newest good one
   CHECK(absl::StrContains(table, "good"));
 }
 
+TEST_CASE("what a checkpoint says of itself does nothing to the terminal that it is shown on") {
+  const std::string evil = "\x1b[2J\n";
+  CheckpointEntry entry;
+  entry.num_shards = 1;
+  entry.time = evil;
+  entry.status = absl::DataLossError(absl::StrCat("it names the file '", evil, "'"));
+  TensorDiff diff;
+  diff.name = evil;
+  for (const std::string& shown :
+       {CheckpointTable({entry}), VerifiedText({{"dir", {{evil, 0, evil}}}}), DiffTable({diff})}) {
+    CHECK_FALSE(absl::StrContains(shown, "\x1b"));
+    CHECK(absl::StrContains(shown, "\\x1b[2J\\n"));
+  }
+}
+
 }  // namespace
 }  // namespace leeway

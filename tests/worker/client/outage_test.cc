@@ -31,5 +31,16 @@ TEST_CASE("An outage that lasts to the limit is given up; an answer starts anew"
   CHECK_FALSE(outage.Answered());  // nobody heard of it
 }
 
+TEST_CASE("While nobody asks a server nothing lasts: what failed long before is no part of an outage") {
+  Outage outage;
+  CHECK_FALSE(outage.Failed(At(0), absl::Minutes(10)).give_up);
+  CHECK_FALSE(outage.Failed(At(90), absl::Minutes(10)).give_up);  // the longest between two attempts
+  // Then the worker has waited for others to join.
+  const Outage::Advice advice = outage.Failed(At(700), absl::Minutes(10));
+  CHECK_FALSE(advice.give_up);
+  CHECK_FALSE(advice.complain);
+  CHECK(advice.lasting == absl::ZeroDuration());
+}
+
 }  // namespace
 }  // namespace leeway

@@ -310,6 +310,21 @@ TEST_CASE("An abandoned push returns what it had not sent") {
   CHECK(cluster.fake.pushes.empty());
 }
 
+TEST_CASE("A null push whose end nobody knows had sent nothing: all of its gradient is kept") {
+  Cluster cluster(30000, 3, {v1::TOP_K, 0.5, 0}, GENERATE(By::kHost, By::kDevice));
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.script.fail = [](const std::string&, const std::string&) { return absl::UnavailableError("gone"); };
+  }
+  cluster.runtime.caller.SetGiveUpAfter(absl::ZeroDuration());
+  auto in_flight = cluster.New(std::vector<float>(30000, 1.0f), 1);
+  cluster.AllReady(*in_flight);
+  in_flight->push->MakeNull(v1::REFUSED, "its delay");
+  in_flight->push->Release();
+  CHECK(absl::IsUnavailable(in_flight->Wait().status));
+  CHECK(cluster.Error() == 0);
+}
+
 TEST_CASE("A chunk that cannot be encoded goes as float32, from a device encoded as NaN, and the server refuses it") {
   const By by = GENERATE(By::kHost, By::kDevice);
   for (const v1::Encoding encoding : {v1::INT8, v1::TOP_K, v1::BF16}) {

@@ -4,9 +4,12 @@
 #include <filesystem>
 
 #include "common/crc32c.h"
+#include "common/exit_code.h"
 #include "tests/catch.h"
+#include "tests/support/crash_files.h"
 #include "tests/worker/client/runtime.h"
 #include "tests/worker/trainer/small_worker.h"
+#include "worker/exit_code_of.h"
 #include "worker/trainer/weights_file.h"
 
 namespace leeway {
@@ -23,13 +26,13 @@ struct Bench {
     return policy;
   }
   absl::Status Run() {
-    return RunEvaluator(runtime.caller, *worker.engine, worker.manifest(), worker.data, RealFileSystem(), options,
-                        cancellation);
+    return RunEvaluator(runtime.caller, *worker.engine, worker.manifest(), worker.data, *files, options, cancellation);
   }
 
   SmallWorker worker;
   FakeCluster fake;
   Runtime runtime;
+  FileSystem* files = &RealFileSystem();
   EvaluatorOptions options;
   Cancellation cancellation;
 };
@@ -101,6 +104,69 @@ TEST_CASE("In rounds it waits for one round to be on every shard, and is not hel
   CHECK(bench.fake.pulls[0].min_version() == 2);
   REQUIRE(bench.fake.reports.size() == 1);
   CHECK(bench.fake.reports[0].evaluation().final());
+}
+
+TEST_CASE("When it is no member any more before it has the final weights, it joins again and evaluates them") {
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) {
+      const bool forgotten = method == "ParameterServer/Pull" && fake.joins.size() == 1;
+      return forgotten ? absl::FailedPreconditionError("no member; join again") : absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.joins.size() == 2);
+  REQUIRE(bench.fake.reports.size() == 1);
+  CHECK(bench.fake.reports[0].evaluation().final());
+}
+
+TEST_CASE("Preempted before it has the final weights, it does not say that it has evaluated them") {
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.gate = [](const v1::PullRequest&) { return false; };
+  }
+  bench.runtime.caller.After(absl::Milliseconds(300), [&] { bench.cancellation.Cancel(); });
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.reports.empty());
+  REQUIRE(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.leaves[0].reason() == "preempted");
+}
+
+TEST_CASE("Preempted while nobody takes its report, it leaves without it") {
+  Bench bench(v1::EACH);
+  bench.options.identity.give_up_after = absl::Seconds(25);  // longer than it may take to leave
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [](const std::string&, const std::string& method) {
+      return method == "Coordinator/ReportProgress" ? absl::UnavailableError("the disk is full") : absl::OkStatus();
+    };
+  }
+  bench.runtime.caller.After(absl::Milliseconds(300), [&] { bench.cancellation.Cancel(); });
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.leaves.size() == 1);
+}
+
+TEST_CASE("A disk without room for the weights is worth another start: there may be room then") {
+  CrashFiles files(1);
+  files.FailAppends(absl::ResourceExhaustedError("write final.tmp: No space left on device"));
+  Bench bench(v1::EACH);
+  bench.files = &files;
+  bench.options.final_weights = "final";
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+  }
+  const absl::Status status = bench.Run();
+  CHECK(status.message() == "write final.tmp: No space left on device");
+  CHECK(ExitCodeOf(status) == kExitClusterLost);
 }
 
 TEST_CASE("Preempted, it leaves") {
