@@ -4,13 +4,14 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from by_hand import ByHand  # noqa: E402
-from harness import main  # noqa: E402
+from harness import LEEWAY, LIMIT, main  # noqa: E402
 
 COMMITTED = r"step-\d+ is committed"
 
@@ -100,6 +101,20 @@ class Drain(ByHand):
             self.assertEqual(server.wait(), 4, self.everything())
             self.assertRegex(server.output(), "the run has failed: no worker for 1s", self.everything())
         self.assertRegex(self.servers[0].output(), "FINISHING: no worker for 1s(.|\\n)*is committed", self.everything())
+
+    def test_rounds_whose_workers_were_all_killed_within_one(self):
+        self.start_cluster("--aggregation=round", "--staleness_bound=0", "--lease=2s", "--abandon_timeout=6s")
+        ask = [LEEWAY, f"--coordinator=127.0.0.1:{self.port}"]
+        workers = self.workers[1::-1]
+        workers[0].kill(signal.SIGSTOP)
+        subprocess.run([*ask, "status"], check=True, timeout=LIMIT)  # meanwhile the other's push has come, and is held
+        for worker in workers:
+            worker.kill()
+        subprocess.run([*ask, "checkpoint", "now", "--checkpoint_timeout=30s"], check=True, timeout=LIMIT)
+        for server in self.servers:
+            self.assertEqual(server.wait(), 4, self.everything())
+        self.assertRegex(self.servers[0].output(), f"{COMMITTED}(.|\n)*FINISHING: no worker for 6s", self.everything())
+        self.assertNotIn("there is no checkpoint of the end", self.servers[0].output(), self.everything())
 
     def test_a_second_signal_ends_it_at_once(self):
         self.start_cluster(both=["--drain_timeout=1h"])
