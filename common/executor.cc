@@ -17,13 +17,16 @@ class ThreadPool final : public Executor {
     for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
   }
 
-  ~ThreadPool() override {
+  ~ThreadPool() override { Stop(); }
+
+  void Stop() override {
     {
       MutexLock lock(mu_);
       stopping_ = true;
     }
     wake_.NotifyAll();
     for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
   }
 
   void Post(std::function<void()> fn) override {

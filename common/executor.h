@@ -17,9 +17,13 @@ class Executor {
   // Runs `fn` later. Functions start in the order they were posted; with more than one thread they may
   // overlap. There is no limit here: who posts is limited (in-flight budgets, one timer per waiter).
   virtual void Post(std::function<void()> fn) = 0;
+
+  // Runs what has been posted, and waits for it. What comes later is not run, but kept until the destructor: so of
+  // several executors that post to one another, none is touched when it is gone.
+  virtual void Stop() {}
 };
 
-// A pool of `threads` >= 1 threads. The destructor runs what has been posted, then joins.
+// A pool of `threads` >= 1 threads. The destructor calls Stop.
 std::unique_ptr<Executor> MakeThreadPool(std::size_t threads);
 
 }  // namespace leeway

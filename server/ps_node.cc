@@ -60,11 +60,10 @@ class PsNode::Impl final : public RequestHandler {
     server_.reset();
     clock_->Stop();
     transport_.reset();
-    control_.reset();
-    disk_.reset();
-    state_disk_.reset();
-    checkpoint_disk_.reset();
-    apply_.reset();
+    // They post to one another, so none of them goes before all have stopped.
+    for (Executor* executor : {apply_.get(), disk_.get(), state_disk_.get(), checkpoint_disk_.get(), control_.get()}) {
+      if (executor != nullptr) executor->Stop();
+    }
   }
 
   absl::Status Start() {

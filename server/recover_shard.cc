@@ -69,6 +69,9 @@ absl::Status RestoreBase(CheckpointReader& reader, const Shard::Options& options
   ASSIGN_OR_RETURN(const Placement placement,
                    Placement::Make(reader.checkpoint().manifest.elements(), options.num_shards));
   state.mutable_snapshot()->set_block_elements(placement.block_elements());
+  // A coordinator that has nothing but this checkpoint counts its decisions on from its own part of it, which is older
+  // than the shards' cuts.
+  state.mutable_snapshot()->clear_sequence();
   state.clear_members();
   state.clear_departed();
   state.clear_stats();

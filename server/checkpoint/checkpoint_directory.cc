@@ -40,6 +40,12 @@ CheckpointEntry LookAtStep(FileSystem& files, const std::string& path, std::uint
   return entry;
 }
 
+// Known to be of no use. A file that cannot be read just now (no descriptor is left, a server does not answer) says
+// nothing of its checkpoint.
+bool IsWorthless(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
+}
+
 }  // namespace
 
 std::string StepDirectoryName(std::uint64_t step) { return absl::StrFormat("step-%08d", step); }
@@ -95,9 +101,9 @@ absl::StatusOr<CheckpointEntry> NewestGoodCheckpoint(FileSystem& files, const st
 absl::StatusOr<std::string> BeginCheckpoint(FileSystem& files, const std::string& directory, std::uint64_t step) {
   const std::string path = absl::StrCat(directory, "/", StepDirectoryName(step));
   if (files.Exists(path)) {
-    if (LookAtStep(files, path, step, CheckpointCheck::kIndex).status.ok()) {
-      return absl::AlreadyExistsError(absl::StrCat(path, " holds a good checkpoint"));
-    }
+    const absl::Status status = LookAtStep(files, path, step, CheckpointCheck::kIndex).status;
+    if (status.ok()) return absl::AlreadyExistsError(absl::StrCat(path, " holds a good checkpoint"));
+    if (!IsWorthless(status)) return status;
     RETURN_IF_ERROR(RemoveCheckpoint(files, path));
   }
   RETURN_IF_ERROR(files.MakeDirectories(path));
@@ -129,7 +135,7 @@ absl::Status KeepNewestCheckpoints(FileSystem& files, const std::string& directo
   std::size_t good = 0;
   bool have_trusted = false;
   for (const CheckpointEntry& entry : entries) {
-    bool stays = good == 0;
+    bool stays = good == 0 || !IsWorthless(entry.status);
     if (entry.status.ok()) {
       const bool newest_trusted = !have_trusted && entry.step <= trusted;
       have_trusted = have_trusted || newest_trusted;

@@ -102,7 +102,7 @@ absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joine
   if (waiting_room_.size() < config_.num_workers || observers() < config_.num_evaluators) {
     return JoinAnswer{false, 0, StartWaitsFor()};
   }
-  RETURN_IF_ERROR(AdmitAll(now));
+  AdmitAll(now);
   return JoinAnswer{false, 0, "the shards install the first workers"};
 }
 
@@ -167,12 +167,13 @@ absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   return absl::OkStatus();
 }
 
-absl::Status Membership::AdmitAll(Instant now) {
-  // By name, whatever the order of arrival: ranks are reproducible.
+void Membership::AdmitAll(Instant now) {
+  // By name, whatever the order of arrival: ranks are reproducible. More may have come than there are ranks, while an
+  // evaluator was waited for: who gets none is told so when it asks again.
   const std::map<std::string, Candidate> room = waiting_room_;
-  for (const auto& [name, candidate] : room) RETURN_IF_ERROR(Admit(now, candidate.joiner));
+  for (const auto& [name, candidate] : room) Admit(now, candidate.joiner).IgnoreError();
+  waiting_room_.clear();
   started_ = true;
-  return absl::OkStatus();
 }
 
 void Membership::Acknowledge(std::uint32_t shard, std::uint32_t worker, std::uint64_t incarnation,

@@ -111,7 +111,7 @@ class Membership {
   absl::Status CheckRank(const Joiner& joiner) const;
   absl::StatusOr<std::uint32_t> FreeRank(const Joiner& joiner) const;
   absl::Status Admit(Instant now, const Joiner& joiner);
-  absl::Status AdmitAll(Instant now);
+  void AdmitAll(Instant now);
   absl::Status RestoreMember(Instant now, const v1::Member& member);
 
   const Config config_;

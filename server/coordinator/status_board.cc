@@ -72,6 +72,10 @@ void AddTotals(const v1::Progress& b, v1::Progress* a) {
   a->set_hidden_seconds(a->hidden_seconds() + b.hidden_seconds());
 }
 
+std::size_t CountWaits(const v1::Progress& progress) {
+  return static_cast<std::size_t>(progress.waits_size()) + static_cast<std::size_t>(progress.blocked_on_size());
+}
+
 // Whom a worker has waited for longest between two of its reports, as worker id + 1; 0: for nobody.
 std::uint32_t WaitedForLongest(const v1::Progress& before, const v1::Progress& after) {
   std::map<std::uint32_t, double> seconds;
@@ -186,11 +190,18 @@ void StatusBoard::FillWorkers(Instant now, v1::GetStatusReply* reply) const {
 }
 
 void StatusBoard::Save(v1::StatusBoardState* state) const {
+  std::size_t waits = 0;
+  for (const auto& [worker, row] : rows_) waits += CountWaits(row.status.progress()) + CountWaits(row.earlier);
   for (const auto& [worker, row] : rows_) {  // each row's status names its worker
     v1::StatusRow& saved = *state->add_rows();
     *saved.mutable_status() = row.status;
     saved.set_incarnation(row.incarnation);
     *saved.mutable_earlier() = row.earlier;
+    if (waits <= kMostSavedWaits) continue;
+    for (v1::Progress* progress : {saved.mutable_status()->mutable_progress(), saved.mutable_earlier()}) {
+      progress->clear_waits();
+      progress->clear_blocked_on();
+    }
   }
   for (const v1::Evaluation& evaluation : evaluations_) *state->add_evaluations() = evaluation;
   for (const v1::LossPoint& point : points_) *state->add_points() = point;

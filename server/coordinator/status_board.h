@@ -24,6 +24,10 @@ class StatusBoard {
   static constexpr std::size_t kMostPoints = 1000;
   static constexpr std::size_t kMostEvaluations = 10000;
   static constexpr std::size_t kMostEvents = 100;
+  // Totals of waits (WaitTotal, BlockedOn) that are saved: of some 60 workers that have all waited for one another.
+  // They grow with the square of the number of workers, and what is saved is written with every answer of the
+  // coordinator.
+  static constexpr std::size_t kMostSavedWaits = 8192;
 
   void Start(Instant now) { start_ = now; }
   Instant start() const { return start_; }
@@ -47,8 +51,9 @@ class StatusBoard {
   const v1::LossPoint* newest_point() const { return points_.empty() ? nullptr : &points_.back(); }
   const v1::Evaluation* newest_evaluation() const { return evaluations_.empty() ? nullptr : &evaluations_.back(); }
 
-  // For a restart: Restore gives a new object all that another one saved, but the recent rates. The caller calls Start
-  // again. DATA_LOSS: no such object can have saved it; then this one must not be used.
+  // For a restart: Restore gives a new object all that another one saved, but the recent rates. Above kMostSavedWaits
+  // no waits are saved; those of workers that go on come with their next report. The caller calls Start again.
+  // DATA_LOSS: no such object can have saved it; then this one must not be used.
   void Save(v1::StatusBoardState* state) const;
   absl::Status Restore(const v1::StatusBoardState& state);
 

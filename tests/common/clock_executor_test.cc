@@ -126,6 +126,38 @@ TEST_CASE("Executor: the destructor runs what was posted, also by what it runs")
   CHECK(ran == 400);
 }
 
+TEST_CASE("Executor: Stop runs what was posted; what comes later is never run, and goes with the executor") {
+  std::atomic<int> ran{0};
+  auto held = std::make_shared<int>(1);
+  const std::weak_ptr<int> watch = held;
+  {
+    const std::unique_ptr<Executor> executor = MakeThreadPool(3);
+    for (int i = 0; i < 200; ++i) executor->Post([&ran] { ++ran; });
+    executor->Stop();
+    CHECK(ran == 200);
+    executor->Post([&ran, held] { ran += *held; });
+    held.reset();
+    executor->Stop();  // again: no harm
+  }
+  CHECK(ran == 200);
+  CHECK(watch.expired());
+}
+
+TEST_CASE("Executor: two that post to one another are stopped one after the other") {
+  const std::unique_ptr<Executor> first = MakeThreadPool(1);
+  const std::unique_ptr<Executor> second = MakeThreadPool(1);
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 200; ++i) {
+    second->Post([&ran, &first, &second] {
+      ++ran;
+      first->Post([&second] { second->Post([] {}); });
+    });
+  }
+  first->Stop();
+  second->Stop();
+  CHECK(ran == 200);
+}
+
 TEST_CASE("Executor: several threads overlap") {
   const std::unique_ptr<Executor> executor = MakeThreadPool(2);
   Counter first;

@@ -89,6 +89,19 @@ TEST_CASE("Journal: a large one goes on in new files") {
   CHECK(Process(files).found == sent);
 }
 
+TEST_CASE("Journal: an old file that is gone already does not keep the others") {
+  CrashFiles files(1);
+  Process process(files, false, 1000);
+  for (int i = 0; i < 40; ++i) process.Append(std::string(300, 'x'));
+  process.executor.RunAll();
+  const std::size_t all = files.List(kDirectory)->size();
+  REQUIRE(all >= 8);
+  // As over NFS, where a removal may be carried out, its answer lost, and the second attempt told that there is none.
+  REQUIRE(files.Remove(absl::StrCat(kDirectory, "/", JournalFileName(1))).ok());
+  CHECK(process.journal->RemoveBefore(process.journal->last_sequence()).ok());
+  CHECK(files.List(kDirectory)->size() == 1);
+}
+
 TEST_CASE("Journal: a full disk lets nothing count as written, and when there is room again all of it is") {
   CrashFiles files(3);
   Process process(files);

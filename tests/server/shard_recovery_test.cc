@@ -11,6 +11,9 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/checkpoint/checkpoint_index.h"
+#include "server/shard_checkpoints.h"
 #include "tests/catch.h"
 #include "tests/server/shard_fixture.h"
 #include "tests/support/crash_files.h"
@@ -244,6 +247,60 @@ TEST_CASE("A second process of a shard, and another shard's journal, are refused
       RecoverShard({.checkpoint_dir = kFolder}, of_two.options, &files, &of_two.clock, &disk, &of_two.shard).status();
   CHECK(absl::IsDataLoss(refused));
   CHECK(absl::StrContains(refused.message(), "is of 1 ps, and this cluster has 2"));
+}
+
+// Beside the coordinator's state, which is of the moment when the limits were known, a checkpoint has the shards', of
+// the moment of their cuts: they may have heard of later decisions than a coordinator knows that has nothing else.
+TEST_CASE("A shard that goes back to a checkpoint has heard of no decision yet") {
+  CrashFiles files(1);
+  v1::CheckpointIndex index;
+  index.set_format(kCheckpointFormat);
+  index.set_step(1);
+  index.set_run_id(kRun);
+  index.set_num_shards(1);
+  {
+    ShardFixture f(ExactPolicy(-1), kSmall, Shard::Options{.generation = 1});
+    PumpedExecutor disk;
+    ShardCheckpoints checkpoints({.directory = kFolder}, &files, &disk, &f.shard, nullptr);
+    f.shard.set_cut_sink(&checkpoints);
+    f.Start(2);
+    f.PushValue(0, 0, 1);
+    f.snapshot.mutable_cut()->set_id(7);
+    f.snapshot.mutable_cut()->set_name("step-00000001");
+    REQUIRE(f.Publish().ok());
+    f.snapshot.mutable_cut()->set_limited(true);
+    REQUIRE(f.Publish().ok());
+    disk.RunAll();
+    const v1::WatchRequest described = f.shard.Describe();
+    REQUIRE(described.cut().written());
+    CHECK(described.known_sequence() == 3);
+    *index.mutable_policy() = f.snapshot.policy();
+    *index.mutable_manifest() = f.snapshot.manifest();
+    index.set_model_fingerprint(f.snapshot.model_fingerprint());
+    index.set_block_elements(f.snapshot.block_elements());
+    *index.mutable_files() = described.cut().files();
+    REQUIRE(CommitCheckpoint(files, absl::StrCat(kFolder, "/step-00000001"), index).ToString() == "OK");
+    f.executor.RunAll();
+  }
+  ShardFixture f(ExactPolicy(-1), kSmall, Shard::Options{.generation = 2});
+  PumpedExecutor disk;
+  const RecoverOptions back{.checkpoint_dir = kFolder, .go_back = Era{1, "step-00000001"}};
+  const absl::StatusOr<ShardFiles> recovered = RecoverShard(back, f.options, &files, &f.clock, &disk, &f.shard);
+  INFO(recovered.status().ToString());
+  REQUIRE(recovered.ok());
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -1));
+  CHECK(f.shard.Describe().known_sequence() == 0);
+  // So what the coordinator decides now is news, whatever its number.
+  f.snapshot.set_era(1);
+  f.Start(1);
+  CHECK(f.shard.Describe().known_sequence() == 1);
+  const auto push = f.PushValue(0, 0, 4);
+  disk.RunAll();
+  f.executor.RunAll();
+  CHECK(push->ok());
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -5));
+  (*recovered).journal->Stop();
+  disk.RunAll();
 }
 
 // Workers push integers, repeat what has no answer, come and go; the shard is killed, or loses power, at any operation

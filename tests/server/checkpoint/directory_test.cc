@@ -1,6 +1,8 @@
 // --checkpoint_dir: what is listed, what is newest, what is removed; and that a writer may die at any moment.
 #include <algorithm>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -116,6 +118,50 @@ TEST_CASE("checkpoint directory: keeps the newest good ones, and never removes t
   REQUIRE(files.Remove("dir/step-00000006/checkpoint.json").ok());
   REQUIRE(KeepNewestCheckpoints(files, "dir", 1).ok());
   CHECK(Bad(files) == Steps{6});
+}
+
+// A disk, or a limit of open files, that lets a file be read now and not then.
+class Unreadable final : public FileSystem {
+ public:
+  Unreadable(CrashFiles* files, std::string path) : files_(files), path_(std::move(path)) {}
+
+  absl::StatusOr<std::string> Read(const std::string& path) override {
+    if (path == path_) return absl::UnavailableError("read " + path + ": Too many open files");
+    return files_->Read(path);
+  }
+  absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
+    return files_->Create(path);
+  }
+  absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) override {
+    return files_->CreateSized(path, size);
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override {
+    return files_->Open(path);
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override { return files_->Rename(from, to); }
+  absl::Status Remove(const std::string& path) override { return files_->Remove(path); }
+  absl::Status MakeDirectories(const std::string& path) override { return files_->MakeDirectories(path); }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override { return files_->List(path); }
+  bool Exists(const std::string& path) override { return files_->Exists(path); }
+  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return files_->Lock(path); }
+  absl::Status SyncDirectory(const std::string& path) override { return files_->SyncDirectory(path); }
+
+ private:
+  CrashFiles* const files_;
+  const std::string path_;
+};
+
+TEST_CASE("checkpoint directory: what cannot be read just now is not taken for worthless") {
+  CrashFiles files(1);
+  for (const std::uint64_t step : {1, 2, 3}) REQUIRE(SaveMadeUp(files, "dir", {5000, 2, 1, step, step}).ok());
+  for (const char* file : {"dir/step-00000002/COMMITTED", "dir/step-00000002/checkpoint.json"}) {
+    CAPTURE(file);
+    Unreadable now(&files, file);
+    REQUIRE(KeepNewestCheckpoints(now, "dir", 3).ok());
+    CHECK(Good(files) == Steps{3, 2, 1});
+    CHECK(absl::IsUnavailable(BeginCheckpoint(now, "dir", 2).status()));
+    CHECK(Good(files) == Steps{3, 2, 1});
+  }
 }
 
 TEST_CASE("checkpoint directory: a step is begun anew unless it is good") {

@@ -89,6 +89,28 @@ TEST_CASE("Membership: the start waits for evaluators too where it is told to") 
   CHECK(membership.started());
 }
 
+TEST_CASE("Membership: more workers than ranks have waited for the evaluators; the start leaves out who has no rank") {
+  Membership::Config config = Config(1, 2, true);
+  config.num_evaluators = 1;
+  Membership membership(config);
+  for (const char* name : {"a", "b", "c"}) REQUIRE(membership.Join(At(0), Joiner(name, 1)).ok());
+  Membership::Joiner evaluator = Joiner("eval", 2);
+  evaluator.role = v1::EVALUATOR;
+  REQUIRE(membership.Join(At(0), evaluator)->accepted);
+  const auto first = membership.Join(At(0), Joiner("a", 1));
+  INFO(first.status().ToString());
+  REQUIRE(first.ok());
+  CHECK(membership.started());
+  CHECK(membership.StartWaitsFor().empty());
+  CHECK(membership.Join(At(0), Joiner("b", 1)).ok());
+  CHECK(Says(membership.Join(At(0), Joiner("c", 1)).status(), Code::kFailedPrecondition, {"no rank is left", "'c'"}));
+  CHECK(membership.trainers() == 2);
+  // Who has a rank comes back to it, as after any other start.
+  REQUIRE(membership.Leave(*membership.IdOf("b"), 1).ok());
+  CHECK(membership.Join(At(0), Joiner("b", 3)).ok());
+  CHECK(membership.trainers() == 2);
+}
+
 TEST_CASE("Membership: joiners go live together, at the maximum of the acknowledged clocks") {
   Membership membership(Config(2, 2));
   REQUIRE(membership.Join(At(0), Joiner("a", 1)).ok());

@@ -46,6 +46,43 @@ v1::Progress WithWait(v1::Progress progress, v1::WaitKind kind, std::uint32_t wh
   return progress;
 }
 
+// Everybody has waited for everybody, under this incarnation and under the one before.
+StatusBoard BoardOf(std::uint32_t workers) {
+  StatusBoard board;
+  board.Start(At(0));
+  for (const std::uint64_t incarnation : {1, 2}) {
+    for (std::uint32_t worker = 0; worker < workers; ++worker) {
+      v1::Progress progress = Totals(10, 1);
+      for (std::uint32_t other = 0; other < workers; ++other) {
+        progress = WithWait(std::move(progress), v1::WAIT_GATE, other, 0.1 * other);
+        v1::BlockedOn& on = *progress.add_blocked_on();
+        on.set_worker_id(other);
+        on.set_seconds(0.1 * other);
+      }
+      board.AddProgress(At(static_cast<double>(incarnation)), Worker(worker, incarnation), progress, 10);
+    }
+  }
+  return board;
+}
+
+TEST_CASE("StatusBoard: what is saved does not grow with the square of the number of workers") {
+  v1::StatusBoardState state;
+  BoardOf(500).Save(&state);
+  CHECK(state.ByteSizeLong() < 500 * 200);
+  StatusBoard restored;
+  REQUIRE(restored.Restore(state).ok());
+  restored.Start(At(0));
+  restored.AddProgress(At(3), Worker(7, 2), WithWait(Totals(20, 1), v1::WAIT_GATE, 1, 5), 20);
+  const v1::GetStatusReply reply = Filled(restored, At(4));
+  CHECK(reply.workers(7).progress().samples() == 30);  // of both incarnations
+  CHECK(reply.workers(7).progress().waits_size() == 1);
+
+  v1::StatusBoardState small;
+  BoardOf(20).Save(&small);
+  CHECK(small.rows(3).earlier().waits_size() == 20);
+  CHECK(small.rows(3).status().progress().blocked_on_size() == 20);
+}
+
 TEST_CASE("StatusBoard: waits of all incarnations of a worker are added up, each kind and each other by itself") {
   StatusBoard board;
   board.Start(At(0));
