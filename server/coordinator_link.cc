@@ -165,9 +165,10 @@ void CoordinatorLink::OnReported(const absl::Status& status) {
     reporting_ = false;
     again = std::exchange(report_again_, false);
   }
-  // A report that was lost is made again: nothing else would close the round.
-  if (IsRetryable(status)) {
-    clock_->RunAt(clock_->Now() + Backoff::kFirst, [this] { executor_->Post([this] { ReportRound(); }); });
+  // A report that was lost, for whatever reason, is made again: nothing else would close the round.
+  if (!status.ok()) {
+    const absl::Duration wait = IsRetryable(status) ? Backoff::kFirst : kWatchWait;
+    clock_->RunAt(clock_->Now() + wait, [this] { executor_->Post([this] { ReportRound(); }); });
   } else if (again) {
     executor_->Post([this] { ReportRound(); });
   }

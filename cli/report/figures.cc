@@ -81,7 +81,7 @@ WorkerFigures MakeWorkerFigures(const v1::WorkerStatus& status, const std::strin
   worker.seconds_per_step = Per(worker.seconds, steps);
   worker.exposed_per_step = Per(NotNegative(progress.exposed_seconds()), steps);
   worker.hidden_per_step = Per(NotNegative(progress.hidden_seconds()), steps);
-  worker.mean_loss = Per(progress.loss_sum(), static_cast<double>(progress.samples()));
+  worker.mean_loss = Per(progress.loss_sum(), static_cast<double>(FiniteSamples(progress)));
   return worker;
 }
 

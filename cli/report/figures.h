@@ -5,6 +5,7 @@
 // or negative, and nothing here relies on it being sensible.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -36,6 +37,11 @@ struct WorkerFigures {
   double hidden_per_step = 0;                // and that it did not
   double mean_loss = 0;                      // over all its samples; NaN: none
 };
+
+// The samples that loss_sum is over.
+inline std::uint64_t FiniteSamples(const v1::Progress& progress) {
+  return progress.samples() - std::min<std::uint64_t>(progress.samples(), progress.nonfinite_samples());
+}
 
 // NaN where there is no such number.
 struct Figures {

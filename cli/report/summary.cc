@@ -60,8 +60,8 @@ ordered_json WorkerJson(const v1::WorkerStatus& worker) {
   json["steps"] = progress.steps();
   json["samples"] = progress.samples();
   json["samples_per_second"] = JsonNumber(worker.samples_per_second());
-  json["loss"] = progress.samples() > 0 ? JsonNumber(progress.loss_sum() / static_cast<double>(progress.samples()))
-                                        : ordered_json();
+  const std::uint64_t finite = FiniteSamples(progress);
+  json["loss"] = finite > 0 ? JsonNumber(progress.loss_sum() / static_cast<double>(finite)) : ordered_json();
   json["seconds"] = ToJson(progress.seconds());
   json["blocked_on"] = blocked_on;
   json["pushes"] = PushesJson(progress);

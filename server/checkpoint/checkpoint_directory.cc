@@ -40,13 +40,11 @@ CheckpointEntry LookAtStep(FileSystem& files, const std::string& path, std::uint
   return entry;
 }
 
-// Known to be of no use. A file that cannot be read just now (no descriptor is left, a server does not answer) says
-// nothing of its checkpoint.
+}  // namespace
+
 bool IsWorthless(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
 }
-
-}  // namespace
 
 std::string StepDirectoryName(std::uint64_t step) { return absl::StrFormat("step-%08d", step); }
 

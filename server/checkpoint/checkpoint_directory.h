@@ -15,6 +15,10 @@
 
 namespace leeway {
 
+// Whether a checkpoint of which this was found is known to be of no use. A file that cannot be read just now (no
+// descriptor is left, a server does not answer) says nothing of its checkpoint.
+bool IsWorthless(const absl::Status& status);
+
 // "step-00001234"
 std::string StepDirectoryName(std::uint64_t step);
 std::optional<std::uint64_t> StepOfDirectoryName(const std::string& name);

@@ -22,6 +22,8 @@ absl::StatusOr<v1::CheckpointIndex> ChooseNewestGood(FileSystem& files, const st
       status = absl::FailedPreconditionError(absl::StrCat(entry.path, ": it is newer than step ", at_most));
     }
     if (status.ok()) status = LookAtCheckpoint(files, entry.path, CheckpointCheck::kContents).status;
+    // Its turn may come when it can be read: an older one instead of it would make it worthless for good.
+    if (!status.ok() && !IsWorthless(status)) return status;
     if (!status.ok()) {
       skipped.push_back(entry.path);
       absl::StrAppend(&why, "; ", std::string(status.message()));

@@ -14,7 +14,8 @@ namespace leeway {
 
 // The newest checkpoint in `directory` of at most `at_most` steps whose every byte is right. Those that are newer, and
 // are no part of the run any more, or damaged, are revoked: nobody must take one of them for the newest good one.
-// NOT_FOUND: there is none, and nothing was revoked; says what is wrong with each. Else the file system's errors.
+// NOT_FOUND: there is none, and nothing was revoked; says what is wrong with each. Else the file system's errors, also
+// of a checkpoint that cannot be read just now.
 absl::StatusOr<v1::CheckpointIndex> ChooseNewestGood(FileSystem& files, const std::string& directory,
                                                      std::uint64_t at_most);
 

@@ -41,7 +41,7 @@ void CheckpointCourse::Start(Instant now, std::uint64_t steps) {
 
 bool CheckpointCourse::Due(Instant now, std::uint64_t steps) const {
   if (!MayBegin(now)) return false;
-  const bool by_steps = config_.every_steps > 0 && steps >= last_steps_ + config_.every_steps;
+  const bool by_steps = config_.every_steps > 0 && steps >= last_steps_ && steps - last_steps_ >= config_.every_steps;
   return by_steps || now - last_ >= config_.every;
 }
 

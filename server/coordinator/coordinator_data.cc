@@ -190,7 +190,9 @@ std::uint64_t Coordinator::RoundLimit() const {
   std::uint64_t limit = std::numeric_limits<std::uint64_t>::max();
   const v1::StopConfig& stop = policies_.policy().stop();
   if (stop.steps() > 0) limit = stop.steps();
-  if (stop.epochs() > 0 && rounds_per_epoch_ > 0) limit = std::min(limit, stop.epochs() * rounds_per_epoch_);
+  if (stop.epochs() > 0 && rounds_per_epoch_ > 0 && stop.epochs() <= limit / rounds_per_epoch_) {
+    limit = stop.epochs() * rounds_per_epoch_;
+  }
   return limit;
 }
 

@@ -34,7 +34,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
       if (request.has_progress()) {
         board_.AddProgress(now, member, request.progress(), samples_);
         divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
-                            request.progress().samples(), steps_);
+                            request.progress().samples(), steps_, request.progress().nonfinite_samples());
       }
       if (request.has_evaluation()) {
         v1::Evaluation evaluation = request.evaluation();

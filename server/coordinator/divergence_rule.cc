@@ -1,6 +1,8 @@
 #include "server/coordinator/divergence_rule.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 
@@ -23,13 +25,16 @@ bool DivergenceRule::Bad(double loss, std::optional<double>* first) const {
 }
 
 void DivergenceRule::Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
-                             std::uint64_t steps) {
+                             std::uint64_t steps, std::uint64_t nonfinite) {
   if (factor_ == 0 || diverged()) return;
   Trainer& trainer = trainers_[worker];
   if (trainer.incarnation != incarnation) trainer = {.incarnation = incarnation};
   if (samples < trainer.samples + kSamples) return;
-  const double loss = (loss_sum - trainer.loss_sum) / static_cast<double>(samples - trainer.samples);
-  trainer = {incarnation, loss_sum, samples, true, Bad(loss, &first_trained_)};
+  const std::uint64_t of = samples - trainer.samples;
+  const std::uint64_t without = nonfinite - std::min(nonfinite, trainer.nonfinite);
+  const double loss = 2 * without >= of ? std::numeric_limits<double>::quiet_NaN()
+                                        : (loss_sum - trainer.loss_sum) / static_cast<double>(of - without);
+  trainer = {incarnation, loss_sum, samples, nonfinite, true, Bad(loss, &first_trained_)};
   std::size_t judged = 0;
   std::size_t bad = 0;
   for (const auto& [id, other] : trainers_) {

@@ -3,7 +3,7 @@
 // A loss is bad when it is not finite, or above `factor` times the one that the run began with: a lower one would be a
 // matter of taste, as training losses scatter. The evaluator's word is enough: it is one on the whole model. Of the
 // trainers more than half must say so at the same time: a single one may just have bad data, and its pushes are
-// refused.
+// refused. For the same reason a trainer's loss counts as not finite when that of half of its samples is.
 //
 // Thread safety: none; a plain object, guarded by its owner.
 #pragma once
@@ -26,9 +26,10 @@ class DivergenceRule {
   // For a restart: the losses that the run began with; not finite or 0: they are not known.
   void Restore(double trained, double evaluated);
 
-  // A trainer's totals of this incarnation; `steps` are the cluster's.
+  // A trainer's totals of this incarnation; `steps` are the cluster's. loss_sum is without `nonfinite` of the samples,
+  // whose loss was not finite.
   void Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
-               std::uint64_t steps);
+               std::uint64_t steps, std::uint64_t nonfinite = 0);
   void Evaluated(double loss, std::uint64_t steps);
   // A checkpoint was taken, or the run taken up, at `steps`: the first one counts as good until a loss was.
   void Saved(std::uint64_t steps);
@@ -51,7 +52,7 @@ class DivergenceRule {
   struct Trainer {
     std::uint64_t incarnation = 0;
     double loss_sum = 0;  // when its window began
-    std::uint64_t samples = 0;
+    std::uint64_t samples = 0, nonfinite = 0;
     bool judged = false;
     bool bad = false;
   };

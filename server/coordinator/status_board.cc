@@ -43,6 +43,7 @@ void AddTotals(const v1::Progress& b, v1::Progress* a) {
   a->set_steps(a->steps() + b.steps());
   a->set_samples(a->samples() + b.samples());
   a->set_loss_sum(a->loss_sum() + b.loss_sum());
+  a->set_nonfinite_samples(a->nonfinite_samples() + b.nonfinite_samples());
   a->set_correct(a->correct() + b.correct());
   a->set_epoch(b.epoch());
   v1::PhaseSeconds* seconds = a->mutable_seconds();
@@ -136,11 +137,15 @@ void StatusBoard::AddProgress(Instant now, const v1::Member& member, const v1::P
   const v1::Progress& before = row.status.progress();
   if (total.samples() < before.samples()) return;  // a report that was overtaken
   const std::uint64_t new_samples = total.samples() - before.samples();
+  const std::uint64_t nonfinite =
+      total.nonfinite_samples() - std::min(total.nonfinite_samples(), before.nonfinite_samples());
+  const std::uint64_t finite = new_samples - std::min(new_samples, nonfinite);
   pending_.set_loss(pending_.loss() + (total.loss_sum() - before.loss_sum()));
   pending_.set_accuracy(pending_.accuracy() + static_cast<double>(total.correct() - before.correct()));
   pending_samples_ += new_samples;
-  if (new_samples > 0) {
-    row.status.set_recent_loss((total.loss_sum() - before.loss_sum()) / static_cast<double>(new_samples));
+  pending_nonfinite_ += new_samples - finite;
+  if (new_samples > 0) {  // NaN where none was finite
+    row.status.set_recent_loss((total.loss_sum() - before.loss_sum()) / static_cast<double>(finite));
   }
   row.status.set_waits_for(WaitedForLongest(before, total));
   *row.status.mutable_progress() = std::move(total);
@@ -155,10 +160,10 @@ void StatusBoard::AddPoint(Instant now, std::uint64_t samples) {
   v1::LossPoint& point = points_.emplace_back();
   point.set_seconds(seconds);
   point.set_samples(samples);
-  point.set_loss(pending_.loss() / static_cast<double>(pending_samples_));
+  point.set_loss(pending_.loss() / static_cast<double>(pending_samples_ - pending_nonfinite_));
   point.set_accuracy(pending_.accuracy() / static_cast<double>(pending_samples_));
   pending_.Clear();
-  pending_samples_ = 0;
+  pending_samples_ = pending_nonfinite_ = 0;
   if (points_.size() < kMostPoints) return;
   std::vector<v1::LossPoint> thinned;
   for (std::size_t i = 0; i < points_.size(); i += 2) thinned.push_back(std::move(points_[i]));
@@ -209,6 +214,7 @@ void StatusBoard::Save(v1::StatusBoardState* state) const {
   state->set_point_spacing(point_spacing_);
   *state->mutable_pending() = pending_;
   state->set_pending_samples(pending_samples_);
+  state->set_pending_nonfinite_samples(pending_nonfinite_);
 }
 
 absl::Status StatusBoard::Restore(const v1::StatusBoardState& state) {
@@ -231,6 +237,7 @@ absl::Status StatusBoard::Restore(const v1::StatusBoardState& state) {
   point_spacing_ = state.point_spacing();
   pending_ = state.pending();
   pending_samples_ = state.pending_samples();
+  pending_nonfinite_ = std::min<std::uint64_t>(state.pending_nonfinite_samples(), pending_samples_);
   return absl::OkStatus();
 }
 

@@ -74,7 +74,7 @@ class StatusBoard {
   std::vector<v1::LossPoint> points_;
   double point_spacing_ = 0.25;  // seconds; doubles when the points are thinned
   v1::LossPoint pending_;        // sums since the last point
-  std::uint64_t pending_samples_ = 0;
+  std::uint64_t pending_samples_ = 0, pending_nonfinite_ = 0;
 };
 
 }  // namespace leeway

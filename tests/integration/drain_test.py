@@ -1,16 +1,18 @@
 #!/usr/bin/env -S python3 -B
 """SIGTERM to a ps: it has a checkpoint taken if it can, completes what is under way, and exits 0 in time."""
 
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from by_hand import ByHand  # noqa: E402
-from harness import main  # noqa: E402
+from by_hand import ByHand, free_port  # noqa: E402
+from harness import LEEWAY, LIMIT, main  # noqa: E402
 
 COMMITTED = r"step-\d+ is committed"
 
@@ -20,6 +22,15 @@ class Drain(ByHand):
         """It has ended well, after a checkpoint."""
         self.assertEqual(server.wait(), 0, self.everything())
         self.assertRegex(server.output(), f"{COMMITTED}(.|\n)*: ends", self.everything())
+
+    def leeway(self, *words):
+        words = [LEEWAY, *words, f"--coordinator=127.0.0.1:{self.port}"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
+        self.assertEqual(done.returncode, 0, f"{words}: {done.stderr}\n{self.everything()}")
+        return done.stdout
+
+    def clock_of(self, name):
+        return {worker["name"]: worker["clock"] for worker in json.loads(self.leeway("workers", "-o", "json"))}[name]
 
     def test_one_after_the_other_as_a_rolling_restart_does(self):
         self.start_cluster()
@@ -100,6 +111,24 @@ class Drain(ByHand):
             self.assertEqual(server.wait(), 4, self.everything())
             self.assertRegex(server.output(), "the run has failed: no worker for 1s", self.everything())
         self.assertRegex(self.servers[0].output(), "FINISHING: no worker for 1s(.|\\n)*is committed", self.everything())
+
+    def test_rounds_whose_workers_were_all_killed_within_one(self):
+        self.port = free_port()
+        flags = ["--aggregation=round", "--num_evaluators=0", "--lease=2s", "--abandon_timeout=6s"]
+        self.servers = [self.start_ps(0, self.port, *flags), self.start_ps(1, 0)]
+        # The first round stays open for want of the second worker's push.
+        paces = {"w0": "5ms", "w1": "10m"}
+        self.workers = [self.start_worker(name, f"--pace={paces[name]}", "--pipeline_depth=0") for name in paces]
+        self.servers[0].wait_for("training begins")
+        self.wait_until(lambda: self.clock_of("w0") == 1, "the first worker's push", self.everything)
+        for worker in self.workers:
+            worker.kill()
+            self.servers[0].wait_for(f"worker '{worker.name.split('.')[1]}' is out")
+        self.leeway("checkpoint", "now", "--checkpoint_timeout=30s")
+        for server in self.servers:
+            self.assertEqual(server.wait(), 4, self.everything())
+        self.assertRegex(self.servers[0].output(), f"{COMMITTED}(.|\\n)*FINISHING: no worker for 6s", self.everything())
+        self.assertNotIn("there is no checkpoint of the end", self.servers[0].output(), self.everything())
 
     def test_a_second_signal_ends_it_at_once(self):
         self.start_cluster(both=["--drain_timeout=1h"])

@@ -296,6 +296,10 @@ std::uint64_t SimCluster::pulls_held() {
   return held;
 }
 
+bool SimCluster::without_last_checkpoint() const {
+  return ps_[0] != nullptr && !ps_[0]->coordinator()->last_checkpoint().ok();
+}
+
 std::uint64_t SimCluster::quarantined() const {
   return static_cast<std::uint64_t>(
       std::count_if(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->quarantined(); }));

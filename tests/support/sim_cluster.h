@@ -82,7 +82,8 @@ class SimCluster {
   std::uint64_t ps_restarts() const { return killed_.size(); }
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
-  std::uint64_t quarantined() const;  // workers
+  bool without_last_checkpoint() const;  // it was given up, for want of a ps or of room
+  std::uint64_t quarantined() const;     // workers
   bool went_back() const { return went_back_; }
   std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
 

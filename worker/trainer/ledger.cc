@@ -62,7 +62,12 @@ void Ledger::Computed(absl::Duration compute, absl::Duration data, std::uint64_t
   totals_.mutable_seconds()->set_compute(totals_.seconds().compute() + Seconds(compute));
   totals_.set_steps(totals_.steps() + 1);
   totals_.set_samples(totals_.samples() + samples);
-  totals_.set_loss_sum(totals_.loss_sum() + loss_sum);
+  // One bad batch must not spoil the sum for good.
+  if (std::isfinite(loss_sum)) {
+    totals_.set_loss_sum(totals_.loss_sum() + loss_sum);
+  } else {
+    totals_.set_nonfinite_samples(totals_.nonfinite_samples() + samples);
+  }
   correct_ += correct;
   totals_.set_correct(static_cast<std::uint64_t>(std::llround(correct_)));
   totals_.set_epoch(std::max<std::uint64_t>(totals_.epoch(), epoch));

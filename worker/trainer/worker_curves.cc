@@ -21,7 +21,10 @@ std::optional<Scalars> WorkerCurves::Next(absl::Time now, const WorkerMetrics::T
   if (totals.steps == before.steps) return out;
   const auto steps = static_cast<double>(totals.steps - before.steps);
   const auto samples = static_cast<double>(totals.samples - before.samples);
-  if (samples > 0) out.values.emplace_back("train/loss", (totals.loss_sum - before.loss_sum) / samples);
+  if (samples > 0) {  // NaN where none was finite
+    const auto finite = static_cast<double>(totals.finite_samples - before.finite_samples);
+    out.values.emplace_back("train/loss", (totals.loss_sum - before.loss_sum) / finite);
+  }
   if (passed > 0) out.values.emplace_back("perf/examples_per_sec", samples / passed);
   const double seconds = totals.step_seconds - before.step_seconds;
   out.values.emplace_back("perf/step_seconds", seconds / steps);

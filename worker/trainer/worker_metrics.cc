@@ -1,5 +1,7 @@
 #include "worker/trainer/worker_metrics.h"
 
+#include <cmath>
+
 #include "common/process_metrics.h"
 
 namespace leeway {
@@ -20,7 +22,10 @@ void WorkerMetrics::StepEnded(const v1::PhaseSeconds& seconds, std::uint64_t sam
   phases_[kPaced].Observe(seconds.paced());
   ++steps_;
   samples_ += samples;
-  loss_sum_.fetch_add(loss_sum);
+  if (std::isfinite(loss_sum)) {
+    loss_sum_.fetch_add(loss_sum);
+    finite_samples_ += samples;
+  }
   if (samples > 0) loss_ = loss_sum / static_cast<double>(samples);
   epoch_ = epoch;
 }
@@ -42,6 +47,7 @@ WorkerMetrics::Totals WorkerMetrics::totals() const {
   totals.steps = steps_;
   totals.samples = samples_;
   totals.loss_sum = loss_sum_;
+  totals.finite_samples = finite_samples_;
   for (const AtomicHistogram& phase : phases_) totals.step_seconds += phase.Counts().sum;
   totals.blocked_seconds = phases_[kBlocked].Counts().sum;
   totals.evaluations = evaluations_;

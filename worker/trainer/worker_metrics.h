@@ -37,7 +37,8 @@ class WorkerMetrics {
   struct Totals {
     std::uint64_t steps = 0;
     std::uint64_t samples = 0;
-    double loss_sum = 0;
+    double loss_sum = 0;  // of finite_samples: those of steps whose loss was finite
+    std::uint64_t finite_samples = 0;
     double step_seconds = 0;
     double blocked_seconds = 0;
     std::uint64_t evaluations = 0;
@@ -55,6 +56,7 @@ class WorkerMetrics {
   std::atomic<std::uint64_t> steps_ = 0;
   std::atomic<std::uint64_t> samples_ = 0;
   std::atomic<double> loss_sum_ = 0;
+  std::atomic<std::uint64_t> finite_samples_ = 0;
   std::atomic<double> loss_ = 0;  // of the last step
   std::atomic<std::uint64_t> epoch_ = 0;
   std::array<std::atomic<std::uint64_t>, 4> pushes_ = {};  // applied, refused, dropped, partial

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/checkpoint_reader.h"
+#include "server/checkpoint/newest_good.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/server/checkpoint/checkpoint_fixture.h"
@@ -160,6 +161,7 @@ TEST_CASE("checkpoint directory: what cannot be read just now is not taken for w
     REQUIRE(KeepNewestCheckpoints(now, "dir", 3).ok());
     CHECK(Good(files) == Steps{3, 2, 1});
     CHECK(absl::IsUnavailable(BeginCheckpoint(now, "dir", 2).status()));
+    CHECK(absl::IsUnavailable(ChooseNewestGood(now, "dir", 2).status()));
     CHECK(Good(files) == Steps{3, 2, 1});
   }
 }

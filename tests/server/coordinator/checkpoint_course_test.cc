@@ -5,6 +5,8 @@
 #include <map>
 #include <vector>
 
+#include <limits>
+
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/random.h"
@@ -54,6 +56,8 @@ TEST_CASE("CheckpointCourse: by steps, by time, or never") {
   course.End(At(150), 200, false);
   CHECK_FALSE(course.Due(At(159), 1000));  // it has failed: not at once again
   CHECK(course.Due(At(160), 1000));
+  course.SetTimes(std::numeric_limits<std::uint64_t>::max(), absl::Hours(1000));
+  CHECK_FALSE(course.Due(At(170), 1000));
 }
 
 TEST_CASE("CheckpointCourse: limits when all have said what they have seen, the highest of each worker") {

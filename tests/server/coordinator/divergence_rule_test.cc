@@ -76,6 +76,35 @@ TEST_CASE("Of the trainers more than half must say so at the same time") {
   }
 }
 
+TEST_CASE("Single batches that are not finite do not add up") {
+  DivergenceRule rule(2);
+  std::uint64_t samples = 0, nonfinite = 0;
+  for (std::uint64_t step = 1; step < 20; ++step) {
+    for (std::uint32_t worker = 0; worker < 2; ++worker) {
+      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples + kWindow - nonfinite - 100), samples + kWindow, step,
+                   nonfinite + 100);
+    }
+    samples += kWindow;
+    nonfinite += 100;
+    CHECK_FALSE(rule.diverged());
+    CHECK(rule.last_good_steps() == step);
+  }
+  SECTION("half of them do") {
+    for (std::uint32_t worker = 0; worker < 2; ++worker) {
+      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples - nonfinite + kWindow / 2), samples + kWindow, 30,
+                   nonfinite + kWindow / 2);
+    }
+    CHECK(rule.diverged());
+  }
+  SECTION("and the rest is judged as ever") {
+    for (std::uint32_t worker = 0; worker < 2; ++worker) {
+      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples - nonfinite) + 3.0 * kWindow, samples + kWindow, 30,
+                   nonfinite + 100);
+    }
+    CHECK(rule.diverged());
+  }
+}
+
 TEST_CASE("Fewer samples than a window are not judged; a new incarnation counts from 0") {
   DivergenceRule rule(2);
   rule.Trained(0, 1, 1.0 * kWindow, kWindow, 1);

@@ -1,5 +1,6 @@
 #include "server/coordinator/status_board.h"
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -210,6 +211,39 @@ TEST_CASE("StatusBoard: before the start time stands still; states and clocks ar
   CHECK(reply.workers(0).clock() == 7);
   CHECK(reply.workers(0).state() == "expired");
   CHECK(reply.workers(0).reason() == "its lease ran out");
+}
+
+TEST_CASE("Losses are of the samples whose loss is finite, also after a restart") {
+  StatusBoard board;
+  board.Start(At(0));
+  v1::Progress progress = Totals(100, 200);
+  progress.set_nonfinite_samples(20);
+  board.AddProgress(At(10), Worker(1, 1), progress, 100);
+  REQUIRE(Filled(board, At(10)).training_size() == 1);
+  CHECK(Filled(board, At(10)).training(0).loss() == Approx(2.5));
+  CHECK(Filled(board, At(10)).workers(0).recent_loss() == Approx(2.5));
+  // Pending, as a point comes only now and then.
+  progress.set_samples(150);
+  progress.set_nonfinite_samples(60);
+  progress.set_loss_sum(210);
+  board.AddProgress(At(10.001), Worker(1, 1), progress, 150);
+  CHECK(Filled(board, At(10.001)).workers(0).recent_loss() == Approx(1));
+  v1::StatusBoardState state;
+  board.Save(&state);
+  StatusBoard again;
+  again.Start(At(0));
+  REQUIRE(again.Restore(state).ok());
+  progress.set_samples(160);
+  progress.set_loss_sum(250);
+  again.AddProgress(At(20), Worker(1, 1), progress, 160);
+  REQUIRE(Filled(again, At(20)).training_size() == 2);
+  CHECK(Filled(again, At(20)).training(1).loss() == Approx(2.5));
+  // All of them: there is no loss.
+  progress.set_samples(170);
+  progress.set_nonfinite_samples(70);
+  again.AddProgress(At(30), Worker(1, 1), progress, 170);
+  CHECK(std::isnan(Filled(again, At(30)).training(2).loss()));
+  CHECK(Filled(again, At(30)).workers(0).progress().loss_sum() == Approx(250));
 }
 
 }  // namespace

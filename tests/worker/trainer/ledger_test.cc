@@ -1,6 +1,9 @@
 #include "worker/trainer/ledger.h"
 
+#include <limits>
+
 #include "tests/catch.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 namespace {
@@ -132,6 +135,22 @@ TEST_CASE("Steps and verdicts are counted") {
   CHECK(progress.pushes_partial() == 1);
   CHECK(progress.pushes_refused() == 1);
   CHECK(progress.pushes_dropped() == 1);
+}
+
+TEST_CASE("A loss that is not finite is counted, and does not spoil the sum") {
+  WorkerMetrics metrics;
+  Ledger ledger("cpu", &metrics);
+  ledger.Computed(absl::Seconds(1), {}, 10, 30, 5, 0);
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    ledger.Computed(absl::Seconds(1), {}, 7, bad, 0, 0);
+  }
+  ledger.Computed(absl::Seconds(1), {}, 10, 20, 5, 0);
+  const v1::Progress progress = ledger.Totals(0);
+  CHECK(progress.samples() == 34);
+  CHECK(progress.nonfinite_samples() == 14);
+  CHECK(progress.loss_sum() == Approx(50));
+  CHECK(metrics.totals().loss_sum == Approx(50));
+  CHECK(metrics.totals().finite_samples == 20);
 }
 
 }  // namespace
