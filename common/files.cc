@@ -278,6 +278,12 @@ class PosixFileSystem final : public FileSystem {
   }
 };
 
+// "." of a name alone.
+std::string ParentOf(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
 absl::Status WriteAside(FileSystem& files, const std::string& path, absl::Span<const absl::string_view> parts) {
   ASSIGN_OR_RETURN(const std::unique_ptr<WritableFile> file, files.Create(path));
   RETURN_IF_ERROR(file->AppendParts(parts));
@@ -305,8 +311,19 @@ absl::Status WriteAtomically(FileSystem& files, const std::string& path, absl::S
     files.Remove(aside).IgnoreError();  // the first error is the one to tell
     return status;
   }
-  const std::string directory = std::filesystem::path(path).parent_path().string();
-  return files.SyncDirectory(directory.empty() ? "." : directory);
+  return files.SyncDirectory(ParentOf(path));
+}
+
+absl::Status MakeDurableDirectories(FileSystem& files, const std::string& directory) {
+  std::vector<std::string> made = {directory};  // the innermost first
+  for (std::string path = ParentOf(directory); path != ParentOf(path) && !files.Exists(path); path = ParentOf(path)) {
+    made.push_back(path);
+  }
+  RETURN_IF_ERROR(files.MakeDirectories(directory));
+  for (auto path = made.rbegin(); path != made.rend(); ++path) {
+    RETURN_IF_ERROR(files.SyncDirectory(ParentOf(*path)));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status WriteAtomically(FileSystem& files, const std::string& path, const std::string& contents) {

@@ -71,7 +71,7 @@ class FileSystem {
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) = 0;
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   virtual absl::Status Remove(const std::string& path) = 0;
-  virtual absl::Status MakeDirectories(const std::string& path) = 0;
+  virtual absl::Status MakeDirectories(const std::string& path) = 0;  // not synced: see MakeDurableDirectories
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;  // names, sorted
   virtual bool Exists(const std::string& path) = 0;
   // A lock that one holder has at a time, on file `path`, which is made if need be. UNAVAILABLE: another has it.
@@ -87,5 +87,8 @@ absl::Status WriteAtomically(FileSystem& files, const std::string& path, const s
 
 // The same with the contents in parts, which are written one after the other and never copied together.
 absl::Status WriteAtomically(FileSystem& files, const std::string& path, absl::Span<const absl::string_view> parts);
+
+// Makes `directory` and what is missing above it, so that all of it survives the loss of power.
+absl::Status MakeDurableDirectories(FileSystem& files, const std::string& directory);
 
 }  // namespace leeway

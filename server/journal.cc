@@ -25,7 +25,7 @@ Journal::Journal(const Options& options, FileSystem* files, Clock* clock, Execut
 
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, FileSystem* files, Clock* clock,
                                                        Executor* executor) {
-  RETURN_IF_ERROR(files->MakeDirectories(options.directory));
+  RETURN_IF_ERROR(MakeDurableDirectories(*files, options.directory));
   std::unique_ptr<Journal> journal(new Journal(options, files, clock, executor));
   const absl::Status begun = journal->BeginFile(options.next_sequence);
   // On a full disk the first record waits for room, as later ones do.
@@ -217,6 +217,11 @@ absl::Status Journal::Ready() {
 std::uint64_t Journal::last_sequence() {
   MutexLock lock(mu_);
   return next_sequence_ - 1;
+}
+
+std::uint64_t Journal::written() {
+  MutexLock lock(mu_);
+  return written_;
 }
 
 std::uint64_t Journal::bytes() {

@@ -75,6 +75,7 @@ class Journal {
   void Stop();
 
   std::uint64_t last_sequence();  // that Append returned
+  std::uint64_t written();        // the last one that is, with all before it
   std::uint64_t bytes();          // written by this process
 
  private:

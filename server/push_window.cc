@@ -127,6 +127,7 @@ std::vector<PushWindow::Step> PushWindow::TakeWhole() {
     whole.push_back(it->second.Outcome(it->first));
     const std::uint64_t age = clock_ - it->first;
     if (age <= past_.size()) past_[past_.size() - age] = whole.back().verdict;
+    Given(it->first, whole.back().verdict);
     it = behind_.erase(it);
   }
   while (!open_.empty() && open_.front().Whole()) {
@@ -136,6 +137,21 @@ std::vector<PushWindow::Step> PushWindow::TakeWhole() {
   return whole;
 }
 
+std::vector<std::uint64_t> PushWindow::OpenBelow(std::uint64_t end) const {
+  std::vector<std::uint64_t> open;
+  for (const auto& [step, state] : behind_) {
+    if (step < end) open.push_back(step);
+  }
+  for (std::uint64_t step = clock_; step < std::min(end, clock_ + kAhead); ++step) open.push_back(step);
+  return open;
+}
+
+bool PushWindow::Begun(std::uint64_t step) const {
+  if (step >= highest()) return false;
+  const OpenStep& open = step < clock_ ? behind_.at(step) : open_[step - clock_];
+  return open.settled || !open.chunks.empty();
+}
+
 std::size_t PushWindow::Started() const {
   std::size_t started = 0;
   for (const OpenStep& open : open_) started += open.Started() ? 1 : 0;
@@ -143,7 +159,15 @@ std::size_t PushWindow::Started() const {
   return started;
 }
 
+// What was dropped has not come.
+void PushWindow::Given(std::uint64_t step, v1::Verdict verdict) {
+  if (verdict == v1::DROPPED) return;
+  given_.insert(step);
+  if (given_.size() > 2 * kAhead) given_.erase(given_.begin());
+}
+
 void PushWindow::Reenter(std::uint64_t clock) {
+  for (std::size_t age = past_.size(); age > 0; --age) Given(clock_ - age, past_[past_.size() - age]);
   for (std::uint64_t step = clock_; step < std::min(clock, clock_ + kAhead); ++step) {
     behind_[step] = std::move(*Find(step));
   }
@@ -200,6 +224,7 @@ v1::WindowState PushWindow::Save() const {
     saved.set_step(number);
   }
   for (const v1::Verdict verdict : past_) state.add_past(verdict);
+  for (const std::uint64_t step : given_) state.add_given(step);
   return state;
 }
 
@@ -207,7 +232,7 @@ absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
   const auto open = static_cast<std::uint64_t>(state.open_size());
   const auto past = static_cast<std::uint64_t>(state.past_size());
   if (open > kAhead || past > std::min<std::uint64_t>(kRemembered, state.clock()) ||
-      state.behind_size() > int{kAhead}) {
+      state.behind_size() > int{kAhead} || state.given_size() > 2 * int{kAhead}) {
     return absl::DataLossError(absl::StrCat("a window at clock ", state.clock(), " with ", open, " open steps, ",
                                             state.behind_size(), " behind it and ", past, " verdicts"));
   }
@@ -224,6 +249,7 @@ absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
     }
     window.behind_[saved.step()] = std::move(step);
   }
+  window.given_.insert(state.given().begin(), state.given().end());
   for (const int verdict : state.past()) window.past_.push_back(static_cast<v1::Verdict>(verdict));
   return window;
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -66,6 +67,12 @@ class PushWindow {
   // Is the step open: may a chunk or a null push of it still change something?
   bool Open(std::uint64_t step) const { return step >= clock_ || behind_.count(step) > 0; }
 
+  // Open steps below `end`, ascending; from the clock on only the first kAhead.
+  std::vector<std::uint64_t> OpenBelow(std::uint64_t end) const;
+  bool Begun(std::uint64_t step) const;  // open: something has come of it
+  // The newest steps before the last re-entry that have come, whole, before it or since.
+  const std::set<std::uint64_t>& given() const { return given_; }
+
   // How many open steps have a chunk that is being applied or has been: what a death leaves of them is partial.
   std::size_t Started() const;
 
@@ -102,10 +109,12 @@ class PushWindow {
   OpenStep* Find(std::uint64_t step);  // null: it is over
   v1::Verdict OldVerdict(std::uint64_t step) const;
   void Retire(v1::Verdict verdict);
+  void Given(std::uint64_t step, v1::Verdict verdict);
 
   std::uint64_t clock_;
   std::deque<OpenStep> open_;                 // [0] is step clock_
   std::map<std::uint64_t, OpenStep> behind_;  // below clock_, left open by a re-entry
+  std::set<std::uint64_t> given_;             // the newest 2 kAhead
   std::deque<v1::Verdict> past_;              // back() is step clock_ - 1
 };
 

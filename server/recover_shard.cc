@@ -162,7 +162,7 @@ absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Sha
   ShardFiles opened;
   v1::JournalHeader newest;
   if (recover.journal) {
-    RETURN_IF_ERROR(files->MakeDirectories(directory));
+    RETURN_IF_ERROR(MakeDurableDirectories(*files, directory));
     ASSIGN_OR_RETURN(opened.lock, files->Lock(directory + "/lock"));
     ASSIGN_OR_RETURN(newest, NewestJournalHeader(*files, directory));
   }

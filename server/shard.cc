@@ -247,6 +247,10 @@ v1::WatchRequest Shard::Describe() {
   request.set_closed_round(open_round_);
   request.set_weights_ready(weights_ready_);
   request.set_keeps_journal(journal_ != nullptr);
+  if (journal_ != nullptr) {
+    request.mutable_journal()->set_found(journal_found_);
+    request.mutable_journal()->set_written(journal_->written());
+  }
   request.set_lost(lost_);
   request.set_lost_said_by(lost_said_by_);
   for (const auto& [id, info] : members_) {

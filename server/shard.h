@@ -346,6 +346,7 @@ class Shard {
   std::uint64_t journal_at_cut_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t journal_at_checkpoint_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t journal_replayed_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t journal_found_ LEEWAY_GUARDED_BY(mu_) = 0;  // the last record that an earlier process has left
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.

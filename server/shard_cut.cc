@@ -8,6 +8,15 @@
 #include "server/shard.h"
 
 namespace leeway {
+namespace {
+
+// Does the checkpoint hold this step of a worker with this limit?
+bool Holds(const v1::MemberClock& limit, std::uint64_t step) {
+  return step < limit.clock() &&
+         std::find(limit.not_begun().begin(), limit.not_begun().end(), step) == limit.not_begun().end();
+}
+
+}  // namespace
 
 void Shard::FollowCut(const v1::Cut& cut) {
   if (replaying_) return;
@@ -38,6 +47,11 @@ void Shard::FollowCut(const v1::Cut& cut) {
       seen.set_worker_id(id);
       seen.set_incarnation(info.proto.incarnation());
       seen.set_clock(info.window.highest());
+      seen.set_entry(info.proto.entry_clock());
+      for (const std::uint64_t step : info.window.given()) seen.add_begun(step);
+      for (const std::uint64_t step : info.window.OpenBelow(info.window.clock())) {
+        info.window.Begun(step) ? seen.add_begun(step) : seen.add_not_begun(step);
+      }
       cut_limits_[id] = seen;
     }
     return;
@@ -53,7 +67,7 @@ bool Shard::WaitsForCut(const v1::PushRequest& header) const {
   if (cut_phase_ != CutPhase::kHolding) return false;
   const auto limit = cut_limits_.find(header.stamp().worker_id());
   const bool known = limit != cut_limits_.end() && limit->second.incarnation() == header.stamp().incarnation();
-  return header.clock() >= (known ? limit->second.clock() : cut_.round());
+  return known ? !Holds(limit->second, header.clock()) : header.clock() >= cut_.round();
 }
 
 void Shard::TryCut() {
@@ -64,7 +78,10 @@ void Shard::TryCut() {
   for (const auto& [id, info] : members_) {
     const auto limit = cut_limits_.find(id);
     if (limit == cut_limits_.end() || limit->second.incarnation() != info.proto.incarnation()) continue;
-    if (info.proto.state() != v1::OBSERVER && info.window.clock() < limit->second.clock()) return;
+    if (info.proto.state() == v1::OBSERVER) continue;
+    for (const std::uint64_t step : info.window.OpenBelow(limit->second.clock())) {
+      if (Holds(limit->second, step)) return;
+    }
   }
   cut_phase_ = CutPhase::kWriting;
   cut_limits_.clear();

@@ -25,6 +25,7 @@ void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
         member.window.clock() + member.proto.pipeline_depth() + (aggregation() == v1::ROUND ? 2 : 1);
   }
   journal_replayed_ = replayed;
+  journal_found_ = journal->last_sequence();
 }
 
 void Shard::WhenWritten(Journal::Done done) {
@@ -120,6 +121,9 @@ absl::Status Shard::ReplayChunk(const v1::JournaledChunk& chunk, const Buffer& p
     if (const auto it = members_.find(header.stamp().worker_id()); IsMember(header.stamp())) {
       it->second.window.Begin(header.clock(), header.chunk(), header.chunk_count()).IgnoreError();
       open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
+    } else if (PushWindow* departed = departed_.Find(header.stamp().incarnation()); departed != nullptr) {
+      // It was begun before its worker left, and recorded after that.
+      departed->Begin(header.clock(), header.chunk(), header.chunk_count()).IgnoreError();
     }
     if (chunk.verdict() == v1::HELD) {
       job.push->payload.Keep(budget_.TakeAnyway(header.stamp().worker_id(), payload.size()));

@@ -165,6 +165,7 @@ v1::PushReply Shard::PushReplyFor(const v1::PushRequest& push, v1::Verdict verdi
   if (const PushWindow* window = WindowOf(push.stamp()); window != nullptr) reply.set_own_clock(window->clock());
   reply.set_open_round(open_round_ + (closing_ ? 1 : 0));
   reply.set_duplicate(duplicate);
+  if (journal_ != nullptr) reply.set_journaled(journal_->written());
   return reply;
 }
 

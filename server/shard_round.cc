@@ -1,6 +1,9 @@
 // Shard: rounds. The coordinator closes them; here the sum is taken, chunk by chunk, on the executor.
+#include <spdlog/spdlog.h>
+
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/schedule.h"
 #include "server/shard.h"
 
@@ -12,6 +15,8 @@ v1::ReportRoundRequest Shard::DescribeRound() {
   request.set_shard_index(options_.index);
   request.set_run_id(run_id_);
   request.set_round(open_round_);
+  request.set_generation(options_.generation);
+  if (journal_ != nullptr) request.set_journaled(journal_->written());
   // (What is held when the run ends stays without its round: nobody closes one any more.)
   if (aggregation() != v1::ROUND || closing_ || state_ >= v1::FINISHING) return request;
   for (v1::RoundContribution& contribution : rounds_.Whole(open_round_)) {
@@ -40,6 +45,15 @@ void Shard::StartClose(Actions* actions) {
   const std::uint32_t chunks = placement_->ShardChunks(options_.index);
   if (closing_->close.samples() == 0 || store_->num_blocks() == 0) {
     FinishClose(actions);
+    return;
+  }
+  for (const std::uint32_t rank : closing_->close.ranks()) {
+    const auto given = closing_->contributions.find(rank);
+    if (given != closing_->contributions.end() && given->second.usable()) continue;
+    // It was named because this shard had reported it. The round stays as it is until the run has gone back.
+    lost_ = absl::StrCat("round ", open_round_, " is closed with the push of rank ", rank,
+                         ", of which something is missing here: the end of the journal is lost");
+    spdlog::error("shard {}: {}", options_.index, lost_);
     return;
   }
   closing_->chunks_left = chunks;

@@ -104,7 +104,7 @@ absl::StatusOr<std::string> BeginCheckpoint(FileSystem& files, const std::string
     if (!IsWorthless(status)) return status;
     RETURN_IF_ERROR(RemoveCheckpoint(files, path));
   }
-  RETURN_IF_ERROR(files.MakeDirectories(path));
+  RETURN_IF_ERROR(MakeDurableDirectories(files, path));
   return path;
 }
 

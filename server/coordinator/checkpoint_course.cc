@@ -2,11 +2,37 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
 namespace leeway {
+namespace {
+
+// Steps before a return from parking: one of which something has come to any shard belongs to the cut. A shard that has
+// not heard of the return has all below its clock.
+void AddStepsBefore(const std::vector<v1::MemberClock>& seen, v1::MemberClock* limit) {
+  std::set<std::uint64_t> begun;
+  std::set<std::uint64_t> open;
+  for (const v1::MemberClock& one : seen) {
+    begun.insert(one.begun().begin(), one.begun().end());
+    open.insert(one.not_begun().begin(), one.not_begun().end());
+  }
+  for (const std::uint64_t step : open) {
+    const bool has = std::any_of(seen.begin(), seen.end(), [step](const v1::MemberClock& one) {
+      return one.entry() <= step && step < one.clock();
+    });
+    if (has) begun.insert(step);
+  }
+  for (const std::uint64_t step : begun) limit->add_begun(step);
+  for (const std::uint64_t step : open) {
+    if (begun.count(step) == 0) limit->add_not_begun(step);
+  }
+}
+
+}  // namespace
 
 void CheckpointCourse::Start(Instant now, std::uint64_t steps) {
   last_ = now;
@@ -47,24 +73,25 @@ bool CheckpointCourse::Report(std::uint32_t shard, const v1::CutReport& report) 
 
 void CheckpointCourse::SetLimits() {
   // By incarnation: a shard may not have heard yet that a worker has come back under another one.
-  std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> highest;
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<v1::MemberClock>> all;
   std::uint64_t most = 0;
   for (const auto& report : reports_) {
     most = std::max<std::uint64_t>(most, report->round());
     for (const v1::MemberClock& seen : report->seen()) {
-      std::uint64_t& clock = highest[{seen.worker_id(), seen.incarnation()}];
-      clock = std::max<std::uint64_t>(clock, seen.clock());
+      all[{seen.worker_id(), seen.incarnation()}].push_back(seen);
       most = std::max<std::uint64_t>(most, seen.clock());
     }
   }
   most = last_round_.value_or(most);
   cut_.set_limited(true);
   if (config_.one_limit) cut_.set_round(most);
-  for (const auto& [worker, clock] : highest) {
+  for (const auto& [worker, seen] : all) {
     v1::MemberClock& limit = *cut_.add_limits();
     limit.set_worker_id(worker.first);
     limit.set_incarnation(worker.second);
-    limit.set_clock(config_.one_limit ? most : clock);
+    for (const v1::MemberClock& one : seen) limit.set_clock(std::max(limit.clock(), one.clock()));
+    if (config_.one_limit) limit.set_clock(most);
+    AddStepsBefore(seen, &limit);
   }
 }
 

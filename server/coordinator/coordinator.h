@@ -174,8 +174,16 @@ class Coordinator {
   // To the newest good one of at most `at_most` steps; nothing to do when that is under way.
   void GoBack(const std::string& reason, std::uint64_t at_most) LEEWAY_REQUIRES(mu_);
   void OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint) LEEWAY_EXCLUDES(mu_);
-  // A shard cannot go on in this era, for `reason`: has the run go back, and says what the shard is answered.
-  absl::Status AnswerLost(const v1::WatchRequest& request, const std::string& reason) LEEWAY_REQUIRES(mu_);
+  struct Loss {
+    std::string reason;   // "": none
+    std::string said_by;  // the worker by whose word it is so; "": nobody's
+  };
+  // A shard cannot go on in this era: has the run go back, and says what the shard is answered.
+  absl::Status AnswerLost(std::uint32_t shard, const Loss& loss) LEEWAY_REQUIRES(mu_);
+  // What a shard says of its journal; the call that this process of it is accepted by is the first.
+  void NoteJournal(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
+  // So much of a journal was written, as worker `said_by` says ("": its shard). Goes back if a later process has less.
+  void HearOfJournal(const v1::Journaled& journaled, const std::string& said_by) LEEWAY_REQUIRES(mu_);
   void CheckDivergence() LEEWAY_REQUIRES(mu_);
   // The run has failed, and its weights are worth no checkpoint.
   void FailDiverged(const std::string& reason) LEEWAY_REQUIRES(mu_);
@@ -216,8 +224,8 @@ class Coordinator {
   // 0, or what who asks is to show first: as long as another generation serves, only a process that lives takes its
   // place, not a call of a dead one that was late.
   std::uint64_t MustProve(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
-  // "", or why this shard cannot go on in this era.
-  std::string WhyLost(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
+  // Why this shard cannot go on in this era.
+  Loss WhyLost(const v1::WatchRequest& request) const LEEWAY_REQUIRES(mu_);
 
   // coordinator_data.cc
   void AcquireData(const v1::AcquireDataRequest& request, ReplyCallback done);

@@ -133,6 +133,9 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
           }
           if (at_cut_) at_cut_->Commit(request, member->rank());
         }
+        for (const v1::Journaled& journaled : request.journaled()) {
+          HearOfJournal(journaled, membership_.NameOf(worker).value_or(""));
+        }
         tickets_.Settle(worker, holder.incarnation, request.clock());
         board_.SetClock(worker, request.clock() + 1);
         store_->Changed();
@@ -203,6 +206,11 @@ void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallba
           absl::StrCat("round report of ps ", request.shard_index(), " in run ", absl::Hex(request.run_id()),
                        "; this is run ", absl::Hex(options_.run_id), " with ", options_.num_shards, " ps"));
     } else {
+      v1::Journaled journaled;
+      journaled.set_shard_index(request.shard_index());
+      journaled.set_generation(request.generation());
+      journaled.set_records(request.journaled());
+      HearOfJournal(journaled, "");
       rounds_.Report(request.shard_index(), request);
       store_->Changed();
     }

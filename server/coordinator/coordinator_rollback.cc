@@ -1,6 +1,7 @@
 // Coordinator: going back to a checkpoint (docs/adr/0015-going-back-together.md).
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <utility>
@@ -12,12 +13,83 @@
 
 namespace leeway {
 
-absl::Status Coordinator::AnswerLost(const v1::WatchRequest& request, const std::string& reason) {
-  const std::string what = absl::StrCat("ps ", request.shard_index(), " cannot go on: ", reason);
+namespace {
+
+std::string JournalEndsAt(std::uint64_t found, std::uint64_t written) {
+  return absl::StrCat("the end of the journal is lost: it ends at record ", found, ", and what was answered at record ",
+                      written);
+}
+
+// What this process has found of its journal. (One of the version before does not say it.)
+std::uint64_t FoundBy(const v1::WatchRequest& request) {
+  return request.has_journal() ? request.journal().found() : std::numeric_limits<std::uint64_t>::max();
+}
+
+}  // namespace
+
+Coordinator::Loss Coordinator::WhyLost(const v1::WatchRequest& request) const {
+  if (!request.lost().empty()) return {request.lost(), request.lost_said_by()};
+  if (request.era() < era_) return {absl::StrCat("it has nothing of era ", era_), ""};
+  const ShardInfo& known = shards_[request.shard_index()];
+  if (known.generation == 0 || known.generation == request.generation()) return {};
+  // It has its journal, and with it all that its predecessor has said and answered.
+  const std::uint64_t found = FoundBy(request);
+  const bool told = request.keeps_journal() && request.known_sequence() >= known.acknowledged;
+  const std::uint64_t next = known.next_generation == request.generation() ? 0 : known.next_answered;
+  const std::uint64_t answered = std::max(known.answered, next);
+  if (told && found >= std::max<std::uint64_t>(known.journal.written(), answered)) return {};
+  // What it has said so far is of no weight: nobody has trained, and initial weights are made from the seed.
+  if (state_ == v1::STARTING && (!manifest_ || init_fingerprint_ == 0)) return {};
+  if (known.acknowledged == 0) return {};
+  if (!told) {
+    return {absl::StrCat("the weights of generation ", absl::Hex(known.generation), " at ", known.address, " are lost"),
+            ""};
+  }
+  if (found < known.journal.written()) return {JournalEndsAt(found, known.journal.written()), ""};
+  return {JournalEndsAt(found, answered), known.answered_said_by};
+}
+
+void Coordinator::NoteJournal(const v1::WatchRequest& request) {
+  ShardInfo& shard = shards_[request.shard_index()];
+  if (shard.generation != request.generation()) {
+    shard.journal.Clear();
+    shard.answered = shard.next_generation == request.generation() ? shard.next_answered : 0;
+    shard.next_generation = shard.next_answered = 0;
+  }
+  shard.journal.set_found(FoundBy(request));
+  shard.journal.set_written(std::max<std::uint64_t>(shard.journal.written(), request.journal().written()));
+}
+
+void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::string& said_by) {
+  if (journaled.shard_index() >= shards_.size()) return;
+  ShardInfo& shard = shards_[journaled.shard_index()];
+  if (journaled.generation() == shard.generation) {
+    if (said_by.empty()) {
+      shard.journal.set_written(std::max<std::uint64_t>(shard.journal.written(), journaled.records()));
+    } else if (journaled.records() > shard.answered) {
+      shard.answered = journaled.records();
+      shard.answered_said_by = said_by;
+    }
+    return;
+  }
+  const bool replaced = std::count(shard.replaced.begin(), shard.replaced.end(), journaled.generation()) > 0;
+  if (!replaced && !said_by.empty()) {
+    if (shard.next_generation != journaled.generation()) shard.next_answered = 0;
+    shard.next_generation = journaled.generation();
+    shard.next_answered = std::max<std::uint64_t>(shard.next_answered, journaled.records());
+    shard.answered_said_by = said_by;
+  }
+  if (!replaced || journaled.records() <= shard.journal.found()) return;
+  AnswerLost(journaled.shard_index(), {JournalEndsAt(shard.journal.found(), journaled.records()), said_by})
+      .IgnoreError();
+}
+
+absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {
+  const std::string what = absl::StrCat("ps ", shard, " cannot go on: ", loss.reason);
   if (options_.committer == nullptr || state_ == v1::FINISHED) return absl::FailedPreconditionError(what);
   if (!stuck_.empty()) return absl::FailedPreconditionError(absl::StrCat(what, "; ", stuck_));
   // The first word takes the run back; what others say meanwhile is of the same loss.
-  const std::string& by = request.lost_said_by();
+  const std::string& by = loss.said_by;
   if (!by.empty() && !going_back_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
   GoBack(what, std::numeric_limits<std::uint64_t>::max());
   return absl::UnavailableError(absl::StrCat(what, "; the run goes back to a checkpoint"));

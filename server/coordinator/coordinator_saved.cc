@@ -57,6 +57,11 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
     saved.set_closed_round(shard.closed_round);
     saved.set_weights_ready(shard.weights_ready);
     saved.mutable_replaced()->Add(shard.replaced.begin(), shard.replaced.end());
+    *saved.mutable_journal() = shard.journal;
+    saved.set_answered(shard.answered);
+    saved.set_answered_said_by(shard.answered_said_by);
+    saved.set_next_generation(shard.next_generation);
+    saved.set_next_answered(shard.next_answered);
   }
   state.set_address_book_version(address_book_version_);
   state.set_model_fingerprint(manifest_ ? manifest_->fingerprint() : 0);
@@ -178,6 +183,11 @@ absl::Status Coordinator::RestoreShards(Instant now, const v1::CoordinatorState&
     shard.closed_round = saved.closed_round();
     shard.weights_ready = saved.weights_ready();
     shard.replaced.assign(saved.replaced().begin(), saved.replaced().end());
+    shard.journal = saved.journal();
+    shard.answered = saved.answered();
+    shard.answered_said_by = saved.answered_said_by();
+    shard.next_generation = saved.next_generation();
+    shard.next_answered = saved.next_answered();
   }
   address_book_version_ = state.address_book_version();
   return absl::OkStatus();

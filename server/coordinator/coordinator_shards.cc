@@ -66,19 +66,6 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
   return absl::OkStatus();
 }
 
-std::string Coordinator::WhyLost(const v1::WatchRequest& request) const {
-  if (!request.lost().empty()) return request.lost();
-  if (request.era() < era_) return absl::StrCat("it has nothing of era ", era_);
-  const ShardInfo& known = shards_[request.shard_index()];
-  if (known.generation == 0 || known.generation == request.generation()) return "";
-  // It has its journal, and with it all that its predecessor has said.
-  if (request.keeps_journal() && request.known_sequence() >= known.acknowledged) return "";
-  // What it has said so far is of no weight: nobody has trained, and initial weights are made from the seed.
-  if (state_ == v1::STARTING && (!manifest_ || init_fingerprint_ == 0)) return "";
-  if (known.acknowledged == 0) return "";
-  return absl::StrCat("the weights of generation ", absl::Hex(known.generation), " at ", known.address, " are lost");
-}
-
 void Coordinator::ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback done) {
   absl::Status status =
       CheckProtocolVersions("a ps", request.protocol_version(), "this coordinator", options_.protocol_version);
@@ -118,9 +105,9 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
     MutexLock lock(mu_);
     absl::Status status = CheckShard(request);
     const std::uint64_t prove = status.ok() ? MustProve(request) : 0;
-    const std::string lost = status.ok() && prove == 0 ? WhyLost(request) : "";
+    const Loss lost = status.ok() && prove == 0 ? WhyLost(request) : Loss();
     const bool newcomer = status.ok() && request.era() < era_ && shards_[request.shard_index()].generation == 0;
-    if (!lost.empty() && !newcomer) status = AnswerLost(request, lost);
+    if (!lost.reason.empty() && !newcomer) status = AnswerLost(request.shard_index(), lost);
     if (!status.ok()) {
       spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
       replies.Refuse(done, status);
@@ -128,7 +115,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       v1::WatchReply reply;
       reply.set_prove(prove);
       replies.Answer(done, reply);
-    } else if (!lost.empty()) {
+    } else if (!lost.reason.empty()) {
       // It has not come since the run went back: it is told to what, and comes again.
       replies.Answer(done, snapshot_);
     } else {
@@ -151,6 +138,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         ++address_book_version_;
         changed_ = true;
       }
+      NoteJournal(request);
       shard.generation = request.generation();
       shard.protocol_version = request.protocol_version();
       shard.seen = clock_->Now();

@@ -41,8 +41,7 @@ absl::StatusOr<std::unique_ptr<FileCoordinatorStore>> FileCoordinatorStore::Open
                                                                                  FileSystem* files, Clock* clock,
                                                                                  Executor* executor) {
   const std::string directory = checkpoint_dir + "/coordinator";
-  RETURN_IF_ERROR(files->MakeDirectories(directory));
-  RETURN_IF_ERROR(files->SyncDirectory(checkpoint_dir));
+  RETURN_IF_ERROR(MakeDurableDirectories(*files, directory));
   std::unique_ptr<FileCoordinatorStore> store(new FileCoordinatorStore(directory, files, clock, executor));
   ASSIGN_OR_RETURN(store->lock_, files->Lock(directory + "/lock"));
   absl::Status loaded = store->LoadState();

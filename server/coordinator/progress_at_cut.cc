@@ -16,49 +16,56 @@ constexpr std::uint64_t kUnderWay = 4 * PushWindow::kAhead;
 ProgressAtCut::ProgressAtCut(v1::CoordinatorState state, std::optional<DataLeases> leases, const v1::Cut& cut)
     : state_(std::move(state)), leases_(std::move(leases)) {
   if (state_.policy().aggregation() == v1::ROUND) return;
-  std::map<Worker, std::uint64_t> limits;
-  for (const v1::MemberClock& limit : cut.limits()) {
-    limits[{limit.worker_id(), limit.incarnation()}] = limit.clock();
-  }
-  std::map<Worker, std::set<std::uint64_t>> committed;
+  for (const v1::MemberClock& limit : cut.limits()) limits_[{limit.worker_id(), limit.incarnation()}] = limit;
   for (const v1::MemberData& data : state_.member_data()) {
-    committed[{data.worker_id(), data.incarnation()}].insert(data.committed().begin(), data.committed().end());
+    committed_[{data.worker_id(), data.incarnation()}].insert(data.committed().begin(), data.committed().end());
   }
   for (const v1::Member& member : state_.membership().members()) {
     const Worker worker{member.worker_id(), member.incarnation()};
-    const auto limit = limits.find(worker);
-    if (limit == limits.end()) continue;
-    const std::uint64_t under_way = limit->second > kUnderWay ? limit->second - kUnderWay : 0;
-    const std::set<std::uint64_t>& known = committed[worker];
-    for (std::uint64_t step = std::max(under_way, member.entry_clock()); step < limit->second; ++step) {
+    const auto limit = limits_.find(worker);
+    if (limit == limits_.end()) continue;
+    const std::uint64_t end = limit->second.clock();
+    const std::uint64_t under_way = end > kUnderWay ? end - kUnderWay : 0;
+    const std::set<std::uint64_t>& known = committed_[worker];
+    const auto await = [&](std::uint64_t step) {
       if (known.count(step) == 0) awaited_[worker].insert(step);
+    };
+    for (std::uint64_t step = std::max(under_way, member.entry_clock()); step < end; ++step) await(step);
+    for (const std::uint64_t step : limit->second.begun()) {
+      const bool forgotten = known.size() >= kUnderWay && step < *known.begin();
+      if (step < member.entry_clock() && !forgotten) await(step);
     }
     const auto open = awaited_.find(worker);
     if (leases_ || open == awaited_.end()) continue;
     const auto cursor = state_.data_cursor().find(member.rank());
     const std::uint64_t done = cursor == state_.data_cursor().end() ? 0 : cursor->second;
-    most_[worker] = done + (limit->second - *open->second.begin());
+    most_[worker] = done + (end - *open->second.begin());
   }
-  LeaveOutTickets(limits);
+  LeaveOutTickets();
+}
+
+bool ProgressAtCut::Holds(const Worker& worker, std::uint64_t step) const {
+  const auto limit = limits_.find(worker);
+  if (limit == limits_.end() || step >= limit->second.clock()) return false;
+  const auto& not_begun = limit->second.not_begun();
+  return std::find(not_begun.begin(), not_begun.end(), step) == not_begun.end();
 }
 
 // The schedule goes by the samples of the tickets given; those of later steps will be given again. Their serials stay,
 // for every shard has to hear of each.
-void ProgressAtCut::LeaveOutTickets(const std::map<Worker, std::uint64_t>& limits) {
+void ProgressAtCut::LeaveOutTickets() {
   v1::TicketOfficeState& tickets = *state_.mutable_tickets();
   for (const v1::TicketDecision& decision : tickets.decisions()) {
     if (decision.ticket().serial() == 0) continue;
-    const auto limit = limits.find({decision.worker_id(), decision.incarnation()});
-    if (limit != limits.end() && decision.clock() < limit->second) continue;
-    if (decision.settled()) continue;
+    if (decision.settled() || Holds({decision.worker_id(), decision.incarnation()}, decision.clock())) continue;
     tickets.set_samples(tickets.samples() - std::min<std::uint64_t>(tickets.samples(), decision.samples()));
   }
 }
 
 void ProgressAtCut::Commit(const v1::CommitDataRequest& request, std::uint32_t rank) {
   const Worker worker{request.stamp().worker_id(), request.stamp().incarnation()};
-  const auto open = awaited_.find(worker);
-  if (open == awaited_.end() || open->second.erase(request.clock()) == 0) return;
+  if (!Holds(worker, request.clock()) || !committed_[worker].insert(request.clock()).second) return;
+  if (const auto open = awaited_.find(worker); open != awaited_.end()) open->second.erase(request.clock());
   std::uint64_t records = 0;
   for (const v1::DataRange& range : request.ranges()) {
     if (!leases_) break;
@@ -81,7 +88,10 @@ void ProgressAtCut::Commit(const v1::CommitDataRequest& request, std::uint32_t r
   }
 }
 
-void ProgressAtCut::Forget(std::uint32_t worker, std::uint64_t incarnation) { awaited_.erase({worker, incarnation}); }
+void ProgressAtCut::Forget(std::uint32_t worker, std::uint64_t incarnation) {
+  awaited_.erase({worker, incarnation});
+  limits_.erase({worker, incarnation});
+}
 
 std::size_t ProgressAtCut::awaited() const {
   std::size_t steps = 0;

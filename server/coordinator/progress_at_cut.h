@@ -40,10 +40,13 @@ class ProgressAtCut {
  private:
   using Worker = std::pair<std::uint32_t, std::uint64_t>;  // id, incarnation
 
-  void LeaveOutTickets(const std::map<Worker, std::uint64_t>& limits);
+  void LeaveOutTickets();
+  bool Holds(const Worker& worker, std::uint64_t step) const;  // do the weights, of this step?
 
   v1::CoordinatorState state_;
   std::optional<DataLeases> leases_;
+  std::map<Worker, v1::MemberClock> limits_;
+  std::map<Worker, std::set<std::uint64_t>> committed_;
   std::map<Worker, std::set<std::uint64_t>> awaited_;
   // STATIC: the most that a member's cursor may say. A commit that was overtaken by later steps speaks of them too.
   std::map<Worker, std::uint64_t> most_;

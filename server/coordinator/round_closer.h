@@ -25,8 +25,9 @@ class RoundCloser {
 
   std::uint64_t open_round() const { return open_round_; }
 
-  // What shard `shard` has whole for `round`; a full list, each report replaces the one before. Reports for
-  // other rounds than the open one are old news (or, from a quick shard, repeated later) and are ignored.
+  // What shard `shard` has whole for `round`. What it has had whole once it has, in whatever order its reports come and
+  // also after a restart (or the run goes back: Coordinator::WhyLost). Reports for other rounds than the open one are
+  // old news (or, from a quick shard, repeated later) and are ignored.
   void Report(std::uint32_t shard, const v1::ReportRoundRequest& report);
 
   // Rank `rank` has left, and every shard has answered its pushes to the rounds before `pushed`. Their reports may

@@ -27,6 +27,14 @@ struct ShardInfo {
   v1::ShardStats stats;
   RecentRate push_bytes;
   RecentRate pull_bytes;
+  // Records that its journal must hold when it is started again: by what it has said itself, and by what workers were
+  // answered; and which of them has said so.
+  v1::JournalPlace journal;
+  std::uint64_t answered = 0;
+  std::string answered_said_by;
+  // The same of a process that serves workers before it is heard of here, and may die before that.
+  std::uint64_t next_generation = 0;
+  std::uint64_t next_answered = 0;
   // Of former generations so many are known: one that is older has met its calls' deadlines long since.
   static constexpr std::size_t kReplacedKnown = 16;
   std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back

@@ -320,6 +320,36 @@ TEST_CASE("PushWindow: a re-entry leaves open what may be under way, and no more
   CHECK(open == PushWindow::kAhead);
 }
 
+TEST_CASE("PushWindow: before a re-entry, what is open, what of it has begun, and what has come whole") {
+  using Steps = std::vector<std::uint64_t>;
+  const auto push = [](PushWindow& window, std::uint64_t step, std::uint32_t chunk) {
+    REQUIRE(window.Begin(step, chunk, 2)->state == Seen::kFresh);
+    window.Finish(step, chunk, v1::APPLIED);
+    window.TakeWhole();
+  };
+  PushWindow window(3);
+  for (const std::uint32_t chunk : {0, 1}) push(window, 3, chunk);
+  push(window, 4, 1);
+  CHECK(window.given().empty());
+  CHECK(window.OpenBelow(6) == Steps{4, 5});
+  window.Reenter(8);
+  window = *PushWindow::Restore(window.Save());
+  CHECK(window.OpenBelow(8) == Steps{4, 5, 6, 7});
+  CHECK(window.OpenBelow(10) == Steps{4, 5, 6, 7, 8, 9});
+  CHECK(window.Begun(4));
+  CHECK_FALSE(window.Begun(5));
+  CHECK_FALSE(window.Begun(8));
+  CHECK(window.given() == std::set<std::uint64_t>{3});
+  push(window, 4, 0);
+  push(window, 8, 0);
+  CHECK(window.Begun(8));
+  CHECK(window.OpenBelow(9) == Steps{5, 6, 7, 8});
+  CHECK(window.given() == std::set<std::uint64_t>{3, 4});
+  // Steps that were never made are not given, however long ago it was.
+  window.Reenter(1000);
+  CHECK(window.given() == std::set<std::uint64_t>{3, 4});
+}
+
 TEST_CASE("PushWindow: what arrives twice while it is applied is applied once") {
   PushWindow window(7);
   REQUIRE(window.Begin(7, 1, 2)->state == Seen::kFresh);

@@ -163,6 +163,62 @@ TEST_CASE("A cut in rounds falls between two rounds") {
   CHECK(sink.weights[0] == std::vector<float>(f.Elements(), -3));
 }
 
+TEST_CASE("A cut waits for steps that a return from parking has left open, if anything has come of them anywhere") {
+  ShardFixture f(ExactPolicy(-1), kLarge);
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(1);
+  f.PushValue(0, 0, 1);
+  f.Push(f.PushOf(0, 1, 0), Filled(f.Elements(0), 10));  // its second chunk is still with its worker
+  f.executor.RunAll();
+  f.Member(0, v1::PARKED);
+  REQUIRE(f.Publish().ok());
+  const bool heard_first = GENERATE(true, false);
+  CAPTURE(heard_first);
+  f.Member(0, v1::LIVE, 20);
+  if (heard_first) {
+    REQUIRE(f.Publish().ok());
+    Ask(f, 7);
+    const v1::CutReport seen = f.shard.Describe().cut();
+    REQUIRE(seen.seen_size() == 1);
+    CHECK(seen.seen(0).clock() == 20);
+    CHECK(std::vector<std::uint64_t>(seen.seen(0).begun().begin(), seen.seen(0).begun().end()) ==
+          std::vector<std::uint64_t>{0, 1});
+    REQUIRE(seen.seen(0).not_begun_size() == 15);
+    CHECK(seen.seen(0).not_begun(0) == 2);
+    CHECK(seen.seen(0).not_begun(14) == 16);
+  } else {
+    f.Member(0, v1::PARKED);
+    Ask(f, 7);
+    CHECK(f.shard.Describe().cut().seen(0).clock() == 2);
+    CHECK(f.shard.Describe().cut().seen(0).not_begun().empty());
+    f.Member(0, v1::LIVE, 20);
+  }
+  // Of step 2 something has come to another shard, of step 3 nothing to any.
+  const auto beyond = f.Push(f.PushOf(0, 3, 0), Filled(f.Elements(0), 1000));
+  f.executor.RunAll();
+  CHECK_FALSE(beyond->done());
+  f.snapshot.mutable_cut()->set_limited(true);
+  v1::MemberClock& limit = *f.snapshot.mutable_cut()->add_limits();
+  limit.set_worker_id(0);
+  limit.set_incarnation(100);
+  limit.set_clock(heard_first ? 20 : 3);
+  for (const std::uint64_t step : {1, 2}) limit.add_begun(step);
+  for (std::uint64_t step = 3; step < 17; ++step) limit.add_not_begun(step);
+  REQUIRE(f.Publish().ok());
+  CHECK(sink.store == nullptr);
+  CHECK_FALSE(beyond->done());
+  f.PushValue(0, 2, 100);
+  CHECK(sink.store == nullptr);
+  f.Push(f.PushOf(0, 1, 1), Filled(f.Elements(1), 10));
+  f.executor.RunAll();
+  REQUIRE(sink.store != nullptr);
+  CHECK(beyond->ok());
+  sink.WriteRest(f.shard);
+  CHECK(sink.weights[0] == std::vector<float>(f.Elements(0), -111));
+  CHECK(sink.weights[1] == std::vector<float>(f.Elements(1), -111));
+}
+
 TEST_CASE("A cut before a round that nobody closes any more leaves out what is held for it") {
   ShardFixture f(ExactPolicy(0, v1::ROUND));
   MemorySink sink;

@@ -15,44 +15,12 @@
 #include "server/checkpoint/checkpoint_index.h"
 #include "server/shard_checkpoints.h"
 #include "tests/catch.h"
-#include "tests/server/shard_fixture.h"
+#include "tests/server/shard_process.h"
 #include "tests/support/crash_files.h"
 #include "tests/support/random.h"
 
 namespace leeway {
 namespace {
-
-constexpr char kFolder[] = "checkpoints";
-
-// One process of shard 0.
-struct Process {
-  Process(CrashFiles& files, const v1::Policy& policy, std::uint64_t elements, std::uint64_t generation,
-          const v1::WatchReply* snapshot = nullptr, bool fsync = false)
-      : fixture(policy, elements, Shard::Options{.generation = generation}) {
-    if (snapshot != nullptr) fixture.snapshot = *snapshot;
-    absl::StatusOr<ShardFiles> recovered = RecoverShard({.checkpoint_dir = kFolder, .fsync = fsync}, fixture.options,
-                                                        &files, &fixture.clock, &disk, &fixture.shard);
-    INFO(recovered.status().ToString());
-    REQUIRE(recovered.ok());
-    storage = *std::move(recovered);
-  }
-  ~Process() {
-    fixture.shard.Shutdown("killed");
-    storage.journal->Stop();
-    RunAll();
-  }
-
-  void RunAll() {
-    while (fixture.executor.size() + disk.size() > 0) {
-      fixture.executor.RunAll();
-      disk.RunAll();
-    }
-  }
-
-  ShardFixture fixture;
-  PumpedExecutor disk;
-  ShardFiles storage;
-};
 
 TEST_CASE("A push is acknowledged when its record is written, and its repetition not before") {
   CrashFiles files(1);
@@ -201,37 +169,33 @@ TEST_CASE("While the disk is full pushes are told to come back; later everything
   CHECK(f.Weights() == std::vector<float>(f.Elements(), -3));
 }
 
-TEST_CASE("A worker that has answers to more pushes than came back says that they are lost, and the shard names it") {
+TEST_CASE("A push that was recorded after its worker had left is known to be applied after a restart too") {
   CrashFiles files(1);
   v1::WatchReply snapshot;
+  v1::PushRequest push;
   {
     Process process(files, ExactPolicy(-1), kSmall, 1);
     ShardFixture& f = process.fixture;
     f.Start(2);
-    f.Member(0).set_name("w0");
-    REQUIRE(f.Publish().ok());
-    f.PushValue(0, 0, 1);
     process.RunAll();
-    v1::PullRequest early = f.PullOf(1, 1, 0);  // of a shard that has lost nothing it is a worker's mistake
-    early.set_answered(5);
-    f.Pull(early);
+    push = f.PushOf(0, 0);
+    f.Push(push, Filled(f.Elements(), 1));  // begun, but not carried out
+    f.RemoveMember(0);
+    f.snapshot.set_sequence(f.snapshot.sequence() + 1);
+    f.snapshot.set_membership_epoch(f.snapshot.membership_epoch() + 1);
+    REQUIRE(f.shard.ApplySnapshot(f.snapshot).ok());
     process.RunAll();
-    CHECK(f.shard.Describe().lost().empty());
+    REQUIRE(f.Push(push, Filled(f.Elements(), 1))->message.verdict() == v1::APPLIED);
     snapshot = f.snapshot;
     files.Restart(CrashFiles::Loss::kProcess);
   }
   Process process(files, ExactPolicy(-1), kSmall, 2, &snapshot);
   ShardFixture& f = process.fixture;
-  v1::PullRequest pull = f.PullOf(0, 1, 1);
-  pull.set_answered(1);
-  f.Pull(pull);
-  process.RunAll();
-  CHECK(f.shard.Describe().lost().empty());
-  pull.set_answered(2);
-  f.Pull(pull);
-  process.RunAll();
-  CHECK(absl::StrContains(f.shard.Describe().lost(), "worker 'w0' has had answers to 2 pushes"));
-  CHECK(f.shard.Describe().lost_said_by() == "w0");
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -1));
+  const auto again = f.Push(push, Filled(f.Elements(), 1));
+  REQUIRE(again->ok());
+  CHECK(again->message.verdict() == v1::APPLIED);
+  CHECK(again->message.duplicate());
 }
 
 TEST_CASE("A second process of a shard, and another shard's journal, are refused") {
@@ -240,11 +204,13 @@ TEST_CASE("A second process of a shard, and another shard's journal, are refused
   ShardFixture other(ExactPolicy(-1), kSmall, Shard::Options{.generation = 2});
   PumpedExecutor disk;
   CHECK(absl::IsUnavailable(
-      RecoverShard({.checkpoint_dir = kFolder}, other.options, &files, &other.clock, &disk, &other.shard).status()));
+      RecoverShard({.checkpoint_dir = Process::kFolder}, other.options, &files, &other.clock, &disk, &other.shard)
+          .status()));
   files.Restart(CrashFiles::Loss::kProcess);
   ShardFixture of_two(ExactPolicy(-1), kSmall, Shard::Options{.num_shards = 2});
   const absl::Status refused =
-      RecoverShard({.checkpoint_dir = kFolder}, of_two.options, &files, &of_two.clock, &disk, &of_two.shard).status();
+      RecoverShard({.checkpoint_dir = Process::kFolder}, of_two.options, &files, &of_two.clock, &disk, &of_two.shard)
+          .status();
   CHECK(absl::IsDataLoss(refused));
   CHECK(absl::StrContains(refused.message(), "is of 1 ps, and this cluster has 2"));
 }

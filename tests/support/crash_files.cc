@@ -11,8 +11,16 @@
 namespace leeway {
 namespace {
 
+bool IsBelow(const std::string& path, const std::string& directory) { return absl::StartsWith(path, directory + "/"); }
+
 bool IsIn(const std::string& path, const std::string& directory) {
-  return absl::StartsWith(path, directory + "/") && path.find('/', directory.size() + 1) == path.npos;
+  if (directory == ".") return path.find('/') == path.npos;
+  return IsBelow(path, directory) && path.find('/', directory.size() + 1) == path.npos;
+}
+
+template <typename Map, typename Which>
+void EraseIf(Map* map, const Which& which) {
+  for (auto it = map->begin(); it != map->end();) it = which(*it) ? map->erase(it) : std::next(it);
 }
 
 }  // namespace
@@ -176,6 +184,14 @@ void CrashFiles::Restart(Loss loss) {
     }
     it = disk_->changed.erase(it);
   }
+  for (const auto& [folder, who] : disk_->changed_folders) {
+    if (who != this) continue;
+    disk_->folders.erase(folder);
+    const auto below = [&folder = folder](const auto& entry) { return IsBelow(entry.first, folder); };
+    EraseIf(&disk_->files, below);
+    EraseIf(&disk_->durable, below);
+  }
+  EraseIf(&disk_->changed_folders, [this](const auto& entry) { return entry.second == this; });
   for (auto& [path, node] : disk_->files) {
     if (node->writer != this) continue;
     LosePower(*node);
@@ -246,9 +262,19 @@ absl::Status CrashFiles::Rename(const std::string& from, const std::string& to) 
 
 absl::Status CrashFiles::Remove(const std::string& path) {
   RETURN_IF_ERROR(Operate("remove"));
+  if (disk_->folders.erase(path) > 0) return absl::OkStatus();
   if (disk_->files.erase(path) == 0) return absl::NotFoundError(absl::StrCat("remove ", path));
   disk_->changed[path] = this;
   return absl::OkStatus();
+}
+
+absl::Status CrashFiles::MakeDirectories(const std::string& path) {
+  RETURN_IF_ERROR(Operate("make directories"));
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string folder = path.substr(0, end);
+    if (disk_->folders.insert(folder).second) disk_->changed_folders[folder] = this;
+    if (end == path.npos) return absl::OkStatus();
+  }
 }
 
 absl::StatusOr<std::vector<std::string>> CrashFiles::List(const std::string& directory) {
@@ -268,6 +294,7 @@ std::string& CrashFiles::Bytes(const std::string& path) {
 }
 
 bool CrashFiles::Exists(const std::string& path) {
+  if (disk_->folders.count(path) > 0) return true;
   for (const auto& [name, node] : disk_->files) {
     if (name == path || absl::StartsWith(name, path + "/")) return true;
   }
@@ -284,6 +311,8 @@ absl::StatusOr<std::unique_ptr<FileLock>> CrashFiles::Lock(const std::string& pa
 
 absl::Status CrashFiles::SyncDirectory(const std::string& directory) {
   RETURN_IF_ERROR(Operate("sync directory"));
+  EraseIf(&disk_->changed_folders,
+          [&](const auto& entry) { return entry.second == this && IsIn(entry.first, directory); });
   for (auto it = disk_->changed.begin(); it != disk_->changed.end();) {
     const auto& [path, who] = *it;
     if (who != this || !IsIn(path, directory)) {

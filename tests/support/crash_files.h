@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ class CrashFiles final : public FileSystem {
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status Remove(const std::string& path) override;
-  absl::Status MakeDirectories(const std::string&) override { return absl::OkStatus(); }
+  absl::Status MakeDirectories(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;
   bool Exists(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
@@ -76,6 +77,9 @@ class CrashFiles final : public FileSystem {
     // Who has changed a name since it was last synced: created, renamed or removed it.
     std::map<std::string, const CrashFiles*> changed;
     std::map<std::string, const CrashFiles*> locks;
+    // That were made. A folder whose name was not synced is lost with its maker's power, and all that is in it.
+    std::set<std::string> folders;
+    std::map<std::string, const CrashFiles*> changed_folders;
   };
   class Process;
   class File;

@@ -121,6 +121,7 @@ void SimCluster::CheckEnd() {
 }
 
 void SimCluster::CheckShard(std::uint32_t index) {
+  if (ShardOf(index).store() == nullptr) return Complain(absl::StrCat("ps", index, " has no weights"));
   std::vector<std::vector<float>> blocks;
   for (std::uint64_t b = index; b < placement_.num_blocks(); b += options_.shards) {
     const Buffer bytes = ShardOf(index).store()->ReadCopy({b, 1});

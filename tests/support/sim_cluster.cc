@@ -79,7 +79,11 @@ void SimCluster::StartPs(std::uint32_t index) {
   options.index = index;
   options.num_shards = options_.shards;
   options.policy = options_.policy;
-  options.fsync = options_.power_loss;
+  options.fsync = options_.power_loss && !options_.unsynced;
+  options.on_go_back = [this] {
+    went_back_ = true;
+    if (!options_.unsynced) Complain("the run goes back, and nothing is lost");
+  };
   options.checkpoint_steps = options_.checkpoint_steps;
   options.checkpoint_keep = options_.checkpoint_keep;
   CrashFiles& files = *files_[index];
@@ -237,12 +241,22 @@ bool SimCluster::Over() const {
   for (std::uint32_t index = 0; index < options_.shards; ++index) {
     if (gone_[index] == nullptr && (ps_[index] == nullptr || !ps_[index]->end())) return false;
   }
+  // Who was on its way back when the last process of ps 0 ended is told by nobody that the run is over: it gives up.
+  if (gone_[0] != nullptr) return true;
   return std::none_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->running(); });
 }
 
 std::optional<std::string> SimCluster::Run() {
   const Instant limit = clock_.Now() + options_.time_limit;
-  while (!complaint_ && !Over()) {
+  // Before there is a checkpoint it is refused, and told why.
+  const auto refused = [](const auto& ps) {
+    return ps != nullptr && ps->end() && absl::IsFailedPrecondition(*ps->end()) &&
+           absl::StrContains(ps->end()->message(), "cannot go on");
+  };
+  const auto noticed = [&] { return went_back_ || std::any_of(ps_.begin(), ps_.end(), refused); };
+  const auto go_on = [&] { return options_.unsynced ? !noticed() : !complaint_; };
+  bool late = false;
+  while (!late && go_on() && !Over()) {
     const std::optional<Instant> next = clock_.NextTimer();
     if (!next || limit < *next) {
       std::string shards;
@@ -255,7 +269,8 @@ std::optional<std::string> SimCluster::Run() {
                         "; its cut: ", ps_[index]->shard().Describe().cut().ShortDebugString());
       }
       Complain(absl::StrCat("no end; the newest snapshot: ", snapshot_.ShortDebugString(), shards));
-      break;
+      late = true;
+      continue;
     }
     clock_.AdvanceTo(*next);
     ++events_;
@@ -268,9 +283,10 @@ std::optional<std::string> SimCluster::Run() {
       if (!worker->error().empty()) Complain(worker->error());
     }
   }
+  if (options_.unsynced && noticed()) return std::nullopt;
   // What a late repetition has set going may still be on its way to the journal.
   clock_.AdvanceTo(clock_.Now() + absl::Seconds(1));
-  if (!complaint_) CheckEnd();
+  if (go_on()) CheckEnd();
   return complaint_;
 }
 

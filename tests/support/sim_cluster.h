@@ -56,6 +56,7 @@ class SimCluster {
     int policy_changes = 0;              // SetPolicy of the bound (of max_delay, if there is one), while it trains
     bool files = false;                  // --checkpoint_dir; needed by the two above
     bool power_loss = false;             // a `ps` dies with its machine: fsync, and what was not synced is lost
+    bool unsynced = false;               // with power_loss: without fsync
     std::uint64_t checkpoint_steps = 0;  // with files; 0: none are taken
     std::size_t checkpoint_keep = 1;
     std::optional<std::uint64_t> sick_after;        // steps, after which all gradients of the first worker hold a NaN
@@ -65,7 +66,8 @@ class SimCluster {
   explicit SimCluster(const Options& options);
   ~SimCluster();
 
-  // Runs to the end. What went wrong, or nothing.
+  // Runs to the end, or, with `unsynced`, until the run goes back: whatever a machine's loss makes go wrong must end
+  // so. What went wrong, or nothing.
   std::optional<std::string> Run();
 
   // What the run was like: the same for the same seed.
@@ -82,6 +84,7 @@ class SimCluster {
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
   bool without_last_checkpoint() const;  // it was given up, for want of a ps or of room
   std::uint64_t quarantined() const;     // workers
+  bool went_back() const { return went_back_; }
   std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
 
  private:
@@ -137,6 +140,7 @@ class SimCluster {
   const std::unique_ptr<Transport> person_;
   Random person_random_;  // of its own: without changes of the policy a seed's run is what it was
   std::optional<std::string> complaint_;
+  bool went_back_ = false;
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
   std::size_t most_members_ = 0;

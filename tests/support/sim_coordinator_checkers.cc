@@ -86,8 +86,9 @@ void SimCluster::OnCommit(const v1::CommitDataRequest& request) {
 }
 
 void SimCluster::CheckCheckpoint(const std::string& name) {
-  // What it came after may be gone by now, with what the journal had before; then it must do alone.
-  const bool alone = options_.checkpoint_keep == 1 && !checkpoints_.empty();
+  // What it came after may be gone by now, with what the journal had before, or lost with a machine; then it must do
+  // alone.
+  const bool alone = options_.unsynced || (options_.checkpoint_keep == 1 && !checkpoints_.empty());
   // A restarted coordinator that would take one of the same steps finds it there, and tells of it again.
   if (!checkpoints_.insert(name).second) return;
   for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {

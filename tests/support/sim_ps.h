@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ class SimPs final : public RequestHandler {
     bool fsync = false;                  // the journal's
     std::uint64_t checkpoint_steps = 0;  // 0: none are taken
     std::size_t checkpoint_keep = 1;
+    std::function<void()> on_go_back;  // the run goes back to a checkpoint: what becomes of it is not simulated
   };
 
   // Serves "ps<index>"; the coordinator is at "ps0". With `files` it takes up what is there and keeps its own there.

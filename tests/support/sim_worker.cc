@@ -72,6 +72,7 @@ void SimWorker::Start() {
   acquire_number_ = 0;
   range_.reset();
   copies_.clear();
+  journaled_.clear();
   Join();
 }
 
@@ -346,6 +347,10 @@ void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null)
           return Later(kAgain, [this, shard, ticket, null] { PushTo(shard, ticket, null); });
         }
         life_->pushes[step_].verdicts[shard] = reply.verdict();
+        v1::Journaled& journaled = journaled_[shard];
+        journaled.set_shard_index(shard);
+        journaled.set_generation(reply.generation());
+        journaled.set_records(reply.journaled());
         open_round_ = std::max(open_round_, reply.open_round());
         if (--waiting_for_ == 0) Commit();
       },
@@ -367,6 +372,8 @@ void SimWorker::Commit() {
   request.set_clock(step_);
   request.set_applied(!push.null && !dropped);
   request.set_samples(options_.samples);
+  for (const auto& [shard, journaled] : journaled_) *request.add_journaled() = journaled;
+  journaled_.clear();
   if (range_) {
     v1::DataRange& part = *request.add_ranges();
     part = *range_;

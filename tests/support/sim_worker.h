@@ -153,6 +153,7 @@ class SimWorker {
   };
   std::map<std::uint32_t, Copy> copies_;  // by shard: what it has
   std::map<std::uint32_t, Buffer> sent_;  // by shard: the push under way
+  std::map<std::uint32_t, v1::Journaled> journaled_;
 };
 
 }  // namespace leeway

@@ -230,6 +230,10 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
       --in_flight_;
       last_shard_ = id.shard;
       last_journal_micros_ = reply.journal_micros();
+      if (reply.journaled() > 0) {
+        std::uint64_t& records = journaled_[{id.shard, reply.generation()}];
+        records = std::max<std::uint64_t>(records, reply.journaled());
+      }
       if (status.ok() && !reply.has_not_yet() && reply.verdict() == v1::VERDICT_NONE) {
         status = absl::InternalError(
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
@@ -301,6 +305,12 @@ PushResult Push::Result() {
   result.partial = result.verdict == v1::APPLIED && refused_ > 0;
   result.open_round = open_round_;
   result.refusal = refusal_;
+  for (const auto& [process, records] : journaled_) {
+    v1::Journaled& journaled = result.journaled.emplace_back();
+    journaled.set_shard_index(process.first);
+    journaled.set_generation(process.second);
+    journaled.set_records(records);
+  }
   return result;
 }
 

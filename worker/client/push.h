@@ -27,6 +27,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,6 +36,7 @@
 #include "common/mutex.h"
 #include "common/placement.h"
 #include "common/strands.h"
+#include "proto/coordinator.pb.h"
 #include "worker/client/caller.h"
 #include "worker/client/chunk_id.h"
 #include "worker/client/cluster_view.h"
@@ -53,6 +55,7 @@ struct PushResult {
   Instant ended;                            // when the last verdict came
   std::optional<std::uint32_t> last_shard;  // that gave it
   absl::Duration journal;                   // how long that one waited for the shard's journal
+  std::vector<v1::Journaled> journaled;     // what CommitDataRequest says of the answers
 };
 
 class Push : public std::enable_shared_from_this<Push> {
@@ -149,6 +152,8 @@ class Push : public std::enable_shared_from_this<Push> {
   std::string refusal_ LEEWAY_GUARDED_BY(mu_);
   std::optional<std::uint32_t> last_shard_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t last_journal_micros_ LEEWAY_GUARDED_BY(mu_) = 0;
+  // By shard and generation.
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> journaled_ LEEWAY_GUARDED_BY(mu_);
   bool started_ LEEWAY_GUARDED_BY(mu_) = false;
   Instant start_ LEEWAY_GUARDED_BY(mu_);
 };

@@ -342,7 +342,9 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
     spdlog::warn("push of step {} was {}: {} ({} more refusals since the last such line)", clock,
                  result.partial ? "partly refused" : "refused", result.refusal, say_refused_.skipped());
   }
-  Commit(source_.Settle(work, clock, result.verdict == v1::APPLIED, result.partial));
+  v1::CommitDataRequest commit = source_.Settle(work, clock, result.verdict == v1::APPLIED, result.partial);
+  for (v1::Journaled& journaled : result.journaled) *commit.add_journaled() = std::move(journaled);
+  Commit(std::move(commit));
 }
 
 void TrainingSession::Commit(v1::CommitDataRequest commit) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <vector>
 
 #include <limits>
 
@@ -82,6 +83,31 @@ TEST_CASE("CheckpointCourse: limits when all have said what they have seen, the 
     CHECK_FALSE(course.under_way());
     CHECK_FALSE(course.written());
   }
+}
+
+TEST_CASE("CheckpointCourse: a step that is left open belongs to the cut if any shard has something of it") {
+  CheckpointCourse course({.num_shards = 3});
+  course.Begin(At(0), 1, "a");
+  // Step 5 is whole on shard 0 and has not come to shard 1; of step 6 shard 1 has a part; step 9 shard 0 has given up.
+  // Shard 2 has not heard of the return to clock 20, and has something of step 7.
+  v1::CutReport first = Seen(1, {{0, 21}});
+  first.mutable_seen(0)->set_entry(20);
+  first.mutable_seen(0)->add_begun(5);
+  for (const std::uint64_t step : {6, 7, 8}) first.mutable_seen(0)->add_not_begun(step);
+  v1::CutReport second = Seen(1, {{0, 20}});
+  second.mutable_seen(0)->set_entry(20);
+  second.mutable_seen(0)->add_begun(6);
+  for (const std::uint64_t step : {5, 7, 8, 9}) second.mutable_seen(0)->add_not_begun(step);
+  v1::CutReport third = Seen(1, {{0, 8}});
+  course.Report(0, first);
+  course.Report(1, second);
+  course.Report(2, third);
+  REQUIRE(course.cut().limited());
+  const v1::MemberClock& limit = course.cut().limits(0);
+  CHECK(limit.clock() == 21);
+  using Steps = std::vector<std::uint64_t>;
+  CHECK(Steps(limit.begun().begin(), limit.begun().end()) == Steps{5, 6, 7});
+  CHECK(Steps(limit.not_begun().begin(), limit.not_begun().end()) == Steps{8, 9});
 }
 
 TEST_CASE("CheckpointCourse: no limit is above the round from which on none is closed") {

@@ -105,6 +105,30 @@ TEST_CASE("ProgressAtCut: leased records are trained on if their step is below t
   }
 }
 
+TEST_CASE("ProgressAtCut: a step that a return from parking has left open counts if the weights have it") {
+  v1::CoordinatorState state = StateOf(v1::EACH, 1);
+  state.mutable_membership()->mutable_members(0)->set_entry_clock(20);
+  DataLeases leases({.num_records = 64, .epochs = 0, .max_range = 0, .max_retries = 3});
+  // Steps 3, 4, 5 and 20 are in the weights, 6 and 21 are not; step 3 is committed.
+  v1::Cut cut;
+  AddLimit(&cut, 0, 21);
+  for (const std::uint64_t step : {3, 4, 5}) cut.mutable_limits(0)->add_begun(step);
+  state.add_member_data()->set_incarnation(100);
+  state.mutable_member_data(0)->add_committed(3);
+  for (const std::uint64_t step : {6, 7}) cut.mutable_limits(0)->add_not_begun(step);
+  std::map<std::uint64_t, v1::CommitDataRequest> commits;
+  for (const std::uint64_t step : {4, 5, 6, 20, 21}) {
+    commits[step] = CommitOf(0, step);
+    *commits[step].add_ranges() = *leases.Acquire({0, 100}, 1);
+  }
+  ProgressAtCut at_cut(state, leases, cut);
+  CHECK(at_cut.awaited() == 3);
+  for (const auto& [step, commit] : commits) at_cut.Commit(commit, 0);
+  CHECK(at_cut.awaited() == 0);
+  CHECK(at_cut.State().steps() == 3);
+  CHECK(at_cut.State().leases().committed() == 3);
+}
+
 TEST_CASE("ProgressAtCut: who is gone is not waited for") {
   v1::CoordinatorState state = StateOf(v1::EACH, 2);
   v1::Cut cut;

@@ -206,6 +206,8 @@ FakeCluster::Answer FakeCluster::Push(std::uint32_t shard, const Buffer& bytes) 
                  done += count;
                });
   if (!status.ok() || at != payload.size()) return {absl::InvalidArgumentError("a malformed payload"), {}};
+  reply.set_generation(9);
+  reply.set_journaled(++journaled[shard]);
   const bool finite = std::all_of(gradient.begin(), gradient.end(), [](float g) { return std::isfinite(g); });
   const v1::Verdict verdict = !finite                        ? v1::REFUSED
                               : scripted != v1::VERDICT_NONE ? scripted

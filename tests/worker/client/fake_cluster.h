@@ -68,10 +68,11 @@ class FakeCluster : public Transport {
   std::vector<v1::CommitDataRequest> commits LEEWAY_GUARDED_BY(mu);
   std::vector<v1::ReportProgressRequest> reports LEEWAY_GUARDED_BY(mu);
   std::vector<v1::LeaveRequest> leaves LEEWAY_GUARDED_BY(mu);
-  std::uint64_t committed LEEWAY_GUARDED_BY(mu) = 0;     // records
-  std::vector<double> applied LEEWAY_GUARDED_BY(mu);     // the sum of the gradients that were applied
-  std::uint64_t push_bytes LEEWAY_GUARDED_BY(mu) = 0;    // of whole Push requests, as they came
-  std::uint64_t deltas_given LEEWAY_GUARDED_BY(mu) = 0;  // pulls answered with a difference
+  std::uint64_t committed LEEWAY_GUARDED_BY(mu) = 0;                       // records
+  std::vector<double> applied LEEWAY_GUARDED_BY(mu);                       // the sum of the gradients that were applied
+  std::map<std::uint32_t, std::uint64_t> journaled LEEWAY_GUARDED_BY(mu);  // by shard: what its answers say
+  std::uint64_t push_bytes LEEWAY_GUARDED_BY(mu) = 0;                      // of whole Push requests, as they came
+  std::uint64_t deltas_given LEEWAY_GUARDED_BY(mu) = 0;                    // pulls answered with a difference
 
  private:
   using Answer = std::pair<absl::Status, Buffer>;

@@ -67,6 +67,23 @@ TEST_CASE("Every chunk arrives once, and the gradient is applied where it belong
   }
 }
 
+TEST_CASE("A push says how far the journals of all its shards were when they answered") {
+  Cluster cluster(2);
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.journaled = {{0, 70}, {1, 3}};
+  }
+  auto push = cluster.New(0);
+  cluster.AllReady(*push);
+  const PushResult r = cluster.result.get_future().get();
+  REQUIRE(r.journaled.size() == 2);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) {
+    CHECK(r.journaled[shard].shard_index() == shard);
+    CHECK(r.journaled[shard].generation() == 9);
+    CHECK(r.journaled[shard].records() == (shard == 0 ? 70 : 3) + cluster.placement.ShardChunks(shard));
+  }
+}
+
 TEST_CASE("A gradient of bfloat16 is sent from where it lies, as BF16") {
   for (const std::uint32_t shards : {1u, 3u}) {
     Cluster cluster(shards);

@@ -54,6 +54,7 @@ struct Bench {
       if (push.stamp().incarnation() == incarnation) shards[push.clock()].insert(push.has_run() ? 0u : 1u);
     }
     for (const auto& [clock, seen] : shards) REQUIRE(clock == first++);
+    for (const v1::CommitDataRequest& commit : fake.commits) REQUIRE(commit.journaled_size() > 0);
   }
 
   SmallWorker worker;
