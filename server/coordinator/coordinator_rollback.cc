@@ -52,6 +52,15 @@ Coordinator::Loss Coordinator::WhyLost(const v1::WatchRequest& request) const {
 void Coordinator::NoteJournal(const v1::WatchRequest& request) {
   ShardInfo& shard = shards_[request.shard_index()];
   if (shard.generation != request.generation()) {
+    if (shard.generation != 0) {
+      shard.replaced.push_back(shard.generation);
+      shard.found_since.push_back(FoundBy(request));
+    }
+    if (shard.replaced.size() > ShardInfo::kReplacedKnown) {
+      shard.replaced.pop_front();
+      shard.found_since.pop_front();
+    }
+    for (std::uint64_t& found : shard.found_since) found = std::min(found, FoundBy(request));
     shard.journal.Clear();
     shard.answered = shard.next_generation == request.generation() ? shard.next_answered : 0;
     shard.next_generation = shard.next_answered = 0;
@@ -72,16 +81,18 @@ void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::strin
     }
     return;
   }
-  const bool replaced = std::count(shard.replaced.begin(), shard.replaced.end(), journaled.generation()) > 0;
-  if (!replaced && !said_by.empty()) {
+  const auto replaced = std::find(shard.replaced.begin(), shard.replaced.end(), journaled.generation());
+  if (replaced == shard.replaced.end()) {
+    if (said_by.empty()) return;
     if (shard.next_generation != journaled.generation()) shard.next_answered = 0;
     shard.next_generation = journaled.generation();
     shard.next_answered = std::max<std::uint64_t>(shard.next_answered, journaled.records());
     shard.answered_said_by = said_by;
+    return;
   }
-  if (!replaced || journaled.records() <= shard.journal.found()) return;
-  AnswerLost(journaled.shard_index(), {JournalEndsAt(shard.journal.found(), journaled.records()), said_by})
-      .IgnoreError();
+  const std::uint64_t found = shard.found_since[static_cast<std::size_t>(replaced - shard.replaced.begin())];
+  if (journaled.records() <= found) return;
+  AnswerLost(journaled.shard_index(), {JournalEndsAt(found, journaled.records()), said_by}).IgnoreError();
 }
 
 absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {

@@ -1,6 +1,8 @@
 // Coordinator: its state for the store, and a run that is taken up again.
 #include <google/protobuf/util/message_differencer.h>
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -14,6 +16,7 @@
 namespace leeway {
 namespace {
 
+constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
 constexpr absl::Duration kLongestRun = absl::Hours(24 * 365 * 100);
 
 // "staleness_bound: 8 -> 1; stop.epochs: 4 -> 5", or nothing.
@@ -57,6 +60,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
     saved.set_closed_round(shard.closed_round);
     saved.set_weights_ready(shard.weights_ready);
     saved.mutable_replaced()->Add(shard.replaced.begin(), shard.replaced.end());
+    saved.mutable_found_since()->Add(shard.found_since.begin(), shard.found_since.end());
     *saved.mutable_journal() = shard.journal;
     saved.set_answered(shard.answered);
     saved.set_answered_said_by(shard.answered_said_by);
@@ -183,6 +187,8 @@ absl::Status Coordinator::RestoreShards(Instant now, const v1::CoordinatorState&
     shard.closed_round = saved.closed_round();
     shard.weights_ready = saved.weights_ready();
     shard.replaced.assign(saved.replaced().begin(), saved.replaced().end());
+    shard.found_since.assign(saved.found_since().begin(), saved.found_since().end());
+    shard.found_since.resize(shard.replaced.size(), kUnknown);  // the version before has none
     shard.journal = saved.journal();
     shard.answered = saved.answered();
     shard.answered_said_by = saved.answered_said_by();

@@ -125,8 +125,6 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
             absl::StrCat("ps ", request.shard_index(), " of ", options_.num_shards, " has come: ", request.address()));
       }
       if (shard.generation != 0 && shard.generation != request.generation()) {
-        shard.replaced.push_back(shard.generation);
-        if (shard.replaced.size() > ShardInfo::kReplacedKnown) shard.replaced.pop_front();
         Event(absl::StrCat("ps ", request.shard_index(), " is back: ", request.address()));
       } else if (shard.silent) {
         Event(absl::StrCat("ps ", request.shard_index(), " answers again"));

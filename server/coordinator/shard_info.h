@@ -38,6 +38,9 @@ struct ShardInfo {
   // Of former generations so many are known: one that is older has met its calls' deadlines long since.
   static constexpr std::size_t kReplacedKnown = 16;
   std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back
+  // Of each of these, the fewest records that a process after it has found: what it wrote beyond is lost, though others
+  // have written records of the same numbers since.
+  std::deque<std::uint64_t> found_since;
 };
 
 }  // namespace leeway

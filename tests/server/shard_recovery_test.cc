@@ -227,7 +227,7 @@ TEST_CASE("A shard that goes back to a checkpoint has heard of no decision yet")
   {
     ShardFixture f(ExactPolicy(-1), kSmall, Shard::Options{.generation = 1});
     PumpedExecutor disk;
-    ShardCheckpoints checkpoints({.directory = kFolder}, &files, &disk, &f.shard, nullptr);
+    ShardCheckpoints checkpoints({.directory = Process::kFolder}, &files, &disk, &f.shard, nullptr);
     f.shard.set_cut_sink(&checkpoints);
     f.Start(2);
     f.PushValue(0, 0, 1);
@@ -245,12 +245,12 @@ TEST_CASE("A shard that goes back to a checkpoint has heard of no decision yet")
     index.set_model_fingerprint(f.snapshot.model_fingerprint());
     index.set_block_elements(f.snapshot.block_elements());
     *index.mutable_files() = described.cut().files();
-    REQUIRE(CommitCheckpoint(files, absl::StrCat(kFolder, "/step-00000001"), index).ToString() == "OK");
+    REQUIRE(CommitCheckpoint(files, absl::StrCat(Process::kFolder, "/step-00000001"), index).ToString() == "OK");
     f.executor.RunAll();
   }
   ShardFixture f(ExactPolicy(-1), kSmall, Shard::Options{.generation = 2});
   PumpedExecutor disk;
-  const RecoverOptions back{.checkpoint_dir = kFolder, .go_back = Era{1, "step-00000001"}};
+  const RecoverOptions back{.checkpoint_dir = Process::kFolder, .go_back = Era{1, "step-00000001"}};
   const absl::StatusOr<ShardFiles> recovered = RecoverShard(back, f.options, &files, &f.clock, &disk, &f.shard);
   INFO(recovered.status().ToString());
   REQUIRE(recovered.ok());

@@ -276,6 +276,8 @@ std::optional<std::string> SimCluster::Run() {
     ++events_;
     for (std::uint32_t index = 0; index < options_.shards; ++index) {
       if (files_[index]->crashed()) KillPs(index);
+      // Who has ended dies no more: it would answer nobody who asks it still.
+      if (ps_[index] != nullptr && ps_[index]->end()) files_[index]->CrashAt(0);
     }
     // No server holds anything for longer than its shards' kMaxHold.
     if (const auto complaint = network_.Complaint(Shard::kMaxHold + absl::Seconds(1))) Complain(*complaint);

@@ -203,9 +203,9 @@ TEST_CASE("Coordinator: a worker by whose word a ps has lost pushes, time after 
 }
 
 // Shard 1 comes again, as another process that has found so many records in its journal.
-std::shared_ptr<Answer<v1::WatchReply>> ComesAgain(Run& run, std::uint64_t found) {
+std::shared_ptr<Answer<v1::WatchReply>> ComesAgain(Run& run, std::uint64_t found, std::uint64_t generation = 8001) {
   v1::WatchRequest request = run.f->WatchOf(1);
-  request.set_generation(8001);
+  request.set_generation(generation);
   request.mutable_journal()->set_found(found);
   request.mutable_journal()->set_written(found);
   return run.f->Call<v1::WatchReply>("WatchMembership", request);
@@ -284,6 +284,33 @@ TEST_CASE("Coordinator: that a journal has lost its end may come out after its p
     CHECK(run.gone_back.empty());
     run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 2, 7001, records));
     CHECK(run.gone_back.size() == (records == 7 ? 1 : 0));
+  }
+}
+
+TEST_CASE("Coordinator: it may come out when others have written records of the same numbers since") {
+  for (const bool restarted : {false, true}) {
+    for (const std::uint64_t records : {6, 7}) {
+      CAPTURE(restarted, records);
+      Run run;
+      run.f->Start(2);
+      run.NoteCheckpoint();
+      run.Begin();
+      run.f->SyncShards();
+      ComesAgain(run, 6);
+      CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 8001, 9))->ok());
+      ComesAgain(run, 9, 8002);
+      CHECK(run.gone_back.empty());
+      if (restarted) {
+        const auto known = run.f->known;
+        run.f->store->Stop();
+        run.files.Restart(CrashFiles::Loss::kPower);
+        run.Begin();
+        run.f->known = known;
+        ComesAgain(run, 9, 8002);
+      }
+      run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 1, 7001, records));
+      CHECK(run.gone_back.size() == (records == 7 ? 1 : 0));
+    }
   }
 }
 
