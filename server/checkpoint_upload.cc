@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
 #include "common/status_macros.h"
-#include "proto/checkpoint_store.pb.h"
 #include "server/checkpoint/checkpoint_index.h"
 
 namespace leeway {

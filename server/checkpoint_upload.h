@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "common/files.h"
+#include "proto/checkpoint_store.pb.h"
 #include "proto/coordinator.pb.h"
 #include "server/checkpoint_calls.h"
 

@@ -90,7 +90,6 @@ absl::Status CheckpointReceiver::Create(const v1::WriteCheckpointRequest& piece,
   if (files_->Exists(absl::StrCat(directory, "/", kCommittedFileName))) {
     return absl::AlreadyExistsError(absl::StrCat(directory, " holds a committed checkpoint"));
   }
-  RETURN_IF_ERROR(files_->MakeDirectories(directory));
   ASSIGN_OR_RETURN(file->open, files_->CreateSized(file->aside, file->bytes));
   return absl::OkStatus();
 }

@@ -60,6 +60,7 @@ TEST_CASE("With a folder of its own a shard's files are brought to shard 0, and 
   for (const bool under_way : {true, false}) {
     CrashFiles own(1), kept(2);
     const std::unique_ptr<Executor> executor = MakeThreadPool(1);
+    REQUIRE(kept.MakeDirectories("kept/step-00000001").ok());
     CheckpointStore store("kept", &kept, executor.get());
     StoreTransport transport(&store, StoreTransport::NoFaults());
     const CheckpointCalls calls({"ps-0:1", 0}, &transport);

@@ -34,6 +34,7 @@ struct Fixture {
 
   Fixture() {
     for (std::size_t i = 0; i < contents.size(); ++i) contents[i] = static_cast<char>(i * i >> 3);
+    REQUIRE(MakeDurableDirectories(files, kStep).ok());  // as BeginCheckpoint does
     receiver.Follow(CutOf(9), placement);
   }
 
@@ -138,6 +139,7 @@ TEST_CASE("A disk that is full ends it: the room is given back, and not taken ag
   CHECK(absl::IsAborted(f.Write(0).status()));
   CHECK(f.Names().empty());
   // The next checkpoint is another one.
+  REQUIRE(MakeDurableDirectories(f.files, "dir/step-00000008").ok());
   f.receiver.Follow(CutOf(11, "step-00000008"), f.placement);
   v1::WriteCheckpointRequest piece = f.Piece(0);
   piece.set_cut(11);
@@ -188,7 +190,6 @@ TEST_CASE("A cut that follows on the same step has nothing of the one before") {
 
 TEST_CASE("A committed checkpoint is never written over") {
   Fixture f;
-  REQUIRE(f.files.MakeDirectories(kStep).ok());
   REQUIRE(WriteAtomically(f.files, kTensors, "what was committed").ok());
   REQUIRE(WriteAtomically(f.files, std::string(kStep) + "/COMMITTED", "x").ok());
   for (const std::uint64_t number : {0u, 1u, 2u}) {
