@@ -104,9 +104,10 @@ class ShardCheckpoints::Job {
   absl::StatusOr<std::vector<v1::CheckpointFile>> FinishFiles() {
     ShardCheckpointWriter* const writer = Writer();  // a shard without blocks has not made it yet
     const absl::Status before = status();
-    absl::StatusOr<std::vector<v1::CheckpointFile>> files =
-        before.ok() ? writer->Finish(state_) : absl::StatusOr<std::vector<v1::CheckpointFile>>(before);
     const CheckpointUpload* const upload = options_.checkpoints.upload;
+    const bool stays = upload == nullptr;  // else it is removed at once, and syncing it would double the disk's work
+    absl::StatusOr<std::vector<v1::CheckpointFile>> files =
+        before.ok() ? writer->Finish(state_, stays) : absl::StatusOr<std::vector<v1::CheckpointFile>>(before);
     if (upload != nullptr && files.ok()) {
       const absl::Status brought = upload->Bring(id_, options_.index, directory_, *files, [this] { return !Ends(); });
       if (!brought.ok()) files = brought;

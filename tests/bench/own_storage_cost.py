@@ -111,8 +111,8 @@ def main():
                 ratios.append(pair[1] / pair[0])
                 print(f"shared {pair[0]:.2f} s/GB, own {pair[1]:.2f} s/GB: {ratios[-1]:.2f}", flush=True)
             medians = {kind: statistics.median(values) for kind, values in per_gb.items()}
-            print(f"of {size / 1e9:.2f} GB, median: shared {medians['shared']:.2f} s/GB, own {medians['own']:.2f} s/GB, "
-                  f"ratio {statistics.median(ratios):.2f}")
+            both = f"shared {medians['shared']:.2f} s/GB, own {medians['own']:.2f} s/GB"
+            print(f"of {size / 1e9:.2f} GB, median: {both}, ratio {statistics.median(ratios):.2f}")
         finally:
             for cluster in clusters:
                 cluster.end()

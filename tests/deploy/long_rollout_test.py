@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
 """rollout_test with nothing of the manifests shortened, the pods rolled and a worker deleted several times, the node
-drained and a worker evicted; and the plain rollout once more with the overlays tls and volumes. Manual: some minutes."""
+drained and a worker evicted; and the plain rollout once more with the overlays tls and volumes. Manual: minutes."""
 
 import base64
 import os
