@@ -24,15 +24,17 @@ namespace leeway {
 
 class Membership {
  public:
+  static constexpr std::size_t kMaxMembers = 4096;          // bounds what a hostile joiner can make us hold
+  static constexpr std::size_t kMostIds = 2 * kMaxMembers;  // names that have ever been members; ids are below it
+
   struct Config {
     std::uint32_t num_shards = 1;
     std::uint32_t num_workers = 1;  // trainers that the start waits for
     bool fixed_ranks = false;       // exactly num_workers ranks (STATIC data, `round`)
     absl::Duration lease = absl::Seconds(10);
-    std::uint32_t num_evaluators = 0;  // that the start waits for too
+    std::uint32_t num_evaluators = 0;       // that the start waits for too
+    std::size_t max_members = kMaxMembers;  // a simulation, which nobody strange joins, may have more
   };
-  static constexpr std::size_t kMaxMembers = 4096;          // bounds what a hostile joiner can make us hold
-  static constexpr std::size_t kMostIds = 2 * kMaxMembers;  // names that have ever been members; ids are below it
 
   struct Joiner {
     std::string name;
@@ -52,7 +54,7 @@ class Membership {
 
   // May be called again and again with the same joiner; each call renews its place.
   // FAILED_PRECONDITION: the incarnation has left or expired, or the rank is taken, or there is none left;
-  // RESOURCE_EXHAUSTED: kMaxMembers.
+  // RESOURCE_EXHAUSTED: max_members.
   absl::StatusOr<JoinAnswer> Join(Instant now, const Joiner& joiner);
 
   // Shard `shard` has installed the joiner at `clock`.
@@ -118,6 +120,7 @@ class Membership {
   std::uint64_t epoch_ = 1;
   bool started_ = false;
   std::map<std::uint32_t, v1::Member> members_;
+  std::map<std::uint32_t, std::uint32_t> holders_;  // rank -> the trainer that has it
   std::map<std::uint32_t, Instant> lease_end_;
   std::map<std::string, std::uint32_t> ids_;  // every name ever admitted; bounded by kMostIds
   // The last incarnation that ended, by id: a request of it that arrives late must not bring it back, or all would wait
