@@ -66,6 +66,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
     saved.set_answered_said_by(shard.answered_said_by);
     saved.set_next_generation(shard.next_generation);
     saved.set_next_answered(shard.next_answered);
+    saved.set_next_since(shard.next_since);
   }
   state.set_address_book_version(address_book_version_);
   state.set_model_fingerprint(manifest_ ? manifest_->fingerprint() : 0);
@@ -119,6 +120,7 @@ absl::Status Coordinator::Restore(const v1::CoordinatorState& state, const v1::M
   RETURN_IF_ERROR(stop_.Restore(state.stop()));
   RETURN_IF_ERROR(board_.Restore(state.board()));
   RETURN_IF_ERROR(quarantine_.Restore(state.quarantine()));
+  for (const std::string& name : quarantine_.names()) membership_.Keep(name);
   RETURN_IF_ERROR(policies_.Restore(state));
   AdoptPolicy();
   RETURN_IF_ERROR(RestoreProgress(now, state));
@@ -194,6 +196,7 @@ absl::Status Coordinator::RestoreShards(Instant now, const v1::CoordinatorState&
     shard.answered_said_by = saved.answered_said_by();
     shard.next_generation = saved.next_generation();
     shard.next_answered = saved.next_answered();
+    shard.next_since = saved.next_since();
   }
   address_book_version_ = state.address_book_version();
   return absl::OkStatus();

@@ -270,6 +270,22 @@ TEST_CASE("Coordinator: a ps whose journal lacks what was committed, reported or
   }
 }
 
+TEST_CASE("Coordinator: what a ps has acknowledged stands, though an older request of it arrives late") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  v1::WatchRequest late = run.f->WatchOf(1);
+  late.set_known_sequence(0);
+  late.set_closed_round(0);
+  late.set_weights_ready(false);
+  CHECK(run.f->Call<v1::WatchReply>("WatchMembership", late)->ok());
+  CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 7001, 7))->ok());
+  ComesAgain(run, 6);
+  CHECK(run.gone_back.size() == 1);
+}
+
 TEST_CASE("Coordinator: that a journal has lost its end may come out after its ps is back") {
   // Also when records of the same numbers have been written since, and found.
   const bool again = GENERATE(false, true);
@@ -303,6 +319,36 @@ TEST_CASE("Coordinator: what a process had answered that died before it was hear
       CHECK(run.gone_back.empty());
       ComesAgain(run, found);  // as 8001: of what it has answered itself it need not have found anything
       CHECK(run.gone_back.size() == (found == 98 && !comes ? 1 : 0));
+    }
+  }
+}
+
+TEST_CASE("Coordinator: what a process had answered that died unheard of, and of which workers speak late") {
+  // Shard 1 was a process nobody heard of between 7001 and 8001, which lives.
+  for (const std::uint64_t found : {98, 99}) {
+    for (const bool again : {false, true}) {
+      CAPTURE(found, again);
+      Run run;
+      run.f->Start(2);
+      run.NoteCheckpoint();
+      run.Begin();
+      run.f->SyncShards();
+      run.f->known[1] = ComesAgain(run, found)->message;
+      CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 9999, 99))->ok());
+      if (again) {  // the coordinator is lost in between
+        run.f->store->Stop();
+        run.files.Restart(CrashFiles::Loss::kPower);
+        const auto known = run.f->known;
+        run.Begin();
+        run.f->known = known;
+      }
+      // A request from before says nothing of who was first.
+      const auto told = ComesAgain(run, found);
+      CHECK(run.gone_back.empty());
+      REQUIRE(told->message.sequence() > run.f->known[1].sequence());
+      run.f->known[1] = told->message;
+      ComesAgain(run, found);
+      CHECK(run.gone_back.size() == (found == 98 ? 1 : 0));
     }
   }
 }
