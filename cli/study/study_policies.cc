@@ -1,5 +1,6 @@
 #include "cli/study/study_policies.h"
 
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -10,6 +11,14 @@
 
 namespace leeway {
 namespace {
+
+// What the parts of a policy's name say.
+struct Parts {
+  bool round = false;
+  std::optional<std::int64_t> quorum, bound, max_delay;
+  bool scale = false;
+  std::optional<double> rate;
+};
 
 std::string Usual(std::uint32_t workers) {
   std::string text = "round";
@@ -22,53 +31,58 @@ absl::Status Refused(const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat("\"", name, "\": allowed: ", kAllowedPolicies));
 }
 
-absl::StatusOr<StudyPolicy> ParseRound(const std::string& name, std::uint32_t workers, const v1::Policy& base) {
-  StudyPolicy round{name, "--aggregation=round", base};
-  round.policy.set_aggregation(v1::ROUND);
-  round.policy.set_staleness_bound(0);
-  round.policy.set_round_quorum(0);
-  round.policy.set_data_sharing(v1::STATIC);
-  if (name == "round") return round;
-  std::uint32_t quorum = 0;
-  if (!absl::SimpleAtoi(name.substr(std::string("round:").size()), &quorum) || quorum < 1 || quorum > workers) {
-    return Refused(name);
-  }
-  round.policy.set_round_quorum(quorum);
-  absl::StrAppend(&round.flags, " --round_quorum=", quorum);
-  return round;
+// A whole number from `low` on, not given before.
+bool Read(const std::string& text, std::int64_t low, std::optional<std::int64_t>* number) {
+  std::int64_t value = 0;
+  if (number->has_value() || !absl::SimpleAtoi(text, &value) || value < low) return false;
+  *number = value;
+  return true;
 }
 
-absl::StatusOr<StudyPolicy> ParseEach(const std::string& name, const v1::Policy& base) {
-  StudyPolicy each{name, "", base};
-  each.policy.set_aggregation(v1::EACH);
-  each.policy.set_round_quorum(0);
-  each.policy.set_data_sharing(v1::LEASED);
-  each.policy.set_delay_policy(v1::APPLY);
-  std::optional<std::int64_t> bound, max_delay;
-  bool scale = false;
+bool ReadRate(const std::string& text, std::optional<double>* rate) {
+  double value = 0;
+  if (rate->has_value() || !absl::SimpleAtod(text, &value) || !(value > 0) || std::isinf(value)) return false;
+  *rate = value;
+  return true;
+}
+
+bool ReadPart(const std::string& part, Parts* parts) {
+  const std::vector<std::string> words = absl::StrSplit(part, absl::MaxSplits(':', 1));
+  const std::string& kind = words[0];
+  if (words.size() == 1) {
+    bool* const flag = kind == "round" ? &parts->round : kind == "scale" ? &parts->scale : nullptr;
+    if (flag == nullptr || *flag) return false;
+    return *flag = true;
+  }
+  if (kind == "round") return !std::exchange(parts->round, true) && Read(words[1], 1, &parts->quorum);
+  if (kind == "bound") return Read(words[1], -1, &parts->bound);
+  if (kind == "max_delay") return Read(words[1], 1, &parts->max_delay);
+  return kind == "rate" && ReadRate(words[1], &parts->rate);
+}
+
+absl::StatusOr<StudyPolicy> ParsePolicy(const std::string& name, std::uint32_t workers, const v1::Policy& base) {
+  Parts parts;
   for (const std::string& part : std::vector<std::string>(absl::StrSplit(name, '+'))) {
-    const std::vector<std::string> words = absl::StrSplit(part, absl::MaxSplits(':', 1));
-    std::int64_t number = 0;
-    const bool numbered = words.size() == 2 && absl::SimpleAtoi(words[1], &number);
-    if (words[0] == "bound" && numbered && number >= -1 && !bound) {
-      bound = number;
-    } else if (words[0] == "max_delay" && numbered && number >= 1 && !max_delay) {
-      max_delay = number;
-    } else if (part == "scale" && !scale) {
-      scale = true;
-    } else {
-      return Refused(name);
-    }
+    if (!ReadPart(part, &parts)) return Refused(name);
   }
-  each.policy.set_staleness_bound(bound.value_or(-1));
-  each.policy.set_max_delay(max_delay.value_or(-1));
-  each.flags = absl::StrCat("--staleness_bound=", each.policy.staleness_bound());
-  if (max_delay) absl::StrAppend(&each.flags, " --max_delay=", *max_delay);
-  if (scale) {
-    each.policy.set_delay_policy(v1::SCALE);
-    absl::StrAppend(&each.flags, " --delay_policy=scale");
-  }
-  return each;
+  const bool has_delay = parts.bound || parts.max_delay || parts.scale;
+  if ((parts.round && has_delay) || parts.quorum.value_or(1) > std::int64_t{workers}) return Refused(name);
+  StudyPolicy study{name, "", base};
+  v1::Policy& policy = study.policy;
+  policy.set_aggregation(parts.round ? v1::ROUND : v1::EACH);
+  policy.set_staleness_bound(parts.round ? 0 : parts.bound.value_or(-1));
+  policy.set_round_quorum(static_cast<std::uint32_t>(parts.quorum.value_or(0)));
+  policy.set_max_delay(parts.max_delay.value_or(-1));
+  policy.set_delay_policy(parts.scale ? v1::SCALE : v1::APPLY);
+  policy.set_data_sharing(parts.round ? v1::STATIC : v1::LEASED);
+  if (parts.rate) policy.mutable_schedule()->set_rate(*parts.rate);
+
+  study.flags = parts.round ? "--aggregation=round" : absl::StrCat("--staleness_bound=", policy.staleness_bound());
+  if (parts.quorum) absl::StrAppend(&study.flags, " --round_quorum=", *parts.quorum);
+  if (parts.max_delay) absl::StrAppend(&study.flags, " --max_delay=", *parts.max_delay);
+  if (parts.scale) absl::StrAppend(&study.flags, " --delay_policy=scale");
+  if (parts.rate) absl::StrAppend(&study.flags, " --learning_rate=", *parts.rate);
+  return study;
 }
 
 }  // namespace
@@ -76,12 +90,8 @@ absl::StatusOr<StudyPolicy> ParseEach(const std::string& name, const v1::Policy&
 absl::StatusOr<std::vector<StudyPolicy>> ParseStudyPolicies(const std::string& text, std::uint32_t workers,
                                                             const v1::Policy& base) {
   std::vector<StudyPolicy> policies;
-  v1::Policy plain = base;
-  plain.set_max_delay(-1);
-  plain.set_delay_policy(v1::APPLY);
   for (const std::string& name : std::vector<std::string>(absl::StrSplit(text.empty() ? Usual(workers) : text, ','))) {
-    const bool round = name == "round" || name.rfind("round:", 0) == 0;
-    ASSIGN_OR_RETURN(StudyPolicy policy, round ? ParseRound(name, workers, plain) : ParseEach(name, plain));
+    ASSIGN_OR_RETURN(StudyPolicy policy, ParsePolicy(name, workers, base));
     policies.push_back(std::move(policy));
   }
   if (policies.size() > kMostPolicies) return Refused(text);

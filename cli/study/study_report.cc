@@ -164,12 +164,12 @@ std::string StudyTable(const StudySetting& setting, const std::vector<StudyRow>&
       absl::StrCat(Scenario(setting), "; ", FormatCount(setting.pushes), " pushes, seed ", setting.seed, "\n");
   if (trained) {
     absl::StrAppend(&text, setting.model, " on ", setting.data, ", batches of ", setting.batch, ", ", setting.optimizer,
-                    " with rate ", setting.learning_rate, " for all policies\n");
+                    " with rate ", setting.learning_rate, " where the policy has none of its own\n");
   }
   absl::StrAppend(&text, "\n", table.Render(), "\n", remarks,
                   "paced, simulated time: not the speed of any machine. Not modelled: ", kNotModelled, "\n");
   if (trained) {
-    absl::StrAppend(&text, "one seed, one rate: give each policy its own best --learning_rate before you compare\n");
+    absl::StrAppend(&text, "learning rates are yours: give each policy its best one (+rate:V), and try other seeds\n");
   }
   return text;
 }
