@@ -12,9 +12,6 @@ namespace {
 
 // A push costs some ten events. Beyond these nearly all are refused, or everybody dies before a step is done.
 constexpr std::uint64_t kEventsPerPush = 200;
-// Beyond it a double does not tell moments of a lease apart.
-constexpr double kLongestSeconds = 1e9;
-
 Membership::Config MembershipOf(const SimOptions& options) {
   Membership::Config config;
   config.lease = absl::Seconds(options.lease_seconds);
@@ -47,6 +44,7 @@ SimResult Simulation::Run() {
   result_.seconds = now_;
   for (const Worker& worker : workers_) {
     if (worker.pipeline) result_.lived_seconds += now_ - worker.joined;
+    result_.blocked_seconds += BlockedSoFar(worker);
   }
   return std::move(result_);
 }
@@ -118,6 +116,12 @@ void Simulation::Admit(std::uint32_t rank, std::uint64_t pull) {
   });
 }
 
+double Simulation::BlockedSoFar(const Worker& worker) const {
+  if (worker.computing || worker.reads.empty()) return 0;
+  const Read& next = worker.reads.begin()->second;
+  return next.held ? now_ - std::max(worker.idle_since, next.asked) : 0;
+}
+
 void Simulation::TryHeld() {
   for (auto it = held_.begin(); it != held_.end();) {
     const auto [rank, pull] = it->second;
@@ -137,10 +141,12 @@ void Simulation::Compute(std::uint32_t rank) {
   Worker& worker = workers_[rank];
   const StepPipeline::Compute step = worker.pipeline->BeginCompute();
   const Read read = worker.reads.extract(step.pull_id).mapped();
+  worker.computing = true;
   result_.blocked_seconds += std::max(0.0, read.admitted - std::max(worker.idle_since, read.asked));
   Push push{rank, worker.incarnation, step.clock, read.version, 1, {}, false};
   if (options_.learner != nullptr) push.samples = options_.learner->Begin(rank, step.clock, read.weights);
   After(options_.step_seconds(rank, step.clock), rank, worker.incarnation, [this, push] {
+    workers_[push.rank].computing = false;
     workers_[push.rank].pipeline->EndCompute();
     workers_[push.rank].idle_since = now_;
     Send(push);

@@ -99,6 +99,7 @@ class Simulation {
     std::uint64_t lives = 0;        // how often it has joined
     double joined = 0;
     double idle_since = 0;
+    bool computing = false;
     std::uint64_t clock = 0;              // its verdicts, as its entry in clocks_ should have it
     std::map<std::uint64_t, Read> reads;  // by pull id
   };
@@ -120,6 +121,9 @@ class Simulation {
     }
   };
 
+  // Beyond it a double does not tell moments of a lease apart.
+  static constexpr double kLongestSeconds = 1e9;
+
   bool Round() const { return options_.policy.aggregation() == v1::ROUND; }
   bool IsMember(const Push& push) const;
   void After(double seconds, std::function<void()> happen);
@@ -137,6 +141,7 @@ class Simulation {
   void PullArrives(std::uint32_t rank, std::uint64_t pull);
   bool Admits(std::uint32_t rank, std::uint64_t clock, std::uint64_t own_clock) const;
   void Admit(std::uint32_t rank, std::uint64_t pull);
+  double BlockedSoFar(const Worker& worker) const;  // by what the gate still holds
   void TryHeld();
   void Compute(std::uint32_t rank);
   void Send(Push push);
@@ -155,6 +160,7 @@ class Simulation {
   Membership membership_;
   ClockTable clocks_;
   RoundCloser rounds_;
+  std::vector<std::uint32_t> joining_;
   std::set<std::uint32_t> expected_;  // in the open round
   std::set<std::uint32_t> joiners_;   // take part from the next one on
   TicketOffice office_;

@@ -1,6 +1,8 @@
 // Simulation: who is a member. Everything happens at once between coordinator, shard and a process that joins.
 #include <cmath>
-#include <string>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -29,15 +31,16 @@ void Simulation::Join(std::uint32_t rank) {
   joiner.samples_per_step = 1;
   // Ids are given in the order of the first join: they are the ranks.
   if (!membership_.Join(At(now_), joiner).ok()) return;
+  const v1::Member* member = membership_.Find(rank);
+  if (member == nullptr || member->incarnation() != worker.incarnation) return;
   membership_.Acknowledge(0, rank, worker.incarnation, clocks_.Min());
+  joining_.push_back(rank);
 }
 
 // Joiners that the shard has installed become live.
 void Simulation::Promote() {
-  std::vector<std::uint32_t> joined;
-  for (const auto& [rank, member] : membership_.members()) {
-    if (member.state() == v1::JOINING) joined.push_back(rank);
-  }
+  if (joining_.empty()) return;
+  const std::vector<std::uint32_t> joined = std::exchange(joining_, {});
   // The open round has its contributors, living or dead: who comes later takes part from the next one on.
   const std::uint64_t round_entry = rounds_.open_round() + (started_ ? 1 : 0);
   if (!membership_.Promote(Round() ? std::optional(round_entry) : std::nullopt)) return;
@@ -50,6 +53,8 @@ void Simulation::Promote() {
     worker.clock = entry;
     ++clock_counts_[entry];
     if (Round()) (started_ ? joiners_ : expected_).insert(rank);
+    // All the heartbeats that it may ever send; what it does not live to send, Die() takes back.
+    membership_.Renew(At(kLongestSeconds), rank, worker.incarnation).IgnoreError();
     if (options_.life_seconds) {
       After(options_.life_seconds(rank, worker.lives), rank, worker.incarnation, [this, rank] { Die(rank); });
     }
@@ -65,6 +70,8 @@ void Simulation::Die(std::uint32_t rank) {
   const double heartbeat = options_.lease_seconds / 3;
   const double last_heard = worker.joined + std::floor((now_ - worker.joined) / heartbeat) * heartbeat;
   membership_.Renew(At(last_heard), rank, worker.incarnation).IgnoreError();
+  result_.blocked_seconds += BlockedSoFar(worker);
+  worker.computing = false;
   while (!worker.reads.empty()) Forget(rank, worker.reads.begin()->first);
   worker.incarnation = 0;
   ++result_.deaths;
@@ -76,12 +83,6 @@ void Simulation::Die(std::uint32_t rank) {
 }
 
 void Simulation::Expire() {
-  for (std::uint32_t rank = 0; rank < options_.workers; ++rank) {
-    // (Refused to the process that waits for the end of its name's lease.)
-    if (workers_[rank].incarnation != 0) {
-      membership_.Renew(At(now_), rank, workers_[rank].incarnation).IgnoreError();
-    }
-  }
   for (const Membership::Lost& lost : membership_.Expire(At(now_))) {
     Worker& worker = workers_[lost.worker];
     clocks_.Remove(lost.worker);

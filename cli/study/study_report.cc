@@ -13,7 +13,7 @@
 namespace leeway {
 namespace {
 
-constexpr char kNotModelled[] = "bandwidth, contention, the time of an update on a ps, the coordinator's disk";
+constexpr char kNotModelled[] = "bandwidth, contention, a ps's own time, disks";
 
 std::string Percent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
 
@@ -132,7 +132,7 @@ std::string StudyTable(const StudySetting& setting, const std::vector<StudyRow>&
   for (const StudyRow& row : rows) {
     const SimResult& result = row.result;
     std::vector<std::string> cells = {row.policy.name,
-                                      FormatShort(result.PushesPerSecond()),
+                                      absl::StrFormat("%.2f", result.PushesPerSecond()),
                                       first > 0 ? absl::StrFormat("%.2f", result.PushesPerSecond() / first) : "-",
                                       Percent(result.BlockedShare()),
                                       Percent(result.WastedShare()),
@@ -167,7 +167,9 @@ std::string StudyTable(const StudySetting& setting, const std::vector<StudyRow>&
                     " with rate ", setting.learning_rate, " where the policy has none of its own\n");
   }
   absl::StrAppend(&text, "\n", table.Render(), "\n", remarks,
-                  "paced, simulated time: not the speed of any machine. Not modelled: ", kNotModelled, "\n");
+                  "ratio: to the first policy; wasted: pushes that were refused, dropped or lost; delay: of applied "
+                  "pushes\npaced, simulated time, not the speed of any machine; not modelled: ",
+                  kNotModelled, "\n");
   if (trained) {
     absl::StrAppend(&text, "learning rates are yours: give each policy its best one (+rate:V), and try other seeds\n");
   }
