@@ -61,7 +61,7 @@ constexpr Verb kVerbs[] = {
     {"bench", "transport|apply|encode|latency|train",
      "measure against baselines: transport, apply, encode, latency, train", "cli/bench/ output o server/ worker/",
      RunBench},
-    {"study", "", "workers of different speeds under several policies, in simulated time: which policy to take",
+    {"study", "", "compare policies for workers of different speeds, in simulated time",
      "cli/study/ output o seed model data batch pipeline_depth optimizer learning_rate momentum nesterov beta1 beta2 "
      "rho "
      "epsilon weight_decay group_rate group_decay schedule warmup_samples schedule_step_samples schedule_gamma "
