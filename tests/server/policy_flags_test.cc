@@ -103,6 +103,20 @@ TEST_CASE("policy flags: values arrive where they belong") {
   CHECK(policy->data_sharing() == v1::STATIC);
 }
 
+TEST_CASE("policy flags: ftrl's own, which no other policy has") {
+  absl::FlagSaver saver;
+  const auto ftrl = PolicyOf({"--optimizer=ftrl", "--l1=0.5", "--l2=2"});
+  REQUIRE(ftrl.ok());
+  CHECK(ftrl->optimizer().kind() == v1::OptimizerConfig::FTRL);
+  CHECK(ftrl->optimizer().l1() == 0.5);
+  CHECK(ftrl->optimizer().l2() == 2);
+  CHECK(ftrl->optimizer().beta() == 1);
+  // A cluster that was started by an older version goes on with the flags that it had.
+  const auto sgd = PolicyOf({"--optimizer=sgd", "--l1=0", "--l2=0"});
+  REQUIRE(sgd.ok());
+  CHECK(sgd->optimizer().beta() == 0);
+}
+
 struct Refused {
   Words words;
   std::string flag_and_value;
@@ -143,6 +157,11 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--optimizer=sgdm"}, "--optimizer=sgdm", "momentum"},
       {{"--optimizer=adam", "--beta1=1"}, "beta1", ""},
       {{"--optimizer=momentum", "--momentum=1.5"}, "momentum", ""},
+      {{"--optimizer=ftrl", "--beta=0"}, "beta is 0", "1e-30 to 1e6"},
+      {{"--optimizer=ftrl", "--l1=-1"}, "l1 is -1", "0 to 1e6"},
+      {{"--optimizer=ftrl", "--l2=nan"}, "l2 is nan", "0 to 1e6"},
+      {{"--l1=0.5"}, "--l1=0.5", "0 without --optimizer=ftrl"},
+      {{"--optimizer=adagrad", "--l2=0.5"}, "--l2=0.5", "0 without --optimizer=ftrl"},
       {{"--weight_decay=-1"}, "weight_decay", ""},
       {{"--learning_rate=nan"}, "rate", ""},
       {{"--schedule=step"}, "step_samples", ""},
