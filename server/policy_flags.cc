@@ -13,6 +13,7 @@
 #include "common/flags.h"
 #include "common/status_macros.h"
 #include "server/check_policy.h"
+#include "server/max_delay.h"
 
 namespace leeway::v1 {
 
@@ -52,7 +53,8 @@ ABSL_FLAG(
 ABSL_FLAG(leeway::v1::PushAtomicity, push_atomicity, leeway::v1::STREAM,
           "stream: chunks leave while backward runs; whole: after the whole gradient was checked");
 ABSL_FLAG(uint32_t, round_quorum, 0, "a round closes after so many pushes; later ones are dropped; 0: all workers");
-ABSL_FLAG(int64_t, max_delay, -1, "a push whose delay is at least this is refused; -1: none is");
+ABSL_FLAG(std::string, max_delay, "-1",
+          "a push whose delay is at least this is refused; -1: none is; sqrt: the root of the pushes accepted so far");
 ABSL_FLAG(leeway::v1::DelayPolicy, delay_policy, leeway::v1::APPLY,
           "what is done to a late gradient that is accepted. apply: nothing; scale: rate / max(1, delay)");
 ABSL_FLAG(uint32_t, quarantine_after, 10,
@@ -186,7 +188,9 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   policy.set_staleness_bound(round && !FlagGiven("staleness_bound") ? 0 : absl::GetFlag(FLAGS_staleness_bound));
   policy.set_push_atomicity(absl::GetFlag(FLAGS_push_atomicity));
   policy.set_round_quorum(absl::GetFlag(FLAGS_round_quorum));
-  policy.set_max_delay(absl::GetFlag(FLAGS_max_delay));
+  if (const std::string max_delay = absl::GetFlag(FLAGS_max_delay); !SetMaxDelay(max_delay, &policy)) {
+    return FlagError("max_delay", max_delay, kMaxDelayAllowed);
+  }
   policy.set_delay_policy(absl::GetFlag(FLAGS_delay_policy));
   RETURN_IF_ERROR(FillDataSharing(&policy));
   v1::OptimizerConfig& optimizer = *policy.mutable_optimizer();

@@ -15,6 +15,7 @@
 #include "common/status_macros.h"
 #include "kernels/schedule.h"
 #include "server/check_policy.h"
+#include "server/max_delay.h"
 
 namespace leeway {
 namespace {
@@ -85,11 +86,7 @@ const Setting kSettings[] = {
        return Integer(text, [policy](std::int64_t value) { policy->set_staleness_bound(value); });
      },
      [](const v1::Policy& policy) { return absl::StrCat(policy.staleness_bound()); }},
-    {"max_delay", "-1, 1 and above",
-     [](const std::string& text, v1::Policy* policy) {
-       return Integer(text, [policy](std::int64_t value) { policy->set_max_delay(value); });
-     },
-     [](const v1::Policy& policy) { return absl::StrCat(policy.max_delay()); }},
+    {"max_delay", kMaxDelayAllowed, SetMaxDelay, MaxDelayText},
     {"delay_policy", "apply, scale",
      [](const std::string& text, v1::Policy* policy) {
        v1::DelayPolicy value = v1::APPLY;

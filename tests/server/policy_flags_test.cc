@@ -44,6 +44,14 @@ TEST_CASE("policy flags: what one flag implies for others") {
   CHECK(round->round_quorum() == 2);
 }
 
+TEST_CASE("policy flags: a max_delay that grows") {
+  absl::FlagSaver saver;
+  const auto policy = PolicyOf({"--max_delay=sqrt"});
+  REQUIRE(policy.ok());
+  CHECK(policy->max_delay() == 1);
+  CHECK(policy->max_delay_sqrt());
+}
+
 TEST_CASE("policy flags: clipping needs whole gradients") {
   absl::FlagSaver saver;
   const auto policy = PolicyOf({"--clip_norm=1.5"});
@@ -138,6 +146,7 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--num_workers=5000"}, "--num_workers=5000", "1 to 4096"},
       {{"--max_delay=0"}, "--max_delay=0", "1 and above"},
       {{"--max_delay=-7"}, "--max_delay=-7", "-1, 1 and above"},
+      {{"--max_delay=root"}, "--max_delay=root", "or sqrt"},
       {{"--aggregation=round", "--staleness_bound=0", "--max_delay=4"}, "--aggregation=round", "each with --max_delay"},
       {{"--aggregation=round", "--staleness_bound=0", "--delay_policy=scale"}, "--aggregation=round", "--delay_policy"},
       {{"--clip_norm=-1"}, "--clip_norm=-1", "0 and above"},
