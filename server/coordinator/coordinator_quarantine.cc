@@ -14,8 +14,9 @@ void Coordinator::HearOfNonFinite(const v1::WatchRequest& request) {
   if (state_ != v1::TRAINING) return;
   for (const v1::NonFiniteRun& run : request.nonfinite_runs()) {
     const std::optional<std::string> name = membership_.NameOf(run.worker_id());
-    if (!name || !quarantine_.Observe(*name, run.longest())) continue;
-    PutInQuarantine(*name);
+    if (!name) continue;
+    membership_.Keep(*name);  // shards count on, by its id
+    if (quarantine_.Observe(*name, run.longest())) PutInQuarantine(*name);
   }
 }
 
@@ -23,6 +24,7 @@ void Coordinator::PutInQuarantine(const std::string& name) {
   const std::string reason = quarantine_.Reason(name);
   Event(absl::StrCat("worker '", name, "' is quarantined: ", reason));
   changed_ = true;
+  membership_.Keep(name);  // so that another one does not get its rank's share of the data
   const std::optional<std::uint32_t> id = membership_.IdOf(name);
   if (!id) return;
   board_.SetState(*id, name, v1::TRAINER, membership_.RankOf(name).value_or(0), "quarantined", reason);

@@ -119,6 +119,7 @@ absl::Status Coordinator::Restore(const v1::CoordinatorState& state, const v1::M
   RETURN_IF_ERROR(stop_.Restore(state.stop()));
   RETURN_IF_ERROR(board_.Restore(state.board()));
   RETURN_IF_ERROR(quarantine_.Restore(state.quarantine()));
+  for (const std::string& name : quarantine_.names()) membership_.Keep(name);
   RETURN_IF_ERROR(policies_.Restore(state));
   AdoptPolicy();
   RETURN_IF_ERROR(RestoreProgress(now, state));

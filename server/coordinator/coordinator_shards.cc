@@ -137,15 +137,19 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
         changed_ = true;
       }
       NoteJournal(request);
+      // One that was under way for long says nothing new, and takes nothing back.
+      const bool late = shard.generation == request.generation() && request.known_sequence() < shard.acknowledged;
       shard.generation = request.generation();
       shard.protocol_version = request.protocol_version();
       shard.seen = clock_->Now();
       // Whether all know the end decides what a restart finds left to do.
-      if (state_ == v1::FINISHED && shard.acknowledged != request.known_sequence()) store_->Changed();
-      shard.acknowledged = request.known_sequence();
-      shard.closed_round = request.closed_round();
-      shard.weights_ready = request.weights_ready();
-      shard.stats = request.stats();
+      if (state_ == v1::FINISHED && shard.acknowledged < request.known_sequence()) store_->Changed();
+      if (!late) {
+        shard.acknowledged = request.known_sequence();
+        shard.closed_round = request.closed_round();
+        shard.weights_ready = request.weights_ready();
+        shard.stats = request.stats();
+      }
       shard.push_bytes.Observe(shard.seen, request.stats().push_bytes());
       shard.pull_bytes.Observe(shard.seen, request.stats().pull_bytes());
       for (const v1::MemberClock& installed : request.installed()) {

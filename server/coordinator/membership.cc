@@ -85,7 +85,7 @@ absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joine
                      ", whose lease ends in ",
                      absl::FormatDuration(absl::Trunc(lease_end_.at(*id) - now, absl::Milliseconds(100))))};
   }
-  if (members_.size() + waiting_room_.size() >= kMaxMembers || (!id && ids_.size() >= kMostIds)) {
+  if (members_.size() + waiting_room_.size() >= kMaxMembers) {
     return absl::ResourceExhaustedError(
         absl::StrCat("join: the cluster has ", members_.size(), " members; at most ", kMaxMembers, " are allowed"));
   }
@@ -147,12 +147,29 @@ absl::StatusOr<std::uint32_t> Membership::FreeRank(const Joiner& joiner) const {
 
 absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   v1::Member member;
+  auto id = static_cast<std::uint32_t>(ids_.size());
+  std::optional<std::string> forget;
+  if (const std::optional<std::uint32_t> known = IdOf(joiner.name)) {
+    id = *known;
+  } else if (ids_.size() >= kMostIds) {
+    forget = NameToForget();
+    if (!forget) {
+      return absl::ResourceExhaustedError(absl::StrCat("join: the cluster knows ", ids_.size(),
+                                                       " names of workers, and may forget none for '", joiner.name,
+                                                       "'; at most ", kMostIds, " are allowed"));
+    }
+    id = ids_.at(*forget);
+  }
   if (joiner.role == v1::TRAINER) {
     ASSIGN_OR_RETURN(const std::uint32_t rank, FreeRank(joiner));
     member.set_rank(rank);
     ranks_[joiner.name] = rank;
   }
-  const std::uint32_t id = ids_.try_emplace(joiner.name, static_cast<std::uint32_t>(ids_.size())).first->second;
+  if (forget) {
+    ids_.erase(*forget);
+    ranks_.erase(*forget);
+  }
+  ids_[joiner.name] = id;
   member.set_worker_id(id);
   member.set_incarnation(joiner.incarnation);
   member.set_name(joiner.name);
@@ -165,6 +182,20 @@ absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   waiting_room_.erase(joiner.name);
   ++epoch_;
   return absl::OkStatus();
+}
+
+std::optional<std::string> Membership::NameToForget() const {
+  std::optional<std::string> oldest;
+  std::uint64_t ended_at = 0;
+  for (const auto& [name, id] : ids_) {
+    if (Find(id) != nullptr || kept_.count(name) > 0) continue;
+    const auto ended = ended_at_.find(id);
+    const std::uint64_t at = ended == ended_at_.end() ? 0 : ended->second;
+    if (oldest && ended_at <= at) continue;
+    oldest = name;
+    ended_at = at;
+  }
+  return oldest;
 }
 
 void Membership::AdmitAll(Instant now) {
@@ -234,6 +265,7 @@ absl::Status Membership::Leave(std::uint32_t worker, std::uint64_t incarnation) 
 
 void Membership::End(std::uint32_t worker) {
   ended_[worker] = members_.at(worker).incarnation();
+  ended_at_[worker] = epoch_;
   members_.erase(worker);
   lease_end_.erase(worker);
   installed_.erase(worker);

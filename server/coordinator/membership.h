@@ -31,8 +31,10 @@ class Membership {
     absl::Duration lease = absl::Seconds(10);
     std::uint32_t num_evaluators = 0;  // that the start waits for too
   };
-  static constexpr std::size_t kMaxMembers = 4096;          // bounds what a hostile joiner can make us hold
-  static constexpr std::size_t kMostIds = 2 * kMaxMembers;  // names that have ever been members; ids are below it
+  static constexpr std::size_t kMaxMembers = 4096;  // bounds what a hostile joiner can make us hold
+  // Names that are known; ids are below it. Where each process has a name of its own they run out: then the one that
+  // was heard of longest ago is forgotten for a new one, which has its id.
+  static constexpr std::size_t kMostIds = 2 * kMaxMembers;
 
   struct Joiner {
     std::string name;
@@ -52,7 +54,7 @@ class Membership {
 
   // May be called again and again with the same joiner; each call renews its place.
   // FAILED_PRECONDITION: the incarnation has left or expired, or the rank is taken, or there is none left;
-  // RESOURCE_EXHAUSTED: kMaxMembers.
+  // RESOURCE_EXHAUSTED: kMaxMembers, or kMostIds names of which none may be forgotten.
   absl::StatusOr<JoinAnswer> Join(Instant now, const Joiner& joiner);
 
   // Shard `shard` has installed the joiner at `clock`.
@@ -67,6 +69,9 @@ class Membership {
   // FAILED_PRECONDITION: not a member under this incarnation; names both.
   absl::Status Renew(Instant now, std::uint32_t worker, std::uint64_t incarnation);
   absl::Status Leave(std::uint32_t worker, std::uint64_t incarnation);
+
+  // This name is not forgotten: what is known of it must not come to another. (Not saved.)
+  void Keep(const std::string& name) { kept_.insert(name); }
 
   // A worker without data is out of the minimum; it re-enters like a joiner.
   void Park(std::uint32_t worker);
@@ -95,7 +100,7 @@ class Membership {
   // Since something was heard of this member; zero of anybody else.
   absl::Duration Silence(Instant now, std::uint32_t worker) const;
   std::optional<std::uint32_t> IdOf(const std::string& name) const;
-  std::optional<std::string> NameOf(std::uint32_t worker) const;       // of all that were ever admitted
+  std::optional<std::string> NameOf(std::uint32_t worker) const;       // of all that are known
   std::optional<std::uint32_t> RankOf(const std::string& name) const;  // the last it had
   std::size_t trainers() const;                                        // live, parked and joining
   std::size_t observers() const;
@@ -111,6 +116,7 @@ class Membership {
   absl::Status CheckRank(const Joiner& joiner) const;
   absl::StatusOr<std::uint32_t> FreeRank(const Joiner& joiner) const;
   absl::Status Admit(Instant now, const Joiner& joiner);
+  std::optional<std::string> NameToForget() const;
   void AdmitAll(Instant now);
   absl::Status RestoreMember(Instant now, const v1::Member& member);
 
@@ -119,10 +125,12 @@ class Membership {
   bool started_ = false;
   std::map<std::uint32_t, v1::Member> members_;
   std::map<std::uint32_t, Instant> lease_end_;
-  std::map<std::string, std::uint32_t> ids_;  // every name ever admitted; bounded by kMostIds
+  std::map<std::string, std::uint32_t> ids_;  // names admitted; 0 to size - 1; bounded by kMostIds
   // The last incarnation that ended, by id: a request of it that arrives late must not bring it back, or all would wait
   // for a worker that is no more. One is enough: an older one's requests have met their deadlines since.
   std::map<std::uint32_t, std::uint64_t> ended_;
+  std::map<std::uint32_t, std::uint64_t> ended_at_;  // in which epoch it did
+  std::set<std::string> kept_;
   std::map<std::string, std::uint32_t> ranks_;     // the rank a name had, for when it comes back
   std::map<std::string, Candidate> waiting_room_;  // before the start, and behind a lease
   std::map<std::uint32_t, std::map<std::uint32_t, std::uint64_t>> installed_;  // joiner -> shard -> clock

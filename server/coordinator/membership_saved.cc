@@ -13,6 +13,7 @@ void Membership::Save(v1::MembershipState* state) const {
   for (const auto& [id, member] : members_) *state->add_members() = member;
   state->mutable_ids()->insert(ids_.begin(), ids_.end());
   state->mutable_ended()->insert(ended_.begin(), ended_.end());
+  state->mutable_ended_at()->insert(ended_at_.begin(), ended_at_.end());
   state->mutable_ranks()->insert(ranks_.begin(), ranks_.end());
   for (const auto& [name, candidate] : waiting_room_) {
     v1::JoinRequest& saved = *state->add_waiting_room();
@@ -59,6 +60,7 @@ absl::Status Membership::Restore(Instant now, const v1::MembershipState& state) 
     ids_.emplace(name, id);
   }
   ended_.insert(state.ended().begin(), state.ended().end());
+  ended_at_.insert(state.ended_at().begin(), state.ended_at().end());
   ranks_.insert(state.ranks().begin(), state.ranks().end());
   for (const v1::Member& member : state.members()) RETURN_IF_ERROR(RestoreMember(now, member));
   for (const v1::JoinRequest& saved : state.waiting_room()) {
@@ -77,7 +79,7 @@ absl::Status Membership::Restore(Instant now, const v1::MembershipState& state) 
     }
   }
   const std::size_t people = members_.size() + waiting_room_.size();
-  if (epoch_ == 0 || people > kMaxMembers || ids_.size() > 2 * kMaxMembers) {
+  if (epoch_ == 0 || people > kMaxMembers || ids_.size() > kMostIds) {
     return absl::DataLossError(absl::StrCat("membership: epoch ", epoch_, " with ", people, " members and ",
                                             ids_.size(), " names; at most ", kMaxMembers, " members are allowed"));
   }

@@ -270,6 +270,22 @@ TEST_CASE("Coordinator: a ps whose journal lacks what was committed, reported or
   }
 }
 
+TEST_CASE("Coordinator: what a ps has acknowledged stands, though an older request of it arrives late") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  v1::WatchRequest late = run.f->WatchOf(1);
+  late.set_known_sequence(0);
+  late.set_closed_round(0);
+  late.set_weights_ready(false);
+  CHECK(run.f->Call<v1::WatchReply>("WatchMembership", late)->ok());
+  CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 7001, 7))->ok());
+  ComesAgain(run, 6);
+  CHECK(run.gone_back.size() == 1);
+}
+
 TEST_CASE("Coordinator: that a journal has lost its end may come out after its ps is back") {
   // Also when records of the same numbers have been written since, and found.
   const bool again = GENERATE(false, true);

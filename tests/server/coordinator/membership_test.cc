@@ -222,6 +222,47 @@ TEST_CASE("Membership: an evaluator is in at once, and is no trainer") {
   CHECK(Ranks(membership)["a"] == 0);
 }
 
+TEST_CASE("Membership: names run out: the one that was gone longest is forgotten, members and who is kept are not") {
+  std::optional<Membership> membership(Config(1, 1));
+  std::uint64_t incarnation = 1;
+  const auto live = [&](const std::string& name) {
+    const absl::Status joined = membership->Join(At(0), Joiner(name, incarnation)).status();
+    if (joined.ok()) CHECK(membership->Leave(*membership->IdOf(name), incarnation).ok());
+    ++incarnation;
+    return joined;
+  };
+  REQUIRE(membership->Join(At(0), Joiner("stays", incarnation++)).ok());
+  REQUIRE(live("bad").ok());
+  REQUIRE(live("again").ok());
+  while (membership->IdOf(absl::StrCat("n", Membership::kMostIds - 4)) == std::nullopt) {
+    REQUIRE(live(absl::StrCat("n", incarnation - 4)).ok());
+  }
+  REQUIRE(live("again").ok());  // so it is not the oldest any more
+  membership->Keep("bad");
+  for (const bool restored : {false, true}) {
+    if (restored) {
+      v1::MembershipState state;
+      membership->Save(&state);
+      membership.emplace(Config(1, 1));
+      REQUIRE(membership->Restore(At(0), state).ok());
+      membership->Keep("bad");
+    }
+    const std::string oldest = restored ? "n1" : "n0";
+    const std::uint32_t id = *membership->IdOf(oldest);
+    REQUIRE(live(restored ? "new 1" : "new 0").ok());
+    CHECK(membership->IdOf(restored ? "new 1" : "new 0") == id);
+    CHECK_FALSE(membership->IdOf(oldest));
+    CHECK_FALSE(membership->RankOf(oldest));
+    CHECK(membership->IdOf("n2"));
+    for (const char* name : {"stays", "bad", "again"}) CHECK(membership->IdOf(name));
+  }
+  // None of them may be forgotten.
+  v1::MembershipState state;
+  membership->Save(&state);
+  for (const auto& [name, id] : state.ids()) membership->Keep(name);
+  CHECK(Says(live("more"), Code::kResourceExhausted, {"8192 names", "'more'"}));
+}
+
 TEST_CASE("Membership: no more members than the limit") {
   Membership membership(Config(1, 1));
   for (std::size_t i = 0; i < Membership::kMaxMembers; ++i) {
