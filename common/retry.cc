@@ -42,9 +42,11 @@ absl::Status LostConnection(absl::string_view message) {
 bool IsLostConnection(const absl::Status& status) { return status.GetPayload(kLostConnection).has_value(); }
 
 absl::Duration Backoff::Next(const absl::Status& status) {
-  if (const absl::Duration asked = RetryAfter(status); asked > absl::ZeroDuration()) return asked;
-  const absl::Duration ceiling = std::min(kFirst * (std::int64_t{1} << std::min(attempts_++, 10)), kMost);
   state_ = Mix64(state_);
+  if (const absl::Duration asked = RetryAfter(status); asked > absl::ZeroDuration()) {
+    return asked * (1 + 0.5 * UnitUniform(state_));  // not before, and not all who were told so at once
+  }
+  const absl::Duration ceiling = std::min(kFirst * (std::int64_t{1} << std::min(attempts_++, 10)), kMost);
   return ceiling * (0.5 + 0.5 * UnitUniform(state_));
 }
 

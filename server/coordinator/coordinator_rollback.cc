@@ -31,9 +31,14 @@ Coordinator::Loss Coordinator::WhyLost(const v1::WatchRequest& request) const {
   if (!request.lost().empty()) return {request.lost(), request.lost_said_by()};
   if (request.era() < era_) return {absl::StrCat("it has nothing of era ", era_), ""};
   const ShardInfo& known = shards_[request.shard_index()];
-  if (known.generation == 0 || known.generation == request.generation()) return {};
-  // It has its journal, and with it all that its predecessor has said and answered.
   const std::uint64_t found = FoundBy(request);
+  if (known.generation == request.generation()) {
+    const bool after = known.next_generation != 0 && request.known_sequence() >= known.next_since;
+    if (!after || found >= known.next_answered) return {};
+    return {JournalEndsAt(found, known.next_answered), known.answered_said_by};
+  }
+  if (known.generation == 0) return {};
+  // It has its journal, and with it all that its predecessor has said and answered.
   const bool told = request.keeps_journal() && request.known_sequence() >= known.acknowledged;
   const std::uint64_t next = known.next_generation == request.generation() ? 0 : known.next_answered;
   const std::uint64_t answered = std::max(known.answered, next);
@@ -84,8 +89,12 @@ void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::strin
   const auto replaced = std::find(shard.replaced.begin(), shard.replaced.end(), journaled.generation());
   if (replaced == shard.replaced.end()) {
     if (said_by.empty()) return;
-    if (shard.next_generation != journaled.generation()) shard.next_answered = 0;
-    shard.next_generation = journaled.generation();
+    if (shard.next_generation != journaled.generation()) {
+      shard.next_generation = journaled.generation();
+      shard.next_answered = 0;
+      shard.next_since = snapshot_.sequence() + 1;
+      changed_ = true;
+    }
     shard.next_answered = std::max<std::uint64_t>(shard.next_answered, journaled.records());
     shard.answered_said_by = said_by;
     return;

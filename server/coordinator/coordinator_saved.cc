@@ -66,6 +66,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
     saved.set_answered_said_by(shard.answered_said_by);
     saved.set_next_generation(shard.next_generation);
     saved.set_next_answered(shard.next_answered);
+    saved.set_next_since(shard.next_since);
   }
   state.set_address_book_version(address_book_version_);
   state.set_model_fingerprint(manifest_ ? manifest_->fingerprint() : 0);
@@ -195,6 +196,7 @@ absl::Status Coordinator::RestoreShards(Instant now, const v1::CoordinatorState&
     shard.answered_said_by = saved.answered_said_by();
     shard.next_generation = saved.next_generation();
     shard.next_answered = saved.next_answered();
+    shard.next_since = saved.next_since();
   }
   address_book_version_ = state.address_book_version();
   return absl::OkStatus();

@@ -12,10 +12,11 @@ v1::MembershipState NobodyIsMember(const v1::MembershipState& now, const v1::Mem
   v1::MembershipState state;
   state.set_epoch(std::max(now.epoch(), then.epoch()) + 1);
   state.set_started(true);
-  const v1::MembershipState& last = now.ids().empty() ? then : now;  // ids only ever grow
+  const v1::MembershipState& last = now.ids().empty() ? then : now;
   *state.mutable_ids() = last.ids();
   *state.mutable_ranks() = last.ranks();
   *state.mutable_ended() = last.ended();
+  *state.mutable_ended_at() = last.ended_at();
   for (const v1::Member& member : last.members()) (*state.mutable_ended())[member.worker_id()] = member.incarnation();
   return state;
 }

@@ -32,9 +32,11 @@ struct ShardInfo {
   v1::JournalPlace journal;
   std::uint64_t answered = 0;
   std::string answered_said_by;
-  // The same of a process that serves workers before it is heard of here, and may die before that.
+  // The same of a process that is not known: it serves workers and has not been heard of here, or it has died before
+  // that. The latter, once the known process acknowledges a snapshot from `next_since` on: so it lives after the other.
   std::uint64_t next_generation = 0;
   std::uint64_t next_answered = 0;
+  std::uint64_t next_since = 0;  // sequence
   // Of former generations so many are known: one that is older has met its calls' deadlines long since.
   static constexpr std::size_t kReplacedKnown = 16;
   std::deque<std::uint64_t> replaced;  // generations before this one, the last at the back

@@ -323,6 +323,36 @@ TEST_CASE("Coordinator: what a process had answered that died before it was hear
   }
 }
 
+TEST_CASE("Coordinator: what a process had answered that died unheard of, and of which workers speak late") {
+  // Shard 1 was a process nobody heard of between 7001 and 8001, which lives.
+  for (const std::uint64_t found : {98, 99}) {
+    for (const bool again : {false, true}) {
+      CAPTURE(found, again);
+      Run run;
+      run.f->Start(2);
+      run.NoteCheckpoint();
+      run.Begin();
+      run.f->SyncShards();
+      run.f->known[1] = ComesAgain(run, found)->message;
+      CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 9999, 99))->ok());
+      if (again) {  // the coordinator is lost in between
+        run.f->store->Stop();
+        run.files.Restart(CrashFiles::Loss::kPower);
+        const auto known = run.f->known;
+        run.Begin();
+        run.f->known = known;
+      }
+      // A request from before says nothing of who was first.
+      const auto told = ComesAgain(run, found);
+      CHECK(run.gone_back.empty());
+      REQUIRE(told->message.sequence() > run.f->known[1].sequence());
+      run.f->known[1] = told->message;
+      ComesAgain(run, found);
+      CHECK(run.gone_back.size() == (found == 98 ? 1 : 0));
+    }
+  }
+}
+
 TEST_CASE("Coordinator: with nothing to go back to the ps is refused, and the others train on") {
   Run run;
   run.f->Start(2);
