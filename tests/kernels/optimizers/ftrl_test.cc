@@ -1,5 +1,6 @@
 #include "kernels/optimizers/ftrl.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -105,7 +106,8 @@ TEST_CASE("FTRL: thousands of steps stay with algorithm 1 in double, zeros inclu
   State state{std::vector<float>(kCount)};
   std::vector<double> z(kCount), n(kCount), w(kCount);
   std::vector<float> gradient(kCount);
-  int zeros = 0, left = 0, returned = 0;
+  int zeros = 0, left = 0, returned = 0, wrong_zeros = 0;
+  double farthest = 0;
   for (int t = 0; t < 3000; ++t) {
     for (std::size_t i = 0; i < kCount; ++i) {
       // Pulled to a weight of its own, with noise; half of them to none.
@@ -124,12 +126,14 @@ TEST_CASE("FTRL: thousands of steps stay with algorithm 1 in double, zeros inclu
     }
     state.Step(p, kRate, gradient);
     for (std::size_t i = 0; i < kCount; ++i) {
-      CAPTURE(t, i, z[i]);
-      REQUIRE(std::abs(state.w[i] - w[i]) < 1e-4);
-      if (std::abs(std::abs(z[i]) - p.l1) > 1e-3) REQUIRE((state.w[i] == 0) == (w[i] == 0));
+      farthest = std::max(farthest, std::abs(state.w[i] - w[i]));
+      const bool near_limit = std::abs(std::abs(z[i]) - p.l1) < 1e-3;
+      wrong_zeros += !near_limit && (state.w[i] == 0) != (w[i] == 0);
       zeros += state.w[i] == 0;
     }
   }
+  CHECK(farthest < 1e-4);
+  CHECK(wrong_zeros == 0);
   CHECK(zeros > 100000);
   CHECK(left > 100);
   CHECK(returned > 20);
