@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -B
-"""--optimizer=ftrl on a linear model: --l1 leaves the weights that matter, sets the others to 0, and costs no accuracy."""
+"""--optimizer=ftrl on a linear model: --l1 keeps the weights that matter, makes the others 0, and costs no accuracy."""
 
 import array
 import math

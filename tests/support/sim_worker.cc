@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tests/support/delay_allowed.h"
 #include "tests/support/encode_run.h"
 
 namespace leeway {
@@ -13,14 +14,6 @@ namespace {
 
 constexpr absl::Duration kTimeout = absl::Seconds(4);  // above the 2 s that it lets servers hold its requests
 constexpr absl::Duration kAgain = absl::Milliseconds(20);
-
-// Ringmaster's promise, of the push that got this ticket: no delay of max_delay or more, which with sqrt is the root of
-// the pushes accepted before.
-bool DelayAllowed(const v1::Policy& policy, const v1::Ticket& ticket) {
-  const std::uint64_t over = ticket.delay() + 1;
-  if (policy.max_delay_sqrt()) return ticket.delay() == 0 || over * over <= ticket.serial() - 1;
-  return policy.max_delay() < 0 || over <= static_cast<std::uint64_t>(policy.max_delay());
-}
 
 }  // namespace
 
@@ -308,16 +301,11 @@ void SimWorker::OpenPush() {
   Ask<v1::Ticket>(
       options_.coordinator, "Coordinator/OpenPush", request, {},
       [this, null, policy](const v1::Ticket& ticket, auto&) {
-        if (!DelayAllowed(policy, ticket)) {
-          return Fail("OpenPush", absl::InternalError(absl::StrCat("accepted with delay ", ticket.delay(), ", serial ",
-                                                                   ticket.serial())));
-        }
-        Push(ticket, null);
+        DelayAllowed(policy, ticket) ? Push(ticket, null) : Fail("delay", absl::InternalError(ticket.DebugString()));
       },
       [this](const absl::Status& status) {
         if (absl::IsAborted(status)) return Push({}, true);
-        if (absl::IsFailedPrecondition(status)) return Rejoin();
-        Fail("OpenPush", status);
+        absl::IsFailedPrecondition(status) ? Rejoin() : Fail("OpenPush", status);
       });
 }
 
