@@ -16,6 +16,7 @@
 #include "cli/checkpoint/checkpoint_verbs.h"
 #include "cli/replay.h"
 #include "cli/run.h"
+#include "cli/study/study.h"
 #include "cli/tokenize.h"
 #include "cli/why/why.h"
 #include "common/end_process.h"
@@ -34,6 +35,7 @@ struct Verb {
   const char* flags;
   // `words`: what follows the verb; the flags are parsed. Returns the exit code.
   int (*run)(const std::vector<std::string>& words, int argc, char** argv);
+  const char* more = "";  // lines of its --help below the summary
 };
 
 int Run(const std::vector<std::string>& words, int argc, char** argv) {
@@ -59,6 +61,12 @@ constexpr Verb kVerbs[] = {
     {"bench", "transport|apply|encode|latency|train",
      "measure against baselines: transport, apply, encode, latency, train", "cli/bench/ output o server/ worker/",
      RunBench},
+    {"study", "", "compare policies for workers of different speeds, in simulated time",
+     "cli/study/ output o seed model data batch pipeline_depth optimizer learning_rate momentum nesterov beta1 beta2 "
+     "rho "
+     "epsilon weight_decay group_rate group_decay schedule warmup_samples schedule_step_samples schedule_gamma "
+     "schedule_total_samples final_learning_rate",
+     RunStudy, kStudyHelp},
     {"replay", "CHECKPOINT_DIR", "carry out a run's journals again: its weights at the end, or at any push",
      "cli/replay.cc", RunReplay},
     {"checkpoint", "list|verify|reshard|diff|now [PATH ...]",
@@ -91,7 +99,7 @@ std::string Usage() {
 std::string Usage(const Verb& verb) {
   if (verb.summary == nullptr) return Usage();
   return absl::StrCat("usage: leeway ", verb.name, " ", verb.words, verb.words[0] == 0 ? "" : " ",
-                      "[--flag=value ...]\n\n", verb.summary, "\n");
+                      "[--flag=value ...]\n\n", verb.summary, "\n", verb.more);
 }
 
 FlagFilter FlagsOf(const Verb& verb) {

@@ -5,7 +5,7 @@
 
 ABSL_FLAG(
     std::string, output, "",
-    "of leeway status, top, workers, set, drain, bench, why and leeway checkpoint list, verify, diff, now: table (the "
+    "of leeway status, top, workers, set, drain, bench, study, why and checkpoint list, verify, diff, now: table (the "
     "default) or json; of leeway checkpoint reshard: the directory to write to; of leeway export: the file to "
     "write");
 ABSL_FLAG(std::string, o, "", "short for --output");

@@ -1,25 +1,27 @@
 #include "server/clock_table.h"
 
-#include <algorithm>
-#include <limits>
-
 namespace leeway {
 
 void ClockTable::Install(WorkerId worker, std::uint64_t clock, bool counts) {
-  entries_[worker] = {clock, counts};
-  Refresh();
+  Entry& entry = entries_[worker];
+  Discount(entry);
+  entry = {clock, counts};
+  Count(entry);
 }
 
 void ClockTable::Remove(WorkerId worker) {
-  entries_.erase(worker);
-  Refresh();
+  const auto it = entries_.find(worker);
+  if (it == entries_.end()) return;
+  Discount(it->second);
+  entries_.erase(it);
 }
 
 void ClockTable::Advance(WorkerId worker, std::uint64_t clock) {
   const auto it = entries_.find(worker);
   if (it == entries_.end() || clock <= it->second.clock) return;
+  Discount(it->second);
   it->second.clock = clock;
-  Refresh();
+  Count(it->second);
 }
 
 std::uint64_t ClockTable::Get(WorkerId worker) const {
@@ -27,13 +29,7 @@ std::uint64_t ClockTable::Get(WorkerId worker) const {
   return it == entries_.end() ? 0 : it->second.clock;
 }
 
-std::uint64_t ClockTable::Gap() const {
-  std::uint64_t fastest = min_;
-  for (const auto& [worker, entry] : entries_) {
-    if (entry.counts) fastest = std::max(fastest, entry.clock);
-  }
-  return fastest - min_;
-}
+std::uint64_t ClockTable::Gap() const { return counting_.empty() ? 0 : counting_.rbegin()->first - min_; }
 
 std::vector<WorkerId> ClockTable::Below(std::uint64_t clock) const {
   std::vector<WorkerId> below;
@@ -43,15 +39,16 @@ std::vector<WorkerId> ClockTable::Below(std::uint64_t clock) const {
   return below;
 }
 
-void ClockTable::Refresh() {
-  std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max();
-  bool any = false;
-  for (const auto& [worker, entry] : entries_) {
-    if (!entry.counts) continue;
-    any = true;
-    lowest = std::min(lowest, entry.clock);
-  }
-  if (any) min_ = lowest;
+void ClockTable::Count(const Entry& entry) {
+  if (entry.counts) ++counting_[entry.clock];
+  if (!counting_.empty()) min_ = counting_.begin()->first;
+}
+
+void ClockTable::Discount(const Entry& entry) {
+  if (!entry.counts) return;
+  const auto it = counting_.find(entry.clock);
+  if (--it->second == 0) counting_.erase(it);
+  if (!counting_.empty()) min_ = counting_.begin()->first;
 }
 
 }  // namespace leeway

@@ -1,6 +1,7 @@
 // ClockTable: each member's clock on one shard, and the minimum that the gate compares with.
 //
-// Thread safety: none; a plain object, guarded by its owner. No time, no RPC.
+// Thread safety: none; a plain object, guarded by its owner. No time, no RPC. Below() walks over all members, all else
+// costs the logarithm of their number.
 // Invariants: a member's clock never falls while it stays installed. With no counting member, the last
 // minimum stands (protocol-rules.md 5).
 #pragma once
@@ -38,9 +39,11 @@ class ClockTable {
     std::uint64_t clock = 0;
     bool counts = false;
   };
-  void Refresh();
+  void Count(const Entry& entry);
+  void Discount(const Entry& entry);
 
   std::map<WorkerId, Entry> entries_;
+  std::map<std::uint64_t, std::uint32_t> counting_;  // clock -> how many counting members have it; none has 0
   std::uint64_t min_ = 0;
 };
 

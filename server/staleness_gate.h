@@ -28,6 +28,8 @@ struct GateAnswer {
 // <= clock - bound - 1 of every live worker is in what the reply shows. -1: other workers do not matter.
 // In both, the asker's own clock must be at least `own_clock`.
 GateAnswer AskGate(const ClockTable& clocks, std::int64_t bound, const GateRequest& request);
+// The same without whom it waits for, which takes a walk over all members.
+bool GateAdmits(const ClockTable& clocks, std::int64_t bound, const GateRequest& request);
 
 // Rounds: admitted when round `clock` - 1 is closed, that is, `open_round` >= clock. `missing`: members that
 // have not given the open round their push.

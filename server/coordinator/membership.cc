@@ -85,9 +85,9 @@ absl::StatusOr<Membership::JoinAnswer> Membership::Join(Instant now, const Joine
                      ", whose lease ends in ",
                      absl::FormatDuration(absl::Trunc(lease_end_.at(*id) - now, absl::Milliseconds(100))))};
   }
-  if (members_.size() + waiting_room_.size() >= kMaxMembers) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("join: the cluster has ", members_.size(), " members; at most ", kMaxMembers, " are allowed"));
+  if (members_.size() + waiting_room_.size() >= config_.max_members) {
+    return absl::ResourceExhaustedError(absl::StrCat("join: the cluster has ", members_.size(), " members; at most ",
+                                                     config_.max_members, " are allowed"));
   }
   if (joiner.role == v1::EVALUATOR) {
     RETURN_IF_ERROR(Admit(now, joiner));
@@ -121,25 +121,22 @@ absl::Status Membership::CheckRank(const Joiner& joiner) const {
 }
 
 absl::StatusOr<std::uint32_t> Membership::FreeRank(const Joiner& joiner) const {
-  std::map<std::uint32_t, std::string> taken;
-  for (const auto& [id, member] : members_) {
-    if (member.state() != v1::OBSERVER) taken[member.rank()] = member.name();
-  }
   if (joiner.rank >= 0) {
-    const auto it = taken.find(static_cast<std::uint32_t>(joiner.rank));
-    if (it == taken.end()) return static_cast<std::uint32_t>(joiner.rank);
+    const auto it = holders_.find(static_cast<std::uint32_t>(joiner.rank));
+    if (it == holders_.end()) return static_cast<std::uint32_t>(joiner.rank);
     return absl::FailedPreconditionError(absl::StrCat("join: worker '", joiner.name, "' asks for rank ", joiner.rank,
-                                                      ", which worker '", it->second, "' has"));
+                                                      ", which worker '", members_.at(it->second).name(), "' has"));
   }
   // Back under its old name: the old rank, and with it the rest of that rank's data.
-  if (const auto it = ranks_.find(joiner.name); it != ranks_.end() && taken.count(it->second) == 0) return it->second;
+  if (const auto it = ranks_.find(joiner.name); it != ranks_.end() && holders_.count(it->second) == 0)
+    return it->second;
   // Before the start, ranks that others ask for by flag are kept for them.
   std::set<std::uint32_t> asked;
   for (const auto& [name, candidate] : waiting_room_) {
     if (candidate.joiner.rank >= 0) asked.insert(static_cast<std::uint32_t>(candidate.joiner.rank));
   }
   std::uint32_t rank = 0;
-  while (taken.count(rank) > 0 || asked.count(rank) > 0) ++rank;
+  while (holders_.count(rank) > 0 || asked.count(rank) > 0) ++rank;
   if (!config_.fixed_ranks || rank < config_.num_workers) return rank;
   return absl::FailedPreconditionError(absl::StrCat("join: no rank is left for worker '", joiner.name, "': all ",
                                                     config_.num_workers, " have their worker (--num_workers)"));
@@ -151,12 +148,12 @@ absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   std::optional<std::string> forget;
   if (const std::optional<std::uint32_t> known = IdOf(joiner.name)) {
     id = *known;
-  } else if (ids_.size() >= kMostIds) {
+  } else if (ids_.size() >= 2 * config_.max_members) {
     forget = NameToForget();
     if (!forget) {
       return absl::ResourceExhaustedError(absl::StrCat("join: the cluster knows ", ids_.size(),
                                                        " names of workers, and may forget none for '", joiner.name,
-                                                       "'; at most ", kMostIds, " are allowed"));
+                                                       "'; at most ", 2 * config_.max_members, " are allowed"));
     }
     id = ids_.at(*forget);
   }
@@ -177,6 +174,7 @@ absl::Status Membership::Admit(Instant now, const Joiner& joiner) {
   member.set_samples_per_step(joiner.samples_per_step);
   member.set_pipeline_depth(joiner.pipeline_depth);
   members_[id] = member;
+  if (joiner.role == v1::TRAINER) holders_[member.rank()] = id;
   lease_end_[id] = now + config_.lease;
   installed_.erase(id);
   waiting_room_.erase(joiner.name);
@@ -264,8 +262,10 @@ absl::Status Membership::Leave(std::uint32_t worker, std::uint64_t incarnation) 
 }
 
 void Membership::End(std::uint32_t worker) {
-  ended_[worker] = members_.at(worker).incarnation();
+  const v1::Member& member = members_.at(worker);
+  ended_[worker] = member.incarnation();
   ended_at_[worker] = epoch_;
+  if (member.state() != v1::OBSERVER) holders_.erase(member.rank());
   members_.erase(worker);
   lease_end_.erase(worker);
   installed_.erase(worker);

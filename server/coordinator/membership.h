@@ -24,17 +24,19 @@ namespace leeway {
 
 class Membership {
  public:
+  static constexpr std::size_t kMaxMembers = 4096;  // bounds what a hostile joiner can make us hold
+  // Names that are known; ids are below it. Where each process has a name of its own they run out: then the one that
+  // was heard of longest ago is forgotten for a new one, which has its id.
+  static constexpr std::size_t kMostIds = 2 * kMaxMembers;
+
   struct Config {
     std::uint32_t num_shards = 1;
     std::uint32_t num_workers = 1;  // trainers that the start waits for
     bool fixed_ranks = false;       // exactly num_workers ranks (STATIC data, `round`)
     absl::Duration lease = absl::Seconds(10);
-    std::uint32_t num_evaluators = 0;  // that the start waits for too
+    std::uint32_t num_evaluators = 0;       // that the start waits for too
+    std::size_t max_members = kMaxMembers;  // a simulation, which nobody strange joins, may have more
   };
-  static constexpr std::size_t kMaxMembers = 4096;  // bounds what a hostile joiner can make us hold
-  // Names that are known; ids are below it. Where each process has a name of its own they run out: then the one that
-  // was heard of longest ago is forgotten for a new one, which has its id.
-  static constexpr std::size_t kMostIds = 2 * kMaxMembers;
 
   struct Joiner {
     std::string name;
@@ -54,7 +56,7 @@ class Membership {
 
   // May be called again and again with the same joiner; each call renews its place.
   // FAILED_PRECONDITION: the incarnation has left or expired, or the rank is taken, or there is none left;
-  // RESOURCE_EXHAUSTED: kMaxMembers, or kMostIds names of which none may be forgotten.
+  // RESOURCE_EXHAUSTED: max_members, or twice as many names of which none may be forgotten.
   absl::StatusOr<JoinAnswer> Join(Instant now, const Joiner& joiner);
 
   // Shard `shard` has installed the joiner at `clock`.
@@ -124,6 +126,7 @@ class Membership {
   std::uint64_t epoch_ = 1;
   bool started_ = false;
   std::map<std::uint32_t, v1::Member> members_;
+  std::map<std::uint32_t, std::uint32_t> holders_;  // rank -> the trainer that has it
   std::map<std::uint32_t, Instant> lease_end_;
   std::map<std::string, std::uint32_t> ids_;  // names admitted; 0 to size - 1; bounded by kMostIds
   // The last incarnation that ended, by id: a request of it that arrives late must not bring it back, or all would wait

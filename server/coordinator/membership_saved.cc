@@ -40,12 +40,10 @@ absl::Status Membership::RestoreMember(Instant now, const v1::Member& member) {
   }
   lease_end_[*id] = now + config_.lease;
   if (member.state() == v1::OBSERVER) return absl::OkStatus();
-  for (const auto& [other, earlier] : members_) {
-    if (other == *id || earlier.state() == v1::OBSERVER || earlier.rank() != member.rank()) continue;
-    return absl::DataLossError(
-        absl::StrCat("membership: both '", member.name(), "' and '", earlier.name(), "' have rank ", member.rank()));
-  }
-  return absl::OkStatus();
+  const auto [holder, free] = holders_.emplace(member.rank(), *id);
+  if (free) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("membership: both '", member.name(), "' and '",
+                                          members_.at(holder->second).name(), "' have rank ", member.rank()));
 }
 
 absl::Status Membership::Restore(Instant now, const v1::MembershipState& state) {

@@ -9,9 +9,12 @@ namespace leeway {
 
 void RoundCloser::Report(std::uint32_t shard, const v1::ReportRoundRequest& report) {
   if (shard >= reports_.size() || report.round() != open_round_) return;
-  for (const v1::RoundContribution& contribution : report.complete()) {
-    reports_[shard][contribution.rank()] = contribution;
-  }
+  for (const v1::RoundContribution& contribution : report.complete()) Note(shard, contribution);
+}
+
+void RoundCloser::Note(std::uint32_t shard, const v1::RoundContribution& contribution) {
+  const bool known = !reports_[shard].insert_or_assign(contribution.rank(), contribution).second;
+  if (!known && WholeEverywhere(contribution.rank())) ++whole_;
 }
 
 void RoundCloser::Leave(std::uint32_t rank, std::uint64_t pushed, Instant until) {
@@ -41,7 +44,8 @@ std::vector<std::uint32_t> RoundCloser::Missing(const std::set<std::uint32_t>& e
 std::optional<v1::RoundClose> RoundCloser::TryClose(const std::set<std::uint32_t>& expected) {
   if (expected.empty()) return std::nullopt;
   const std::size_t needed = quorum_ == 0 ? expected.size() : std::min<std::size_t>(quorum_, expected.size());
-  if (expected.size() - Missing(expected).size() < needed) return std::nullopt;
+  // With many workers most reports change nothing: who is missing is looked at when it can matter.
+  if (whole_ < needed || expected.size() - Missing(expected).size() < needed) return std::nullopt;
   return Abandon();
 }
 
@@ -59,6 +63,7 @@ v1::RoundClose RoundCloser::Abandon() {
   }
   ++open_round_;
   for (auto& shard : reports_) shard.clear();
+  whole_ = 0;
   for (auto it = left_.begin(); it != left_.end();) {
     it = it->second.pushed <= open_round_ ? left_.erase(it) : std::next(it);
   }
@@ -83,9 +88,7 @@ absl::Status RoundCloser::Restore(const v1::RoundCloserState& state, Instant unt
       return absl::DataLossError(
           absl::StrCat("rounds: a report of ps ", report.shard_index(), " of ", reports_.size()));
     }
-    for (const v1::RoundContribution& contribution : report.complete()) {
-      reports_[report.shard_index()][contribution.rank()] = contribution;
-    }
+    for (const v1::RoundContribution& contribution : report.complete()) Note(report.shard_index(), contribution);
   }
   for (const auto& [rank, pushed] : state.left()) Leave(rank, pushed, until);
   return absl::OkStatus();

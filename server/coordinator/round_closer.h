@@ -61,10 +61,12 @@ class RoundCloser {
     Instant until;
   };
   bool WholeEverywhere(std::uint32_t rank) const;
+  void Note(std::uint32_t shard, const v1::RoundContribution& contribution);
 
   const std::uint32_t quorum_;
   std::uint64_t open_round_ = 0;
   std::vector<std::map<std::uint32_t, v1::RoundContribution>> reports_;  // [shard][rank], of the open round
+  std::size_t whole_ = 0;                                                // ranks that are in all of them
   std::map<std::uint32_t, Departure> left_;                              // by rank, while a round is owed
 };
 

@@ -110,6 +110,7 @@ class Workers {
     const std::uint64_t clock = worker.pulled;
     const std::uint64_t own = std::max(worker.entry, clock < depth_ ? 0 : clock - depth_);
     const GateAnswer answer = AskGate(clocks_, bound_, {id, clock, own});
+    if (GateAdmits(clocks_, bound_, {id, clock, own}) != answer.admitted) FAIL("worker " << id << ", clock " << clock);
     // What the reply must contain, push by push.
     std::vector<WorkerId> lacking;
     const std::int64_t newest = static_cast<std::int64_t>(clock) - bound_ - 1;

@@ -1,5 +1,6 @@
-// throughput_sim_main: what the simulation predicts for a paced cluster. The flags are those of `leeway run`, the
-// random slow steps and extra times those that its workers would draw from the same --seed. Prints JSON.
+// throughput_sim_main: what the simulation of `leeway study` predicts for a paced cluster. The flags are those of
+// `leeway run`, the random slow steps and extra times those that its workers would draw from the same --seed. Prints
+// JSON.
 #include <cstdio>
 #include <vector>
 
@@ -7,10 +8,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "cli/study/simulation.h"
 #include "common/flags.h"
 #include "common/hash.h"
 #include "nlohmann/json.hpp"
-#include "tests/sim/throughput_sim.h"
 #include "worker/trainer/pacer.h"
 
 ABSL_FLAG(uint32_t, num_workers, 4, "1 to 4096");
@@ -37,17 +38,19 @@ absl::Status Run() {
   }
   const std::string aggregation = absl::GetFlag(FLAGS_aggregation);
   if (aggregation != "each" && aggregation != "round") return FlagError("aggregation", aggregation, "each, round");
-  options.round = aggregation == "round";
-  options.bound = options.round ? 0 : absl::GetFlag(FLAGS_staleness_bound);
-  if (options.bound < -1) return FlagError("staleness_bound", absl::StrCat(options.bound), "-1, 0 and above");
+  const bool round = aggregation == "round";
+  const std::int64_t bound = round ? 0 : absl::GetFlag(FLAGS_staleness_bound);
+  if (bound < -1) return FlagError("staleness_bound", absl::StrCat(bound), "-1, 0 and above");
+  options.policy = NeverWait();
+  options.policy.set_aggregation(round ? v1::ROUND : v1::EACH);
+  options.policy.set_staleness_bound(bound);
   options.depth = absl::GetFlag(FLAGS_pipeline_depth);
-  if (options.depth < 0 || options.depth > (options.bound == 0 ? 0 : 14)) {
+  if (options.depth < 0 || options.depth > (bound == 0 ? 0 : 14)) {
     return FlagError("pipeline_depth", absl::StrCat(options.depth), "0 to 14; 0 in rounds and at bound 0");
   }
-  options.steps = absl::GetFlag(FLAGS_steps);
-  if (options.steps < 1 || options.steps > 100'000'000) {
-    return FlagError("steps", absl::StrCat(options.steps), "1 to 100 million");
-  }
+  const std::uint64_t steps = absl::GetFlag(FLAGS_steps);
+  if (steps < 1 || steps > 100'000'000) return FlagError("steps", absl::StrCat(steps), "1 to 100 million");
+  options.pushes = steps * (round ? options.workers : 1);
   const absl::Duration message = absl::GetFlag(FLAGS_message);
   if (message < absl::ZeroDuration() || message > absl::Hours(1)) {
     return FlagError("message", absl::FormatDuration(message), "0s to 1h");
@@ -82,18 +85,16 @@ absl::Status Run() {
     return absl::ToDoubleSeconds(pacers[rank].Rest(step, absl::ZeroDuration()));
   };
 
-  const SimResult result = SimulateThroughput(options);
+  const SimResult result = Simulate(options);
   nlohmann::ordered_json json;
   json["seconds"] = result.seconds;
   json["accepted_pushes"] = result.pushes;
   json["accepted_pushes_per_second"] = result.PushesPerSecond();
-  json["blocked_share"] = result.BlockedShare(options.workers);
-  json["mean_gap"] = result.MeanGap();
+  json["blocked_share"] = result.BlockedShare();
+  json["mean_gap"] = result.gap.Mean();
   json["max_gap"] = result.max_gap;
-  json["mean_delay"] = result.MeanDelay();
-  json["max_delay"] = result.delay.max();
-  json["gap"] = std::vector<std::uint64_t>(result.gap.counts().begin(), result.gap.counts().end());
-  json["delay"] = std::vector<std::uint64_t>(result.delay.counts().begin(), result.delay.counts().end());
+  json["mean_delay"] = result.delay.Mean();
+  json["max_delay"] = result.delay.Max();
   std::printf("%s\n", json.dump(2).c_str());
   return absl::OkStatus();
 }

@@ -263,6 +263,29 @@ TEST_CASE("Membership: names run out: the one that was gone longest is forgotten
   CHECK(Says(live("more"), Code::kResourceExhausted, {"8192 names", "'more'"}));
 }
 
+TEST_CASE("Membership: a rank that is given back is free again, an evaluator's number is none") {
+  Membership membership(Config(1, 1));
+  REQUIRE(membership.Join(At(0), Joiner("a", 1, 5)).ok());
+  Membership::Joiner evaluator = Joiner("e", 2);
+  evaluator.role = v1::EVALUATOR;
+  REQUIRE(membership.Join(At(0), evaluator).ok());  // its rank is 0, as a number that nobody has set
+  CHECK(Says(membership.Join(At(1), Joiner("b", 3, 5)).status(), Code::kFailedPrecondition, {"rank 5", "'a'"}));
+  REQUIRE(membership.Join(At(1), Joiner("c", 4, 0)).ok());
+  REQUIRE(membership.Leave(*membership.IdOf("e"), 2).ok());
+  CHECK(Says(membership.Join(At(1), Joiner("d", 5, 0)).status(), Code::kFailedPrecondition, {"rank 0", "'c'"}));
+  REQUIRE(membership.Leave(*membership.IdOf("a"), 1).ok());
+  REQUIRE(membership.Join(At(2), Joiner("b", 3, 5)).ok());
+  CHECK(Ranks(membership)["b"] == 5);
+}
+
+TEST_CASE("Membership: another limit, for simulations") {
+  Membership::Config config = Config(1, 1);
+  config.max_members = 3;
+  Membership membership(config);
+  for (const std::string name : {"a", "b", "c"}) REQUIRE(membership.Join(At(0), Joiner(name, 1)).ok());
+  CHECK(Says(membership.Join(At(0), Joiner("more", 1)).status(), Code::kResourceExhausted, {"at most 3"}));
+}
+
 TEST_CASE("Membership: no more members than the limit") {
   Membership membership(Config(1, 1));
   for (std::size_t i = 0; i < Membership::kMaxMembers; ++i) {
