@@ -79,6 +79,17 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
         std::vector<std::string>{"a", "b"});
 }
 
+TEST_CASE("Who had not come back when the run goes back once more is still waited for") {
+  const v1::CoordinatorState then = StateOf(5, 100);
+  v1::CoordinatorState now = StateOf(9, 300);
+  AddMember(1, "b", 13, v1::LIVE, &now);
+  now.add_regrouping("a");
+  now.add_regrouping("b");
+  const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
+  CHECK(std::vector<std::string>(state.regrouping().begin(), state.regrouping().end()) ==
+        std::vector<std::string>{"a", "b"});
+}
+
 TEST_CASE("Who was in quarantine is shown so, everybody else as out") {
   v1::CoordinatorState now = StateOf(9, 300);
   for (const char* state : {"live", "left", "quarantined", "parked"}) {
