@@ -1,6 +1,5 @@
 #include "cli/study/study_policies.h"
 
-#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -41,7 +40,7 @@ bool Read(const std::string& text, std::int64_t low, std::optional<std::int64_t>
 
 bool ReadRate(const std::string& text, std::optional<double>* rate) {
   double value = 0;
-  if (rate->has_value() || !absl::SimpleAtod(text, &value) || !(value > 0) || std::isinf(value)) return false;
+  if (rate->has_value() || !absl::SimpleAtod(text, &value) || !(value > 0 && value <= 1e6)) return false;
   *rate = value;
   return true;
 }

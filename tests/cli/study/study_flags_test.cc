@@ -179,6 +179,7 @@ TEST_CASE("ParseStudyPolicies: the policy that is wrong is named") {
                                   std::string("+"),
                                   std::string("rate:0"),
                                   std::string("rate:inf"),
+                                  std::string("rate:2e6"),
                                   std::string("round+round"),
                                   std::string("round+scale"),
                                   std::string("round:3+bound:0"),
