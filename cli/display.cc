@@ -135,7 +135,10 @@ std::vector<std::string> Metrics(const v1::GetStatusReply& now, const v1::GetSta
     words.push_back(absl::StrCat("gap ", gap, bound < 0 ? " (no bound)" : absl::StrCat(" (bound ", bound, ")")));
   }
   const std::string delay = RecentMean(now, before, &v1::ShardStats::delay);
-  if (!delay.empty()) words.push_back(absl::StrCat("delay ", delay));
+  if (!delay.empty()) {
+    const std::uint64_t limit = now.delay_limit();
+    words.push_back(absl::StrCat("delay ", delay, limit == 0 ? "" : absl::StrCat(" (limit ", limit, ")")));
+  }
   double refused = 0, partial = 0;
   for (const v1::ShardStatus& shard : now.shards()) {
     refused += static_cast<double>(shard.stats().pushes_refused());

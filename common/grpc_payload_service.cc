@@ -32,7 +32,7 @@ class PayloadCall final : public grpc::ServerGenericBidiReactor {
       : service_(service), context_(context) {
     if (absl::StartsWith(context->method(), kPackage)) method_ = context->method().substr(sizeof(kPackage) - 1);
     const bool ours = method_ == "ParameterServer/Push" || method_ == "ParameterServer/PushPull" ||
-                      method_ == "ParameterServer/PutWeights";
+                      method_ == "ParameterServer/PutWeights" || method_ == "CheckpointStore/Write";
     if (!ours) {
       Finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no method " + context->method()));
       return;

@@ -1,5 +1,6 @@
-// PayloadService: the methods whose requests carry weights or gradients, served so that a request is read only when it
-// is its turn (common/read_turns.h). Until then its data stays with the sender: flow control holds it back.
+// PayloadService: the methods whose requests carry weights, gradients or pieces of checkpoints, served so that a
+// request is read only when it is its turn (common/read_turns.h). Until then its data stays with the sender: flow
+// control holds it back.
 //
 // gRPC's unary methods read every request at once, however many there are. A stream's reads are the server's to start,
 // and on the wire a unary call is a stream of one message each way: so these methods are streams on this side, and

@@ -18,6 +18,7 @@
 #include "common/message_size.h"
 #include "common/read_turns.h"
 #include "common/socket.h"
+#include "proto/checkpoint_store.grpc.pb.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "proto/parameter_server.grpc.pb.h"
 
@@ -107,6 +108,20 @@ class CoordinatorService final : public CoordinatorBase {
   const Served served_;
 };
 
+using S = v1::CheckpointStore;
+using CheckpointStoreBase =
+    S::WithGenericMethod_Write<S::WithRawCallbackMethod_Read<S::WithRawCallbackMethod_List<S::Service>>>;
+
+class CheckpointStoreService final : public CheckpointStoreBase {
+ public:
+  explicit CheckpointStoreService(const Served& served) : served_(served) {}
+  LEEWAY_ROUTE(CheckpointStore, Read)
+  LEEWAY_ROUTE(CheckpointStore, List)
+
+ private:
+  const Served served_;
+};
+
 #undef LEEWAY_ROUTE
 
 }  // namespace
@@ -117,6 +132,7 @@ class GrpcServer::Impl {
       : options_(options),
         parameter_server_({handler, options_.security}),
         coordinator_({handler, options_.security}),
+        checkpoint_store_({handler, options_.security}),
         payloads_(handler, options_.security, options_.longest_turn) {}
 
   absl::Status Start(const std::string& listen, const Keepalive& keepalive) {
@@ -149,6 +165,7 @@ class GrpcServer::Impl {
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(&parameter_server_);
     builder.RegisterService(&coordinator_);
+    builder.RegisterService(&checkpoint_store_);
     builder.RegisterCallbackGenericService(&payloads_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
@@ -175,6 +192,7 @@ class GrpcServer::Impl {
   const Options options_;
   ParameterServerService parameter_server_;
   CoordinatorService coordinator_;
+  CheckpointStoreService checkpoint_store_;
   PayloadService payloads_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;  // last: it calls the services

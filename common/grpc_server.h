@@ -1,4 +1,4 @@
-// GrpcServer: serves a RequestHandler under both services of the protocol, with grpc.health.v1 and server
+// GrpcServer: serves a RequestHandler under all services of the protocol, with grpc.health.v1 and server
 // reflection. Every method is a raw-buffer one, so payloads are never copied. Requests with payloads are read one by
 // one (common/grpc_payload_service.h), so that their memory is bounded; a larger message than kMaxMessageBytes is
 // answered RESOURCE_EXHAUSTED, unread; a packed one, UNIMPLEMENTED. Every method of the protocol asks for a token where

@@ -76,7 +76,7 @@ class GrpcTransport final : public Transport {
     {
       MutexLock lock(mu_);
       if (!stopping_) {
-        stub = StubFor(address, absl::StartsWith(method, "ParameterServer/"));
+        stub = StubFor(address, !absl::StartsWith(method, "Coordinator/"));
         cancellable_.insert(&call->context);
         ++under_way_;
       }

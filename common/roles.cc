@@ -22,6 +22,9 @@ constexpr MethodRole kMethods[] = {
     {"Coordinator/WatchMembership", Role::kAdmin},
     {"Coordinator/ReportRound", Role::kAdmin},
     {"Coordinator/ClaimShard", Role::kAdmin},
+    {"CheckpointStore/Write", Role::kAdmin},
+    {"CheckpointStore/Read", Role::kAdmin},
+    {"CheckpointStore/List", Role::kAdmin},
     // Of people, and of a `ps` that is told to end.
     {"Coordinator/Checkpoint", Role::kAdmin},
     {"Coordinator/SetPolicy", Role::kAdmin},

@@ -15,6 +15,7 @@
 #include "kernels/encoded_blocks.h"
 #include "kernels/optimizers/adagrad.h"
 #include "kernels/optimizers/adam.h"
+#include "kernels/optimizers/ftrl.h"
 #include "kernels/optimizers/momentum.h"
 #include "kernels/optimizers/rmsprop.h"
 #include "kernels/optimizers/sgd.h"
@@ -39,6 +40,7 @@ class VectorOps {
   virtual void Step(Stream& stream, const AdagradRule& rule, const DeviceStep& step) = 0;
   virtual void Step(Stream& stream, const RmspropRule& rule, const DeviceStep& step) = 0;
   virtual void Step(Stream& stream, const AdamRule& rule, const DeviceStep& step) = 0;
+  virtual void Step(Stream& stream, const FtrlRule& rule, const DeviceStep& step) = 0;
 
   // kernels/encodings/bf16.h: out[count]. `residual`: what was written is taken off the values.
   virtual void EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,

@@ -92,7 +92,7 @@ void BlockStore::CutIntoSegments(const Manifest& manifest, const v1::Policy& pol
       const auto end = static_cast<std::uint32_t>(std::min<std::uint64_t>(block.size, tensor_end));
       const auto it = factors.find(tensor.group);
       const auto [rate_factor, decay_factor] = it == factors.end() ? std::pair(1.0, 1.0) : it->second;
-      block.segments.push_back({at, end - at, rate_factor, decay * decay_factor});
+      block.segments.push_back({at, end - at, rate_factor, decay * decay_factor, decay_factor});
       at = end;
     }
   }
@@ -155,6 +155,7 @@ void BlockStore::Step(Block& block, double rate, Take take) {
     args.slots = slots;
     args.rate = rate * segment.rate_factor;
     args.weight_decay = segment.weight_decay;
+    args.penalty_factor = segment.penalty_factor;
     args.step = block.steps;
     for (std::size_t done = 0; done < segment.count; done += args.count) {
       const std::uint64_t at = block.offset + segment.begin + done;

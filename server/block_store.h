@@ -91,6 +91,7 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
     std::uint32_t count = 0;
     double rate_factor = 1;
     double weight_decay = 0;
+    double penalty_factor = 1;
   };
   struct Block {
     Mutex mu;

@@ -7,6 +7,7 @@
 #include "common/status_macros.h"
 #include "kernels/optimizers/make_optimizer.h"
 #include "kernels/schedule.h"
+#include "server/max_delay.h"
 
 namespace leeway {
 
@@ -30,8 +31,9 @@ absl::Status CheckPolicy(const v1::Policy& policy) {
     return FlagError("round_quorum", absl::StrCat(policy.round_quorum()),
                      absl::StrCat("0 to --num_workers=", policy.num_workers()));
   }
-  if (policy.max_delay() < -1 || policy.max_delay() == 0) {
-    return FlagError("max_delay", absl::StrCat(policy.max_delay()), "-1, 1 and above");
+  const bool impossible = policy.max_delay() < -1 || policy.max_delay() == 0;
+  if (impossible || (policy.max_delay_sqrt() && policy.max_delay() != 1)) {
+    return FlagError("max_delay", absl::StrCat(policy.max_delay()), kMaxDelayAllowed);
   }
   const bool delay_rule = policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY;
   if (round && delay_rule) {

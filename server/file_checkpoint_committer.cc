@@ -12,6 +12,10 @@ void FileCheckpointCommitter::Begin(std::uint64_t step, Done done) {
   executor_->Post([this, step, done = std::move(done)] { done(BeginCheckpoint(*files_, directory_, step).status()); });
 }
 
+void FileCheckpointCommitter::UnderWay(const v1::Cut& cut, const Placement& placement) {
+  if (store_ != nullptr) store_->UnderWay(cut, placement);
+}
+
 void FileCheckpointCommitter::Commit(v1::CheckpointIndex index, std::uint64_t trusted, Done done) {
   executor_->Post([this, index = std::move(index), trusted, done = std::move(done)]() mutable {
     index.set_format(kCheckpointFormat);

@@ -9,6 +9,7 @@
 
 #include "common/executor.h"
 #include "common/files.h"
+#include "server/checkpoint_store.h"
 #include "server/coordinator/checkpoint_committer.h"
 
 namespace leeway {
@@ -16,10 +17,13 @@ namespace leeway {
 class FileCheckpointCommitter final : public CheckpointCommitter {
  public:
   // `keep`: how many checkpoints stay, at least 1.
-  FileCheckpointCommitter(std::string directory, std::size_t keep, FileSystem* files, Executor* executor)
-      : directory_(std::move(directory)), keep_(keep), files_(files), executor_(executor) {}
+  // `store` (may be null) hears of the checkpoint that is under way, and outlives it.
+  FileCheckpointCommitter(std::string directory, std::size_t keep, FileSystem* files, Executor* executor,
+                          CheckpointStore* store = nullptr)
+      : directory_(std::move(directory)), keep_(keep), files_(files), executor_(executor), store_(store) {}
 
   void Begin(std::uint64_t step, Done done) override;
+  void UnderWay(const v1::Cut& cut, const Placement& placement) override;
   void Commit(v1::CheckpointIndex index, std::uint64_t trusted, Done done) override;
   void ChooseNewestGood(std::uint64_t at_most, Chosen done) override;
 
@@ -28,6 +32,7 @@ class FileCheckpointCommitter final : public CheckpointCommitter {
   const std::size_t keep_;
   FileSystem* const files_;
   Executor* const executor_;
+  CheckpointStore* const store_;
 };
 
 }  // namespace leeway

@@ -14,7 +14,8 @@ namespace {
 constexpr char kCoordinatorDirectory[] = "coordinator";
 
 bool IsOfARun(const std::string& name) {
-  return name == kCoordinatorDirectory || name == "journal" || StepOfDirectoryName(name).has_value();
+  return name == kCoordinatorDirectory || name == "journal" || name == "outgoing" ||
+         StepOfDirectoryName(name).has_value();
 }
 
 }  // namespace
@@ -40,8 +41,10 @@ absl::Status CheckShared(FileSystem& files, const std::string& checkpoint_dir) {
   if (names.ok() && std::find(names->begin(), names->end(), kCoordinatorDirectory) != names->end()) {
     return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(absl::StrCat("--checkpoint_dir=", checkpoint_dir,
-                                                    ": ps 0 has nothing in it: allowed: one folder that all ps share"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("--checkpoint_dir=", checkpoint_dir,
+                   ": ps 0 has nothing in it: allowed: one folder that all ps share, or "
+                   "--checkpoint_storage=own"));
 }
 
 }  // namespace leeway

@@ -1,7 +1,5 @@
 #include "server/launcher_flags.h"
 
-#include <signal.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,6 +17,7 @@
 #include "common/socket.h"
 #include "common/status_macros.h"
 #include "server/claim_shard.h"
+#include "server/told_to_end.h"
 
 ABSL_DECLARE_FLAG(absl::Duration, start_timeout);
 
@@ -45,12 +44,6 @@ absl::StatusOr<Place> PlaceOf(const LauncherTask& task) {
   ASSIGN_OR_RETURN(const auto parts, SplitAddress(address));
   if (IsLoopbackHost(parts.first)) return Place{address, ""};
   return Place{JoinAddress("0.0.0.0", parts.second), address};
-}
-
-// Signals are blocked, and not waited for yet.
-bool ToldToEnd() {
-  sigset_t pending;
-  return sigpending(&pending) == 0 && (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@
 #include "server/ps_http.h"
 #include "server/ps_metrics.h"
 #include "server/ps_node.h"
+#include "server/told_to_end.h"
 
 ABSL_FLAG(uint32_t, shard_index, 0, "which shard this is: 0 to --num_shards - 1; shard 0 is the coordinator");
 ABSL_FLAG(uint32_t, num_shards, 1, "how many `ps` the cluster has");
@@ -44,6 +45,9 @@ ABSL_FLAG(std::string, coordinator, "",
           "host:port of shard 0, for the other shards; shard 0 itself may be given its own");
 ABSL_FLAG(bool, local_sockets, true, "serve workers on this machine over a unix socket beside TCP");
 ABSL_FLAG(std::string, checkpoint_dir, "", "folder for what must not be lost; empty: a `ps` that dies ends the run");
+ABSL_FLAG(std::string, checkpoint_storage, "shared",
+          "shared: --checkpoint_dir is one folder that all `ps` share; own: it is this one's, and checkpoints are kept "
+          "in that of shard 0");
 ABSL_FLAG(std::string, journal, "",
           "off; on: an acknowledged push survives the process; fsync: the machine too; empty: on if --checkpoint_dir");
 ABSL_FLAG(uint64_t, checkpoint_steps, 0, "shard 0: a checkpoint every so many steps; 0: not by steps");
@@ -148,6 +152,13 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   options.threads = absl::GetFlag(FLAGS_threads);
   options.max_held_bytes = absl::GetFlag(FLAGS_max_held_bytes);
   options.checkpoint_dir = absl::GetFlag(FLAGS_checkpoint_dir);
+  const std::string storage = absl::GetFlag(FLAGS_checkpoint_storage);
+  if (storage != "shared" && storage != "own") return FlagError("checkpoint_storage", storage, "shared or own");
+  options.own_storage = storage == "own" && options.shard_index > 0;
+  if (storage == "own" && options.checkpoint_dir.empty()) {
+    return FlagError("checkpoint_storage", storage, "shared without --checkpoint_dir");
+  }
+  options.told_to_end = ToldToEnd;
   options.checkpoint_steps = absl::GetFlag(FLAGS_checkpoint_steps);
   options.checkpoint_interval = absl::GetFlag(FLAGS_checkpoint_interval);
   options.checkpoint_keep = absl::GetFlag(FLAGS_checkpoint_keep);
@@ -233,6 +244,14 @@ int Main(int argc, char** argv) {
   if (!http.ok()) ExitWithError(http.status());
 
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
+  if (absl::IsCancelled(node.status())) {
+    spdlog::info("{}: {}", name, std::string(node.status().message()));
+    return 0;
+  }
+  if (absl::IsDeadlineExceeded(node.status())) {
+    spdlog::error("{}: {}", name, std::string(node.status().message()));
+    return kExitClusterLost;
+  }
   if (!node.ok()) ExitWithError(node.status());
   (*http)->Serve(node->get());
   spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion, options->shard_index,

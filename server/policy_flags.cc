@@ -13,6 +13,7 @@
 #include "common/flags.h"
 #include "common/status_macros.h"
 #include "server/check_policy.h"
+#include "server/max_delay.h"
 
 namespace leeway::v1 {
 
@@ -22,7 +23,8 @@ constexpr FlagChoice<DelayPolicy> kDelayPolicies[] = {{"apply", APPLY}, {"scale"
 constexpr FlagChoice<OptimizerConfig::Kind> kOptimizers[] = {
     {"sgd", OptimizerConfig::SGD},         {"momentum", OptimizerConfig::MOMENTUM},
     {"adagrad", OptimizerConfig::ADAGRAD}, {"rmsprop", OptimizerConfig::RMSPROP},
-    {"adam", OptimizerConfig::ADAM},       {"adamw", OptimizerConfig::ADAMW}};
+    {"adam", OptimizerConfig::ADAM},       {"adamw", OptimizerConfig::ADAMW},
+    {"ftrl", OptimizerConfig::FTRL}};
 constexpr FlagChoice<ScheduleConfig::Kind> kSchedules[] = {
     {"constant", ScheduleConfig::CONSTANT}, {"step", ScheduleConfig::STEP}, {"cosine", ScheduleConfig::COSINE}};
 
@@ -51,14 +53,15 @@ ABSL_FLAG(
 ABSL_FLAG(leeway::v1::PushAtomicity, push_atomicity, leeway::v1::STREAM,
           "stream: chunks leave while backward runs; whole: after the whole gradient was checked");
 ABSL_FLAG(uint32_t, round_quorum, 0, "a round closes after so many pushes; later ones are dropped; 0: all workers");
-ABSL_FLAG(int64_t, max_delay, -1, "a push whose delay is at least this is refused; -1: none is");
+ABSL_FLAG(std::string, max_delay, "-1",
+          "a push whose delay is at least this is refused; -1: none is; sqrt: the root of the pushes accepted so far");
 ABSL_FLAG(leeway::v1::DelayPolicy, delay_policy, leeway::v1::APPLY,
           "what is done to a late gradient that is accepted. apply: nothing; scale: rate / max(1, delay)");
 ABSL_FLAG(uint32_t, quarantine_after, 10,
           "a worker is out for good after so many pushes in a row with a NaN or an infinity; 0: never");
 // Optimizer.
 ABSL_FLAG(leeway::v1::OptimizerConfig::Kind, optimizer, leeway::v1::OptimizerConfig::SGD,
-          "sgd, momentum, adagrad, rmsprop, adam or adamw");
+          "sgd, momentum, adagrad, rmsprop, adam, adamw or ftrl");
 ABSL_FLAG(double, learning_rate, 0.05, "the rate, before --schedule");
 ABSL_FLAG(double, momentum, 0.9, "of momentum");
 ABSL_FLAG(bool, nesterov, false, "Nesterov's momentum");
@@ -66,10 +69,13 @@ ABSL_FLAG(double, beta1, 0.9, "of adam and adamw");
 ABSL_FLAG(double, beta2, 0.999, "of adam and adamw");
 ABSL_FLAG(double, rho, 0.99, "of rmsprop");
 ABSL_FLAG(double, epsilon, 1e-8, "of adagrad, rmsprop, adam and adamw");
+ABSL_FLAG(double, l1, 0, "of ftrl: L1 penalty; a weight whose gradients sum up to no more stays exactly 0");
+ABSL_FLAG(double, l2, 0, "of ftrl: L2 penalty, once for all steps");
+ABSL_FLAG(double, beta, 1, "of ftrl: its rate is --learning_rate / (beta + the root of the sum of squared gradients)");
 ABSL_FLAG(double, weight_decay, 0, "L2 penalty; decoupled in adamw");
 ABSL_FLAG(leeway::NameValues, group_rate, {}, "rate factor of parameter groups, as bias:2");
 ABSL_FLAG(leeway::NameValues, group_decay, (leeway::NameValues{{{"bias", 0.0}}}),
-          "weight decay factor of parameter groups, as bias:0");
+          "factor of --weight_decay, --l1 and --l2 of parameter groups, as bias:0");
 ABSL_FLAG(double, clip_norm, 0,
           "clip each worker's gradient to this global norm (implies whole pushes); 0: no clipping");
 // Schedule, over samples of the whole cluster.
@@ -124,6 +130,21 @@ absl::Status FillStop(v1::StopConfig* stop) {
   return absl::OkStatus();
 }
 
+// Only ftrl's policy holds these, so that other runs have the policy that they had before there was ftrl.
+absl::Status FillFtrl(v1::OptimizerConfig* optimizer) {
+  const double l1 = absl::GetFlag(FLAGS_l1), l2 = absl::GetFlag(FLAGS_l2);
+  if (optimizer->kind() == v1::OptimizerConfig::FTRL) {
+    optimizer->set_l1(l1);
+    optimizer->set_l2(l2);
+    optimizer->set_beta(absl::GetFlag(FLAGS_beta));
+    return absl::OkStatus();
+  }
+  for (const auto& [name, value] : {std::pair("l1", l1), std::pair("l2", l2)}) {
+    if (value != 0) return FlagError(name, absl::StrCat(value), "0 without --optimizer=ftrl");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FillGroups(v1::Policy* policy) {
   const auto group = [policy](const std::string& name) -> v1::GroupConfig& {
     for (v1::GroupConfig& known : *policy->mutable_groups()) {
@@ -167,7 +188,9 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   policy.set_staleness_bound(round && !FlagGiven("staleness_bound") ? 0 : absl::GetFlag(FLAGS_staleness_bound));
   policy.set_push_atomicity(absl::GetFlag(FLAGS_push_atomicity));
   policy.set_round_quorum(absl::GetFlag(FLAGS_round_quorum));
-  policy.set_max_delay(absl::GetFlag(FLAGS_max_delay));
+  if (const std::string max_delay = absl::GetFlag(FLAGS_max_delay); !SetMaxDelay(max_delay, &policy)) {
+    return FlagError("max_delay", max_delay, kMaxDelayAllowed);
+  }
   policy.set_delay_policy(absl::GetFlag(FLAGS_delay_policy));
   RETURN_IF_ERROR(FillDataSharing(&policy));
   v1::OptimizerConfig& optimizer = *policy.mutable_optimizer();
@@ -179,6 +202,7 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   optimizer.set_rho(absl::GetFlag(FLAGS_rho));
   optimizer.set_epsilon(absl::GetFlag(FLAGS_epsilon));
   optimizer.set_weight_decay(absl::GetFlag(FLAGS_weight_decay));
+  RETURN_IF_ERROR(FillFtrl(&optimizer));
   RETURN_IF_ERROR(FillGroups(&policy));
   v1::ScheduleConfig& schedule = *policy.mutable_schedule();
   schedule.set_kind(absl::GetFlag(FLAGS_schedule));

@@ -15,6 +15,7 @@
 #include "common/status_macros.h"
 #include "kernels/schedule.h"
 #include "server/check_policy.h"
+#include "server/max_delay.h"
 
 namespace leeway {
 namespace {
@@ -85,11 +86,7 @@ const Setting kSettings[] = {
        return Integer(text, [policy](std::int64_t value) { policy->set_staleness_bound(value); });
      },
      [](const v1::Policy& policy) { return absl::StrCat(policy.staleness_bound()); }},
-    {"max_delay", "-1, 1 and above",
-     [](const std::string& text, v1::Policy* policy) {
-       return Integer(text, [policy](std::int64_t value) { policy->set_max_delay(value); });
-     },
-     [](const v1::Policy& policy) { return absl::StrCat(policy.max_delay()); }},
+    {"max_delay", kMaxDelayAllowed, SetMaxDelay, MaxDelayText},
     {"delay_policy", "apply, scale",
      [](const std::string& text, v1::Policy* policy) {
        v1::DelayPolicy value = v1::APPLY;
@@ -145,20 +142,37 @@ const Setting kSettings[] = {
 
 // Flags of the policy that a run keeps from its beginning to its end: weights, slots, data and rounds depend on them.
 const char* const kFixed[] = {
-    "aggregation",    "round_quorum",
-    "optimizer",      "momentum",
-    "nesterov",       "beta1",
-    "beta2",          "rho",
-    "epsilon",        "weight_decay",
-    "group_rate",     "group_decay",
-    "schedule",       "warmup_samples",
-    "schedule_gamma", "schedule_step_samples",
-    "data_sharing",   "schedule_total_samples",
-    "lease_records",  "seed",
-    "num_workers",    "num_shards",
-    "epochs",         "steps",
-    "minutes",        "target_metric",
-    "patience",       "lease",
+    "aggregation",
+    "round_quorum",
+    "optimizer",
+    "momentum",
+    "nesterov",
+    "beta1",
+    "beta2",
+    "rho",
+    "epsilon",
+    "weight_decay",
+    "l1",
+    "l2",
+    "beta",
+    "group_rate",
+    "group_decay",
+    "schedule",
+    "warmup_samples",
+    "schedule_gamma",
+    "schedule_step_samples",
+    "data_sharing",
+    "schedule_total_samples",
+    "lease_records",
+    "seed",
+    "num_workers",
+    "num_shards",
+    "epochs",
+    "steps",
+    "minutes",
+    "target_metric",
+    "patience",
+    "lease",
     "pipeline_depth",
 };
 

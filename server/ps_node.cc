@@ -8,7 +8,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/executor.h"
@@ -23,6 +22,7 @@
 #include "common/run_failure.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
+#include "server/checkpoint_store.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/file_coordinator_store.h"
@@ -31,7 +31,9 @@
 #include "server/file_checkpoint_committer.h"
 #include "server/foreign_directory.h"
 #include "server/own_addresses.h"
+#include "server/own_storage.h"
 #include "server/ps_part_options.h"
+#include "server/ps_routes.h"
 #include "server/recover_shard.h"
 #include "server/request_metrics.h"
 #include "server/shard.h"
@@ -40,20 +42,21 @@
 
 namespace leeway {
 
-class PsNode::Impl final : public RequestHandler {
+class PsNode::Impl {
  public:
-  using JournalMode = Options::JournalMode;
   // `go_back`: into this era, instead of what the journal says.
   Impl(const Options& options, std::optional<Era> go_back)
       : options_(options), go_back_(std::move(go_back)), clock_(MakeSystemClock()) {}
 
-  ~Impl() override {
+  ~Impl() {
     // First everything that is held is answered, then nobody asks any more, then nothing is under way, and
     // only then go the objects.
     if (link_ != nullptr) link_->Stop();
     if (shard_ != nullptr) shard_->Shutdown("this ps ends");
     if (coordinator_ != nullptr) coordinator_->Shutdown("this ps ends");
     if (checkpoints_ != nullptr) checkpoints_->Stop();
+    if (own_ != nullptr) own_->Stop();
+    if (own_ != nullptr) checkpoint_disk_->Stop();  // it calls by the transport
     if (files_.journal != nullptr) files_.journal->Stop();
     if (state_store_ != nullptr) state_store_->Stop();
     local_server_.reset();
@@ -61,7 +64,8 @@ class PsNode::Impl final : public RequestHandler {
     clock_->Stop();
     transport_.reset();
     // They post to one another, so none of them goes before all have stopped.
-    for (Executor* executor : {apply_.get(), disk_.get(), state_disk_.get(), checkpoint_disk_.get(), control_.get()}) {
+    for (Executor* executor :
+         {apply_.get(), disk_.get(), state_disk_.get(), checkpoint_disk_.get(), store_disk_.get(), control_.get()}) {
       if (executor != nullptr) executor->Stop();
     }
   }
@@ -74,18 +78,22 @@ class PsNode::Impl final : public RequestHandler {
     control_ = MakeThreadPool(1);
     transport_ = MakeGrpcTransport({.security = options_.security});
     if (!options_.checkpoint_dir.empty()) checkpoint_disk_ = MakeThreadPool(1);
+    if (options_.own_storage) {
+      ASSIGN_OR_RETURN(own_, OwnStorage::Open(options_, &RealFileSystem(), transport_.get()));
+      checkpoints_at_ = own_->place();
+    }
     const Shard::Options shard = ShardOptionsOf(options_);
     if (options_.shard_index == 0) RETURN_IF_ERROR(OfCheckpointDir(MakeCoordinator(shard.generation)));
     CoordinatorLink::Options link;
     RETURN_IF_ERROR(OfCheckpointDir(MakeShard(shard, &link.lost)));
     link.era = files_.era;
     if (checkpoint_disk_ != nullptr) {
-      const ShardCheckpoints::Options checkpoints{options_.checkpoint_dir, options_.shard_index, options_.num_shards,
-                                                  files_.era, options_.keep_journal};
-      checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, &RealFileSystem(), checkpoint_disk_.get(),
-                                                        shard_.get(), files_.journal.get());
+      checkpoints_ = std::make_unique<ShardCheckpoints>(
+          ShardCheckpointsOptionsOf(options_, files_.era, checkpoints_at_), &RealFileSystem(), checkpoint_disk_.get(),
+          shard_.get(), files_.journal.get());
       shard_->set_cut_sink(checkpoints_.get());
     }
+    routes_.Set({options_.shard_index, options_.coordinator, shard_.get(), coordinator_.get(), store_.get()});
     if (coordinator_ != nullptr) coordinator_->Start();  // leases run from here: soon heartbeats can be heard
     v1::LocalEndpoint local;
     if (const std::string host = HostId(); options_.local_sockets && !host.empty()) {
@@ -103,7 +111,7 @@ class PsNode::Impl final : public RequestHandler {
     link.address = address_;
     link.local_endpoint = local;
     link.on_drain = [this] { RequestDrain("leeway drain: shutting down"); };
-    link.check = [this] { return CheckShared(RealFileSystem(), options_.checkpoint_dir); };
+    if (own_ == nullptr) link.check = [this] { return CheckShared(RealFileSystem(), options_.checkpoint_dir); };
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
     link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock_.get(), control_.get());
@@ -112,25 +120,9 @@ class PsNode::Impl final : public RequestHandler {
       if (IsRunOver(status) && coordinator_ == nullptr && options_.stays()) return Stay(std::move(status));
       End(std::move(status));
     });
+    if (own_ != nullptr) own_->Started();
     server_->SetServing(true);
     return absl::OkStatus();
-  }
-
-  void Handle(const std::string& method, Buffer request, ReplyCallback done) override {
-    constexpr char kCoordinator[] = "Coordinator/";
-    if (absl::StartsWith(method, kCoordinator)) {
-      if (coordinator_ != nullptr) {
-        return coordinator_->Handle(method.substr(sizeof(kCoordinator) - 1), request, std::move(done));
-      }
-      return done(absl::FailedPreconditionError(absl::StrCat("this is ps ", options_.shard_index,
-                                                             "; the coordinator is ps 0, at ", options_.coordinator)),
-                  {});
-    }
-    if (method == "ParameterServer/Pull") return shard_->Pull(request, std::move(done));
-    if (method == "ParameterServer/Push") return shard_->Push(request, std::move(done));
-    if (method == "ParameterServer/PushPull") return shard_->PushPull(request, std::move(done));
-    if (method == "ParameterServer/PutWeights") return shard_->PutWeights(request, std::move(done));
-    done(absl::UnimplementedError("ps: no method '" + method + "'"), {});
   }
 
   absl::Status Wait() {
@@ -209,7 +201,7 @@ class PsNode::Impl final : public RequestHandler {
   // the shard knows nothing: the coordinator will say what to go back to.
   absl::Status MakeShard(const Shard::Options& options, std::string* lost) {
     shard_ = std::make_unique<Shard>(options, clock_.get(), apply_.get());
-    const RecoverOptions recover = RecoverOptionsOf(options_, go_back_);
+    const RecoverOptions recover = RecoverOptionsOf(options_, go_back_, checkpoints_at_);
     if (!recover.journal && !recover.go_back) return absl::OkStatus();
     disk_ = MakeThreadPool(1);
     absl::StatusOr<ShardFiles> files =
@@ -235,8 +227,10 @@ class PsNode::Impl final : public RequestHandler {
       state_disk_ = MakeThreadPool(1);
       ASSIGN_OR_RETURN(state_store_, FileCoordinatorStore::Open(options_.checkpoint_dir, &RealFileSystem(),
                                                                 clock_.get(), state_disk_.get()));
+      store_disk_ = MakeThreadPool(1);
+      store_ = std::make_unique<CheckpointStore>(options_.checkpoint_dir, &RealFileSystem(), store_disk_.get());
       committer_ = std::make_unique<FileCheckpointCommitter>(options_.checkpoint_dir, options_.checkpoint_keep,
-                                                             &RealFileSystem(), checkpoint_disk_.get());
+                                                             &RealFileSystem(), checkpoint_disk_.get(), store_.get());
       coordinator.committer = committer_.get();
       store = state_store_.get();
       std::optional<FileCoordinatorStore::Saved> earlier = state_store_->TakeSaved();
@@ -257,7 +251,7 @@ class PsNode::Impl final : public RequestHandler {
   // Blocks, for drain_timeout at most.
   void Drain() {
     server_->SetServing(false);
-    const DrainOptions drain{options_.shard_index, coordinator_address_, options_.journal != JournalMode::kOff,
+    const DrainOptions drain{options_.shard_index, coordinator_address_, options_.journal != Options::JournalMode::kOff,
                              options_.drain_timeout};
     DrainShard(drain, shard_.get(), *transport_, [this] {
       MutexLock lock(mu_);
@@ -299,17 +293,22 @@ class PsNode::Impl final : public RequestHandler {
   std::string address_;
   std::string coordinator_address_;
   const std::unique_ptr<Clock> clock_;
-  RequestMetrics requests_{this, clock_.get()};
+  PsRoutes routes_;
+  RequestMetrics requests_{&routes_, clock_.get()};
   VolatileCoordinatorStore no_store_;
   std::unique_ptr<Executor> apply_;       // gradients
   std::unique_ptr<Executor> control_;     // one thread: the link, the coordinator's timers
   std::unique_ptr<Executor> disk_;        // one thread: the journal
   std::unique_ptr<Executor> state_disk_;  // one thread: the coordinator's state, which must not wait for the journal
   std::unique_ptr<Executor> checkpoint_disk_;  // one thread: checkpoints
+  std::unique_ptr<Executor> store_disk_;       // one thread: checkpoints of other shards
   std::unique_ptr<Transport> transport_;
+  std::unique_ptr<OwnStorage> own_;  // null: --checkpoint_dir is shard 0's folder
+  CheckpointPlace checkpoints_at_;
   ShardFiles files_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<ShardCheckpoints> checkpoints_;
+  std::unique_ptr<CheckpointStore> store_;  // of shard 0; null: it keeps no checkpoints
   std::unique_ptr<CheckpointCommitter> committer_;
   std::unique_ptr<FileCoordinatorStore> state_store_;  // null: no_store_ is used
   std::unique_ptr<Coordinator> coordinator_;
@@ -351,7 +350,8 @@ absl::Status PsNode::Wait() {
     const absl::Status status = now->Wait();
     const std::optional<Era> next = now->next_era();
     if (!next) return status;
-    const Options options = now->options_of_next();
+    Options options = now->options_of_next();
+    options.told_to_end = [this] { return stop_.load(); };
     std::unique_ptr<Impl> before;
     {
       MutexLock lock(mu_);
@@ -361,8 +361,10 @@ absl::Status PsNode::Wait() {
     before.reset();  // its port and its files are free now
     auto impl = std::make_unique<Impl>(options, next);
     spdlog::info("ps {}: goes back to {}", options.shard_index, next->base);
-    RETURN_IF_ERROR(impl->Start());
+    const absl::Status started = impl->Start();
     MutexLock lock(mu_);
+    if (stop_ && absl::IsCancelled(started)) return absl::OkStatus();
+    RETURN_IF_ERROR(started);
     impl_ = std::move(impl);
     if (stop_) return absl::OkStatus();
   }

@@ -4,6 +4,7 @@
 // Thread safety: Start, Wait, Look, RequestStop, address from any thread; destruction from one.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -27,7 +28,8 @@ class PsNode {
  public:
   using Options = PsOptions;
 
-  // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options.
+  // Errors: as GrpcServer::Start; INVALID_ARGUMENT for an impossible policy or options; with own_storage CANCELLED
+  // (told to end) and DEADLINE_EXCEEDED (shard 0 was not reached).
   static absl::StatusOr<std::unique_ptr<PsNode>> Start(const Options& options);
   ~PsNode();
 
@@ -64,7 +66,7 @@ class PsNode {
   const std::string address_;
   Mutex mu_;
   std::unique_ptr<Impl> impl_ LEEWAY_GUARDED_BY(mu_);  // replaced by Wait alone
-  bool stop_ LEEWAY_GUARDED_BY(mu_) = false;
+  std::atomic<bool> stop_ = false;
 };
 
 }  // namespace leeway

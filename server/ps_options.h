@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -24,6 +25,10 @@ struct PsOptions {
   v1::Policy policy;          // of shard 0
   // The folder for what must not be lost, the cluster's or one of this `ps` alone; "": none.
   std::string checkpoint_dir;
+  // Of shards other than 0, with checkpoint_dir: it is not shard 0's folder, so checkpoints go there by way of shard 0.
+  bool own_storage = false;
+  // Asked while the start waits for shard 0, some 20 times a second: is it to end?
+  std::function<bool()> told_to_end = [] { return false; };
   // Checkpoints, with checkpoint_dir; when is shard 0's to say.
   std::uint64_t checkpoint_steps = 0;
   absl::Duration checkpoint_interval = absl::InfiniteDuration();

@@ -32,12 +32,19 @@ Coordinator::Options CoordinatorOptionsOf(const PsOptions& options, std::uint64_
   return coordinator;
 }
 
-RecoverOptions RecoverOptionsOf(const PsOptions& options, const std::optional<Era>& go_back) {
+ShardCheckpoints::Options ShardCheckpointsOptionsOf(const PsOptions& options, const Era& era,
+                                                    const CheckpointPlace& checkpoints) {
+  return {options.checkpoint_dir, options.shard_index, options.num_shards, era, options.keep_journal, checkpoints};
+}
+
+RecoverOptions RecoverOptionsOf(const PsOptions& options, const std::optional<Era>& go_back,
+                                const CheckpointPlace& checkpoints) {
   RecoverOptions recover;
   recover.checkpoint_dir = options.checkpoint_dir;
   recover.journal = options.journal != PsOptions::JournalMode::kOff;
   recover.fsync = options.journal == PsOptions::JournalMode::kFsync;
   recover.go_back = go_back;
+  recover.checkpoints = checkpoints;
   return recover;
 }
 

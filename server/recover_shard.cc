@@ -103,26 +103,26 @@ struct Restored {
   std::uint64_t after = 0;  // its place in the journal
 };
 
-absl::StatusOr<Restored> GoBack(const std::string& checkpoint_dir, const Era& to, const Shard::Options& options,
-                                FileSystem* files, Shard* shard) {
-  Restored restored{absl::StrCat(checkpoint_dir, "/", to.base), 0};
-  const absl::Status status = RestoreCheckpoint(restored.path, to, options, files, shard).status();
+absl::StatusOr<Restored> GoBack(const CheckpointPlace& from, const Era& to, const Shard::Options& options,
+                                Shard* shard) {
+  Restored restored{absl::StrCat(from.directory, "/", to.base), 0};
+  const absl::Status status = RestoreCheckpoint(restored.path, to, options, from.files, shard).status();
   if (absl::IsNotFound(status)) return absl::DataLossError(status.message());
   RETURN_IF_ERROR(status);
   return restored;
 }
 
 // The newest good one of this era; without one, what the era began with.
-absl::StatusOr<Restored> RestoreNewest(const std::string& checkpoint_dir, const Era& era, const Shard::Options& options,
-                                       FileSystem* files, Shard* shard) {
+absl::StatusOr<Restored> RestoreNewest(const CheckpointPlace& from, const Era& era, const Shard::Options& options,
+                                       Shard* shard) {
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all,
-                   ListCheckpoints(*files, checkpoint_dir, CheckpointCheck::kIndex));
+                   ListCheckpoints(*from.files, from.directory, CheckpointCheck::kIndex));
   absl::Status damage;
   for (const CheckpointEntry& entry : all) {
     absl::Status status = entry.status;
     if (status.ok()) {
       if (entry.era != era.number) continue;
-      const absl::StatusOr<std::uint64_t> after = RestoreCheckpoint(entry.path, era, options, files, shard);
+      const absl::StatusOr<std::uint64_t> after = RestoreCheckpoint(entry.path, era, options, from.files, shard);
       if (after.ok()) return Restored{entry.path, *after};
       status = after.status();
     }
@@ -132,7 +132,7 @@ absl::StatusOr<Restored> RestoreNewest(const std::string& checkpoint_dir, const 
     spdlog::error("shard {}: the checkpoint before is tried, for {}", options.index, std::string(status.message()));
     damage.Update(status);
   }
-  if (!era.base.empty()) return GoBack(checkpoint_dir, era, options, files, shard);
+  if (!era.base.empty()) return GoBack(from, era, options, shard);
   // Without any the journal begins at the beginning; with bad ones only, what it begins with is lost.
   RETURN_IF_ERROR(damage);
   return Restored{};
@@ -168,13 +168,15 @@ absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Sha
   }
   opened.era = recover.go_back.value_or(Era{newest.era(), newest.base_checkpoint()});
   Restored restored;
+  CheckpointPlace from = recover.checkpoints;
+  if (from.files == nullptr) from = {files, recover.checkpoint_dir};
   if (recover.go_back) {
-    ASSIGN_OR_RETURN(restored, GoBack(recover.checkpoint_dir, *recover.go_back, options, files, shard));
+    ASSIGN_OR_RETURN(restored, GoBack(from, *recover.go_back, options, shard));
   } else if (recover.journal) {
     if (newest.num_shards() != 0 && newest.num_shards() != options.num_shards) {
       return OfOtherCluster(directory, newest.num_shards(), options);
     }
-    ASSIGN_OR_RETURN(restored, RestoreNewest(recover.checkpoint_dir, opened.era, options, files, shard));
+    ASSIGN_OR_RETURN(restored, RestoreNewest(from, opened.era, options, shard));
   }
   opened.checkpoint = restored.path;
   if (!opened.checkpoint.empty()) {

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
+#include "server/checkpoint_place.h"
 #include "server/era.h"
 #include "server/journal.h"
 #include "server/shard.h"
@@ -26,6 +27,7 @@ struct RecoverOptions {
   bool journal = true;
   bool fsync = false;                         // of the journal
   std::optional<Era> go_back = std::nullopt;  // into this era, whatever the journal says
+  CheckpointPlace checkpoints = {};           // that are restored
 };
 
 struct ShardFiles {

@@ -5,14 +5,29 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/log.h"
 #include "common/mutex.h"
+#include "common/status_macros.h"
 #include "kernels/finite.h"
 #include "server/checkpoint/checkpoint_directory.h"
 #include "server/checkpoint/shard_checkpoint_writer.h"
 #include "server/checkpoint/shard_state.h"
+#include "server/checkpoint_upload.h"
 
 namespace leeway {
+
+std::string OutgoingDirectory(const std::string& checkpoint_dir, std::uint32_t shard_index) {
+  return absl::StrFormat("%s/outgoing/shard-%05d", checkpoint_dir, shard_index);
+}
+
+absl::Status RemoveOutgoing(FileSystem& files, const std::string& checkpoint_dir, std::uint32_t shard_index) {
+  const std::string directory = OutgoingDirectory(checkpoint_dir, shard_index);
+  if (!files.Exists(directory)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<std::string> cuts, files.List(directory));
+  for (const std::string& cut : cuts) RETURN_IF_ERROR(RemoveCheckpoint(files, absl::StrCat(directory, "/", cut)));
+  return absl::OkStatus();
+}
 
 // With something in them: a shard without blocks has one that is empty, for the sake of its clock.
 static std::uint32_t Chunks(const ShardCheckpoints::Options& options, const BlockStore& store) {
@@ -28,7 +43,9 @@ class ShardCheckpoints::Job {
         files_(files),
         stopped_(stopped),
         id_(id),
-        name_(name),
+        directory_(options.checkpoints.upload == nullptr
+                       ? absl::StrCat(options.directory, "/", name)
+                       : absl::StrCat(OutgoingDirectory(options.directory, options.index), "/cut-", absl::Hex(id))),
         state_(state),
         store_(std::move(store)) {
     state_.set_shard_index(options.index);
@@ -63,16 +80,13 @@ class ShardCheckpoints::Job {
   // Writes what no update has come to, and the rest.
   v1::CutReport Finish(StoreCut* cut) {
     for (std::uint32_t chunk = 0; chunk < Chunks(options_, *store_); ++chunk) {
-      if (*stopped_ || given_up_) Note(absl::CancelledError(*stopped_ ? "this ps ends" : "given up for the next one"));
+      if (Ends()) Note(absl::CancelledError(*stopped_ ? "this ps ends" : "given up for the next one"));
       MutexLock lock(store_->ChunkMutex(chunk));
       cut->BeforeUpdate(chunk);
     }
     v1::CutReport report;
     report.set_id(id_);
-    ShardCheckpointWriter* const writer = Writer();  // a shard without blocks has not made it yet
-    const absl::Status before = status();
-    absl::StatusOr<std::vector<v1::CheckpointFile>> files =
-        before.ok() ? writer->Finish(state_) : absl::StatusOr<std::vector<v1::CheckpointFile>>(before);
+    absl::StatusOr<std::vector<v1::CheckpointFile>> files = FinishFiles();
     if (files.ok()) {
       report.set_written(true);
       report.set_slots(static_cast<std::uint32_t>(store_->num_slots()));
@@ -81,12 +95,35 @@ class ShardCheckpoints::Job {
       report.set_error(absl::StrCat("shard ", options_.index, ": ", std::string(files.status().message())));
       report.set_not_finite(not_finite_);
     }
-    MutexLock lock(mu_);
-    writer_.reset();  // removes what it has written if it has not finished
     return report;
   }
 
  private:
+  bool Ends() const { return *stopped_ || given_up_; }
+
+  absl::StatusOr<std::vector<v1::CheckpointFile>> FinishFiles() {
+    ShardCheckpointWriter* const writer = Writer();  // a shard without blocks has not made it yet
+    const absl::Status before = status();
+    const CheckpointUpload* const upload = options_.checkpoints.upload;
+    const bool stays = upload == nullptr;  // else it is removed at once, and syncing it would double the disk's work
+    absl::StatusOr<std::vector<v1::CheckpointFile>> files =
+        before.ok() ? writer->Finish(state_, stays) : absl::StatusOr<std::vector<v1::CheckpointFile>>(before);
+    if (upload != nullptr && files.ok()) {
+      const absl::Status brought = upload->Bring(id_, options_.index, directory_, *files, [this] { return !Ends(); });
+      if (!brought.ok()) files = brought;
+    }
+    {
+      MutexLock lock(mu_);
+      writer_.reset();  // removes what it has written if it has not finished
+    }
+    // Whether they were brought or not, nobody needs them here any more.
+    if (upload != nullptr && files_->Exists(directory_)) {
+      const absl::Status removed = RemoveCheckpoint(*files_, directory_);
+      if (!removed.ok()) spdlog::warn("what was on its way to ps 0 stays here: {}", removed);
+    }
+    return files;
+  }
+
   // Null: it could not be made, or has failed.
   ShardCheckpointWriter* Writer() {
     MutexLock lock(mu_);
@@ -100,7 +137,7 @@ class ShardCheckpoints::Job {
       file.optimizer = OptimizerName(state_.snapshot().policy().optimizer());
       file.model = state_.snapshot().manifest().model();
       absl::StatusOr<std::unique_ptr<ShardCheckpointWriter>> writer =
-          ShardCheckpointWriter::Create(*files_, absl::StrCat(options_.directory, "/", name_), std::move(file));
+          ShardCheckpointWriter::Create(*files_, directory_, std::move(file));
       status_ = writer.status();
       if (writer.ok()) writer_ = *std::move(writer);
     }
@@ -121,7 +158,7 @@ class ShardCheckpoints::Job {
   std::atomic<bool> given_up_ = false;
   std::atomic<bool> not_finite_ = false;
   const std::uint64_t id_;
-  const std::string name_;
+  const std::string directory_;
   v1::ShardState state_;
   const std::shared_ptr<BlockStore> store_;
   Mutex mu_;
@@ -147,20 +184,24 @@ void ShardCheckpoints::Committed(const std::string&) {
 
 void ShardCheckpoints::RemoveOldJournal() {
   if (journal_ == nullptr || options_.keep_journal) return;
+  CheckpointPlace from = options_.checkpoints;
+  if (from.files == nullptr) from = {files_, options_.directory};
   // From the oldest checkpoint that is kept on, a restart and a replay need the records.
   const absl::StatusOr<std::vector<CheckpointEntry>> all =
-      ListCheckpoints(*files_, options_.directory, CheckpointCheck::kIndex);
+      ListCheckpoints(*from.files, from.directory, CheckpointCheck::kIndex);
   std::optional<std::uint64_t> needed;
   for (const CheckpointEntry& entry : all.ok() ? *all : std::vector<CheckpointEntry>()) {
-    if (!entry.status.ok()) continue;
-    const absl::StatusOr<Checkpoint> index = ReadCheckpointIndex(*files_, entry.path);
-    if (!index.ok()) continue;
+    const absl::StatusOr<Checkpoint> index =
+        entry.status.ok() ? ReadCheckpointIndex(*from.files, entry.path) : absl::StatusOr<Checkpoint>(entry.status);
+    if (!index.ok() && IsWorthless(index.status())) continue;
+    // It may be good, and need what is before the others.
+    if (!index.ok()) return spdlog::warn("the journal is kept: {}", index.status());
     if (index->index.era() != options_.era.number) {
       // What this era began with needs all of its records; what is older has none in it.
       if (StepDirectoryName(entry.step) == options_.era.base) needed = 0;
       break;
     }
-    const absl::StatusOr<v1::ShardState> state = ReadShardState(*files_, entry.path, index->index, options_.index);
+    const absl::StatusOr<v1::ShardState> state = ReadShardState(*from.files, entry.path, index->index, options_.index);
     if (!state.ok()) return spdlog::warn("the journal is kept: {}", state.status());
     needed = state->journal_sequence();  // newest first, so the last one is the oldest
   }

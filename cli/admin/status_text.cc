@@ -84,7 +84,10 @@ std::string ShardsText(const v1::GetStatusReply& status) {
 
 std::string PolicyLine(const v1::GetStatusReply& status) {
   std::vector<std::string> words = {absl::StrCat("policy ", status.policy().number(), ":")};
-  for (const auto& [name, value] : SettingsOf(status.policy())) words.push_back(absl::StrCat(name, "=", value));
+  for (const auto& [name, value] : SettingsOf(status.policy())) {
+    const bool grows = name == "max_delay" && status.policy().max_delay_sqrt();
+    words.push_back(absl::StrCat(name, "=", value, grows ? absl::StrCat(" (now ", status.delay_limit(), ")") : ""));
+  }
   return absl::StrCat(Lines(WrapWords(words, " ", kColumns)),
                       status.policy_waits_for().empty()
                           ? ""

@@ -31,6 +31,7 @@ constexpr Kind kKinds[] = {
     {"sgd", v1::OptimizerConfig::SGD, 0.9},       {"momentum", v1::OptimizerConfig::MOMENTUM, 0},
     {"adagrad", v1::OptimizerConfig::ADAGRAD, 0}, {"rmsprop", v1::OptimizerConfig::RMSPROP, 0},
     {"adam", v1::OptimizerConfig::ADAM, 0.8},     {"adamw", v1::OptimizerConfig::ADAMW, 0.8},
+    {"ftrl", v1::OptimizerConfig::FTRL, 0},
 };
 
 // "32768K", as the system has it.
@@ -88,6 +89,8 @@ class ApplyBench {
     config.set_beta2(0.999);
     config.set_rho(0.99);
     config.set_epsilon(1e-8);
+    config.set_l1(1e-3);
+    config.set_beta(1);
     ASSIGN_OR_RETURN(std::unique_ptr<Optimizer> made, MakeOptimizer(config));
     const std::shared_ptr<const Optimizer> optimizer = std::move(made);
     const double bytes = Bytes(optimizer->slots());

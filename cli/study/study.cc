@@ -34,7 +34,8 @@ ABSL_FLAG(
     "(jitter,transient,persistent)");
 ABSL_FLAG(std::string, policies, "",
           "leeway study: what is compared, as round, round:K (a quorum), or with + between them bound:S (a staleness "
-          "bound, -1: none), max_delay:R, scale; +rate:V gives one a --learning_rate of its own, as round+rate:0.4; "
+          "bound, -1: none), max_delay:R (or sqrt), scale; +rate:V gives one a --learning_rate of its own, as "
+          "round+rate:0.4; "
           "default: all of them, in the usual sizes");
 ABSL_FLAG(uint64_t, pushes, 0,
           "leeway study: applied pushes per policy, up to 10 million; 0: 100 per worker, at least 20,000");

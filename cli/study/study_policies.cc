@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/status_macros.h"
+#include "server/max_delay.h"
 
 namespace leeway {
 namespace {
@@ -14,7 +15,8 @@ namespace {
 // What the parts of a policy's name say.
 struct Parts {
   bool round = false;
-  std::optional<std::int64_t> quorum, bound, max_delay;
+  std::optional<std::int64_t> quorum, bound;
+  std::optional<std::string> max_delay;  // as its flag takes it
   bool scale = false;
   std::optional<double> rate;
 };
@@ -38,6 +40,13 @@ bool Read(const std::string& text, std::int64_t low, std::optional<std::int64_t>
   return true;
 }
 
+bool ReadMaxDelay(const std::string& text, std::optional<std::string>* max_delay) {
+  v1::Policy policy;
+  if (max_delay->has_value() || !SetMaxDelay(text, &policy) || policy.max_delay() < 1) return false;
+  *max_delay = text;
+  return true;
+}
+
 bool ReadRate(const std::string& text, std::optional<double>* rate) {
   double value = 0;
   if (rate->has_value() || !absl::SimpleAtod(text, &value) || !(value > 0 && value <= 1e6)) return false;
@@ -55,7 +64,7 @@ bool ReadPart(const std::string& part, Parts* parts) {
   }
   if (kind == "round") return !std::exchange(parts->round, true) && Read(words[1], 1, &parts->quorum);
   if (kind == "bound") return Read(words[1], -1, &parts->bound);
-  if (kind == "max_delay") return Read(words[1], 1, &parts->max_delay);
+  if (kind == "max_delay") return ReadMaxDelay(words[1], &parts->max_delay);
   return kind == "rate" && ReadRate(words[1], &parts->rate);
 }
 
@@ -71,7 +80,7 @@ absl::StatusOr<StudyPolicy> ParsePolicy(const std::string& name, std::uint32_t w
   policy.set_aggregation(parts.round ? v1::ROUND : v1::EACH);
   policy.set_staleness_bound(parts.round ? 0 : parts.bound.value_or(-1));
   policy.set_round_quorum(static_cast<std::uint32_t>(parts.quorum.value_or(0)));
-  policy.set_max_delay(parts.max_delay.value_or(-1));
+  SetMaxDelay(parts.max_delay.value_or("-1"), &policy);
   policy.set_delay_policy(parts.scale ? v1::SCALE : v1::APPLY);
   policy.set_data_sharing(parts.round ? v1::STATIC : v1::LEASED);
   if (parts.rate) policy.mutable_schedule()->set_rate(*parts.rate);

@@ -84,6 +84,12 @@ void CpuVectorOps::Step(Stream& stream, const AdamRule& rule, const DeviceStep& 
   ForEach(stream, step, [&](float w, float g, std::size_t i) { return rule(w, g, first[i], second[i]); });
 }
 
+void CpuVectorOps::Step(Stream& stream, const FtrlRule& rule, const DeviceStep& step) {
+  float* const z = step.slots[0].address();
+  float* const n = step.slots[1].address();
+  ForEach(stream, step, [&](float weight, float g, std::size_t i) { return rule(weight, g, z[i], n[i]); });
+}
+
 void CpuVectorOps::EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
                               DevicePtr<std::uint16_t> out) {
   Run(stream, "encode bf16", [&] {

@@ -14,6 +14,7 @@ class CpuVectorOps final : public VectorOps {
   void Step(Stream& stream, const AdagradRule& rule, const DeviceStep& step) override;
   void Step(Stream& stream, const RmspropRule& rule, const DeviceStep& step) override;
   void Step(Stream& stream, const AdamRule& rule, const DeviceStep& step) override;
+  void Step(Stream& stream, const FtrlRule& rule, const DeviceStep& step) override;
   void EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
                   DevicePtr<std::uint16_t> out) override;
   void DecodeBf16(Stream& stream, std::size_t count, DevicePtr<const std::uint16_t> values,

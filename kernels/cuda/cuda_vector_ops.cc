@@ -41,6 +41,10 @@ void CudaVectorOps::Step(Stream& stream, const AdamRule& rule, const DeviceStep&
   Start(stream, "adam step", [&](cudaStream_t on) { return cuda::Step(on, rule, Arrays(step)); });
 }
 
+void CudaVectorOps::Step(Stream& stream, const FtrlRule& rule, const DeviceStep& step) {
+  Start(stream, "ftrl step", [&](cudaStream_t on) { return cuda::Step(on, rule, Arrays(step)); });
+}
+
 void CudaVectorOps::EncodeBf16(Stream& stream, std::size_t count, DevicePtr<float> values, bool residual,
                                DevicePtr<std::uint16_t> out) {
   Start(stream, "encode bf16",

@@ -61,8 +61,9 @@ struct OneSlotStep {
   Rule rule;
   __device__ float operator()(float w, float g, float& slot, float&) const { return rule(w, g, slot); }
 };
-struct AdamStep {
-  AdamRule rule;
+template <typename Rule>
+struct TwoSlotStep {
+  Rule rule;
   __device__ float operator()(float w, float g, float& first, float& second) const { return rule(w, g, first, second); }
 };
 
@@ -81,7 +82,10 @@ cudaError_t Step(cudaStream_t stream, const RmspropRule& rule, const StepArrays&
   return Run<1>(stream, OneSlotStep<RmspropRule>{rule}, arrays);
 }
 cudaError_t Step(cudaStream_t stream, const AdamRule& rule, const StepArrays& arrays) {
-  return Run<2>(stream, AdamStep{rule}, arrays);
+  return Run<2>(stream, TwoSlotStep<AdamRule>{rule}, arrays);
+}
+cudaError_t Step(cudaStream_t stream, const FtrlRule& rule, const StepArrays& arrays) {
+  return Run<2>(stream, TwoSlotStep<FtrlRule>{rule}, arrays);
 }
 
 }  // namespace leeway::cuda

@@ -9,6 +9,7 @@
 
 #include "kernels/optimizers/adagrad.h"
 #include "kernels/optimizers/adam.h"
+#include "kernels/optimizers/ftrl.h"
 #include "kernels/optimizers/momentum.h"
 #include "kernels/optimizers/rmsprop.h"
 #include "kernels/optimizers/sgd.h"
@@ -28,5 +29,6 @@ cudaError_t Step(cudaStream_t stream, const MomentumRule& rule, bool nesterov, c
 cudaError_t Step(cudaStream_t stream, const AdagradRule& rule, const StepArrays& arrays);
 cudaError_t Step(cudaStream_t stream, const RmspropRule& rule, const StepArrays& arrays);
 cudaError_t Step(cudaStream_t stream, const AdamRule& rule, const StepArrays& arrays);
+cudaError_t Step(cudaStream_t stream, const FtrlRule& rule, const StepArrays& arrays);
 
 }  // namespace leeway::cuda

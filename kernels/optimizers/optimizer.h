@@ -25,6 +25,7 @@ struct StepArgs {
   double weight_decay = 0;    // already multiplied by the parameter group's factor
   std::uint64_t step = 1;     // how many steps this block has made, this one included: 1, 2, ...
   double gradient_scale = 1;  // multiplies the gradient before anything else
+  double penalty_factor = 1;  // the parameter group's factor of weight decay, for penalties of the rule's own (ftrl)
 };
 
 class Optimizer {

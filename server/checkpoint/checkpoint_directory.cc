@@ -118,7 +118,11 @@ absl::Status RevokeCheckpoint(FileSystem& files, const std::string& path) {
 absl::Status RemoveCheckpoint(FileSystem& files, const std::string& path) {
   RETURN_IF_ERROR(RevokeCheckpoint(files, path));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(path));
-  for (const std::string& name : names) RETURN_IF_ERROR(files.Remove(absl::StrCat(path, "/", name)));
+  for (const std::string& name : names) {
+    // Who was writing it, and was told that it is given up, may be removing it too.
+    const absl::Status gone = files.Remove(absl::StrCat(path, "/", name));
+    if (!gone.ok() && !absl::IsNotFound(gone)) return gone;
+  }
   const absl::Status removed = files.Remove(path);
   if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   const std::string parent = std::filesystem::path(path).parent_path().string();

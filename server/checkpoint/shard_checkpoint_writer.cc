@@ -90,14 +90,15 @@ absl::Status ShardCheckpointWriter::WriteChunk(const ChunkRun& run, const float*
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<v1::CheckpointFile>> ShardCheckpointWriter::Finish(const v1::ShardState& state) {
+absl::StatusOr<std::vector<v1::CheckpointFile>> ShardCheckpointWriter::Finish(const v1::ShardState& state,
+                                                                              bool durable) {
   RETURN_IF_ERROR(Write(plan_.tensors[0].offset, steps_.data(), steps_.size() * sizeof(std::int64_t)));
   std::vector<v1::CheckpointFile> written(2);
   written[0].set_name(TensorsFileName(shard_file_.shard, shard_file_.placement.num_shards()));
   if (absl::Status status = crcs_.Finish(&written[0]); !status.ok()) {
     return absl::FailedPreconditionError(absl::StrCat(path_, ": ", std::string(status.message())));
   }
-  RETURN_IF_ERROR(file_->Sync());
+  if (durable) RETURN_IF_ERROR(file_->Sync());
   RETURN_IF_ERROR(file_->Close());
   RETURN_IF_ERROR(files_.Rename(aside_, path_));
   file_.reset();

@@ -38,8 +38,8 @@ class ShardCheckpointWriter {
                           absl::Span<const std::uint64_t> steps);
 
   // Makes both files survive the loss of power, and tells what CommitCheckpoint's index says of them, in its order.
-  // `state` names this shard. FAILED_PRECONDITION: a block has not come.
-  absl::StatusOr<std::vector<v1::CheckpointFile>> Finish(const v1::ShardState& state);
+  // `state` names this shard. FAILED_PRECONDITION: a block has not come. Not `durable`: they are only to be read soon.
+  absl::StatusOr<std::vector<v1::CheckpointFile>> Finish(const v1::ShardState& state, bool durable = true);
 
  private:
   ShardCheckpointWriter(FileSystem& files, std::string directory, std::string aside, ShardFile shard_file,

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/placement.h"
 #include "proto/checkpoint.pb.h"
 
 namespace leeway {
@@ -21,6 +22,8 @@ class CheckpointCommitter {
   using Done = std::function<void(const absl::Status&)>;
   // Makes room for the checkpoint of `step`. ALREADY_EXISTS: there is one.
   virtual void Begin(std::uint64_t step, Done done) = 0;
+  // The checkpoint that shards are about to be told of; id 0: none is under way any more.
+  virtual void UnderWay(const v1::Cut& /*cut*/, const Placement& /*placement*/) {}
   // All shards have written: makes it a checkpoint, and removes those that are too many. The newest one of at most
   // `trusted` steps stays: of later ones the loss may have diverged.
   virtual void Commit(v1::CheckpointIndex index, std::uint64_t trusted, Done done) = 0;

@@ -210,6 +210,9 @@ void Coordinator::Publish() {
   next.set_mean_samples(membership_.MeanSamples());
   for (const ShardInfo& shard : shards_) next.add_shard_addresses(shard.address);
   if (course_.under_way()) *next.mutable_cut() = course_.cut();
+  if (options_.committer != nullptr && next.cut().id() != snapshot_.cut().id()) {
+    options_.committer->UnderWay(next.cut(), placement_.value_or(Placement()));
+  }
   if (policies_.change().id() != 0) *next.mutable_policy_change() = policies_.change();
   for (const auto& [index, generation] : drained_shards_) {
     if (shards_[index].generation != generation) continue;

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "server/coordinator/check_progress.h"
 #include "server/coordinator/coordinator.h"
+#include "server/max_delay.h"
 
 namespace leeway {
 namespace {
@@ -146,6 +147,7 @@ v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
   reply.set_failure(Failure());
   reply.set_era(era_);
   reply.set_policy_waits_for(policies_.WaitsFor());
+  reply.set_delay_limit(DelayLimit(policies_.policy(), tickets_.last_serial()).value_or(0));
   board_.Fill(now, &reply);
   waits_.Fill(board_.start(), request, &reply);
   if (!request.want_waits()) {

@@ -1,6 +1,7 @@
 #include "server/coordinator/rollback.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 
@@ -78,10 +79,13 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.set_base_checkpoint(name);
   state.clear_committed_checkpoint();
   state.set_divergences(now.divergences());
-  state.clear_regrouping();
+  // Who has not come back since the run last did is still to come.
+  std::set<std::string> trainers(now.regrouping().begin(), now.regrouping().end());
   for (const v1::Member& member : (known ? now : then).membership().members()) {
-    if (member.state() != v1::OBSERVER) state.add_regrouping(member.name());
+    if (member.state() != v1::OBSERVER) trainers.insert(member.name());
   }
+  state.clear_regrouping();
+  for (const std::string& trainer : trainers) state.add_regrouping(trainer);
   return state;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/max_delay.h"
 
 namespace leeway {
 namespace {
@@ -33,12 +34,14 @@ absl::StatusOr<v1::Ticket> TicketOffice::Open(const v1::Policy& policy, const v1
   }
   Decision decision;
   const std::uint64_t delay = last_serial_ - request.read_serial();
-  if (policy.max_delay() >= 0 && delay >= static_cast<std::uint64_t>(policy.max_delay())) {
+  // Serials are given to accepted pushes alone, so the last one is their number.
+  if (const auto limit = DelayLimit(policy, last_serial_); limit && delay >= *limit) {
     ++refused_;
     decision.settled = true;
-    decision.status = absl::AbortedError(absl::StrCat("push of step ", request.clock(), " refused: delay ", delay,
-                                                      " >= max_delay ", policy.max_delay(), " (read at serial ",
-                                                      request.read_serial(), ", now ", last_serial_, ")"));
+    decision.status =
+        absl::AbortedError(absl::StrCat("push of step ", request.clock(), " refused: delay ", delay, " >= max_delay ",
+                                        *limit, policy.max_delay_sqrt() ? ", by sqrt now" : "", " (read at serial ",
+                                        request.read_serial(), ", now ", last_serial_, ")"));
   } else {
     decision.ticket.set_serial(++last_serial_);
     decision.ticket.set_delay(delay);

@@ -1,9 +1,10 @@
 // TicketOffice: one decision per push, by its delay (protocol-rules.md 12; Ringmaster ASGD, Maranjyan et al.
-// 2025, for max_delay; staleness-aware rates, Zhang et al. 2015, for SCALE).
+// 2025, for max_delay and its sqrt; staleness-aware rates, Zhang et al. 2015, for SCALE).
 //
 // Thread safety: none; a plain object, guarded by its owner.
-// Invariants: serials are 1, 2, ... without gaps, over accepted pushes only; a decision once given for
-// (worker, incarnation, clock) is given again when asked again.
+// Invariants: serials are 1, 2, ... without gaps, over accepted pushes only; they go on after a restart, and from a
+// checkpoint's when the run goes back to it. A decision once given for (worker, incarnation, clock) is given again when
+// asked again.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,7 @@ namespace leeway {
 
 class TicketOffice {
  public:
-  // ABORTED: delay >= max_delay; names delay, bound, and the serials. INVALID_ARGUMENT: read_serial is
+  // ABORTED: delay >= max_delay (DelayLimit); names delay, bound, and the serials. INVALID_ARGUMENT: read_serial is
   // above the last serial given.
   absl::StatusOr<v1::Ticket> Open(const v1::Policy& policy, const v1::OpenPushRequest& request);
 

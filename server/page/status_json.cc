@@ -181,11 +181,13 @@ json Checkpoints(const v1::GetStatusReply& status) {
   return list;
 }
 
-json PolicyJson(const v1::Policy& policy) {
+json PolicyJson(const v1::GetStatusReply& status) {
+  const v1::Policy& policy = status.policy();
+  const auto limit = static_cast<std::int64_t>(status.delay_limit());  // of now, also where it grows
   return {{"staleness_bound", policy.staleness_bound()},
           {"aggregation", policy.aggregation() == v1::ROUND ? "round" : "each"},
           {"round_quorum", policy.round_quorum()},
-          {"max_delay", policy.max_delay()},
+          {"max_delay", limit > 0 ? limit : -1},
           {"delay_policy", policy.delay_policy() == v1::SCALE ? "scale" : "apply"},
           {"num_workers", policy.num_workers()}};
 }
@@ -207,7 +209,7 @@ std::string StatusJson(const v1::GetStatusReply& status) {
                {"total_samples", status.total_samples()},
                {"samples_per_second", Number(status.samples_per_second())},
                {"era", status.era()},
-               {"policy", PolicyJson(status.policy())},
+               {"policy", PolicyJson(status)},
                {"shards", Shards(status)},
                {"gap", HistogramJson(status, &v1::ShardStats::gap)},
                {"delay", HistogramJson(status, &v1::ShardStats::delay)},

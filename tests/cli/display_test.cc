@@ -156,6 +156,12 @@ TEST_CASE("the line for pipes sums the trainers' time") {
         "  delay 0.8  compute 87 %, blocked 12 %  1:30 left");
 }
 
+TEST_CASE("a limit of the delay stands beside it") {
+  v1::GetStatusReply status = Training();
+  status.set_delay_limit(31);
+  CHECK(RenderLine(status, {}).find("  delay 0.8 (limit 31)  ") != std::string::npos);
+}
+
 TEST_CASE("the nearest limit is the one that counts") {
   v1::GetStatusReply status = Training();
   CHECK(FractionDone(status) == Approx(0.4));

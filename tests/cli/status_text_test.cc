@@ -70,10 +70,16 @@ TEST_CASE("status: the run, its policy, workers, ps and the newest events") {
   CHECK(text.find("is changing") == std::string::npos);
   status.set_policy_waits_for("ps 1 has not said");
   CHECK(StatusText(status).find("is changing: ps 1 has not said") != std::string::npos);
+  status.mutable_policy()->set_max_delay(1);
+  status.mutable_policy()->set_max_delay_sqrt(true);
+  status.set_delay_limit(31);
+  CHECK(StatusText(status).find("max_delay=sqrt (now 31)") != std::string::npos);
   // Names come over the wire.
   CHECK(text.find('\x1b') == std::string::npos);
   const auto json = nlohmann::json::parse(StatusJson(status));
   CHECK(json["settings"]["staleness_bound"] == 2);
+  CHECK(json["settings"]["max_delay"] == "sqrt");
+  CHECK(json["delay_limit"] == 31);
   CHECK(json["state"] == "training");
   CHECK(json["policy"]["number"] == 3);
 }

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "proto/checkpoint_store.pb.h"
 #include "proto/coordinator.pb.h"
 #include "proto/parameter_server.pb.h"
 #include "tests/catch.h"
@@ -14,7 +15,8 @@ namespace {
 TEST_CASE("roles: every method of the protocol has a row, and no row is there twice") {
   std::set<std::string> rows;
   for (const MethodRole& row : MethodRoles()) CHECK(rows.insert(row.method).second);
-  for (const auto* file : {v1::PullRequest::descriptor()->file(), v1::JoinRequest::descriptor()->file()}) {
+  for (const auto* file : {v1::PullRequest::descriptor()->file(), v1::JoinRequest::descriptor()->file(),
+                           v1::ReadCheckpointRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       const auto* service = file->service(s);
       for (int m = 0; m < service->method_count(); ++m) {
@@ -34,7 +36,8 @@ TEST_CASE("roles: an observer only looks, a worker decides nothing for others") 
     CHECK((row.least == Role::kObserver) == looks);
   }
   for (const char* method : {"Coordinator/Checkpoint", "Coordinator/SetPolicy", "Coordinator/Drain",
-                             "Coordinator/WatchMembership", "Coordinator/ReportRound", "Coordinator/NoSuch", ""}) {
+                             "Coordinator/WatchMembership", "Coordinator/ReportRound", "CheckpointStore/Write",
+                             "CheckpointStore/Read", "CheckpointStore/List", "Coordinator/NoSuch", ""}) {
     CAPTURE(method);
     CHECK(LeastRole(method) == Role::kAdmin);
   }

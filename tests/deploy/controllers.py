@@ -4,6 +4,7 @@ Each knows the fields that the manifests use, and fails on any other. step() is 
 """
 
 import copy
+import os
 import time
 
 from kubelet import Pod, only_known
@@ -11,6 +12,7 @@ from manifests import job_action, matches
 
 STATEFUL_SET_FIELDS = {
     "minReadySeconds", "podManagementPolicy", "replicas", "selector", "serviceName", "template", "updateStrategy",
+    "volumeClaimTemplates",
 }  # fmt: skip
 JOB_FIELDS = {
     "backoffLimit", "backoffLimitPerIndex", "completionMode", "completions", "parallelism", "podFailurePolicy",
@@ -69,10 +71,23 @@ class StatefulSet:
     def make(self, ordinal):
         name = f"{self.name}-{ordinal}"
         labels = {"apps.kubernetes.io/pod-index": str(ordinal), "statefulset.kubernetes.io/pod-name": name}
-        pod = Pod(self.node, name, self.spec["template"], labels, {})
+        pod = Pod(self.node, name, self.with_claims(name), labels, {})
         pod.hostname = f"{name}.{self.spec['serviceName']}"  # by which its Service knows it
         pod.revision = self.revision
         return pod
+
+    def with_claims(self, name):
+        """The pod's template, with its own claims, which outlive it."""
+        template = copy.deepcopy(self.spec["template"])
+        for claim in self.spec.get("volumeClaimTemplates", []):
+            volume = claim["metadata"]["name"]
+            claim_name = f"{volume}-{name}"
+            if claim_name not in self.node.claims:
+                self.node.claims[claim_name] = os.path.join(self.node.case.folder, claim_name)
+                os.mkdir(self.node.claims[claim_name])
+            entry = {"name": volume, "persistentVolumeClaim": {"claimName": claim_name}}
+            template["spec"]["volumes"].append(entry)
+        return template
 
     def all_pods(self):
         return self.former + list(self.pods.values())

@@ -63,13 +63,16 @@ class Deployed(TestCase):
         """What a user makes before anything else."""
         return []
 
+    def state(self, checkpoint_dir):
+        """Where the journals and the coordinator's states are, of which a pod knows `checkpoint_dir`."""
+        return checkpoint_dir.replace("/var/lib/leeway", self.claim)
+
     def start_cluster(self):
         self.mine = self.make_overlay()
         objects = manifests.render(self.mine)
         self.claim = os.path.join(self.folder, "leeway-state")
         flags = manifests.flags_of(manifests.find(objects, "ConfigMap", "leeway-flags")["data"]["ps.flags"])
-        checkpoints = flags["checkpoint_dir"].replace("/var/lib/leeway", self.claim)
-        self.keeper = proof.Keeper(checkpoints, os.path.join(self.folder, "kept"))
+        self.keeper = proof.Keeper(self.state(flags["checkpoint_dir"]), os.path.join(self.folder, "kept"))
         self.cluster = Cluster(self, self.keeper)
         self.cluster.apply(self.secrets() + objects)
         self.ps, self.worker, self.evaluator = (

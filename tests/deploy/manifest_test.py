@@ -93,13 +93,15 @@ class Manifests(TestCase):
         self.assertEqual(gpu["resources"]["limits"]["nvidia.com/gpu"], 1)
         self.assertIn({"name": "LEEWAY_DEVICE", "value": "cuda:0"}, gpu["env"])
         self.assertTrue(gpu["image"].startswith("leeway-cuda:"))
-        for overlay, secure in (("cpu", False), ("gpu", False), ("tls", True), ("production", True)):
+        for overlay, secure in (("cpu", 0), ("gpu", 0), ("tls", 1), ("volumes", 0), ("production", 1)):
             for workload in workloads(self.of(overlay)):
                 one = pod_spec(workload)["containers"][0]
                 names = {entry["name"] for entry in one["env"]}
                 self.assertEqual("LEEWAY_INSECURE" in names, not secure, overlay)
+                own = overlay == "volumes" and workload["kind"] == "StatefulSet"
+                self.assertEqual({"name": "LEEWAY_CHECKPOINT_STORAGE", "value": "own"} in one["env"], own, overlay)
                 for flag in ("CERT", "KEY", "CA"):
-                    self.assertEqual(f"LEEWAY_TLS_{flag}_FILE" in names, secure, overlay)
+                    self.assertEqual(f"LEEWAY_TLS_{flag}_FILE" in names, bool(secure), overlay)
                 schemes = {one[probe]["httpGet"].get("scheme", "HTTP") for probe in PROBES}
                 self.assertEqual(schemes, {"HTTPS" if secure else "HTTP"}, overlay)
 
@@ -116,7 +118,7 @@ class Manifests(TestCase):
                 labels = workload["spec"]["template"]["metadata"]["labels"]
                 self.assertEqual(labels["app.kubernetes.io/name"], "leeway")
                 pods[workload["metadata"]["name"]] = labels
-                self.check_container(objects, pod_spec(workload))
+                self.check_container(objects, workload)
             service = find(objects, "Service", "leeway-ps")["spec"]
             self.assertEqual(service["clusterIP"], "None")
             self.assertTrue(service["publishNotReadyAddresses"])
@@ -138,10 +140,14 @@ class Manifests(TestCase):
     def test_every_node_can_be_drained(self):
         """Who must be together, for the volume's sake, must be allowed to leave together."""
         for overlay, objects in self.each():
-            affinity = pod_spec(find(objects, "StatefulSet", "leeway-ps"))["affinity"]
+            ps = find(objects, "StatefulSet", "leeway-ps")
             (claim,) = (one["spec"] for one in objects if one["kind"] == "PersistentVolumeClaim")
-            together = "podAffinity" in affinity
-            self.assertEqual(together, claim["accessModes"] == ["ReadWriteOnce"], overlay)
+            together = "podAffinity" in pod_spec(ps)["affinity"]
+            shared = "volumeClaimTemplates" not in ps["spec"]
+            self.assertEqual(shared, overlay != "volumes")
+            self.assertEqual(together, shared and claim["accessModes"] == ["ReadWriteOnce"], overlay)
+            evaluator = pod_spec(find(objects, "Job", "leeway-evaluator"))
+            self.assertEqual("podAffinity" in evaluator.get("affinity", {}), together, overlay)
             budgets = [one["spec"] for one in objects if one["kind"] == "PodDisruptionBudget"]
             self.assertEqual([one["maxUnavailable"] for one in budgets], [] if together else [1], overlay)
 
@@ -179,7 +185,8 @@ class Manifests(TestCase):
                 for rule in spec["podFailurePolicy"]["rules"]:
                     self.assertEqual(rule.get("onExitCodes", {}).get("containerName", name), name)
 
-    def check_container(self, objects, pod):
+    def check_container(self, objects, workload):
+        pod = pod_spec(workload)
         (container,) = pod["containers"]
         ports = {port["name"] for port in container["ports"]}
         for probe in PROBES:
@@ -187,8 +194,9 @@ class Manifests(TestCase):
         for port in find(objects, "Service", "leeway-ps")["spec"]["ports"]:
             if container["name"] == "ps":
                 self.assertIn(port["targetPort"], ports)
-        volumes = {volume["name"] for volume in pod["volumes"]}
-        self.assertEqual(volumes, {mount["name"] for mount in container["volumeMounts"]})
+        claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
+        volumes = [volume["name"] for volume in pod["volumes"]] + claims
+        self.assertCountEqual(volumes, {mount["name"] for mount in container["volumeMounts"]})
         flags = find(objects, "ConfigMap", "leeway-flags")["data"]
         file = re.search(r"--flagfile=/etc/leeway/flags/(\S+)", " ".join(container["args"])).group(1)
         self.assertIn(file, flags)

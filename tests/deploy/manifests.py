@@ -9,7 +9,7 @@ import yaml
 
 SOURCE = os.path.abspath("deploy/k8s")
 VENV_PATH = os.path.abspath("../python_tools/venv_path")
-OVERLAYS = ("cpu", "gpu", "tls", "production")
+OVERLAYS = ("cpu", "gpu", "tls", "volumes", "production")
 
 
 def tool(name):

@@ -18,13 +18,23 @@ using Floats = std::vector<float>;
 Floats ToFloats(const Doubles& values) { return {values.begin(), values.end()}; }
 Doubles ToDoubles(const Floats& values) { return {values.begin(), values.end()}; }
 
-// One step by `optimizer` on the CPU and by `run` on the device, from weights and slots that are not zero.
+// Random values, of which every third, from `first` on, is 0.
+Array WithZeros(Parity& parity, std::int64_t size, std::uint32_t seed, std::size_t first) {
+  Doubles values = parity.Random(size, seed).values;
+  for (std::size_t i = first; i < values.size(); i += 3) values[i] = 0;
+  return parity.Of(values);
+}
+
+// One step by `optimizer` on the CPU and by `run` on the device, from weights and slots that are not zero; with
+// `zeros` some weights are, and some of slot 0.
 template <typename Run>
-void Step(Parity& parity, const char* name, std::int64_t size, bool shifted, const Optimizer& optimizer, Run run) {
+void Step(Parity& parity, const char* name, std::int64_t size, bool shifted, const Optimizer& optimizer, Run run,
+          bool zeros = false) {
   parity.Run(absl::StrCat(name, " step ", size), shifted, [&] {
-    const Array gradient = parity.Random(size, 1), weights = parity.Random(size, 2);
+    const Array gradient = parity.Random(size, 1);
+    const Array weights = zeros ? WithZeros(parity, size, 2, 0) : parity.Random(size, 2);
     // Second moments are positive.
-    const Array slots[2] = {parity.Random(size, 3, DataType::kF32, 0.1, 0.2),
+    const Array slots[2] = {zeros ? WithZeros(parity, size, 3, 1) : parity.Random(size, 3, DataType::kF32, 0.1, 0.2),
                             parity.Random(size, 4, DataType::kF32, 0.1, 0.2)};
     Floats w = ToFloats(weights.values), g = ToFloats(gradient.values);
     Floats s = ToFloats(slots[0].values), t = ToFloats(slots[1].values);
@@ -64,6 +74,11 @@ void Steps(Parity& parity, std::int64_t size, bool shifted) {
   const Adam adam({0.9, 0.999, 1e-8});
   Step(parity, "adam", size, shifted, adam,
        [&](const StepArgs& args, const DeviceStep& step) { ops.Step(stream, adam.Rule(args), step); });
+  // Rates at which some weights stay 0, some leave it and some get there.
+  const Ftrl ftrl({0.5, 0.25, 0.001});
+  Step(
+      parity, "ftrl", size, shifted, ftrl,
+      [&](const StepArgs& args, const DeviceStep& step) { ops.Step(stream, ftrl.Rule(args), step); }, true);
 }
 
 // Values of many sizes, some of them equal, some beyond bfloat16's range, zeros.

@@ -153,16 +153,22 @@ class Admin(ByHand):
             # And yet it goes at the slow one's pace now.
             gone = {name: later[name] - set_at[name] for name in ("fast", "slow")}
             self.assertLessEqual(gone["fast"], gone["slow"] + 2 + 4, (set_at, later))
+        with self.subTest("set, a limit of the delay that grows"):
+            told = json.loads(self.leeway("set", "max_delay=sqrt", "-o", "json"))
+            self.assertEqual((told["number"], told["settings"]["max_delay"]), (4, "sqrt"))
+            self.assertRegex(self.leeway("status"), r"max_delay=sqrt \(now \d+\)")
+            grown = self.until(lambda now: now["delay_limit"] >= 3, "the limit to grow")["delay_limit"]
         with self.subTest("what is set survives both ps"):
             for index in (1, 0):
                 self.servers[index].kill(signal.SIGKILL)
                 self.servers[index].wait()
                 self.again(index)
             now = self.until(lambda now: all(shard["connected"] for shard in now["shards"]), "both ps")
-            self.assertEqual((now["policy"]["number"], now["settings"]["staleness_bound"]), (3, 2))
+            self.assertEqual((now["policy"]["number"], now["settings"]["staleness_bound"]), (4, 2))
+            self.assertGreaterEqual(now["delay_limit"], grown)
             steps = now["steps"]
             self.until(lambda now: now["steps"] > steps + 5, "steps after the restart")
-            self.assertEqual(json.loads(self.leeway("set", "staleness_bound=6", "-o", "json"))["number"], 4)
+            self.assertEqual(json.loads(self.leeway("set", "staleness_bound=6", "-o", "json"))["number"], 5)
         with self.subTest("drain a worker"):
             self.assertEqual(self.leeway("drain", "middle"), "worker 'middle' has left\n")
             self.assertEqual(self.workers[1].wait(), 0, self.everything())
@@ -182,7 +188,7 @@ class Admin(ByHand):
             self.refused("not done within 1s: .*127.0.0.1", "set", "staleness_bound=4", "--ask_timeout=1s")
             self.again(0)
         with self.subTest("a checkpoint"):
-            self.until(lambda now: now["policy"]["number"] == 4 and all(s["connected"] for s in now["shards"]), "all")
+            self.until(lambda now: now["policy"]["number"] == 5 and all(s["connected"] for s in now["shards"]), "all")
             self.assertRegex(self.leeway("checkpoint", "now"), r"/step-\d+\n$")
             self.assertRegex(json.loads(self.leeway("checkpoint", "now", "-o", "json"))["path"], r"/step-\d+$")
         for worker in (self.workers[0], self.workers[2]):

@@ -13,7 +13,7 @@ from harness import LEEWAY, TestCase, main  # noqa: E402
 
 TINY = ["--bench_pairs=1", "--bench_time=1ms", "--bench_elements=50000"]
 KEYS = {"name", "value", "unit", "baseline", "ratio", "goal", "goal_is_most", "what"}
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw", "ftrl"]
 # Name to the goal of its ratio; those with a goal at most are in AT_MOST.
 TRANSPORT = {
     "transport.raw_tcp.push": 0,

@@ -38,6 +38,15 @@ class Consistency(TestCase):
         applied = sum(worker["pushes"]["applied"] for worker in summary["workers"])
         self.assertLessEqual(summary["accepted_pushes"], applied)
 
+    def test_a_limit_that_grows_refuses_at_first(self):
+        summary = self.finish("--staleness_bound=-1", "--max_delay=sqrt", "--pipeline_depth=0")
+        self.assertEqual(summary["policy"]["max_delay_sqrt"], True)
+        refused = sum(worker["pushes"]["refused"] for worker in summary["workers"])
+        self.assertGreater(refused, 0)
+        # Three workers are hardly ever 5 pushes apart, and the limit is there after 25.
+        self.assertLess(refused, 0.5 * summary["accepted_pushes"])
+        self.assertGreater(summary["final_accuracy"], 0.5)
+
     def test_the_slow_worker_is_the_one_whose_pushes_are_refused(self):
         # While it computes one gradient the others push some 40: they must not be refused for its sake.
         summary = self.finish(

@@ -45,7 +45,7 @@ class Journal(TestCase):
 
     def test_every_checkpoint_and_the_journal_behind_it_lead_to_the_same_weights(self):
         run = self.journaled(
-            *["--num_workers=3", "--epochs=3", "--optimizer=adam", "--learning_rate=0.001", "--pace=10ms"],
+            *["--num_workers=3", "--epochs=3", "--optimizer=ftrl", "--l1=0.1", "--pace=10ms"],
             ps="--checkpoint_steps=20 --checkpoint_keep=1000",
         )
         run.finish()

@@ -63,7 +63,9 @@ class Security(ByHand):
         lists = [f"--tokens_file={self.path('tokens')}", f"--tls_revoked_file={self.path('revoked')}"]
         own = [*self.tls("ps"), self.token("admin"), *lists]
         web = ["--http_port=0", f"--http_port_file={self.path(name or f'ps-{index}')}.http"]
-        return super().start_ps(index, port, *own, *web, *flags, name=name)
+        # What a `ps` brings to ps 0 of its checkpoints, and reads there, goes the same way.
+        apart = [f"--checkpoint_dir={self.path('apart')}", "--checkpoint_storage=own"] if index and not name else []
+        return super().start_ps(index, port, *own, *web, *apart, *flags, name=name)
 
     def start_worker(self, name, *flags):
         # Long enough a run for all that is tried meanwhile.

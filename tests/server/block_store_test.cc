@@ -47,6 +47,16 @@ v1::Policy AdamWithDecay() {
   return policy;
 }
 
+v1::Policy FtrlWithPenalties() {
+  v1::Policy policy = AdamWithDecay();
+  v1::OptimizerConfig& optimizer = *policy.mutable_optimizer();
+  optimizer.set_kind(v1::OptimizerConfig::FTRL);
+  optimizer.set_l1(0.5);
+  optimizer.set_l2(0.25);
+  optimizer.set_beta(0.125);
+  return policy;
+}
+
 Floats RandomFloats(Random& random, std::size_t count) {
   Floats floats(count);
   for (float& value : floats) value = static_cast<float>(random.Unit() - 0.5);
@@ -159,6 +169,7 @@ class Plain {
       args.count = tensor.count;
       args.rate = tensor.group == "bias" ? 2 * rate : rate;
       args.weight_decay = tensor.group == "bias" ? 0 : decay_;
+      args.penalty_factor = tensor.group == "bias" ? 0 : 1;
       args.step = steps_;
       optimizer_->Step(args);
     }
@@ -174,8 +185,8 @@ class Plain {
 
 TEST_CASE("BlockStore: 1, 2 and 4 shards give the bits of a plain vector, from split payloads too") {
   const Manifest manifest = TwoTensors();
-  const v1::Policy policy = AdamWithDecay();
-  for (const std::uint32_t shards : {1, 2, 4}) {
+  for (const auto& [policy, shards] : {std::pair(AdamWithDecay(), 1u), std::pair(AdamWithDecay(), 2u),
+                                       std::pair(AdamWithDecay(), 4u), std::pair(FtrlWithPenalties(), 4u)}) {
     Random random(TestSeed());  // the same numbers for every number of shards
     Cluster cluster(manifest, shards, policy);
     Plain plain(manifest, policy);

@@ -44,6 +44,14 @@ TEST_CASE("policy flags: what one flag implies for others") {
   CHECK(round->round_quorum() == 2);
 }
 
+TEST_CASE("policy flags: a max_delay that grows") {
+  absl::FlagSaver saver;
+  const auto policy = PolicyOf({"--max_delay=sqrt"});
+  REQUIRE(policy.ok());
+  CHECK(policy->max_delay() == 1);
+  CHECK(policy->max_delay_sqrt());
+}
+
 TEST_CASE("policy flags: clipping needs whole gradients") {
   absl::FlagSaver saver;
   const auto policy = PolicyOf({"--clip_norm=1.5"});
@@ -103,6 +111,20 @@ TEST_CASE("policy flags: values arrive where they belong") {
   CHECK(policy->data_sharing() == v1::STATIC);
 }
 
+TEST_CASE("policy flags: ftrl's own, which no other policy has") {
+  absl::FlagSaver saver;
+  const auto ftrl = PolicyOf({"--optimizer=ftrl", "--l1=0.5", "--l2=2"});
+  REQUIRE(ftrl.ok());
+  CHECK(ftrl->optimizer().kind() == v1::OptimizerConfig::FTRL);
+  CHECK(ftrl->optimizer().l1() == 0.5);
+  CHECK(ftrl->optimizer().l2() == 2);
+  CHECK(ftrl->optimizer().beta() == 1);
+  // A cluster that was started by an older version goes on with the flags that it had.
+  const auto sgd = PolicyOf({"--optimizer=sgd", "--l1=0", "--l2=0"});
+  REQUIRE(sgd.ok());
+  CHECK(sgd->optimizer().beta() == 0);
+}
+
 struct Refused {
   Words words;
   std::string flag_and_value;
@@ -124,6 +146,7 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--num_workers=5000"}, "--num_workers=5000", "1 to 4096"},
       {{"--max_delay=0"}, "--max_delay=0", "1 and above"},
       {{"--max_delay=-7"}, "--max_delay=-7", "-1, 1 and above"},
+      {{"--max_delay=root"}, "--max_delay=root", "or sqrt"},
       {{"--aggregation=round", "--staleness_bound=0", "--max_delay=4"}, "--aggregation=round", "each with --max_delay"},
       {{"--aggregation=round", "--staleness_bound=0", "--delay_policy=scale"}, "--aggregation=round", "--delay_policy"},
       {{"--clip_norm=-1"}, "--clip_norm=-1", "0 and above"},
@@ -143,6 +166,11 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--optimizer=sgdm"}, "--optimizer=sgdm", "momentum"},
       {{"--optimizer=adam", "--beta1=1"}, "beta1", ""},
       {{"--optimizer=momentum", "--momentum=1.5"}, "momentum", ""},
+      {{"--optimizer=ftrl", "--beta=0"}, "beta is 0", "1e-30 to 1e6"},
+      {{"--optimizer=ftrl", "--l1=-1"}, "l1 is -1", "0 to 1e6"},
+      {{"--optimizer=ftrl", "--l2=nan"}, "l2 is nan", "0 to 1e6"},
+      {{"--l1=0.5"}, "--l1=0.5", "0 without --optimizer=ftrl"},
+      {{"--optimizer=adagrad", "--l2=0.5"}, "--l2=0.5", "0 without --optimizer=ftrl"},
       {{"--weight_decay=-1"}, "weight_decay", ""},
       {{"--learning_rate=nan"}, "rate", ""},
       {{"--schedule=step"}, "step_samples", ""},

@@ -65,6 +65,18 @@ TEST_CASE("Settings: each of them is set, shown as it was given, and nothing els
   CHECK(SettingChanges(Start(), Start()).empty());
 }
 
+TEST_CASE("Settings: a max_delay that grows, and one that does not again") {
+  const auto sqrt = With({{"max_delay", "sqrt"}});
+  REQUIRE(sqrt.ok());
+  CHECK(ValueOf(*sqrt, "max_delay") == "sqrt");
+  CHECK(sqrt->max_delay_sqrt());
+  CHECK(SettingChanges(Start(), *sqrt) == "max_delay: -1 -> sqrt");
+  const auto fixed = With({{"max_delay", "12"}}, *sqrt);
+  REQUIRE(fixed.ok());
+  CHECK_FALSE(fixed->max_delay_sqrt());
+  CHECK(With({{"max_delay", "-1"}}, *fixed)->SerializeAsString() == Start().SerializeAsString());
+}
+
 TEST_CASE("Settings: checkpoints go by the flags until one of theirs is set") {
   CHECK(ValueOf(*With({{"staleness_bound", "2"}}), "checkpoint_interval") == "none");
   const auto steps = With({{"checkpoint_steps", "7"}});
@@ -94,7 +106,8 @@ TEST_CASE("Settings: what is wrong is named, with what is allowed") {
       {"max_delay", "0"},           {"delay_policy", "square"}, {"push_atomicity", "half"},
       {"clip_norm", "-1"},          {"clip_norm", "nan"},       {"learning_rate", "0"},
       {"learning_rate", "inf"},     {"quarantine_after", "-1"}, {"checkpoint_steps", "-1"},
-      {"checkpoint_interval", "5"}, {"learning_rate", "1e9"},   {"max_delay", "99999999999999999999"}};
+      {"checkpoint_interval", "5"}, {"learning_rate", "1e9"},   {"max_delay", "99999999999999999999"},
+      {"max_delay", "root"}};
   for (const auto& setting : wrong) {
     INFO(setting.first << "=" << setting.second);
     const absl::Status status = With({setting}).status();

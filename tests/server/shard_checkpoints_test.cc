@@ -7,9 +7,12 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "common/executor.h"
+#include "server/checkpoint_upload.h"
 #include "tests/catch.h"
 #include "tests/server/shard_fixture.h"
 #include "tests/support/crash_files.h"
+#include "tests/support/store_transport.h"
 
 namespace leeway {
 namespace {
@@ -50,6 +53,35 @@ TEST_CASE("Weights that hold an infinity or a NaN are not written, and the repor
       f.snapshot.clear_cut();
       REQUIRE(f.Publish().ok());
     }
+  }
+}
+
+TEST_CASE("With a folder of its own a shard's files are brought to shard 0, and nothing of them stays") {
+  for (const bool under_way : {true, false}) {
+    CrashFiles own(1), kept(2);
+    const std::unique_ptr<Executor> executor = MakeThreadPool(1);
+    REQUIRE(kept.MakeDirectories("kept/step-00000001").ok());
+    CheckpointStore store("kept", &kept, executor.get());
+    StoreTransport transport(&store, StoreTransport::NoFaults());
+    const CheckpointCalls calls({"ps-0:1", 0}, &transport);
+    const CheckpointUpload upload(&own, &calls);
+    ShardFixture f(ExactPolicy(-1), kLarge);
+    PumpedExecutor disk;
+    ShardCheckpoints checkpoints({.directory = "own", .checkpoints = {.upload = &upload}}, &own, &disk, &f.shard,
+                                 nullptr);
+    f.shard.set_cut_sink(&checkpoints);
+    f.Start(1);
+    v1::Cut cut;
+    cut.set_id(under_way ? 3 : 2);  // the one before is still under way, or is it again
+    cut.set_name("step-00000001");
+    store.UnderWay(cut, f.placement);
+    const v1::CutReport report = Cut(f, disk, 3);
+    executor->Stop();
+    CHECK(report.written() == under_way);
+    CHECK(report.files_size() == (under_way ? 2 : 0));
+    CHECK(absl::StrContains(report.error(), "shard 0: ps 0: the checkpoint of cut 3 is not under way") != under_way);
+    CHECK(kept.List("kept/step-00000001").value().size() == (under_way ? 2 : 0));
+    CHECK(own.List("own").value().empty());
   }
 }
 

@@ -44,6 +44,11 @@ SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
       options.policy.set_round_quorum(static_cast<std::uint32_t>(random.Between(1, options.workers)));
   } else if (random.Chance(0.3)) {
     options.policy.set_max_delay(static_cast<std::int64_t>(random.Between(1, 6)));
+    // Not drawn from `random`, so that the other runs of all seeds are what they were before there was sqrt.
+    if (Random(seed + 90).Chance(0.4)) {
+      options.policy.set_max_delay(1);
+      options.policy.set_max_delay_sqrt(true);
+    }
   }
   options.null_chance = random.Chance(0.3) ? 0.05 : 0;
   if (random.Chance(0.6)) {

@@ -238,6 +238,7 @@ absl::StatusOr<std::unique_ptr<WritableFile>> CrashFiles::Create(const std::stri
 absl::StatusOr<std::unique_ptr<RandomWriteFile>> CrashFiles::CreateSized(const std::string& path, std::uint64_t size) {
   RETURN_IF_ERROR(Operate("create"));
   Node& node = NewFile(path);
+  if (Room() < size) return absl::ResourceExhaustedError(absl::StrCat("make room for ", path, ": no space left"));
   node.bytes.assign(size, '\0');
   node.sized = true;
   return std::make_unique<SizedFile>(this, disk_->files.at(path));

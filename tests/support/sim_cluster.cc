@@ -158,16 +158,19 @@ void SimCluster::Visit(SimWorker* worker) {
 
 void SimCluster::ChangePolicy() {
   v1::SetPolicyRequest request;
-  const auto add = [&request](const std::string& name, std::int64_t value) {
+  const auto add = [&request](const std::string& name, std::int64_t value) -> v1::PolicySetting& {
     v1::PolicySetting& setting = *request.add_settings();
     setting.set_name(name);
     setting.set_value(absl::StrCat(value));
+    return setting;
   };
   const std::int64_t bounds[] = {-1, 0, 1, 3};
   if (options_.policy.aggregation() == v1::ROUND) {
     add("clip_norm", static_cast<std::int64_t>(person_random_.Between(1, 1000)));  // these workers do not clip
   } else if (options_.policy.max_delay() >= 0 && person_random_.Chance(0.5)) {
-    add("max_delay", person_random_.Chance(0.4) ? -1 : static_cast<std::int64_t>(person_random_.Between(1, 6)));
+    v1::PolicySetting& limit =
+        add("max_delay", person_random_.Chance(0.4) ? -1 : static_cast<std::int64_t>(person_random_.Between(1, 6)));
+    if (limit.value() == "6") limit.set_value("sqrt");
   } else {
     add("staleness_bound", bounds[person_random_.Below(4)]);
   }

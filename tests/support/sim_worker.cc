@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tests/support/delay_allowed.h"
 #include "tests/support/encode_run.h"
 
 namespace leeway {
@@ -299,11 +300,12 @@ void SimWorker::OpenPush() {
   request.set_samples(options_.samples);
   Ask<v1::Ticket>(
       options_.coordinator, "Coordinator/OpenPush", request, {},
-      [this, null](const v1::Ticket& ticket, auto&) { Push(ticket, null); },
+      [this, null, policy](const v1::Ticket& ticket, auto&) {
+        DelayAllowed(policy, ticket) ? Push(ticket, null) : Fail("delay", absl::InternalError(ticket.DebugString()));
+      },
       [this](const absl::Status& status) {
         if (absl::IsAborted(status)) return Push({}, true);
-        if (absl::IsFailedPrecondition(status)) return Rejoin();
-        Fail("OpenPush", status);
+        absl::IsFailedPrecondition(status) ? Rejoin() : Fail("OpenPush", status);
       });
 }
 

@@ -17,6 +17,9 @@ v1::OptimizerConfig Good(v1::OptimizerConfig::Kind kind) {
   config.set_rho(0.99);
   config.set_epsilon(1e-8);
   config.set_weight_decay(1e-4);
+  config.set_l1(0.5);
+  config.set_l2(2);
+  config.set_beta(1);
   return config;
 }
 
@@ -46,7 +49,9 @@ TEST_CASE("MakeOptimizer: each kind is itself, with its slots") {
   };
   for (const Row& row : {Row{Config::SGD, 0, 1 - 0.125 * 2}, Row{Config::MOMENTUM, 1, 1 - 0.125 * 2},
                          Row{Config::ADAGRAD, 1, 1 - 0.125}, Row{Config::RMSPROP, 1, 1 - 0.125 * 2 / std::sqrt(0.04)},
-                         Row{Config::ADAM, 2, 1 - 0.125}, Row{Config::ADAMW, 2, 1 - 0.125}}) {
+                         Row{Config::ADAM, 2, 1 - 0.125}, Row{Config::ADAMW, 2, 1 - 0.125},
+                         // Q = (1 + 2) / 0.125 = 24: the least of 2 w + |w| / 2 + w^2 + 12 (w - 1)^2.
+                         Row{Config::FTRL, 2, (24 - 2 - 0.5) / (24 + 2)}}) {
     CAPTURE(row.kind);
     const auto optimizer = MakeOptimizer(Good(row.kind));
     REQUIRE(optimizer.ok());
@@ -79,6 +84,15 @@ TEST_CASE("MakeOptimizer: refusals name field, value and what is allowed") {
     config.set_epsilon(0);
     CHECK(Refusal(config) == "optimizer: epsilon is 0; allowed: 1e-30 to 1e6");
   }
+  config = Good(Config::FTRL);
+  config.set_beta(0);
+  CHECK(Refusal(config) == "optimizer: beta is 0; allowed: 1e-30 to 1e6");
+  config = Good(Config::FTRL);
+  config.set_l1(-1);
+  CHECK(Refusal(config) == "optimizer: l1 is -1; allowed: 0 to 1e6");
+  config = Good(Config::FTRL);
+  config.set_l2(2e6);
+  CHECK(Refusal(config) == "optimizer: l2 is 2e+06; allowed: 0 to 1e6");
   config = Good(Config::RMSPROP);
   config.set_rho(2);
   CHECK(Refusal(config) == "optimizer: rho is 2; allowed: 0 and above, below 1");

@@ -14,10 +14,11 @@
 
 namespace leeway::testing {
 
-// What a slot may hold: momenta have both signs, sums of squares have not.
-enum class SlotKind { kSigned, kSquare };
+// What a slot may hold: momenta have both signs, sums of squares have not. kGathered has both signs, and matters most
+// where the weight is 0, or it is: with such a slot every third weight is 0, and every third element of the slot.
+enum class SlotKind { kSigned, kSquare, kGathered };
 
-// The arrays of one step. Never zero: with zero weights nobody sees a forgotten weight decay.
+// The arrays of one step. Never zero but for kGathered: with zero weights nobody sees a forgotten weight decay.
 struct Problem {
   std::vector<float> weights, gradient;
   std::vector<std::vector<float>> slots;

@@ -48,7 +48,7 @@ TEST_CASE("CheckEncodings: momentum correction and an optimizer with momentum ex
   const auto check = [](Optimizer::Kind kind, double momentum, bool correction = true) {
     return CheckEncodings(JoinWith(v1::TOP_K, 0, correction), PolicyWith(v1::EACH, kind, momentum));
   };
-  for (const Optimizer::Kind kind : {Optimizer::SGD, Optimizer::ADAGRAD, Optimizer::RMSPROP}) {
+  for (const Optimizer::Kind kind : {Optimizer::SGD, Optimizer::ADAGRAD, Optimizer::RMSPROP, Optimizer::FTRL}) {
     CHECK(check(kind, 0.9).ok());  // the value is momentum's alone
   }
   CHECK(check(Optimizer::MOMENTUM, 0).ok());

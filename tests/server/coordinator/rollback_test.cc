@@ -51,9 +51,12 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
   (*now.mutable_membership()->mutable_ended())[3] = 15;
   now.set_era(2);
   now.set_divergences(1);
+  then.mutable_tickets()->set_last_serial(90);
+  now.mutable_tickets()->set_last_serial(290);
   const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
   CHECK(state.steps() == 100);
   CHECK(state.samples() == 1000);
+  CHECK(state.tickets().last_serial() == 90);  // from which a max_delay of sqrt goes on
   CHECK(state.trained_nanos() == 300'000);
   CHECK(state.sequence() == 10);
   CHECK(state.membership().epoch() == 10);
@@ -72,6 +75,17 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
     CHECK(membership.IdOf(name).has_value());
   }
   CHECK(membership.Join({}, {.name = "a", .incarnation = 99}).ok());
+  CHECK(std::vector<std::string>(state.regrouping().begin(), state.regrouping().end()) ==
+        std::vector<std::string>{"a", "b"});
+}
+
+TEST_CASE("Who had not come back when the run goes back once more is still waited for") {
+  const v1::CoordinatorState then = StateOf(5, 100);
+  v1::CoordinatorState now = StateOf(9, 300);
+  AddMember(1, "b", 13, v1::LIVE, &now);
+  now.add_regrouping("a");
+  now.add_regrouping("b");
+  const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
   CHECK(std::vector<std::string>(state.regrouping().begin(), state.regrouping().end()) ==
         std::vector<std::string>{"a", "b"});
 }

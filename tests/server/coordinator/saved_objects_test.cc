@@ -231,7 +231,8 @@ TEST_CASE("Membership: two with one rank, a stranger, an installation on a ps th
 
 TEST_CASE("TicketOffice: restored, it gives the same ticket to who asks again, and the next serial to who does not") {
   v1::Policy policy;
-  policy.set_max_delay(6);
+  policy.set_max_delay(1);
+  policy.set_max_delay_sqrt(true);
   policy.set_delay_policy(v1::SCALE);
   CompareLives<TicketOffice, v1::TicketOfficeState>(
       [] { return std::make_unique<TicketOffice>(); },

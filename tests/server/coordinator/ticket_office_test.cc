@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/check_policy.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
@@ -20,6 +22,19 @@ v1::Policy PolicyWith(std::int64_t max_delay, v1::DelayPolicy delay_policy = v1:
   policy.set_max_delay(max_delay);
   policy.set_delay_policy(delay_policy);
   return policy;
+}
+
+v1::Policy Sqrt() {
+  v1::Policy policy = PolicyWith(1, v1::SCALE);
+  policy.set_max_delay_sqrt(true);
+  return policy;
+}
+
+// R_k, by counting.
+std::uint64_t RootOf(std::uint64_t k) {
+  std::uint64_t root = 1;
+  while ((root + 1) * (root + 1) <= k) ++root;
+  return root;
 }
 
 v1::OpenPushRequest Push(std::uint32_t worker, std::uint64_t clock, std::uint64_t read_serial,
@@ -43,6 +58,23 @@ TEST_CASE("TicketOffice: a refusal names the delay, the bound and both serials")
   CHECK(Says(office.Open(policy, Push(2, 6, 3)).status(), absl::StatusCode::kInvalidArgument, {"serial 3", "2"}));
   CHECK(office.refused() == 1);
   CHECK(office.last_serial() == 2);
+}
+
+TEST_CASE("TicketOffice: with sqrt the limit grows with the accepted pushes, and says so") {
+  const v1::Policy policy = Sqrt();
+  TicketOffice office;
+  REQUIRE(office.Open(policy, Push(0, 0, 0)).ok());
+  for (std::uint64_t k = 1; k < 50; ++k) {
+    const std::uint64_t limit = RootOf(k);
+    const auto refused = office.Open(policy, Push(1, k, k - limit));
+    CHECK(Says(refused.status(), absl::StatusCode::kAborted,
+               {absl::StrCat("delay ", limit, " >= max_delay ", limit, ", by sqrt now (").c_str()}));
+    REQUIRE(office.Open(policy, Push(0, k, k - (limit - 1))).ok());
+    office.Settle(0, 1, k);
+  }
+  // Another policy's pushes count as well.
+  REQUIRE(office.Open(PolicyWith(-1, v1::SCALE), Push(2, 0, 0)).ok());
+  CHECK(office.last_serial() == 51);
 }
 
 TEST_CASE("TicketOffice: scale divides the rate by the delay, from 2 on") {
@@ -80,9 +112,10 @@ TEST_CASE("TicketOffice: a worker that never commits is held up, not remembered 
 TEST_CASE("TicketOffice: no accepted delay reaches R; accepted + refused = opened; void serials are those in doubt") {
   constexpr std::uint64_t kMostBehind = 100;
   Random random(TestSeed());
-  for (const std::int64_t max_delay : {1, 4, 16, -1}) {
-    const v1::Policy policy = PolicyWith(max_delay, v1::SCALE);
-    TicketOffice office;
+  for (const v1::Policy& policy : {PolicyWith(1, v1::SCALE), PolicyWith(4, v1::SCALE), PolicyWith(16, v1::SCALE),
+                                   PolicyWith(-1, v1::SCALE), Sqrt()}) {
+    const bool none = policy.max_delay() < 0;
+    auto lives = std::make_unique<TicketOffice>();
     std::map<std::uint32_t, std::uint64_t> incarnation;
     std::map<std::uint32_t, std::uint64_t> clock;
     // Clock by serial of the pushes without a verdict everywhere. Nobody is a hundred clocks past one of them: the
@@ -93,16 +126,25 @@ TEST_CASE("TicketOffice: no accepted delay reaches R; accepted + refused = opene
     std::uint64_t opened = 0;
     std::uint64_t samples = 0;
     for (int step = 0; step < 5000; ++step) {
+      if (random.Chance(0.01)) {  // the coordinator is started again
+        v1::TicketOfficeState state;
+        lives->Save(&state);
+        lives = std::make_unique<TicketOffice>();
+        REQUIRE(lives->Restore(state).ok());
+      }
+      TicketOffice& office = *lives;
       const auto worker = static_cast<std::uint32_t>(random.Below(6));
       if (incarnation[worker] == 0) incarnation[worker] = 1;
       const std::uint64_t read = office.last_serial() - std::min(office.last_serial(), random.Below(24));
       const v1::OpenPushRequest request = Push(worker, clock[worker], read, incarnation[worker]);
       const std::uint64_t delay = office.last_serial() - read;
+      const std::uint64_t limit =
+          policy.max_delay_sqrt() ? RootOf(accepted) : static_cast<std::uint64_t>(policy.max_delay());
       const auto ticket = office.Open(policy, request);
       ++opened;
       if (ticket.ok()) {
         ++accepted;
-        REQUIRE((max_delay < 0 || delay < static_cast<std::uint64_t>(max_delay)));
+        REQUIRE((none || delay < limit));
         REQUIRE(ticket->delay() == delay);
         REQUIRE(ticket->serial() == accepted);  // 1, 2, ... without gaps
         REQUIRE(ticket->samples_before() == samples);
@@ -111,7 +153,7 @@ TEST_CASE("TicketOffice: no accepted delay reaches R; accepted + refused = opene
       } else {
         ++refused;
         REQUIRE(absl::IsAborted(ticket.status()));
-        REQUIRE(delay >= static_cast<std::uint64_t>(max_delay));
+        REQUIRE((!none && delay >= limit));
       }
       // Asked again, even with another serial, the answer stays.
       v1::OpenPushRequest again = request;
@@ -143,7 +185,7 @@ TEST_CASE("TicketOffice: no accepted delay reaches R; accepted + refused = opene
     }
     CHECK(accepted + refused == opened);
     CHECK(accepted > 0);
-    CHECK((max_delay < 0) == (refused == 0));
+    CHECK(none == (refused == 0));
   }
 }
 

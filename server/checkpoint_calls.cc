@@ -1,0 +1,120 @@
+#include "server/checkpoint_calls.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/hash.h"
+#include "common/mutex.h"
+#include "common/retry.h"
+
+namespace leeway {
+namespace {
+
+// 4 MiB over a slow network, or the sync of a large file; after that it is asked again whether it is done.
+constexpr absl::Duration kTimeout = absl::Seconds(30);
+constexpr absl::Duration kComplainEvery = absl::Seconds(10);
+constexpr auto kLook = std::chrono::milliseconds(50);
+
+// A call under way holds it as well.
+struct Answer {
+  Mutex mu;
+  CondVar came;
+  std::optional<absl::StatusOr<Buffer>> result LEEWAY_GUARDED_BY(mu);
+};
+
+// One wait for shard 0: from the first attempt to the answer.
+class Wait {
+ public:
+  Wait(const CheckpointCalls::Options& options, const std::function<bool()>& go_on)
+      : options_(options), go_on_(go_on), limit_(options.limit()) {}
+
+  // Until `answer` has one or `until` has passed. False: it is to end.
+  bool For(Answer& answer, absl::Time until) {
+    for (;;) {
+      {
+        MutexLock lock(answer.mu);
+        if (answer.result) return true;
+        const absl::Time now = absl::Now();
+        if (now >= until) return true;
+        const auto wait = std::min<std::chrono::milliseconds>(kLook, absl::ToChronoMilliseconds(until - now));
+        answer.came.WaitUntil(answer.mu, std::chrono::steady_clock::now() + wait + std::chrono::milliseconds(1));
+        if (answer.result) return true;
+      }
+      if (!go_on_()) return false;
+      Complain();
+    }
+  }
+
+  // After an attempt that failed with `status`, which may be repeated. False: for too long.
+  bool MayGoOn(const absl::Status& status) {
+    reason_ = std::string(status.message());
+    // That there is no room now is an answer.
+    if (absl::IsResourceExhausted(status)) since_ = complained_ = absl::Now();
+    return absl::Now() - since_ < limit_;
+  }
+  absl::Status TooLong() const {
+    return absl::DeadlineExceededError(absl::StrCat("ps 0 at ", options_.address, ", which keeps the checkpoints",
+                                                    ", gave no answer within ", absl::FormatDuration(limit_), ": ",
+                                                    reason_));
+  }
+
+ private:
+  void Complain() {
+    if (absl::Now() - complained_ < kComplainEvery) return;
+    complained_ = absl::Now();
+    spdlog::warn("shard {}: waits for ps 0 at {}, which keeps the checkpoints: {}", options_.shard, options_.address,
+                 reason_);
+  }
+
+  const CheckpointCalls::Options& options_;
+  const std::function<bool()>& go_on_;
+  const absl::Duration limit_;
+  absl::Time since_ = absl::Now();
+  absl::Time complained_ = since_;
+  std::string reason_ = "no answer yet";
+};
+
+}  // namespace
+
+absl::StatusOr<Buffer> CheckpointCalls::CallBytes(const std::string& method, const Buffer& request,
+                                                  const std::function<bool()>& go_on) const {
+  const absl::Status ends = absl::CancelledError(absl::StrCat("told to end, ps 0 at ", options_.address, " was asked"));
+  Wait wait(options_, go_on);
+  Backoff backoff(HashString(options_.address) + options_.shard);
+  while (go_on()) {
+    const auto answer = std::make_shared<Answer>();
+    transport_->Call(options_.address, absl::StrCat("CheckpointStore/", method), request, kTimeout,
+                     [answer](absl::Status status, Buffer reply) {
+                       MutexLock lock(answer->mu);
+                       if (status.ok()) {
+                         answer->result = std::move(reply);
+                       } else {
+                         answer->result = std::move(status);
+                       }
+                       answer->came.NotifyAll();
+                     });
+    if (!wait.For(*answer, absl::InfiniteFuture())) return ends;  // each call has its deadline
+    absl::StatusOr<Buffer> result = [&] {
+      MutexLock lock(answer->mu);
+      return *std::move(answer->result);
+    }();
+    if (absl::IsUnimplemented(result.status())) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("ps 0 at ", options_.address,
+                       " is of a version that keeps no checkpoints of others: --checkpoint_storage=own needs a newer "
+                       "one there"));
+    }
+    if (result.ok() || !IsRetryable(result.status())) return result;
+    if (!wait.MayGoOn(result.status())) return wait.TooLong();
+    Answer nobody;
+    if (!wait.For(nobody, absl::Now() + backoff.Next(result.status()))) return ends;
+  }
+  return ends;
+}
+
+}  // namespace leeway
