@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
 """rollout_test with nothing of the manifests shortened, the pods rolled and a worker deleted several times, the node
-drained and a worker evicted; and the plain rollout once more with the overlays tls and volumes. Manual: minutes."""
+drained and a worker evicted; and the plain rollout once more with the overlay tls. Manual: some minutes."""
 
 import base64
 import os
@@ -61,24 +61,6 @@ class TlsRollout(Rollout):
             with open(os.path.join(folder, file), "rb") as content:
                 data[file] = base64.b64encode(content.read()).decode()
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
-
-
-class VolumesRollout(Rollout):
-    """Each `ps` has a volume of its own."""
-
-    overlay = "volumes"
-
-    def state(self, checkpoint_dir):
-        """One folder with links into the volumes: where somebody would gather them."""
-        gathered = os.path.join(self.folder, "gathered")
-        os.makedirs(os.path.join(gathered, "journal"))
-        for number in (0, 1):
-            path = checkpoint_dir.replace("/var/lib/leeway", os.path.join(self.folder, f"state-leeway-ps-{number}"))
-            shard = f"journal/shard-{number:05}"
-            os.symlink(os.path.join(path, shard), os.path.join(gathered, shard))
-            if number == 0:
-                os.symlink(os.path.join(path, "coordinator"), os.path.join(gathered, "coordinator"))
-        return gathered
 
 
 del Rollout  # it is the other test's
