@@ -81,9 +81,9 @@ absl::Status ModelLearner::PrepareData() {
     }
     // All ranks make as many steps per epoch as the one with most records.
     const std::uint64_t rounds = CeilDiv(CeilDiv(records, options_.workers), batch);
-    ASSIGN_OR_RETURN(StaticBatchSource source,
+    ASSIGN_OR_RETURN(const StaticBatchSource source,
                      StaticBatchSource::Make({records, rank, options_.workers, batch, options_.policy.seed(), rounds}));
-    static_.push_back(std::move(source));
+    static_.push_back(source);
   }
   return absl::OkStatus();
 }

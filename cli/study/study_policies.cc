@@ -1,6 +1,5 @@
 #include "cli/study/study_policies.h"
 
-#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -50,7 +49,7 @@ bool ReadMaxDelay(const std::string& text, std::optional<std::string>* max_delay
 
 bool ReadRate(const std::string& text, std::optional<double>* rate) {
   double value = 0;
-  if (rate->has_value() || !absl::SimpleAtod(text, &value) || !(value > 0) || std::isinf(value)) return false;
+  if (rate->has_value() || !absl::SimpleAtod(text, &value) || !(value > 0 && value <= 1e6)) return false;
   *rate = value;
   return true;
 }

@@ -1,5 +1,6 @@
 #include "cli/study/study_report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -20,8 +21,9 @@ std::string Percent(double share) { return absl::StrFormat("%.1f %%", 100 * shar
 // "8 workers, steps of 1 s with 2 % jitter, 1 worker always 4 times slower"
 std::string Scenario(const StudySetting& setting) {
   const Stragglers& s = setting.stragglers;
-  std::string text = absl::StrCat(FormatCount(setting.workers), " workers, steps of ",
-                                  FormatSeconds(setting.step_seconds), " with ", 100 * s.jitter, " % jitter");
+  std::string text =
+      absl::StrCat(FormatCount(setting.workers), setting.workers == 1 ? " worker" : " workers", ", steps of ",
+                   FormatSeconds(setting.step_seconds), " with ", 100 * s.jitter, " % jitter");
   if (setting.message_seconds > 0) absl::StrAppend(&text, ", messages of ", FormatSeconds(setting.message_seconds));
   if (s.slow_steps > 0) {
     absl::StrAppend(&text, ", ", 100 * s.slow_steps, " % of the steps ", s.slow_step_factor, " times slower");
@@ -36,6 +38,13 @@ std::string Scenario(const StudySetting& setting) {
                     FormatSeconds(setting.lease_seconds));
   }
   return text;
+}
+
+// Of pushes per second: so many that the fastest policy has four digits.
+int Decimals(const std::vector<StudyRow>& rows) {
+  double fastest = 0;
+  for (const StudyRow& row : rows) fastest = std::max(fastest, row.result.PushesPerSecond());
+  return fastest > 0 ? std::clamp(3 - static_cast<int>(std::floor(std::log10(fastest))), 0, 9) : 2;
 }
 
 nlohmann::ordered_json CountsJson(const Counts& counts) {
@@ -129,10 +138,11 @@ std::string StudyTable(const StudySetting& setting, const std::vector<StudyRow>&
   TextTable table(headers);
   std::string remarks;
   const double first = rows.empty() ? 0 : rows[0].result.PushesPerSecond();
+  const int decimals = Decimals(rows);
   for (const StudyRow& row : rows) {
     const SimResult& result = row.result;
     std::vector<std::string> cells = {row.policy.name,
-                                      absl::StrFormat("%.2f", result.PushesPerSecond()),
+                                      absl::StrFormat("%.*f", decimals, result.PushesPerSecond()),
                                       first > 0 ? absl::StrFormat("%.2f", result.PushesPerSecond() / first) : "-",
                                       Percent(result.BlockedShare()),
                                       Percent(result.WastedShare()),
@@ -144,7 +154,8 @@ std::string StudyTable(const StudySetting& setting, const std::vector<StudyRow>&
     if (trained) {
       const bool any = !row.evaluations.empty();
       cells.push_back(any ? Percent(row.evaluations.back().accuracy) : "-");
-      cells.push_back(any ? FormatShort(row.evaluations.back().loss) : "-");
+      const bool finite = any && std::isfinite(row.evaluations.back().loss);
+      cells.push_back(finite ? FormatShort(row.evaluations.back().loss) : "-");
     }
     if (setting.target) {
       const std::optional<double> seconds = SecondsTo(*setting.target, row.evaluations);
@@ -157,7 +168,7 @@ std::string StudyTable(const StudySetting& setting, const std::vector<StudyRow>&
     }
     if (row.nonfinite > 0) {
       absl::StrAppend(&remarks, row.policy.name, ": diverged, ", FormatCount(row.nonfinite),
-                      " gradients with a NaN or an infinity: the learning rate is too high for its delays\n");
+                      " gradients with a NaN or an infinity: the learning rate is too high\n");
     }
   }
   std::string text =

@@ -52,7 +52,7 @@ struct FtrlRule {
     const bool held = (sum <= l1) & (sum >= -l1);
     const float solved = held ? 0.0f : ((sum > 0 ? l1 : -l1) - sum) * step;
     const bool same_side = ((weight > 0) & (moved > 0)) | ((weight < 0) & (moved < 0));
-    const float next = same_side & !initial ? moved : solved;
+    const float next = (same_side & !initial) ? moved : solved;
     z = step > 0 ? sum : z;
     return step > 0 ? next : weight;
   }

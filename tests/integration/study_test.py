@@ -74,6 +74,19 @@ class Study(TestCase):
         self.assertIn("simulated time", said)
         self.assertIn("mlp:16 on synthetic:500, batches of 16, momentum with rate 0.02", said)
 
+    def test_a_rate_that_diverges_is_said_to(self):
+        flags = [*TRAINS, "--policies=bound:-1", "--learning_rate=1e6"]
+        row = self.rows(*flags)["bound:-1"]
+        self.assertGreater(row["training"]["nonfinite_gradients"], 0)
+        self.assertIn("bound:-1: diverged", self.study(*flags)[1])
+
+    def test_a_policy_that_gets_nowhere_is_given_up(self):
+        flags = ["--workers=1000", "--policies=max_delay:1", "--pushes=2000"]
+        row = self.rows(*flags)["max_delay:1"]
+        self.assertFalse(row["complete"])
+        self.assertLess(row["pushes"], 2000)
+        self.assertIn("max_delay:1: given up", self.study(*flags)[1])
+
     def test_ten_thousand_workers(self):
         rows = self.rows("--workers=10000", "--pushes=100000", "--stragglers=mixed", "--policies=round,bound:3,scale")
         self.assertEqual([row["pushes"] for row in rows.values()], [100000] * 3)

@@ -62,6 +62,16 @@ TEST_CASE("StatusJson: says who is ahead, who stands at the gate, and counts onl
   for (const json& worker : unbounded["workers"]) CHECK(worker["at_gate"] == false);
 }
 
+TEST_CASE("StatusJson: the limit of the delay is the one of now") {
+  v1::GetStatusReply status;
+  status.mutable_policy()->set_max_delay(-1);
+  CHECK(json::parse(StatusJson(status))["policy"]["max_delay"] == -1);
+  status.mutable_policy()->set_max_delay(1);
+  status.mutable_policy()->set_max_delay_sqrt(true);
+  status.set_delay_limit(31);
+  CHECK(json::parse(StatusJson(status))["policy"]["max_delay"] == 31);
+}
+
 TEST_CASE("StatusJson: histograms of all shards together, rates of each") {
   v1::GetStatusReply status;
   for (std::uint32_t i = 0; i < 2; ++i) {
