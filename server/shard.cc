@@ -89,7 +89,7 @@ void Shard::InstallMember(const v1::Member& member) {
     case v1::JOINING:
       // At the own minimum: it holds the gate until its entry clock is known on all shards. Who comes back from
       // parking goes on behind its own pushes: at a lower clock its steps would count as repetitions.
-      if (news) clocks_.Install(id, std::max(clocks_.Min(), info.gate_clock()), true);
+      if (news) clocks_.Install(id, std::max(LastMinimum(), info.gate_clock()), true);
       break;
     case v1::LIVE:
       if (news) clocks_.Install(id, std::max(info.gate_clock(), member.entry_clock()), true);

@@ -200,6 +200,7 @@ class Shard {
   void SendCopy(CopyJob job) LEEWAY_EXCLUDES(mu_);
   GateAnswer AskGateFor(const v1::PullRequest& pull, const v1::Policy& policy) const LEEWAY_REQUIRES(mu_);
   std::uint64_t OwnClock(WorkerId worker) const LEEWAY_REQUIRES(mu_);  // as the worker counts
+  std::uint64_t LastMinimum() const LEEWAY_REQUIRES(mu_);              // of the clocks, as a checkpoint has it
   static void FinishPull(const Held& held, v1::PullReply reply, Buffer payload);
 
   // shard_push.cc

@@ -17,6 +17,9 @@ v1::ShardState Shard::SaveState() {
   return SaveStateLocked();
 }
 
+// (In rounds that of the clocks depends, once nobody is left, on whether the last one went before a close or after it.)
+std::uint64_t Shard::LastMinimum() const { return aggregation() == v1::ROUND ? open_round_ : clocks_.Min(); }
+
 v1::ShardState Shard::SaveStateLocked() const {
   v1::ShardState state;
   state.set_journal_sequence(journal_ == nullptr ? 0 : journal_->last_sequence());
@@ -49,8 +52,7 @@ v1::ShardState Shard::SaveStateLocked() const {
   *state.mutable_stats() = stats_;
   *state.mutable_stats()->mutable_gap() = gap_.ToProto();
   *state.mutable_stats()->mutable_delay() = delay_.ToProto();
-  // (In rounds the last minimum depends, once nobody is left, on whether the last one went before a close or after it.)
-  state.set_min_clock(aggregation() == v1::ROUND ? open_round_ : clocks_.Min());
+  state.set_min_clock(LastMinimum());
   nonfinite_runs_.Save(state.mutable_nonfinite_runs());
   return state;
 }
