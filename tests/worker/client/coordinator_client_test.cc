@@ -1,14 +1,14 @@
 #include "worker/client/coordinator_client.h"
 
-#include <atomic>
 #include <functional>
 #include <future>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "tests/catch.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/pumped_executor.h"
 #include "tests/worker/client/runtime.h"
 #include "worker/client/join.h"
 
@@ -124,15 +124,24 @@ class Slow : public Transport {
 
 TEST_CASE("Heartbeats go on while none is answered, but not for more than a lease; an older answer tells nothing") {
   Slow slow;
-  Runtime runtime(slow);
+  FakeClock clock;
+  PumpedExecutor executor;
+  Caller caller(slow, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(5), 1);
+  const auto lease_passes = [&] {
+    for (int i = 0; i < 30; ++i) {
+      clock.Advance(absl::Milliseconds(100));
+      executor.RunAll();
+    }
+  };
   v1::JoinReply join;
   join.set_address_book_version(1);
-  std::atomic<int> updates = 0;
+  int updates = 0;
   const auto view = std::make_shared<ClusterView>(join, 42, [&] { ++updates; });
-  auto coordinator = std::make_shared<CoordinatorClient>(runtime.caller, view, [] { return std::uint64_t{3}; });
-  coordinator->StartHeartbeat(absl::Milliseconds(150));
-  while (slow.Heartbeats() < 3) absl::SleepFor(absl::Milliseconds(1));
-  absl::SleepFor(absl::Milliseconds(300));  // time for a fourth, which must not come: a slow machine passes, too
+  auto coordinator = std::make_shared<CoordinatorClient>(caller, view, [] { return std::uint64_t{3}; });
+  coordinator->StartHeartbeat(absl::Seconds(3));
+  lease_passes();
+  CHECK(slow.Heartbeats() == 3);
+  lease_passes();
   REQUIRE(slow.Heartbeats() == 3);
   std::vector<std::function<void()>> held;
   {
@@ -140,17 +149,20 @@ TEST_CASE("Heartbeats go on while none is answered, but not for more than a leas
     held.swap(slow.held);
   }
   held[2]();
-  while (updates < 1) absl::SleepFor(absl::Milliseconds(1));
+  executor.RunAll();
+  CHECK(updates == 1);
   held[0]();
   held[1]();
-  while (slow.Heartbeats() < 6) absl::SleepFor(absl::Milliseconds(1));  // all three were heard
+  lease_passes();
+  CHECK(slow.Heartbeats() == 6);  // all three were heard
   coordinator->Stop();
-  std::promise<void> noted;
-  runtime.caller.Call<v1::PullReply>(0, "ParameterServer/Pull", v1::PullRequest(), {},
-                                     [&](absl::Status, const auto&) { noted.set_value(); });
-  noted.get_future().wait();
-  MutexLock lock(slow.mu);
-  CHECK(slow.called == "book-3");
+  caller.Call<v1::PullReply>(0, "ParameterServer/Pull", v1::PullRequest(), {}, [](absl::Status, const auto&) {});
+  executor.RunAll();
+  {
+    MutexLock lock(slow.mu);
+    CHECK(slow.called == "book-3");
+  }
+  caller.Stop();
 }
 
 }  // namespace
