@@ -206,6 +206,11 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   if (MemberInfo& member = members_.at(pull.stamp().worker_id()); member.proto.state() != v1::OBSERVER) {
     // (A step farther ahead than any worker can be is none.)
     member.pulled = std::max(member.pulled, std::min(pull.clock(), member.window.clock() + PushWindow::kAhead) + 1);
+    if (pull.clock() > 0) {
+      const std::uint64_t last = pull.clock() - 1;
+      const PushWindow::Seen seen = member.window.Look(last, 0);
+      if (seen.state == PushWindow::Seen::kDone) reply.set_last_push(VerdictOf(member.window, last, seen.verdict));
+    }
     const v1::Policy& policy = book_.OfAdmitted(member.proto.worker_id(), member.proto.incarnation(), pull.clock());
     if (policy.number() != pull.stamp().policy_number()) *reply.mutable_policy() = policy;
   }

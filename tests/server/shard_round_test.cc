@@ -154,6 +154,9 @@ TEST_CASE("Rounds: a push that is whole here and not named in the close is dropp
   REQUIRE(f.Publish().ok());
   CHECK(f.Weights() == Floats(kSmall, -1));
   CHECK(f.Stats().pushes_dropped() == 1);
+  // Their next pulls tell both what their pushes, then held, came to.
+  CHECK(f.Pull(f.PullOf(0, 1, 1))->message.last_push() == v1::APPLIED);
+  CHECK(f.Pull(f.PullOf(1, 1, 1))->message.last_push() == v1::DROPPED);
   CHECK(f.PushValue(1, 0, 100)->message.verdict() == v1::DROPPED);
 }
 

@@ -177,6 +177,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
     if (ended_) return;
     if (taken.ok() && *taken) {
       if (header.has_policy()) result_.policy = header.policy();
+      if (header.last_push() != v1::VERDICT_NONE) result_.last_push = header.last_push();
       --unanswered_;
       result_.last_shard = piece.chunk.shard;
       ShardRead& read = result_.reads[piece.chunk.shard];

@@ -42,13 +42,14 @@ struct PullResult {
   std::uint64_t min_version = 0;
   std::uint64_t max_version = 0;
   bool gated = false;
-  Instant gate_open;                      // gated: when the last held chunk was let through
-  std::vector<std::uint32_t> waited_for;  // worker ids, ascending
-  absl::Duration transfer;                // from the first request to the last answer, less the time at the gate
-  Instant ended;                          // when the last answer came
-  v1::Policy policy;                      // that the step is under
-  std::uint32_t gate_shard = 0;           // gated: whose gate opened last
-  std::uint32_t last_shard = 0;           // that gave the last answer
+  Instant gate_open;                         // gated: when the last held chunk was let through
+  std::vector<std::uint32_t> waited_for;     // worker ids, ascending
+  absl::Duration transfer;                   // from the first request to the last answer, less the time at the gate
+  Instant ended;                             // when the last answer came
+  v1::Policy policy;                         // that the step is under
+  v1::Verdict last_push = v1::VERDICT_NONE;  // what an answer said of the push of the step before
+  std::uint32_t gate_shard = 0;              // gated: whose gate opened last
+  std::uint32_t last_shard = 0;              // that gave the last answer
 };
 
 class Pull : public std::enable_shared_from_this<Pull> {

@@ -217,6 +217,7 @@ void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& re
     open_round_ = std::max<std::uint64_t>(open_round_, reply.open_round());
   } else if (null_verdict_ != v1::VERDICT_NONE || placement_.ShardBlocks(id.shard) > 0) {
     ++applied_;  // (an empty chunk says nothing of a gradient)
+    held_ = held_ || (null_verdict_ == v1::VERDICT_NONE && reply.verdict() == v1::HELD);
   }
 }
 
@@ -280,11 +281,19 @@ void Push::EndIfOver() {
     result = Result();
     // Of a whole push what is left here is held for its round. Else nothing of this counts.
     const bool whole = failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0;
-    if (!whole) returned = std::move(encoded_);
-    encoded_.clear();
+    if (!whole) returned.swap(encoded_);
   }
   for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
   done_(std::move(result));
+}
+
+void Push::LeftOut() {
+  std::map<ChunkId, Buffer> returned;
+  {
+    MutexLock lock(mu_);
+    returned.swap(encoded_);
+  }
+  for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
 }
 
 void Push::GiveBack(ChunkId id, const Buffer& bytes) {
@@ -303,6 +312,7 @@ PushResult Push::Result() {
   const bool null_refused = null_verdict_ == v1::REFUSED;
   result.verdict = dropped_ > 0 ? v1::DROPPED : (applied_ > 0 && !null_refused) ? v1::APPLIED : v1::REFUSED;
   result.partial = result.verdict == v1::APPLIED && refused_ > 0;
+  result.held = result.verdict == v1::APPLIED && held_;
   result.open_round = open_round_;
   result.refusal = refusal_;
   for (const auto& [process, records] : journaled_) {

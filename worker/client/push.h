@@ -7,11 +7,11 @@
 // Encoded pushes: a chunk is encoded on the caller's executor as soon as it is ready, also while holds are left; or it
 // is encoded when it becomes ready (Encoded: on a GPU). Its bytes are kept, and sent again unchanged, until it has its
 // verdict. What was not applied returns to the error feedback: refused and dropped chunks; every held chunk of a push
-// that is not whole (its round does not count it); chunks that never left; those that an expired incarnation sent,
-// unless the server says that they were applied. The gradient of a null push, or of one that failed, is kept whole.
-// Only a server that is lost for good, and the worker with it, leaves a chunk's fate unknown. The server refuses a
-// chunk that cannot be encoded (a value is not finite), and counts it: it goes as float32, or, where the host never had
-// the values, encoded as NaN.
+// that is not whole (its round does not count it), or whose round closed without it (LeftOut); chunks that never left;
+// those that an expired incarnation sent, unless the server says that they were applied. The gradient of a null push,
+// or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves a chunk's
+// fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it goes as
+// float32, or, where the host never had the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
 // with no lock held, no call under way and the error feedback settled.
@@ -49,6 +49,7 @@ struct PushResult {
   absl::Status status;                      // not OK: it has no verdict, and will get none
   v1::Verdict verdict = v1::VERDICT_NONE;   // APPLIED (or held for its round), REFUSED, DROPPED
   bool partial = false;                     // APPLIED, but some chunks were refused
+  bool held = false;                        // APPLIED means that it is held for its round
   std::uint64_t open_round = 0;             // DROPPED: where to go on
   std::string refusal;                      // why chunks were refused, the first reason
   absl::Duration transfer;                  // from the first chunk sent to the last verdict
@@ -106,6 +107,9 @@ class Push : public std::enable_shared_from_this<Push> {
   // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers: what became
   // of their chunks is worth knowing, but a shard that has moved meanwhile would not be found.
   void Abandon();
+  // After a `done` with `held`: the round has closed without the push. What it sent returns to the error feedback. The
+  // bytes of a gradient that came encoded must still be there.
+  void LeftOut();
 
  private:
   bool IsEncoded() const { return encoder_ != nullptr || request_.encoded.has_value(); }
@@ -148,6 +152,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::uint64_t applied_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
+  bool held_ LEEWAY_GUARDED_BY(mu_) = false;
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string refusal_ LEEWAY_GUARDED_BY(mu_);
   std::optional<std::uint32_t> last_shard_ LEEWAY_GUARDED_BY(mu_);

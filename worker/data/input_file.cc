@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/machine.h"
 #include "common/status_macros.h"
 
 namespace leeway {
@@ -58,6 +59,8 @@ absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& pa
     }
     input->stream_ready_ = true;
     input->inside_member_ = true;
+  } else {
+    RETURN_IF_ERROR(input->CheckFits(input->size_));
   }
   return input;
 }
@@ -71,6 +74,14 @@ InputFile::~InputFile() {
 }
 
 std::uint64_t InputFile::max_contents() const { return gzip_ ? size_ * kMaxDeflate : size_; }
+
+absl::Status InputFile::CheckFits(std::uint64_t bytes) const {
+  const std::uint64_t memory = TotalMemoryBytes();
+  if (bytes <= memory) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(path_, ": holds ", FormatBytes(bytes),
+                                                   ", and data are kept in memory, of which this machine has ",
+                                                   FormatBytes(memory)));
+}
 
 absl::Status InputFile::Fill() {
   if (stream_.avail_in > 0 || file_ended_) return absl::OkStatus();

@@ -20,7 +20,8 @@ namespace leeway {
 class InputFile {
  public:
   // NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE (another reason of the system's), INVALID_ARGUMENT (not a
-  // regular file). Every message of this class begins with the path.
+  // regular file), RESOURCE_EXHAUSTED (plain, and more than this machine's memory: all of it is to be held there). Every
+  // message of this class begins with the path.
   static absl::StatusOr<std::unique_ptr<InputFile>> Open(const std::string& path);
   ~InputFile();
   InputFile(const InputFile&) = delete;
@@ -29,6 +30,8 @@ class InputFile {
   bool gzip() const { return gzip_; }
   // The most bytes that a file of this size can hold: the size itself, or what deflate can make of it.
   std::uint64_t max_contents() const;
+  // RESOURCE_EXHAUSTED: that many bytes of contents are more than this machine's memory.
+  absl::Status CheckFits(std::uint64_t bytes) const;
 
   // Fills `out` with the next `size` bytes of the contents; returns fewer only at their end. UNAVAILABLE:
   // the system cannot read. DATA_LOSS: gzip data that is corrupt, cut off, or followed by other bytes.

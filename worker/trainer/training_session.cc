@@ -165,6 +165,7 @@ void TrainingSession::OnPull(std::uint64_t id, PullResult result) {
   const auto it = pulls_.find(id);
   if (it == pulls_.end()) return;
   if (!result.status.ok()) return Fail(result.status);
+  SettleHeld(result.last_push);
   it->second.result = std::move(result);
   pipeline_.PullArrived(id);
 }
@@ -328,6 +329,7 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
   const auto it = pushes_.find(clock);
   if (it == pushes_.end()) return;
   const Work work = std::move(it->second.work);
+  const std::shared_ptr<Push> push = std::move(it->second.push);
   pushes_.erase(it);
   ended_push_ = {clock, result.last_shard, result.journal, worker_.caller.Now()};
   pipeline_.PushEnded(clock, result.verdict, result.open_round);
@@ -337,7 +339,11 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
     if (!absl::IsCancelled(result.status)) Fail(result.status);
     return;
   }
-  if (!work.batch.records.empty()) ledger_.PushEnded(result);
+  if (result.held) {
+    held_push_ = {push, result};
+  } else if (!work.batch.records.empty()) {
+    ledger_.PushEnded(result);
+  }
   if (!result.refusal.empty() && say_refused_.Due(worker_.caller.Now())) {
     spdlog::warn("push of step {} was {}: {} ({} more refusals since the last such line)", clock,
                  result.partial ? "partly refused" : "refused", result.refusal, say_refused_.skipped());
@@ -345,6 +351,17 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
   v1::CommitDataRequest commit = source_.Settle(work, clock, result.verdict == v1::APPLIED, result.partial);
   for (v1::Journaled& journaled : result.journaled) *commit.add_journaled() = std::move(journaled);
   Commit(std::move(commit));
+}
+
+// Rounds have depth 0: the weights that arrive first after a push are those of the step after it.
+void TrainingSession::SettleHeld(v1::Verdict verdict) {
+  if (!held_push_) return;
+  HeldPush held = *std::exchange(held_push_, std::nullopt);
+  if (verdict == v1::DROPPED) {
+    held.push->LeftOut();
+    held.result.verdict = v1::DROPPED;
+  }
+  ledger_.PushEnded(held.result);
 }
 
 void TrainingSession::Commit(v1::CommitDataRequest commit) {

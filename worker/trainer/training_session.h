@@ -114,6 +114,8 @@ class TrainingSession {
                                      const std::shared_ptr<Push>& push);
   void Pace(std::uint64_t clock, absl::Duration computed);
   void OnPush(std::uint64_t clock, PushResult result);
+  // The push that is held for its round, if one is, came to `verdict`.
+  void SettleHeld(v1::Verdict verdict);
   void Commit(v1::CommitDataRequest commit);
   // training_session_waits.cc: what the training thread did in [from, to) instead of computing.
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);
@@ -152,8 +154,14 @@ class TrainingSession {
   EndedPush ended_push_;
   std::map<std::uint64_t, InFlightPull> pulls_;
   std::map<std::uint64_t, InFlightPush> pushes_;  // by clock
-  std::optional<Work> work_;                      // of the next step
-  std::uint64_t work_clock_ = 0;                  // the clock it was taken for
+  // Held for its round: whether that closes with it, the next step's weights tell.
+  struct HeldPush {
+    std::shared_ptr<Push> push;
+    PushResult result;
+  };
+  std::optional<HeldPush> held_push_;
+  std::optional<Work> work_;      // of the next step
+  std::uint64_t work_clock_ = 0;  // the clock it was taken for
   bool acquiring_ = false;
   std::uint64_t data_requests_ = 0;
   bool no_more_data_ = false;  // the coordinator had none when last asked

@@ -128,6 +128,7 @@ FakeCluster::Answer FakeCluster::Pull(const Buffer& bytes) {
   *reply.mutable_run() = request.run();
   const v1::Policy* policy = script.policy ? script.policy(request) : nullptr;
   if (policy != nullptr && policy->number() != request.stamp().policy_number()) *reply.mutable_policy() = *policy;
+  if (script.last_push) reply.set_last_push(script.last_push(request));
   const Buffer payload = PullPayload(request, &reply);
   return Ok(reply, payload);
 }

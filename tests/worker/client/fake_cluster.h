@@ -39,6 +39,7 @@ class FakeCluster : public Transport {
     std::function<bool(const v1::PullRequest&)> gate;  // false: not_yet
     // What the pull's step is under; null: what its stamp names.
     std::function<const v1::Policy*(const v1::PullRequest&)> policy;
+    std::function<v1::Verdict(const v1::PullRequest&)> last_push;
   };
 
   FakeCluster(std::uint64_t elements, std::uint32_t num_shards, v1::Policy policy, std::uint64_t num_records);

@@ -231,7 +231,7 @@ TEST_CASE("int8, by the host and by a device: the same, to rounding") {
   CheckIdentity(cluster, random, 1000, 0.05);  // a lost or doubled chunk is off by whole numbers
 }
 
-TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push does not count") {
+TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push does not count or is left out") {
   Random random(TestSeed());
   Cluster cluster(17000, 5, {v1::TOP_K, 0.05, 0}, GENERATE(By::kHost, By::kDevice));
   {
@@ -240,7 +240,7 @@ TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push 
     cluster.fake.script.lose = [&](const std::string&) { return random.Chance(0.01); };
   }
   Random own(random.Bits());
-  int dropped = 0, counted = 0, partial = 0;
+  int dropped = 0, counted = 0, partial = 0, left_out = 0;
   for (int step = 0; step < 400; ++step) {
     std::vector<float> gradient = WholeNumbers(17000, own);
     const bool broken = own.Chance(0.1);
@@ -250,13 +250,18 @@ TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push 
     const PushResult result = in_flight->Wait();
     const bool counts = result.verdict == v1::APPLIED && !result.partial;
     (result.verdict == v1::DROPPED ? dropped : counts ? counted : partial) += 1;
+    CHECK(result.held == (result.verdict == v1::APPLIED));
+    const bool left = counts && own.Chance(0.2);
+    if (left) in_flight->push->LeftOut();
+    left_out += left ? 1 : 0;
     MutexLock lock(cluster.fake.mu);
-    cluster.fake.CloseRound(in_flight->clock, counts);
+    cluster.fake.CloseRound(in_flight->clock, counts && !left);
   }
   CHECK(cluster.Error() == 0);
   CHECK(dropped > 20);
   CHECK(counted > 100);
   CHECK(partial > 5);
+  CHECK(left_out > 10);
 }
 
 TEST_CASE("A chunk is sent again unchanged, although its residual has moved on") {

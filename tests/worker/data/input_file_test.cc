@@ -1,9 +1,11 @@
 #include "worker/data/input_file.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <random>
 
+#include "common/machine.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/worker/data/support.h"
@@ -102,6 +104,17 @@ TEST_CASE("InputFile: the most that a file can hold bounds what it really holds"
   const auto plain = InputFile::Open(directory.Write("plain", "12345"));
   REQUIRE(plain.ok());
   CHECK((*plain)->max_contents() == 5);
+}
+
+TEST_CASE("InputFile: a file that no memory could hold is refused before any is taken") {
+  const TempDirectory directory;
+  const std::string path = directory.Write("sparse", "");
+  const std::uint64_t size = TotalMemoryBytes() + 1;
+  REQUIRE(truncate(path.c_str(), static_cast<off_t>(size)) == 0);
+  const absl::Status status = ReadTextFile(path).status();
+  CHECK(status.code() == absl::StatusCode::kResourceExhausted);
+  CHECK_THAT(std::string(status.message()),
+             Catch::StartsWith(path + ": holds ") && Catch::Contains(FormatBytes(size)));
 }
 
 TEST_CASE("ReadTextFile: reads text, refuses gzip") {
