@@ -39,7 +39,7 @@ struct StepOptions {
   float scale = 1;
   // Asked before each layer: true when nobody wants the rest. (Worth something where the backend computes while it is
   // told to, as `cpu` does: a GPU is told everything long before it has computed it.) Empty: never.
-  std::function<bool()> given_up;
+  std::function<bool()> given_up = nullptr;
   bool GivenUp() const { return given_up && given_up(); }
 };
 

@@ -62,7 +62,7 @@ double RateOfQuorum(bool give_up) {
 TEST_CASE("what it gains that late workers of a quorum give their step up") {
   CHECK(RateOfQuorum(true) == Approx(5.59).epsilon(0.02));
   CHECK(RateOfQuorum(false) == Approx(4.50).epsilon(0.02));
-  CHECK(Study("transient", "round:7").PushesPerSecond() == Approx(RateOfQuorum(true)).epsilon(0.01));
+  CHECK(Study("transient", "round:7", 400000).PushesPerSecond() == Approx(RateOfQuorum(true)).epsilon(0.01));
 }
 
 TEST_CASE("agrees with an independent simulation") {
