@@ -66,13 +66,14 @@ grpc::ServerUnaryReactor* Route(const Served& served, const char* method, grpc::
 
 using P = v1::ParameterServer;
 // "Generic": PayloadService serves it.
-using ParameterServerBase = P::WithRawCallbackMethod_Pull<
-    P::WithGenericMethod_Push<P::WithGenericMethod_PushPull<P::WithGenericMethod_PutWeights<P::Service>>>>;
+using ParameterServerBase = P::WithRawCallbackMethod_Pull<P::WithRawCallbackMethod_WatchRound<
+    P::WithGenericMethod_Push<P::WithGenericMethod_PushPull<P::WithGenericMethod_PutWeights<P::Service>>>>>;
 
 class ParameterServerService final : public ParameterServerBase {
  public:
   explicit ParameterServerService(const Served& served) : served_(served) {}
   LEEWAY_ROUTE(ParameterServer, Pull)
+  LEEWAY_ROUTE(ParameterServer, WatchRound)
 
  private:
   const Served served_;

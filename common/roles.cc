@@ -10,6 +10,7 @@ constexpr MethodRole kMethods[] = {
     {"ParameterServer/Push", Role::kWorker},
     {"ParameterServer/PushPull", Role::kWorker},
     {"ParameterServer/PutWeights", Role::kWorker},
+    {"ParameterServer/WatchRound", Role::kWorker},
     {"Coordinator/Join", Role::kWorker},
     {"Coordinator/Heartbeat", Role::kWorker},
     {"Coordinator/Leave", Role::kWorker},

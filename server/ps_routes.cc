@@ -28,6 +28,7 @@ void PsRoutes::Handle(const std::string& method, Buffer request, ReplyCallback d
   if (method == "ParameterServer/Push") return parts_.shard->Push(request, std::move(done));
   if (method == "ParameterServer/PushPull") return parts_.shard->PushPull(request, std::move(done));
   if (method == "ParameterServer/PutWeights") return parts_.shard->PutWeights(request, std::move(done));
+  if (method == "ParameterServer/WatchRound") return parts_.shard->WatchRound(request, std::move(done));
   done(absl::UnimplementedError("ps: no method '" + method + "'"), {});
 }
 

@@ -338,15 +338,9 @@ absl::Status Shard::ChargePayload(Held& held, const v1::Stamp& stamp, Buffer& pa
 // --- Waiting ---------------------------------------------------------------------------------------------
 
 bool Shard::Attempt(Held& held, Actions* actions) {
-  switch (held.kind) {
-    case Held::kPull:
-      return AttemptPull(held, actions);
-    case Held::kPush:
-      return AttemptPush(held, actions);
-    case Held::kPutWeights:
-      break;
-  }
-  return AttemptPutWeights(held, actions);
+  if (held.kind == Held::kPull) return AttemptPull(held, actions);
+  if (held.kind == Held::kPush) return AttemptPush(held, actions);
+  return held.kind == Held::kWatchRound ? AttemptWatchRound(held, actions) : AttemptPutWeights(held, actions);
 }
 
 void Shard::Hold(std::unique_ptr<Held> held, absl::Duration limit, Actions* actions) {

@@ -70,6 +70,7 @@ class Shard {
   void Push(const Buffer& request, ReplyCallback done);
   void PushPull(const Buffer& request, ReplyCallback done);
   void PutWeights(const Buffer& request, ReplyCallback done);
+  void WatchRound(const Buffer& request, ReplyCallback done);
 
   // Carries out a membership snapshot. Errors: FAILED_PRECONDITION (another run, model or placement than
   // before), RESOURCE_EXHAUSTED (no memory for the weights); the shard is then of no use.
@@ -136,10 +137,11 @@ class Shard {
     std::uint64_t gate_clock() const { return window.clock() + offset; }
   };
 
-  // A pull or a push that waits.
+  // A request that waits.
   struct Held {
-    enum Kind { kPull, kPush, kPutWeights } kind = kPull;
+    enum Kind { kPull, kPush, kPutWeights, kWatchRound } kind = kPull;
     v1::PullRequest pull;
+    v1::WatchRoundRequest watch;
     std::shared_ptr<Decoded<v1::PushRequest>> push;
     std::shared_ptr<Decoded<v1::PutWeightsRequest>> weights;
     ReplyCallback done;
@@ -274,6 +276,7 @@ class Shard {
   void RunClose(std::uint32_t chunk) LEEWAY_EXCLUDES(mu_);
   void FinishClose(Actions* actions) LEEWAY_REQUIRES(mu_);
   std::vector<WorkerId> MissingInRound() const LEEWAY_REQUIRES(mu_);
+  bool AttemptWatchRound(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
   const Options options_;
   Clock* const clock_;

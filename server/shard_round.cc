@@ -34,6 +34,41 @@ std::vector<WorkerId> Shard::MissingInRound() const {
   return missing;
 }
 
+void Shard::WatchRound(const Buffer& request, ReplyCallback done) {
+  auto held = std::make_unique<Held>();
+  held->kind = Held::kWatchRound;
+  if (absl::Status status = DecodeMessage(request, &held->watch); !status.ok()) return done(status, {});
+  held->done = std::move(done);
+  const absl::Duration limit = absl::Milliseconds(held->watch.wait_millis());
+  Actions actions;
+  {
+    MutexLock lock(mu_);
+    Hold(std::move(held), limit, &actions);
+  }
+  Run(actions);
+}
+
+// It is no pull: nothing is counted, no step of its asker begins, and no policy is asked.
+bool Shard::AttemptWatchRound(Held& held, Actions* actions) {
+  absl::StatusOr<StampCheck> stamp = CheckStamp(held.watch.stamp());
+  const bool known = stamp.ok() && *stamp == StampCheck::kOk;
+  if (known && aggregation() != v1::ROUND) {
+    stamp = absl::InvalidArgumentError(
+        absl::StrCat("shard ", options_.index, ": a round is watched, and --aggregation=each has none"));
+  }
+  if (!stamp.ok()) {
+    actions->push_back([done = std::move(held.done), status = stamp.status()] { done(status, {}); });
+    return true;
+  }
+  const bool over = known && (open_round_ > held.watch.round() || state_ >= v1::FINISHING);
+  if (!over && !held.expired) return false;
+  v1::WatchRoundReply reply;
+  reply.set_open_round(open_round_);
+  reply.set_finishing(state_ >= v1::FINISHING);
+  actions->push_back([done = std::move(held.done), reply] { Reply(done, reply); });
+  return true;
+}
+
 void Shard::StartClose(Actions* actions) {
   if (closing_ || copies_under_way_ > 0 || closes_.empty() || closes_.front().round() != open_round_) return;
   closing_ = Closing();

@@ -58,6 +58,7 @@ ordered_json WorkerJson(const v1::WorkerStatus& worker) {
   json["device"] = progress.device();
   json["clock"] = worker.clock();
   json["steps"] = progress.steps();
+  json["steps_given_up"] = progress.steps_given_up();
   json["samples"] = progress.samples();
   json["samples_per_second"] = JsonNumber(worker.samples_per_second());
   const std::uint64_t finite = FiniteSamples(progress);

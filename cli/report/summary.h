@@ -28,8 +28,8 @@ namespace leeway {
 //   accepted_pushes, accepted_pushes_per_second
 //   mean_gap, max_gap, mean_delay, max_delay
 //   gap, delay                  {counts, mean, max}: counts[i]: how often it was i
-//   workers[]                   {id, name, rank, role, state, reason, device, clock, steps, samples,
-//                               samples_per_second (recent), loss (mean over its samples),
+//   workers[]                   {id, name, rank, role, state, reason, device, clock, steps, steps_given_up (their
+//                               round had closed), samples, samples_per_second (recent), loss (mean over its samples),
 //                               seconds{data, pull, compute, push, blocked, paced},
 //                               blocked_on[{id, seconds}], pushes{applied, refused, dropped, partial},
 //                               retries, exposed_seconds, hidden_seconds (communication that was waited for, and that

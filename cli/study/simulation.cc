@@ -142,16 +142,45 @@ void Simulation::Compute(std::uint32_t rank) {
   const StepPipeline::Compute step = worker.pipeline->BeginCompute();
   const Read read = worker.reads.extract(step.pull_id).mapped();
   worker.computing = true;
+  worker.step = step.clock;
   result_.blocked_seconds += std::max(0.0, read.admitted - std::max(worker.idle_since, read.asked));
   Push push{rank, worker.incarnation, step.clock, read.version, 1, {}, false};
   if (options_.learner != nullptr) push.samples = options_.learner->Begin(rank, step.clock, read.weights);
+  if (WatchesRounds()) {
+    After(options_.message_seconds, rank, worker.incarnation, [this, rank] {
+      workers_[rank].watching = true;
+      if (rounds_.open_round() > workers_[rank].step) AnswerWatch(rank);
+    });
+  }
   After(options_.step_seconds(rank, step.clock), rank, worker.incarnation, [this, push] {
-    workers_[push.rank].computing = false;
-    workers_[push.rank].pipeline->EndCompute();
-    workers_[push.rank].idle_since = now_;
+    if (!workers_[push.rank].computing || workers_[push.rank].step != push.clock) return;  // it was given up
+    EndCompute(push.rank);
     Send(push);
     GoOn(push.rank);
   });
+}
+
+void Simulation::EndCompute(std::uint32_t rank) {
+  workers_[rank].computing = false;
+  workers_[rank].pipeline->EndCompute();
+  workers_[rank].idle_since = now_;
+}
+
+void Simulation::AnswerWatch(std::uint32_t rank) {
+  workers_[rank].watching = false;
+  After(options_.message_seconds, rank, workers_[rank].incarnation,
+        [this, rank, open_round = rounds_.open_round()] { GiveUp(rank, open_round); });
+}
+
+// The worker hears that `open_round` is open. What it computes for an earlier one comes to nothing.
+void Simulation::GiveUp(std::uint32_t rank, std::uint64_t open_round) {
+  Worker& worker = workers_[rank];
+  if (!worker.computing || worker.step >= open_round) return;
+  EndCompute(rank);
+  ++result_.dropped;
+  if (options_.learner != nullptr) options_.learner->Refuse(rank, worker.step);
+  worker.pipeline->PushEnded(worker.step, v1::DROPPED, open_round);
+  GoOn(rank);
 }
 
 void Simulation::Send(Push push) {
@@ -243,6 +272,7 @@ void Simulation::CloseRound() {
   for (const std::uint32_t rank : expected_) {
     clocks_.Advance(rank, rounds_.open_round());
     SetClock(rank, rounds_.open_round());
+    if (workers_[rank].watching) AnswerWatch(rank);
   }
   if (!clock_counts_.empty()) NoteGap();
   expected_.merge(joiners_);

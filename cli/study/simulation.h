@@ -40,7 +40,8 @@ struct SimOptions {
   // How long step `step` of worker `rank` computes: finite, >= 0.
   std::function<double(std::uint32_t rank, std::uint64_t step)> step_seconds;
   // Each message takes this long: a push, its verdict (the update happens when the push arrives), a pull, its weights
-  // (of the moment when the pull was admitted), the question for a ticket, the ticket.
+  // (of the moment when the pull was admitted), the question for a ticket, the ticket, the question for a round's end,
+  // the answer.
   double message_seconds = 0;
 
   // How long the process of worker `rank` lives after it has joined for the (life + 1)th time; empty: for ever. After
@@ -57,7 +58,7 @@ struct SimResult {
   double seconds = 0;         // until the last update
   std::uint64_t pushes = 0;   // applied, or in closed rounds
   std::uint64_t refused = 0;  // by --max_delay
-  std::uint64_t dropped = 0;  // too late for their round
+  std::uint64_t dropped = 0;  // too late for their round, or given up when that closed
   std::uint64_t lost = 0;     // of workers whose lease had run out
   std::uint64_t deaths = 0;
   double blocked_seconds = 0;  // of all workers: no step computes, its pull is not admitted
@@ -100,6 +101,8 @@ class Simulation {
     double joined = 0;
     double idle_since = 0;
     bool computing = false;
+    std::uint64_t step = 0;               // that it computes, or has computed last
+    bool watching = false;                // the shard holds its question for the end of that step's round
     std::uint64_t clock = 0;              // its verdicts, as its entry in clocks_ should have it
     std::map<std::uint64_t, Read> reads;  // by pull id
   };
@@ -125,6 +128,10 @@ class Simulation {
   static constexpr double kLongestSeconds = 1e9;
 
   bool Round() const { return options_.policy.aggregation() == v1::ROUND; }
+  // As workers do: they ask for the end of a round that may close without them.
+  bool WatchesRounds() const {
+    return Round() && options_.policy.round_quorum() > 0 && options_.policy.round_quorum() < options_.workers;
+  }
   bool IsMember(const Push& push) const;
   void After(double seconds, std::function<void()> happen);
   // Only if that process is still there.
@@ -144,6 +151,9 @@ class Simulation {
   double BlockedSoFar(const Worker& worker) const;  // by what the gate still holds
   void TryHeld();
   void Compute(std::uint32_t rank);
+  void EndCompute(std::uint32_t rank);
+  void AnswerWatch(std::uint32_t rank);
+  void GiveUp(std::uint32_t rank, std::uint64_t open_round);
   void Send(Push push);
   void PushArrives(const Push& push);
   void Take(const Push& push);

@@ -71,7 +71,7 @@ void Simulation::Die(std::uint32_t rank) {
   const double last_heard = worker.joined + std::floor((now_ - worker.joined) / heartbeat) * heartbeat;
   membership_.Renew(At(last_heard), rank, worker.incarnation).IgnoreError();
   result_.blocked_seconds += BlockedSoFar(worker);
-  worker.computing = false;
+  worker.computing = worker.watching = false;
   while (!worker.reads.empty()) Forget(rank, worker.reads.begin()->first);
   worker.incarnation = 0;
   ++result_.deaths;

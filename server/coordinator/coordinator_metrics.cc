@@ -72,11 +72,15 @@ void Coordinator::AddWorkerMetrics(Instant now, MetricsPage* page) {
   }
 }
 
-// Here and not at the shards: each push is decided upon once, and goes to all of them.
+// Here and not at the shards: each push is decided upon once, and goes to all of them. What came too late for its round
+// the workers count: a step that was given up has reached no shard.
 void Coordinator::AddStalenessMetrics(MetricsPage* page) const {
   std::uint64_t waited = 0;
   for (const ShardInfo& shard : shards_) waited += shard.stats.pulls_blocked();
-  const std::uint64_t dropped = tickets_.refused() + shards_.front().stats.pushes_dropped();
+  std::uint64_t dropped = tickets_.refused();
+  v1::GetStatusReply status;
+  board_.FillWorkers(clock_->Now(), &status);
+  for (const v1::WorkerStatus& worker : status.workers()) dropped += worker.progress().pushes_dropped();
   const std::pair<const char*, std::uint64_t> actions[] = {
       {"wait", waited}, {"drop", dropped}, {"scale", tickets_.scaled()}};
   for (const auto& [action, count] : actions) {

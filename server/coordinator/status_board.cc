@@ -41,6 +41,7 @@ void AddWaits(const v1::Progress& b, v1::Progress* a) {
 // a += b, field by field.
 void AddTotals(const v1::Progress& b, v1::Progress* a) {
   a->set_steps(a->steps() + b.steps());
+  a->set_steps_given_up(a->steps_given_up() + b.steps_given_up());
   a->set_samples(a->samples() + b.samples());
   a->set_loss_sum(a->loss_sum() + b.loss_sum());
   a->set_nonfinite_samples(a->nonfinite_samples() + b.nonfinite_samples());

@@ -69,10 +69,14 @@ def execute(command, timeout):
     return output
 
 
+def pushes_per_step(flags):
+    """Of rounds, those that close one."""
+    return flags.get("round_quorum", flags["num_workers"]) if flags["aggregation"] == "round" else 1
+
+
 def pushes_per_second(summary, flags):
     """Accepted pushes until the run's end was decided; those under way then are not counted."""
-    per_step = flags["num_workers"] if flags["aggregation"] == "round" else 1
-    return flags["steps"] * per_step / summary["seconds"]
+    return flags["steps"] * pushes_per_step(flags) / summary["seconds"]
 
 
 def trainers(summary):

@@ -5,7 +5,7 @@
     tests/bench/paced_runs.py
 
 Four workers on one shard; a step is made to last --pace, far longer than it computes, so that the workers do not
-fight for the cores. Prints a markdown table; about 9 minutes. Each scenario runs --repeats times, in turns with the
+fight for the cores. Prints a markdown table; about 11 minutes. Each scenario runs --repeats times, in turns with the
 others; medians are shown. The predictions know the time of a message that the first scenario measured, and draw the
 same random slow steps as the workers do.
 """
@@ -34,6 +34,7 @@ REAL = {
     "display_every": "1m",
 }
 ROUND = {"aggregation": "round", "staleness_bound": 0}
+QUORUM = {**ROUND, "round_quorum": WORKERS - 1}
 # A little jitter everywhere: without it equal workers march in step, and their pushes come in bursts.
 STRAGGLER = {"straggle": "0:4", "jitter": 0.02}
 SLOW = {"slow_steps": "0.05:5", "jitter": 0.02}
@@ -52,24 +53,25 @@ def scenario(group, name, flags, longer=1):
 SCENARIOS = [
     scenario("equal workers, small jitter", "no bound", {**bound(-1), **JITTER}),
     scenario("one worker 4 times slower", "round", {**ROUND, **STRAGGLER}),
+    scenario("one worker 4 times slower", "round, quorum 3", {**QUORUM, **STRAGGLER}),
     scenario("one worker 4 times slower", "s = 1", {**bound(1), **STRAGGLER}),
     scenario("one worker 4 times slower", "s = 3", {**bound(3), **STRAGGLER}),
     # The fast workers' lead of s + 1 steps counts for less in a longer run.
     scenario("one worker 4 times slower", "s = 10", {**bound(10), **STRAGGLER}, longer=2),
     scenario("one worker 4 times slower", "no bound", {**bound(-1), **STRAGGLER}),
     scenario("5 % of steps 5 times slower", "round", {**ROUND, **SLOW}),
+    scenario("5 % of steps 5 times slower", "round, quorum 3", {**QUORUM, **SLOW}),
     scenario("5 % of steps 5 times slower", "s = 3", {**bound(3), **SLOW}),
     scenario("5 % of steps 5 times slower", "s = 10", {**bound(10), **SLOW}),
     scenario("5 % of steps 5 times slower", "no bound", {**bound(-1), **SLOW}),
 ]
-TINY = [SCENARIOS[0], SCENARIOS[1], SCENARIOS[5]]
+TINY = [SCENARIOS[0], SCENARIOS[1], SCENARIOS[2], SCENARIOS[6]]
 
 
 def steps_for(cluster, flags, seconds):
     """How many steps the scenario makes in about this time."""
     rate = cluster.simulate({**flags, "steps": 2000})["accepted_pushes_per_second"]
-    per_step = WORKERS if flags["aggregation"] == "round" else 1
-    return max(WORKERS, round(seconds * rate / per_step))
+    return max(WORKERS, round(seconds * rate / cluster_runs.pushes_per_step(flags)))
 
 
 def message_seconds(summary):
@@ -130,11 +132,12 @@ def main():
     parser.add_argument("--pace", default="50ms", help="the least time of a step")
     parser.add_argument("--seconds", type=float, default=11, help="length of one run, about")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tiny", action="store_true", help="three scenarios of a second, to see that all this works")
+    parser.add_argument("--only", default="", help="scenarios whose group or name has these words, and the first")
+    parser.add_argument("--tiny", action="store_true", help="four scenarios of a second, to see that all this works")
     args = parser.parse_args()
     if args.repeats < 1 or args.seconds <= 0:
         parser.error("--repeats must be 1 or more, --seconds above 0")
-    scenarios = SCENARIOS
+    scenarios = SCENARIOS[:1] + [e for e in SCENARIOS[1:] if args.only in f"{e['group']}: {e['name']}"]
     if args.tiny:
         scenarios, args.seconds, args.repeats = TINY, 1, 1
     message = measure(cluster_runs.Cluster(args.programs), scenarios, args)

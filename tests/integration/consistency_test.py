@@ -1,12 +1,15 @@
 #!/usr/bin/env -S python3 -B
 """The bounds of the consistency flags, as the histograms of whole runs show them."""
 
+import json
 import os
+import signal
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import TestCase, main, worker_of  # noqa: E402
+from harness import LEEWAY, LIMIT, TestCase, main, worker_of  # noqa: E402
 
 JITTER = ["--num_workers=3", "--pace=4ms", "--jitter=1", "--batch=20"]
 
@@ -91,6 +94,38 @@ class Consistency(TestCase):
         self.assertGreater(dropped["worker-2"], 0)
         self.assertGreater(dropped["worker-2"], dropped["worker-0"] + dropped["worker-1"])
         self.assertEqual(summary["steps"], 14)  # 667 records of a rank in batches of 50
+
+    def workers(self, run):
+        """What `leeway workers` says of each, by name."""
+        words = [LEEWAY, "workers", f"--coordinator={run.coordinator()}", "-o", "json"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT, check=True)
+        return {worker["name"]: worker for worker in json.loads(done.stdout)}
+
+    def test_a_step_is_given_up_when_its_round_closes_without_it(self):
+        # A step of worker 2 takes an hour. It goes on with the open round after each that closes.
+        run = self.run_leeway(
+            *["--num_ps=2", "--aggregation=round", "--round_quorum=2", "--num_workers=3", "--epochs=100000"],
+            *["--pace=10ms", "--worker_flags=2:--pace=1h", "--ps_flags=--lease=10m"],
+        )
+        run.wait_until_training()
+        seen = {}
+
+        def given_up():
+            seen.update(self.workers(run))
+            steps = [seen[f"worker-{i}"]["progress"]["steps"] for i in range(2)]
+            return min(steps) >= 5 and seen["worker-2"]["progress"]["steps_given_up"] >= 5
+
+        self.wait_until(given_up, "5 steps to be given up", lambda: json.dumps(seen, indent=1) + run.everything())
+        progress = seen["worker-2"]["progress"]
+        self.assertEqual(progress["steps"], 0)
+        self.assertEqual(progress["samples"], 0)
+        self.assertEqual(progress["pushes_applied"], 0)
+        # Of the last one the push may not have ended.
+        self.assertIn(progress["steps_given_up"] - progress["pushes_dropped"], (0, 1))
+        for fast in ("worker-0", "worker-1"):
+            self.assertEqual(seen[fast]["progress"]["steps_given_up"], 0)
+        run.kill(signal.SIGINT)
+        self.assertEqual(run.wait(), 128 + signal.SIGINT, run.everything())
 
 
 if __name__ == "__main__":

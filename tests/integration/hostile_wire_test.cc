@@ -232,9 +232,10 @@ TEST_CASE("Random bytes and mutated messages of every method do no harm") {
   Cluster cluster;
   std::mt19937_64 random(TestSeed());
   const std::vector<std::string> methods = {
-      "ParameterServer/Pull",       "ParameterServer/Push",    "ParameterServer/PushPull", "Coordinator/Join",
-      "Coordinator/Heartbeat",      "Coordinator/ReportRound", "Coordinator/OpenPush",     "Coordinator/CommitData",
-      "Coordinator/ReportProgress", "Coordinator/GetStatus",   "Coordinator/AcquireData"};
+      "ParameterServer/Pull",  "ParameterServer/Push",    "ParameterServer/PushPull",
+      "Coordinator/Join",      "Coordinator/Heartbeat",   "Coordinator/ReportRound",
+      "Coordinator/OpenPush",  "Coordinator/CommitData",  "Coordinator/ReportProgress",
+      "Coordinator/GetStatus", "Coordinator/AcquireData", "ParameterServer/WatchRound"};
   const std::string good = cluster.GoodPush(cluster.entry_clock()).SerializeAsString().substr(0, 200);
   for (const std::string& method : methods) {
     for (int i = 0; i < 20; ++i) {

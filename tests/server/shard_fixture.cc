@@ -160,6 +160,17 @@ std::shared_ptr<Answer<v1::PushPullReply>> ShardFixture::PushPull(const v1::Push
   return answer;
 }
 
+std::shared_ptr<Answer<v1::WatchRoundReply>> ShardFixture::WatchRound(std::uint32_t id, std::uint64_t round,
+                                                                      std::uint32_t wait_millis) {
+  v1::WatchRoundRequest request;
+  *request.mutable_stamp() = StampOf(id);
+  request.set_round(round);
+  request.set_wait_millis(wait_millis);
+  auto answer = std::make_shared<Answer<v1::WatchRoundReply>>();
+  shard.WatchRound(EncodeMessage(request), FillIn(answer));
+  return answer;
+}
+
 std::shared_ptr<Answer<v1::PutWeightsReply>> ShardFixture::PutWeights(const v1::PutWeightsRequest& request,
                                                                       const Buffer& payload) {
   auto answer = std::make_shared<Answer<v1::PutWeightsReply>>();

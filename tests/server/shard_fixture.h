@@ -54,6 +54,9 @@ class ShardFixture {
   std::shared_ptr<Answer<v1::PushReply>> PushValue(std::uint32_t id, std::uint64_t clock, float value = 1);
   std::shared_ptr<Answer<v1::PushReply>> PushNull(std::uint32_t id, std::uint64_t clock, v1::Verdict verdict);
   std::shared_ptr<Answer<v1::PushPullReply>> PushPull(const v1::PushPullRequest& request, const Buffer& payload);
+  // Member `id` asks for the end of this round.
+  std::shared_ptr<Answer<v1::WatchRoundReply>> WatchRound(std::uint32_t id, std::uint64_t round,
+                                                          std::uint32_t wait_millis = 9000);
   std::shared_ptr<Answer<v1::PutWeightsReply>> PutWeights(const v1::PutWeightsRequest& request, const Buffer& payload);
 
   // The elements of a run.

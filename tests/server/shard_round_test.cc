@@ -296,6 +296,67 @@ TEST_CASE("Rounds: a round that is to be applied waits for the copies that are u
   CHECK(f.Weights()[0] == -1);
 }
 
+TEST_CASE("Rounds: who watches one hears of its close, and counts as nobody who waits") {
+  v1::Policy policy = RoundPolicy(3);
+  policy.set_round_quorum(2);
+  ShardFixture f(policy);
+  f.Start(3);
+  const auto watch = f.WatchRound(2, 0);
+  const auto other = f.WatchRound(0, 0);
+  f.PushValue(0, 0);
+  f.PushValue(1, 0);
+  CHECK_FALSE(watch->done());  // whole is not closed
+  Close(f, 0, {0, 1}, 2);
+  REQUIRE(f.Publish().ok());
+  REQUIRE(watch->ok());
+  CHECK(watch->message.open_round() == 1);
+  CHECK_FALSE(watch->message.finishing());
+  CHECK(other->ok());
+  const auto late = f.WatchRound(2, 0);  // it is told at once, too
+  REQUIRE(late->ok());
+  CHECK(late->message.open_round() == 1);
+  CHECK(f.Stats().pulls_blocked() == 0);
+  CHECK(f.Stats().gap().counts_size() == 0);
+  CHECK(f.Stats().pushes_dropped() == 0);
+}
+
+TEST_CASE("Rounds: a watch ends at its limit, at the run's end, and with its membership") {
+  ShardFixture f(RoundPolicy(2));
+  f.Start(2);
+  const auto limited = f.WatchRound(0, 0, 1000);
+  const auto held = f.WatchRound(0, 0);
+  f.clock.Advance(absl::Seconds(1));
+  f.executor.RunAll();
+  REQUIRE(limited->ok());
+  CHECK(limited->message.open_round() == 0);
+  CHECK_FALSE(limited->message.finishing());
+  const auto gone = f.WatchRound(1, 0);
+  f.RemoveMember(1);
+  REQUIRE(f.Publish().ok());
+  CHECK(absl::IsFailedPrecondition(gone->status));
+  CHECK_FALSE(held->done());
+  f.snapshot.set_state(v1::FINISHING);
+  REQUIRE(f.Publish().ok());
+  REQUIRE(held->ok());
+  CHECK(held->message.finishing());
+}
+
+TEST_CASE("Rounds: a watch waits for a membership that the shard has not heard of, and needs rounds") {
+  ShardFixture f(RoundPolicy(1));
+  f.Start(1);
+  f.snapshot.set_membership_epoch(f.snapshot.membership_epoch() + 1);  // the worker knows of it
+  const auto ahead = f.WatchRound(0, 0);
+  f.snapshot.set_membership_epoch(f.snapshot.membership_epoch() - 1);
+  f.PushValue(0, 0);
+  Close(f, 0, {0}, 1);
+  REQUIRE(f.Publish().ok());
+  REQUIRE(ahead->ok());
+  CHECK(ahead->message.open_round() == 1);
+  ShardFixture each(ExactPolicy(1));
+  each.Start(1);
+  CHECK(Says(each.WatchRound(0, 0)->status, Code::kInvalidArgument, {"--aggregation=each"}));
+}
+
 TEST_CASE("Rounds: a worker that enters later is not waited for before its round") {
   ShardFixture f(RoundPolicy(2));
   f.Start(1);

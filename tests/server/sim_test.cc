@@ -84,6 +84,7 @@ struct Totals {
   std::uint64_t applied = 0;
   std::uint64_t resolved = 0;
   std::uint64_t deltas = 0;
+  std::uint64_t given_up = 0;      // steps, in rounds with a quorum
   std::uint64_t restarts = 0;      // of a ps
   std::uint64_t coordinators = 0;  // restarts of ps 0
   std::uint64_t checkpoints = 0;
@@ -106,6 +107,7 @@ Totals RunMany(int count, bool rounds) {
     totals.applied += cluster.applied();
     totals.resolved += cluster.resolved();
     totals.deltas += cluster.deltas();
+    totals.given_up += cluster.given_up();
     totals.restarts += cluster.ps_restarts();
     totals.coordinators += cluster.coordinator_restarts();
     totals.checkpoints += cluster.checkpoints();
@@ -118,11 +120,11 @@ Totals RunMany(int count, bool rounds) {
   std::printf(
       "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu of them of ps 0, %llu checkpoints, %llu "
       "runs without the last one, %llu quarantines, %llu changes of the policy, %llu pulls held, %llu differences, "
-      "%llu pushes applied, %llu of them "
-      "learned of late: %.1f s\n",
+      "%llu steps given up, %llu pushes applied, %llu of them learned of late: %.1f s\n",
       count, number(totals.events), number(totals.lives), number(totals.restarts), number(totals.coordinators),
       number(totals.checkpoints), number(totals.without_last), number(totals.quarantined), number(totals.policies),
-      number(totals.held), number(totals.deltas), number(totals.applied), number(totals.resolved), took.count());
+      number(totals.held), number(totals.deltas), number(totals.given_up), number(totals.applied),
+      number(totals.resolved), took.count());
   return totals;
 }
 
@@ -151,6 +153,7 @@ TEST_CASE("simulation: rounds under the same") {
   CHECK(totals.checkpoints > 50);
   CHECK(totals.quarantined > 5);
   CHECK(totals.policies > 100);
+  CHECK(totals.given_up > 100);
 }
 
 TEST_CASE("simulation: what a machine takes with it of a journal that is not synced is noticed") {

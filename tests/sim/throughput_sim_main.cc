@@ -17,6 +17,7 @@
 ABSL_FLAG(uint32_t, num_workers, 4, "1 to 4096");
 ABSL_FLAG(std::string, aggregation, "each", "each or round");
 ABSL_FLAG(int64_t, staleness_bound, -1, "not used in rounds");
+ABSL_FLAG(uint32_t, round_quorum, 0, "0 (all) to num_workers; of rounds");
 ABSL_FLAG(int32_t, pipeline_depth, 0, "0 to 14; 0 in rounds and at bound 0");
 ABSL_FLAG(uint64_t, steps, 10000, "the end: accepted pushes, or rounds; 1 to 100 million");
 ABSL_FLAG(uint64_t, seed, 1, "the cluster's");
@@ -44,13 +45,18 @@ absl::Status Run() {
   options.policy = NeverWait();
   options.policy.set_aggregation(round ? v1::ROUND : v1::EACH);
   options.policy.set_staleness_bound(bound);
+  const std::uint32_t quorum = absl::GetFlag(FLAGS_round_quorum);
+  if (quorum > (round ? options.workers : 0)) {
+    return FlagError("round_quorum", absl::StrCat(quorum), "0 to num_workers; 0 without rounds");
+  }
+  options.policy.set_round_quorum(quorum);
   options.depth = absl::GetFlag(FLAGS_pipeline_depth);
   if (options.depth < 0 || options.depth > (bound == 0 ? 0 : 14)) {
     return FlagError("pipeline_depth", absl::StrCat(options.depth), "0 to 14; 0 in rounds and at bound 0");
   }
   const std::uint64_t steps = absl::GetFlag(FLAGS_steps);
   if (steps < 1 || steps > 100'000'000) return FlagError("steps", absl::StrCat(steps), "1 to 100 million");
-  options.pushes = steps * (round ? options.workers : 1);
+  options.pushes = steps * (!round ? 1 : quorum > 0 ? quorum : options.workers);
   const absl::Duration message = absl::GetFlag(FLAGS_message);
   if (message < absl::ZeroDuration() || message > absl::Hours(1)) {
     return FlagError("message", absl::FormatDuration(message), "0s to 1h");

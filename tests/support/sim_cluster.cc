@@ -316,6 +316,12 @@ std::uint64_t SimCluster::resolved() const {
   return resolved;
 }
 
+std::uint64_t SimCluster::given_up() const {
+  std::uint64_t given_up = 0;
+  for (const auto& life : lives_) given_up += life->given_up;
+  return given_up;
+}
+
 std::uint64_t SimCluster::deltas() const {
   std::uint64_t deltas = 0;
   for (const auto& life : lives_) deltas += life->deltas;

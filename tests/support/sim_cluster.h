@@ -79,6 +79,7 @@ class SimCluster {
   std::uint64_t applied() const { return applied_; }
   std::uint64_t resolved() const;  // pushes whose verdict was learned after their life's end
   std::uint64_t deltas() const;    // pulls that were answered with a difference
+  std::uint64_t given_up() const;  // steps whose round had closed without them
   std::uint64_t ps_restarts() const { return killed_.size(); }
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }

@@ -82,6 +82,7 @@ void SimPs::Handle(const std::string& method, Buffer request, ReplyCallback repl
   if (name == "Push") return shard_->Push(request, done);
   if (name == "PushPull") return shard_->PushPull(request, done);
   if (name == "PutWeights") return shard_->PutWeights(request, done);
+  if (name == "WatchRound") return shard_->WatchRound(request, done);
   done(absl::UnimplementedError(method), {});
 }
 

@@ -10,12 +10,6 @@
 #include "tests/support/encode_run.h"
 
 namespace leeway {
-namespace {
-
-constexpr absl::Duration kTimeout = absl::Seconds(4);  // above the 2 s that it lets servers hold its requests
-constexpr absl::Duration kAgain = absl::Milliseconds(20);
-
-}  // namespace
 
 SimWorker::SimWorker(const Options& options, const Manifest& manifest, FakeClock* clock, Random* random,
                      SimNetwork* network, Lives* lives, OnPull on_pull)
@@ -74,6 +68,7 @@ void SimWorker::Start() {
   range_.reset();
   copies_.clear();
   journaled_.clear();
+  unsent_.clear();
   Join();
 }
 
@@ -90,24 +85,6 @@ void SimWorker::Kill() {
 void SimWorker::Rejoin() {
   Kill();
   Start();
-}
-
-void SimWorker::Resolve(SimLife* life, std::uint64_t step, std::uint32_t shard, const Buffer& bytes) {
-  const auto later = [this, life, step, shard, bytes] {
-    clock_->RunAt(clock_->Now() + kAgain, [this, life, step, shard, bytes] { Resolve(life, step, shard, bytes); });
-  };
-  transport_->Call(shards_[shard], "ParameterServer/Push", bytes, kTimeout,
-                   [life, step, shard, later](const absl::Status& status, const Buffer& reply) {
-                     v1::PushReply push;
-                     if (IsRetryable(status)) return later();
-                     if (absl::IsFailedPrecondition(status)) {  // it never came, and now never will
-                       life->pushes[step].verdicts[shard] = v1::REFUSED;
-                     } else if (status.ok() && DecodeMessage(reply, &push).ok()) {
-                       if (push.has_not_yet()) return later();
-                       life->pushes[step].verdicts[shard] = push.verdict();
-                       ++life->resolved;
-                     }
-                   });
 }
 
 v1::Stamp SimWorker::StampNow() const {
@@ -285,7 +262,11 @@ bool SimWorker::TakeWeights(std::uint32_t shard, const v1::PullReply& reply, con
 }
 
 void SimWorker::OnPulled() {
-  Later(options_.mean_step * random_->Exponential(1), [this] { OpenPush(); });
+  for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) unsent_.insert(shard);
+  if (MayMissRound()) WatchRound();
+  Later(options_.mean_step * random_->Exponential(1), [this, step = step_] {
+    if (step_ == step) OpenPush();  // else it was given up
+  });
 }
 
 void SimWorker::OpenPush() {
@@ -312,7 +293,13 @@ void SimWorker::OpenPush() {
 void SimWorker::Push(const v1::Ticket& ticket, bool null) {
   life_->pushes[step_].null = null || sick();
   waiting_for_ = placement_->num_shards();
-  for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) PushTo(shard, ticket, null);
+  for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) {
+    const auto send = [this, shard, ticket, null, step = step_] {
+      if (step_ == step && unsent_.erase(shard) > 0) PushTo(shard, ticket, null);  // else it was given up
+    };
+    // What a round may close without leaves part by part, as backward goes on.
+    null || !MayMissRound() ? send() : Later(options_.mean_step * random_->Exponential(0.5), send);
+  }
 }
 
 std::vector<float> SimWorker::Gradient(std::uint32_t shard) {

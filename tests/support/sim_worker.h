@@ -3,6 +3,8 @@
 // at the element of its life's slot in every block, 0 elsewhere. At rate 1 the weight there is minus the number of its
 // pushes that were applied. Every push and every pull is in some encoding; these numbers survive them all.
 //
+// In rounds with a quorum it watches its round's close, and gives up what has not left then.
+//
 // What became of the push under way when a life ends, is asked for afterwards, as a worker does whose lease ran out.
 //
 // Thread safety: none. Ownership: what it is given outlives it.
@@ -13,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +48,7 @@ struct SimLife {
   std::map<std::uint64_t, Push> pushes;  // by step
   std::uint64_t resolved = 0;            // pushes whose verdict was learned after its end
   std::uint64_t deltas = 0;              // pulls that were answered with a difference
+  std::uint64_t given_up = 0;            // steps whose round had closed before all of the push had left
 };
 
 class SimWorker {
@@ -86,6 +90,9 @@ class SimWorker {
   const std::string& error() const { return error_; }
 
  private:
+  static constexpr absl::Duration kTimeout = absl::Seconds(4);  // above the 2 s that it lets servers hold its requests
+  static constexpr absl::Duration kAgain = absl::Milliseconds(20);
+
   template <typename Reply>
   using Handler = std::function<void(const Reply&, const Buffer&)>;
   using OnError = std::function<void(const absl::Status&)>;
@@ -115,6 +122,10 @@ class SimWorker {
   std::vector<float> Gradient(std::uint32_t shard);
   bool TakePolicy(std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply);
   bool TakeWeights(std::uint32_t shard, const v1::PullReply& reply, const Buffer& payload);
+  // sim_worker_ends.cc
+  bool MayMissRound() const;  // its rounds may close without it
+  void WatchRound();
+  void GiveUp(std::uint64_t open_round);
   // Asks, for as long as it takes, what `shard` did with the push `bytes` of `step`.
   void Resolve(SimLife* life, std::uint64_t step, std::uint32_t shard, const Buffer& bytes);
 
@@ -153,6 +164,7 @@ class SimWorker {
   };
   std::map<std::uint32_t, Copy> copies_;  // by shard: what it has
   std::map<std::uint32_t, Buffer> sent_;  // by shard: the push under way
+  std::set<std::uint32_t> unsent_;        // shards that the step's push has not been sent to
   std::map<std::uint32_t, v1::Journaled> journaled_;
 };
 

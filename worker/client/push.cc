@@ -60,7 +60,7 @@ void Push::Ready(ChunkId chunk) {
       if (no_more_chunks_) return;
       ++encoding_;
     } else {
-      if (null_verdict_ != v1::VERDICT_NONE) return;
+      if (null_verdict_ != v1::VERDICT_NONE || given_up_) return;
       ready_.push_back(chunk);
     }
   }
@@ -74,7 +74,7 @@ void Push::Encode(ChunkId id) {
   bool send = false;
   {
     MutexLock lock(mu_);
-    send = null_verdict_ == v1::VERDICT_NONE && failure_.ok();
+    send = null_verdict_ == v1::VERDICT_NONE && failure_.ok() && !given_up_;
   }
   std::optional<Buffer> bytes;
   if (send) {
@@ -94,7 +94,7 @@ void Push::Took(ChunkId id, std::optional<Buffer> bytes) {
     --to_encode_;
     if (bytes) encoded_.emplace(id, *std::move(bytes));
     // (It may have become a null push meanwhile. One that failed sends nothing more.)
-    if (null_verdict_ == v1::VERDICT_NONE) ready_.push_back(id);
+    if (null_verdict_ == v1::VERDICT_NONE && !given_up_) ready_.push_back(id);
     over = IsOver();
   }
   SendSome();
@@ -125,11 +125,31 @@ void Push::Release() {
 
 void Push::MakeNull(v1::Verdict verdict, std::string refusal) {
   MutexLock lock(mu_);
+  if (given_up_) return;
   refusal_ = std::move(refusal);
   null_verdict_ = verdict;
   ready_.clear();
   for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) ready_.push_back({shard, 0});
   to_answer_ = placement_.num_shards();
+}
+
+bool Push::GiveUp(std::uint64_t open_round) {
+  {
+    MutexLock lock(mu_);
+    // What has not left no shard has: it cannot be one of the pushes that closed the round.
+    const bool all_left = to_answer_ == in_flight_;
+    if (all_left || null_verdict_ != v1::VERDICT_NONE || !failure_.ok()) return given_up_;
+    given_up_ = true;
+    open_round_ = std::max(open_round_, open_round);
+    ready_.clear();
+  }
+  caller_.executor().Post([self = shared_from_this()] { self->EndIfOver(); });
+  return true;
+}
+
+bool Push::given_up() const {
+  MutexLock lock(mu_);
+  return given_up_;
 }
 
 void Push::Abandon() {
@@ -145,7 +165,7 @@ void Push::SendSome() {
   std::vector<ChunkId> now;
   {
     MutexLock lock(mu_);
-    if (holds_ > 0 || !failure_.ok()) return;
+    if (holds_ > 0 || !failure_.ok() || given_up_) return;
     while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty()) {
       now.push_back(ready_.front());
       ready_.pop_front();
@@ -268,7 +288,8 @@ void Push::LogVerdict(ChunkId id, const v1::PushReply& reply) {
 }
 
 bool Push::IsOver() const {
-  return !ended_ && in_flight_ == 0 && to_encode_ == 0 && (to_answer_ == 0 || !failure_.ok());
+  const bool settled = to_answer_ == 0 || !failure_.ok() || (given_up_ && no_more_chunks_);
+  return !ended_ && in_flight_ == 0 && to_encode_ == 0 && settled;
 }
 
 void Push::EndIfOver() {
@@ -280,7 +301,8 @@ void Push::EndIfOver() {
     ended_ = true;
     result = Result();
     // Of a whole push what is left here is held for its round. Else nothing of this counts.
-    const bool whole = failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0;
+    const bool whole =
+        failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0 && !given_up_;
     if (!whole) returned.swap(encoded_);
   }
   for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
@@ -310,7 +332,9 @@ PushResult Push::Result() {
   result.journal = absl::Microseconds(static_cast<std::int64_t>(last_journal_micros_));
   if (!failure_.ok()) return result;
   const bool null_refused = null_verdict_ == v1::REFUSED;
-  result.verdict = dropped_ > 0 ? v1::DROPPED : (applied_ > 0 && !null_refused) ? v1::APPLIED : v1::REFUSED;
+  result.verdict = dropped_ > 0 || given_up_         ? v1::DROPPED
+                   : (applied_ > 0 && !null_refused) ? v1::APPLIED
+                                                     : v1::REFUSED;
   result.partial = result.verdict == v1::APPLIED && refused_ > 0;
   result.held = result.verdict == v1::APPLIED && held_;
   result.open_round = open_round_;

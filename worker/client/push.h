@@ -7,11 +7,11 @@
 // Encoded pushes: a chunk is encoded on the caller's executor as soon as it is ready, also while holds are left; or it
 // is encoded when it becomes ready (Encoded: on a GPU). Its bytes are kept, and sent again unchanged, until it has its
 // verdict. What was not applied returns to the error feedback: refused and dropped chunks; every held chunk of a push
-// that is not whole (its round does not count it), or whose round closed without it (LeftOut); chunks that never left;
-// those that an expired incarnation sent, unless the server says that they were applied. The gradient of a null push,
-// or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves a chunk's
-// fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it goes as
-// float32, or, where the host never had the values, encoded as NaN.
+// that is not whole (its round does not count it), is given up, or is left out of its round (LeftOut); chunks that never
+// left; those that an expired incarnation sent, unless the server says that they were applied. The gradient of a null
+// push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves a
+// chunk's fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it
+// goes as float32, or, where the host never had the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
 // with no lock held, no call under way and the error feedback settled.
@@ -103,6 +103,11 @@ class Push : public std::enable_shared_from_this<Push> {
   // Release().
   // `refusal`: why it is refused, for the result.
   void MakeNull(v1::Verdict verdict, std::string refusal = "");
+  // Rounds: its round has closed without it, `open_round` is open. What has not left stays, and `done` gets DROPPED
+  // once the calls under way have ended and NoMoreChunks() was called. False: it goes on as it was, since all of it has
+  // left and the round may have it, or there is nothing to save (a null push, one that has failed).
+  bool GiveUp(std::uint64_t open_round);
+  bool given_up() const;
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
   // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers: what became
   // of their chunks is worth knowing, but a shard that has moved meanwhile would not be found.
@@ -135,7 +140,7 @@ class Push : public std::enable_shared_from_this<Push> {
   const std::shared_ptr<Encoder> encoder_;
   const std::function<void(PushResult)> done_;
 
-  Mutex mu_;
+  mutable Mutex mu_;
   int holds_ LEEWAY_GUARDED_BY(mu_);
   v1::Verdict null_verdict_ LEEWAY_GUARDED_BY(mu_) = v1::VERDICT_NONE;
   v1::Ticket ticket_ LEEWAY_GUARDED_BY(mu_);
@@ -146,6 +151,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::size_t encoding_ LEEWAY_GUARDED_BY(mu_) = 0;   // of them, those that are ready
   bool no_more_chunks_ LEEWAY_GUARDED_BY(mu_) = false;
   std::map<ChunkId, Buffer> encoded_ LEEWAY_GUARDED_BY(mu_);  // chunks that are not known to be applied
+  bool given_up_ LEEWAY_GUARDED_BY(mu_) = false;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> abandoned_ LEEWAY_GUARDED_BY(mu_);

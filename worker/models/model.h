@@ -37,6 +37,10 @@ struct StepOptions {
   // Multiplies the batch's mean gradient (the mean over its labels). Pieces of one batch, each with scale = its size /
   // all sizes and accumulate from the second on, sum up to the mean over all of them.
   float scale = 1;
+  // Asked before each layer: true when nobody wants the rest. (Worth something where the backend computes while it is
+  // told to, as `cpu` does: a GPU is told everything long before it has computed it.) Empty: never.
+  std::function<bool()> given_up = nullptr;
+  bool GivenUp() const { return given_up && given_up(); }
 };
 
 // Called with the index of a tensor whose gradient is final in stream order: work enqueued on the step's stream
@@ -58,7 +62,8 @@ class Model {
   // there once the stream has passed them: Synchronize, then read. (*result in memory of AllocateHost keeps the
   // copy asynchronous on a GPU.) Calls `gradient_ready`, unless empty, once per tensor, before it returns.
   // INVALID_ARGUMENT: batch.size outside [1, max_batch]. FAILED_PRECONDITION: not prepared.
-  // A label that names no class is INVALID_ARGUMENT from the stream's Synchronize.
+  // A label that names no class is INVALID_ARGUMENT from the stream's Synchronize. CANCELLED: given up; the gradients
+  // that were not reported, and *result, are not there.
   virtual absl::Status Step(Stream& stream, DevicePtr<const float> weights, DevicePtr<float> gradients,
                             const Batch& batch, const StepOptions& options, const GradientReady& gradient_ready,
                             StepResult* result) = 0;

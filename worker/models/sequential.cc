@@ -63,16 +63,18 @@ absl::Status Sequential::Step(Stream& stream, DevicePtr<const float> weights, De
                               const Batch& batch, const StepOptions& options, const GradientReady& gradient_ready,
                               StepResult* result) {
   RETURN_IF_ERROR(Check(batch));
-  Forward(stream, weights, batch);
+  if (!Forward(stream, weights, batch, options)) return absl::CancelledError("model: the step was given up");
   Loss(stream, batch, options.scale / static_cast<float>(batch.size), dy_.floats(), result);
-  Backward(stream, gradients, batch, options.accumulate ? Write::kAdd : Write::kOverwrite, gradient_ready);
+  if (!Backward(stream, gradients, batch, options, gradient_ready)) {
+    return absl::CancelledError("model: the step was given up");
+  }
   return absl::OkStatus();
 }
 
 absl::Status Sequential::Evaluate(Stream& stream, DevicePtr<const float> weights, const Batch& batch,
                                   StepResult* result) {
   RETURN_IF_ERROR(Check(batch));
-  Forward(stream, weights, batch);
+  Forward(stream, weights, batch, {});
   Loss(stream, batch, 0.0f, {}, result);
   return absl::OkStatus();
 }
@@ -84,15 +86,18 @@ absl::Status Sequential::Check(const Batch& batch) const {
       absl::StrCat("model: a batch of ", batch.size, " samples; it was prepared for 1 to ", max_batch_));
 }
 
-void Sequential::Forward(Stream& stream, DevicePtr<const float> weights, const Batch& batch) {
+bool Sequential::Forward(Stream& stream, DevicePtr<const float> weights, const Batch& batch,
+                         const StepOptions& options) {
   DevicePtr<const float> x = batch.features;
   for (Stage& stage : stages_) {
+    if (options.GivenUp()) return false;
     for (std::size_t i = 0; i < stage.weights.size(); ++i) {
       stage.weights[i] = weights + manifest_.tensors()[stage.first_tensor + i].offset;
     }
     stage.layer->Forward({stream, batch.size, stage.weights, x, stage.y.floats()});
     x = stage.y.floats();
   }
+  return true;
 }
 
 void Sequential::Loss(Stream& stream, const Batch& batch, float scale, DevicePtr<float> dlogits, StepResult* result) {
@@ -102,9 +107,11 @@ void Sequential::Loss(Stream& stream, const Batch& batch, float scale, DevicePtr
   backend_->CopyToHost(stream, result, loss_.as<LossSum>(), sizeof(LossSum));
 }
 
-void Sequential::Backward(Stream& stream, DevicePtr<float> gradients, const Batch& batch, Write write,
+bool Sequential::Backward(Stream& stream, DevicePtr<float> gradients, const Batch& batch, const StepOptions& options,
                           const GradientReady& gradient_ready) {
+  const Write write = options.accumulate ? Write::kAdd : Write::kOverwrite;
   for (std::size_t s = stages_.size(); s-- > 0;) {
+    if (options.GivenUp()) return false;
     Stage& stage = stages_[s];
     const bool first = s == 0;
     for (std::size_t i = 0; i < stage.gradients.size(); ++i) {
@@ -119,6 +126,7 @@ void Sequential::Backward(Stream& stream, DevicePtr<float> gradients, const Batc
                            first ? DevicePtr<float>() : dx_.floats(), ready});
     std::swap(dy_, dx_);
   }
+  return true;
 }
 
 }  // namespace leeway

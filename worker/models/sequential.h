@@ -59,10 +59,11 @@ class Sequential final : public Model {
       : manifest_(std::move(manifest)), stages_(std::move(stages)) {}
 
   absl::Status Check(const Batch& batch) const;
-  void Forward(Stream& stream, DevicePtr<const float> weights, const Batch& batch);
+  // Forward and Backward: false when the step was given up.
+  bool Forward(Stream& stream, DevicePtr<const float> weights, const Batch& batch, const StepOptions& options);
   // `dlogits` may be null.
   void Loss(Stream& stream, const Batch& batch, float scale, DevicePtr<float> dlogits, StepResult* result);
-  void Backward(Stream& stream, DevicePtr<float> gradients, const Batch& batch, Write write,
+  bool Backward(Stream& stream, DevicePtr<float> gradients, const Batch& batch, const StepOptions& options,
                 const GradientReady& gradient_ready);
 
   const Manifest manifest_;

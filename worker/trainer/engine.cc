@@ -232,11 +232,12 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
   const std::size_t total = request.records.size();
   const DevicePtr<const float> weights = UseWeights(request.weights_slot);
   if (request.encoder != nullptr) request.encoder->BeginStep();
+  StepOptions options;
+  options.given_up = request.given_up;
   for (std::size_t first = 0; first < total; first += batch) {
     const std::size_t size = std::min(batch, total - first);
     const bool last = first + size == total;
     outcome.data_time += LoadInputs(*request.data, request.records.subspan(first, size));
-    StepOptions options;
     options.accumulate = first > 0;
     options.scale = static_cast<float>(static_cast<double>(size) / static_cast<double>(total));
     GradientReady ready;
@@ -247,9 +248,12 @@ absl::StatusOr<Engine::StepOutcome> Engine::Step(const StepRequest& request) {
       };
     }
     StepResult* const result = result_.as<StepResult>();
-    RETURN_IF_ERROR(
-        model_.Step(*compute_, weights, gradient.device.floats(), InputBatch(size), options, ready, result));
+    const absl::Status computed =
+        model_.Step(*compute_, weights, gradient.device.floats(), InputBatch(size), options, ready, result);
+    outcome.given_up = absl::IsCancelled(computed);
+    if (!outcome.given_up) RETURN_IF_ERROR(computed);
     RETURN_IF_ERROR(compute_->Synchronize());
+    if (outcome.given_up) return outcome;
     AddResult(&outcome);
   }
   if (whole) RETURN_IF_ERROR(FinishWhole(gradient, request));

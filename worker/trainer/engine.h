@@ -61,6 +61,8 @@ class Engine {
     std::function<void(const absl::Status&)> on_failed = [](const absl::Status&) {};
     // `whole` only: the gradient is not finite, nothing of it will be final.
     std::function<void(const std::string& why)> on_refused;
+    // StepOptions::given_up: nobody wants the gradient any more. On a GPU that is looked at between micro-batches.
+    std::function<bool()> given_up;
   };
 
   // Summed over samples, of each the mean over its labels: a sequence of tokens counts as one sample.
@@ -68,6 +70,7 @@ class Engine {
     double loss_sum = 0;
     double correct = 0;
     absl::Duration data_time;  // gathering the records
+    bool given_up = false;     // Step: the rest was not computed, the loss is not there
   };
 
   // RESOURCE_EXHAUSTED: not that much memory; else the backend's or the model's error.

@@ -87,6 +87,14 @@ void Ledger::TellStep(std::uint64_t samples, double loss_sum, std::uint64_t epoc
   metrics_->StepEnded(step, samples, loss_sum, epoch);
 }
 
+void Ledger::GaveUp(absl::Duration compute, absl::Duration data) {
+  CountHidden();
+  WaitedForData(data);
+  totals_.mutable_seconds()->set_compute(totals_.seconds().compute() + Seconds(compute));
+  totals_.set_steps_given_up(totals_.steps_given_up() + 1);
+  if (metrics_ != nullptr) metrics_->StepGivenUp();
+}
+
 void Ledger::Paced(absl::Duration time) {
   totals_.mutable_seconds()->set_paced(totals_.seconds().paced() + Seconds(time));
 }

@@ -36,6 +36,8 @@ class Ledger {
   void Computed(absl::Duration compute, absl::Duration data, std::uint64_t samples, double loss_sum, double correct,
                 std::uint64_t epoch);
   void Paced(absl::Duration time);
+  // A step was given up after this time: it counts for nothing but that.
+  void GaveUp(absl::Duration compute, absl::Duration data);
   void PushEnded(const PushResult& push);
 
   v1::Progress Totals(std::uint64_t retries) const;

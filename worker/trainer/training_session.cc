@@ -38,6 +38,7 @@ TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std:
           std::make_shared<CoordinatorClient>(worker.caller, view_, [settled = settled_] { return settled->load(); })),
       tracker_(std::make_shared<ChunkTracker>(placement)),
       lease_(absl::Milliseconds(join.lease_millis())),
+      rank_(join.rank()),
       put_weights_(join.put_weights()),
       pipeline_(worker.depth, join.entry_clock()),
       source_(std::move(source)),
@@ -49,7 +50,12 @@ TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std:
   worker_.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); });
 }
 
-TrainingSession::~TrainingSession() { coordinator_->Stop(); }
+TrainingSession::~TrainingSession() {
+  coordinator_->Stop();
+  for (const auto& [clock, push] : pushes_) {
+    if (push.watch != nullptr) push.watch->Stop();
+  }
+}
 
 bool TrainingSession::Ending() const {
   const bool enough = worker_.max_steps > 0 && *worker_.steps_done >= worker_.max_steps;
@@ -214,6 +220,7 @@ void TrainingSession::DoStep() {
     push->NoMoreChunks();
     push->MakeNull(v1::APPLIED);
   } else {
+    in_flight.watch = WatchRound(policy, step.clock, push);
     worker_.engine.PostToSender([tracker = tracker_] { tracker->Reset(); });
     Engine::StepRequest request;
     request.weights_slot = step.weights_slot;
@@ -241,14 +248,23 @@ void TrainingSession::DoStep() {
       push->NoMoreChunks();
       push->MakeNull(v1::REFUSED, why);
     };
+    const bool watched = in_flight.watch != nullptr;
+    if (watched) request.given_up = [push] { return push->given_up(); };
+    const std::uint64_t samples = records.size(), epoch = in_flight.work.batch.epoch;
     const Instant start = worker_.caller.Now();
     const absl::StatusOr<Engine::StepOutcome> outcome = worker_.engine.Step(request);
     const absl::Duration lasted = worker_.caller.Now() - start;
     if (outcome.ok()) {
-      ledger_.Computed(lasted - outcome->data_time, outcome->data_time, records.size(), outcome->loss_sum,
-                       outcome->correct, in_flight.work.batch.epoch);
-      ++*worker_.steps_done;
-      Pace(step.clock, lasted);
+      if (!outcome->given_up) Pace(step.clock, lasted, *push);  // (a push that fails meanwhile takes in_flight along)
+      if (push->given_up()) {
+        ledger_.GaveUp(lasted - outcome->data_time, outcome->data_time);
+      } else {
+        ledger_.Computed(lasted - outcome->data_time, outcome->data_time, samples, outcome->loss_sum, outcome->correct,
+                         epoch);
+        ++*worker_.steps_done;
+      }
+      // Behind every chunk that the engine has made ready: one that is given up, now or later, may end from then on.
+      if (watched) worker_.engine.PostToSender([push] { push->NoMoreChunks(); });
     } else {
       wanted = false;
       Fail(outcome.status());
@@ -296,6 +312,21 @@ std::shared_ptr<Push> TrainingSession::NewPush(const StepPipeline::Compute& step
       });
 }
 
+std::shared_ptr<RoundWatch> TrainingSession::WatchRound(const v1::Policy& policy, std::uint64_t clock,
+                                                        const std::shared_ptr<Push>& push) {
+  const bool may_close = policy.round_quorum() > 0 && policy.round_quorum() < policy.num_workers();
+  if (policy.aggregation() != v1::ROUND || !may_close) return nullptr;
+  // Over the shards by rank, so that none has all of them.
+  const auto watch =
+      std::make_shared<RoundWatch>(worker_.caller, view_, rank_ % placement_.num_shards(), clock,
+                                   [mailbox = mailbox_, weak = std::weak_ptr<Push>(push)](std::uint64_t open_round) {
+                                     const std::shared_ptr<Push> push = weak.lock();
+                                     if (push != nullptr && push->GiveUp(open_round)) mailbox->Wake();
+                                   });
+  watch->Start();
+  return watch;
+}
+
 std::function<void()> TrainingSession::TicketOpener(const StepPipeline::Compute& step, std::uint64_t read_serial,
                                                     const std::shared_ptr<Push>& push) {
   const auto samples = static_cast<std::uint32_t>(pushes_.at(step.clock).work.batch.records.size());
@@ -316,12 +347,12 @@ std::function<void()> TrainingSession::TicketOpener(const StepPipeline::Compute&
   };
 }
 
-void TrainingSession::Pace(std::uint64_t clock, absl::Duration computed) {
+void TrainingSession::Pace(std::uint64_t clock, absl::Duration computed, const Push& push) {
   const absl::Duration rest = pacer_.Rest(clock, computed);
   if (rest <= absl::ZeroDuration()) return;
   const Instant from = worker_.caller.Now();
   Report(false);
-  mailbox_->RunUntil([this] { return Broken() || Ending(); }, rest);
+  mailbox_->RunUntil([&] { return Broken() || Ending() || push.given_up(); }, rest);
   ledger_.Paced(worker_.caller.Now() - from);
 }
 
@@ -330,6 +361,7 @@ void TrainingSession::OnPush(std::uint64_t clock, PushResult result) {
   if (it == pushes_.end()) return;
   const Work work = std::move(it->second.work);
   const std::shared_ptr<Push> push = std::move(it->second.push);
+  if (it->second.watch != nullptr) it->second.watch->Stop();
   pushes_.erase(it);
   ended_push_ = {clock, result.last_shard, result.journal, worker_.caller.Now()};
   pipeline_.PushEnded(clock, result.verdict, result.open_round);

@@ -30,6 +30,7 @@
 #include "worker/client/coordinator_client.h"
 #include "worker/client/pull.h"
 #include "worker/client/push.h"
+#include "worker/client/round_watch.h"
 #include "worker/client/seen_weights.h"
 #include "worker/data/dataset.h"
 #include "worker/trainer/device_encoder.h"
@@ -85,6 +86,7 @@ class TrainingSession {
   };
   struct InFlightPush {
     std::shared_ptr<Push> push;
+    std::shared_ptr<RoundWatch> watch;  // null: its round does not close without it
     Work work;
   };
 
@@ -108,11 +110,14 @@ class TrainingSession {
   // The engine's gradient in a slot, where it comes encoded already.
   std::optional<Push::Encoded> EncodedGradient(int slot) const;
   std::shared_ptr<Push> NewPush(const StepPipeline::Compute& step, const PullResult& read, int holds);
+  // With a quorum: what gives the push up when its round closes before all of it has left. Else null.
+  std::shared_ptr<RoundWatch> WatchRound(const v1::Policy& policy, std::uint64_t clock,
+                                         const std::shared_ptr<Push>& push);
   // What asks for the push's ticket when it is called first, on any thread: when the push opens (its first chunk is
   // ready, or nothing holds it any more), so that its delay counts what was applied while this worker computed.
   std::function<void()> TicketOpener(const StepPipeline::Compute& step, std::uint64_t read_serial,
                                      const std::shared_ptr<Push>& push);
-  void Pace(std::uint64_t clock, absl::Duration computed);
+  void Pace(std::uint64_t clock, absl::Duration computed, const Push& push);
   void OnPush(std::uint64_t clock, PushResult result);
   // The push that is held for its round, if one is, came to `verdict`.
   void SettleHeld(v1::Verdict verdict);
@@ -137,6 +142,7 @@ class TrainingSession {
   const std::shared_ptr<CoordinatorClient> coordinator_;
   const std::shared_ptr<ChunkTracker> tracker_;  // the sender thread's
   const absl::Duration lease_;
+  const std::uint32_t rank_;
   const bool put_weights_;
 
   StepPipeline pipeline_;

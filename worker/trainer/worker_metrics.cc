@@ -72,6 +72,9 @@ void WorkerMetrics::AddTo(MetricsPage* page) const {
                     phases_[i].Counts(), {{"phase", kPhaseNames[i]}});
   }
   page->Counter("worker_steps_total", "steps that were computed", static_cast<double>(steps_));
+  page->Counter("worker_steps_given_up_total",
+                "steps that were not completed, as their round had closed (--round_quorum)",
+                static_cast<double>(steps_given_up_));
   page->Counter("worker_examples_total", "records that were trained on", static_cast<double>(samples_));
   if (steps_ > 0) page->Gauge("worker_loss", "mean loss of the last step's records", loss_);
   page->Gauge("worker_epoch", "epoch of the last step's records, from 0 on", static_cast<double>(epoch_));

@@ -17,8 +17,9 @@ namespace leeway {
 
 class WorkerMetrics {
  public:
-  // A step was computed; `seconds`: what the training thread did since the step before.
+  // A step was computed; `seconds`: what the training thread did since the step before that was.
   void StepEnded(const v1::PhaseSeconds& seconds, std::uint64_t samples, double loss_sum, std::uint64_t epoch);
+  void StepGivenUp() { ++steps_given_up_; }
   void PushEnded(const PushResult& push);
   void Evaluated(const v1::Evaluation& evaluation);
   void SetJoined(bool joined) { joined_ = joined; }
@@ -54,6 +55,7 @@ class WorkerMetrics {
                                                   AtomicHistogram(SecondsBounds()), AtomicHistogram(SecondsBounds()),
                                                   AtomicHistogram(SecondsBounds()), AtomicHistogram(SecondsBounds())};
   std::atomic<std::uint64_t> steps_ = 0;
+  std::atomic<std::uint64_t> steps_given_up_ = 0;
   std::atomic<std::uint64_t> samples_ = 0;
   std::atomic<double> loss_sum_ = 0;
   std::atomic<std::uint64_t> finite_samples_ = 0;

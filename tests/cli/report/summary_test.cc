@@ -123,10 +123,26 @@ TEST_CASE("summary.json: the keys") {
                                          "workers"};
   CHECK(Keys(full) == keys);
   CHECK(Keys(Parse({})) == keys);
-  CHECK(Keys(full["workers"][0]) == std::vector<std::string>{"blocked_on", "clock", "communication_per_step", "device",
-                                                             "exposed_seconds", "hidden_seconds", "id", "loss", "name",
-                                                             "pushes", "rank", "reason", "retries", "role", "samples",
-                                                             "samples_per_second", "seconds", "state", "steps"});
+  CHECK(Keys(full["workers"][0]) == std::vector<std::string>{"blocked_on",
+                                                             "clock",
+                                                             "communication_per_step",
+                                                             "device",
+                                                             "exposed_seconds",
+                                                             "hidden_seconds",
+                                                             "id",
+                                                             "loss",
+                                                             "name",
+                                                             "pushes",
+                                                             "rank",
+                                                             "reason",
+                                                             "retries",
+                                                             "role",
+                                                             "samples",
+                                                             "samples_per_second",
+                                                             "seconds",
+                                                             "state",
+                                                             "steps",
+                                                             "steps_given_up"});
   CHECK(Keys(full["workers"][0]["seconds"]) ==
         std::vector<std::string>{"blocked", "compute", "data", "paced", "pull", "push"});
   CHECK(Keys(full["shards"][0]) == std::vector<std::string>{"address", "blocks", "chunks", "connected", "delay", "gap",

@@ -91,9 +91,12 @@ TEST_CASE("Coordinator: what is done about late gradients is counted by what it 
   for (std::uint32_t shard = 0; shard < 2; ++shard) {
     v1::WatchRequest watch = f.WatchOf(shard);
     watch.mutable_stats()->set_pulls_blocked(3);
-    watch.mutable_stats()->set_pushes_dropped(7);
     f.Call<v1::WatchReply>("WatchMembership", watch);
   }
+  v1::ReportProgressRequest report;  // what its worker has seen dropped, or given up
+  *report.mutable_stamp() = f.StampOf(0);
+  report.mutable_progress()->set_pushes_dropped(7);
+  f.Call<v1::ReportProgressReply>("ReportProgress", report);
   CheckLines(f, {"ps_stale_gradients_total{action=\"wait\"} 6", "ps_stale_gradients_total{action=\"drop\"} 8",
                  "ps_stale_gradients_total{action=\"scale\"} 2"});
 }

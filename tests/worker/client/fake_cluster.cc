@@ -73,6 +73,13 @@ FakeCluster::Answer FakeCluster::Handle(const std::string& address, const std::s
   }
   if (method == "ParameterServer/Pull") return Pull(request);
   if (method == "ParameterServer/Push") return Push(shard, request);
+  if (method == "ParameterServer/WatchRound" && script.open_round) {
+    watches.push_back(Parse<v1::WatchRoundRequest>(request));
+    v1::WatchRoundReply reply;
+    reply.set_open_round(script.open_round(watches.back()));
+    reply.set_finishing(state >= v1::FINISHING);
+    return {CheckStamp(watches.back().stamp()), EncodeMessage(reply)};
+  }
   if (method == "Coordinator/AcquireData") return Acquire(request);
   if (method == "Coordinator/CommitData") return Commit(request);
   if (method == "Coordinator/Join") {

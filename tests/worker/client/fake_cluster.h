@@ -37,6 +37,8 @@ class FakeCluster : public Transport {
     std::function<v1::Verdict(const v1::PushRequest&)> verdict;
     std::function<absl::StatusOr<v1::Ticket>(const v1::OpenPushRequest&)> ticket;
     std::function<bool(const v1::PullRequest&)> gate;  // false: not_yet
+    // The round that is open, for who watches one; null: no such method.
+    std::function<std::uint64_t(const v1::WatchRoundRequest&)> open_round;
     // What the pull's step is under; null: what its stamp names.
     std::function<const v1::Policy*(const v1::PullRequest&)> policy;
     std::function<v1::Verdict(const v1::PullRequest&)> last_push;
@@ -66,6 +68,7 @@ class FakeCluster : public Transport {
   std::vector<v1::JoinRequest> joins LEEWAY_GUARDED_BY(mu);
   std::vector<v1::PullRequest> pulls LEEWAY_GUARDED_BY(mu);
   std::vector<v1::PushRequest> pushes LEEWAY_GUARDED_BY(mu);  // in the order of arrival, without payloads
+  std::vector<v1::WatchRoundRequest> watches LEEWAY_GUARDED_BY(mu);
   std::vector<v1::CommitDataRequest> commits LEEWAY_GUARDED_BY(mu);
   std::vector<v1::ReportProgressRequest> reports LEEWAY_GUARDED_BY(mu);
   std::vector<v1::LeaveRequest> leaves LEEWAY_GUARDED_BY(mu);

@@ -208,6 +208,77 @@ TEST_CASE("A dropped push tells where to go on") {
   CHECK(r.open_round == 16);
 }
 
+TEST_CASE("A push that is given up sends nothing more, and is dropped when its gradient is not computed any more") {
+  Cluster cluster(2);
+  auto push = cluster.New(0);
+  push->Ready({0, 0});
+  CHECK_FALSE(push->given_up());
+  CHECK(push->GiveUp(9));
+  CHECK(push->given_up());
+  push->Ready({1, 0});
+  push->MakeNull(v1::REFUSED, "non-finite gradient");  // whoever finds that now is late
+  std::future<PushResult> result = cluster.result.get_future();
+  CHECK(result.wait_for(std::chrono::milliseconds(50)) == std::future_status::timeout);
+  push->NoMoreChunks();
+  const PushResult r = result.get();
+  CHECK(r.status.ok());
+  CHECK(r.verdict == v1::DROPPED);
+  CHECK(r.open_round == 9);
+  MutexLock lock(cluster.fake.mu);
+  CHECK(cluster.fake.pushes.size() == 1);
+}
+
+TEST_CASE("A push of which nothing has left is given up without a call") {
+  Cluster cluster(3, 100);
+  auto push = cluster.New(1);
+  cluster.AllReady(*push);
+  CHECK(push->GiveUp(9));
+  push->NoMoreChunks();
+  push->Release();
+  const PushResult r = cluster.result.get_future().get();
+  CHECK(r.verdict == v1::DROPPED);
+  CHECK(r.open_round == 9);
+  MutexLock lock(cluster.fake.mu);
+  CHECK(cluster.fake.pushes.empty());
+}
+
+// Its last chunk may have come in time, and the answer not.
+TEST_CASE("A push that has left as a whole is not given up: its verdict says what became of it") {
+  Cluster cluster(2);
+  std::shared_ptr<Push> push;
+  bool given_up = true;
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.script.verdict = [&, chunks = 0u](const v1::PushRequest&) mutable {
+      const bool last = ++chunks == cluster.placement.ShardChunks(0) + cluster.placement.ShardChunks(1);
+      if (last) given_up = push->GiveUp(9);
+      return v1::HELD;
+    };
+  }
+  push = cluster.New(0);
+  cluster.AllReady(*push);
+  push->NoMoreChunks();
+  const PushResult r = cluster.result.get_future().get();
+  CHECK_FALSE(given_up);
+  CHECK(r.verdict == v1::APPLIED);
+  CHECK_FALSE(push->GiveUp(9));  // nor is one that has ended
+  CHECK_FALSE(push->given_up());
+}
+
+TEST_CASE("A null push and one that has failed are not given up") {
+  Cluster cluster(2);
+  auto null = cluster.New(1);
+  null->MakeNull(v1::REFUSED);
+  CHECK_FALSE(null->GiveUp(9));
+  null->Release();
+  CHECK(cluster.result.get_future().get().verdict == v1::REFUSED);
+  cluster.result = std::promise<PushResult>();
+  auto failed = cluster.New(1);
+  failed->Abandon();
+  CHECK_FALSE(failed->GiveUp(9));
+  CHECK(absl::IsCancelled(cluster.result.get_future().get().status));
+}
+
 TEST_CASE("An abandoned push ends when its calls have, without a verdict") {
   Cluster cluster(2);
   auto push = cluster.New(0);

@@ -54,6 +54,18 @@ class ModelUnderTest {
     REQUIRE(device_.stream().Synchronize().ok());
     return result;
   }
+  // Gives up when asked for the (`questions` + 1)th time: false, if that comes.
+  bool StepFor(int questions, const GradientReady& ready) {
+    const DeviceMemory weights = device_.Upload(weights_);
+    StepResult result;
+    StepOptions options;
+    options.given_up = [&questions] { return questions-- == 0; };
+    const absl::Status status =
+        model_->Step(device_.stream(), weights.floats(), gradients_.floats(), batch(), options, ready, &result);
+    REQUIRE((status.ok() || absl::IsCancelled(status)));
+    REQUIRE(device_.stream().Synchronize().ok());
+    return status.ok();
+  }
   StepResult Evaluate() {
     const DeviceMemory weights = device_.Upload(weights_);
     StepResult result;
@@ -174,6 +186,36 @@ TEST_CASE("gradient_ready: once per tensor, the last first, each final then, the
       const std::size_t layer_begin = tensors[order[k] / 2 * 2].offset;
       CHECK(std::equal(before.begin(), before.begin() + static_cast<std::ptrdiff_t>(layer_begin), at_ready[k].begin()));
     }
+  }
+}
+
+// Of the tensors that it reported, a step that was given up has the gradients of `expected`.
+void CheckReported(const std::vector<Tensor>& tensors, const std::vector<std::size_t>& reported, const Floats& actual,
+                   const Floats& expected) {
+  for (const std::size_t tensor : reported) {
+    const auto begin = static_cast<std::ptrdiff_t>(tensors[tensor].offset);
+    const auto end = begin + static_cast<std::ptrdiff_t>(tensors[tensor].count);
+    CHECK(std::equal(actual.begin() + begin, actual.begin() + end, expected.begin() + begin));
+  }
+}
+
+TEST_CASE("a step may be given up before each layer; what it has reported is final, and the next step is as ever") {
+  for (const ModelSpec& spec : kSpecs) {
+    INFO(spec.name);
+    ModelUnderTest test(spec, 3);
+    test.Step(test.batch());
+    const Floats expected = test.Gradients();
+    const std::vector<Tensor>& tensors = test.manifest().tensors();
+    std::size_t questions = 0;
+    for (bool complete = false; !complete; ++questions) {
+      std::vector<std::size_t> reported;
+      complete = test.StepFor(static_cast<int>(questions), [&](std::size_t tensor) { reported.push_back(tensor); });
+      CHECK(complete == (reported.size() == tensors.size()));
+      CheckReported(tensors, reported, test.Gradients(), expected);
+    }
+    CHECK(questions > tensors.size());  // layers with weights have two, and are computed forward and backward
+    test.Step(test.batch());
+    CHECK(test.Gradients() == expected);
   }
 }
 

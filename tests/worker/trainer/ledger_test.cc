@@ -153,5 +153,25 @@ TEST_CASE("A loss that is not finite is counted, and does not spoil the sum") {
   CHECK(metrics.totals().finite_samples == 20);
 }
 
+TEST_CASE("A step that was given up took its time, and counts for nothing else") {
+  Ledger ledger("cpu");
+  ledger.Computed(absl::Seconds(4), absl::Seconds(1), 10, 20, 5, 0);
+  ledger.GaveUp(absl::Seconds(3), absl::Seconds(0.5));
+  ledger.Paced(absl::Seconds(2));
+  PushResult push;
+  push.verdict = v1::DROPPED;
+  ledger.PushEnded(push);
+  const v1::Progress progress = ledger.Totals(0);
+  CHECK(progress.steps() == 1);
+  CHECK(progress.steps_given_up() == 1);
+  CHECK(progress.samples() == 10);
+  CHECK(progress.loss_sum() == 20);
+  CHECK(progress.correct() == 5);
+  CHECK(progress.pushes_dropped() == 1);
+  CHECK(progress.seconds().compute() == Approx(7));
+  CHECK(progress.seconds().data() == Approx(1.5));
+  CHECK(progress.seconds().paced() == Approx(2));
+}
+
 }  // namespace
 }  // namespace leeway

@@ -66,11 +66,13 @@ TEST_CASE("pushes are counted by their verdict") {
   push(v1::APPLIED, true);
   push(v1::REFUSED, false);
   push(v1::DROPPED, false);
+  ledger.GaveUp(absl::Seconds(1), absl::ZeroDuration());
   metrics.SetProgress(3, 5);
   metrics.SetJoined(true);
   CheckLines(metrics, {"worker_pushes_total{verdict=\"applied\"} 2", "worker_pushes_total{verdict=\"partial\"} 1",
                        "worker_pushes_total{verdict=\"refused\"} 1", "worker_pushes_total{verdict=\"dropped\"} 1",
-                       "worker_retries_total 3", "worker_clock 5", "worker_joined 1"});
+                       "worker_steps_given_up_total 1", "worker_steps_total 0", "worker_retries_total 3",
+                       "worker_clock 5", "worker_joined 1"});
 }
 
 std::map<std::string, double> Values(const std::optional<Scalars>& scalars) {

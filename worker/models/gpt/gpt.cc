@@ -34,15 +34,17 @@ class Gpt final : public Model {
     const Batch& batch;
     DevicePtr<const float> weights;
     DevicePtr<float> gradients;
-    Write write;
+    const StepOptions& options;
     const GradientReady& ready;
+    Write write() const { return options.accumulate ? Write::kAdd : Write::kOverwrite; }
   };
 
   absl::Status Check(const Batch& batch) const;
-  void Forward(const Pass& pass);
+  // Forward and Backward: false when the step was given up.
+  bool Forward(const Pass& pass);
   // `dlogits` may be null.
   void Loss(const Pass& pass, float scale, TypedPtr dlogits, StepResult* result);
-  void Backward(const Pass& pass);
+  bool Backward(const Pass& pass);
   void ForwardLayer(const Pass& pass, std::size_t layer);
   void BackwardLayer(const Pass& pass, std::size_t layer);
 
@@ -68,14 +70,14 @@ class Gpt final : public Model {
   // The gradients of a layer norm or a linear layer, whose second tensor is its bias.
   void WeightGradients(const Pass& pass, const LinearShape& shape, std::size_t tensor, TypedPtr x, TypedPtr dy) const {
     ops_->LinearBackwardWeights(pass.stream, shape, x, dy, Gradient(pass, tensor), Gradient(pass, tensor + 1),
-                                pass.write);
+                                pass.write());
     Ready(pass, tensor + 1);
     Ready(pass, tensor);
   }
   void NormGradients(const Pass& pass, std::size_t tensor, TypedPtr x, DevicePtr<float> mean, DevicePtr<float> rstd,
                      TypedPtr dy, TypedPtr dx, Write write_dx) const {
     ops_->LayerNormBackward(pass.stream, {Rows(pass), config_.width}, x, Weight(pass, tensor), mean, rstd, dy, dx,
-                            write_dx, Gradient(pass, tensor), Gradient(pass, tensor + 1), pass.write);
+                            write_dx, Gradient(pass, tensor), Gradient(pass, tensor + 1), pass.write());
     Ready(pass, tensor + 1);
     Ready(pass, tensor);
   }
@@ -121,24 +123,23 @@ absl::Status Gpt::Check(const Batch& batch) const {
 absl::Status Gpt::Step(Stream& stream, DevicePtr<const float> weights, DevicePtr<float> gradients, const Batch& batch,
                        const StepOptions& options, const GradientReady& gradient_ready, StepResult* result) {
   RETURN_IF_ERROR(Check(batch));
-  const Pass pass{stream,        batch, weights, gradients, options.accumulate ? Write::kAdd : Write::kOverwrite,
-                  gradient_ready};
-  Forward(pass);
+  const Pass pass{stream, batch, weights, gradients, options, gradient_ready};
+  if (!Forward(pass)) return absl::CancelledError("model: the step was given up");
   Loss(pass, options.scale / static_cast<float>(Rows(pass)), at_.logits, result);
-  Backward(pass);
-  return absl::OkStatus();
+  return Backward(pass) ? absl::OkStatus() : absl::CancelledError("model: the step was given up");
 }
 
 absl::Status Gpt::Evaluate(Stream& stream, DevicePtr<const float> weights, const Batch& batch, StepResult* result) {
   RETURN_IF_ERROR(Check(batch));
   const GradientReady nobody;
-  const Pass pass{stream, batch, weights, {}, Write::kOverwrite, nobody};
+  const StepOptions options;
+  const Pass pass{stream, batch, weights, {}, options, nobody};
   Forward(pass);
   Loss(pass, 0.0f, {}, result);
   return absl::OkStatus();
 }
 
-void Gpt::Forward(const Pass& pass) {
+bool Gpt::Forward(const Pass& pass) {
   const std::int64_t rows = Rows(pass), width = config_.width;
   if (type_ != DataType::kF32) {
     ops_->Cast(pass.stream, manifest_.elements(), {DevicePtr<const void>(pass.weights), DataType::kF32},
@@ -149,9 +150,14 @@ void Gpt::Forward(const Pass& pass) {
   const std::size_t first = T::Layer(0, T::kNorm1Gain);
   ops_->LayerNormForward(pass.stream, {rows, width}, at_.layers[0].stream, Weight(pass, first), Weight(pass, first + 1),
                          at_.layers[0].normal1, at_.layers[0].mean1, at_.layers[0].rstd1);
-  for (std::size_t layer = 0; layer < at_.layers.size(); ++layer) ForwardLayer(pass, layer);
+  for (std::size_t layer = 0; layer < at_.layers.size(); ++layer) {
+    if (pass.options.GivenUp()) return false;
+    ForwardLayer(pass, layer);
+  }
+  if (pass.options.GivenUp()) return false;
   ops_->LinearForward(pass.stream, {rows, width, config_.padded_vocabulary()}, at_.normal, Typed(pass, T::kTokens), {},
                       at_.logits);
+  return true;
 }
 
 // From the layer's first normalized input to the next one's, or the output head's.
@@ -190,18 +196,23 @@ void Gpt::Loss(const Pass& pass, float scale, TypedPtr dlogits, StepResult* resu
   backend_->CopyToHost(pass.stream, result, loss_.as<LossSum>(), sizeof(LossSum));
 }
 
-void Gpt::Backward(const Pass& pass) {
+bool Gpt::Backward(const Pass& pass) {
+  if (pass.options.GivenUp()) return false;
   const std::int64_t width = config_.width;
   const LinearShape head{Rows(pass), width, config_.padded_vocabulary()};
   ops_->LinearBackwardData(pass.stream, head, at_.logits, Typed(pass, T::kTokens), at_.d_narrow);
-  ops_->LinearBackwardWeights(pass.stream, head, at_.normal, at_.logits, Gradient(pass, T::kTokens), {}, pass.write);
+  ops_->LinearBackwardWeights(pass.stream, head, at_.normal, at_.logits, Gradient(pass, T::kTokens), {}, pass.write());
   NormGradients(pass, T::FinalGain(config_), at_.stream, at_.mean, at_.rstd, at_.d_narrow, at_.d_stream,
                 Write::kOverwrite);
-  for (std::size_t layer = at_.layers.size(); layer-- > 0;) BackwardLayer(pass, layer);
+  for (std::size_t layer = at_.layers.size(); layer-- > 0;) {
+    if (pass.options.GivenUp()) return false;
+    BackwardLayer(pass, layer);
+  }
   ops_->EmbeddingBackward(pass.stream, {pass.batch.size, config_.context, config_.vocabulary, width}, pass.batch.tokens,
-                          at_.d_stream, Gradient(pass, T::kTokens), Gradient(pass, T::kPositions), pass.write);
+                          at_.d_stream, Gradient(pass, T::kTokens), Gradient(pass, T::kPositions), pass.write());
   Ready(pass, T::kPositions);
   Ready(pass, T::kTokens);
+  return true;
 }
 
 // d_stream holds the gradient of the residual stream: behind the layer before, before it after.

@@ -51,6 +51,17 @@ class Fixture {
     REQUIRE(status.ok());
     return result;
   }
+  // Gives up when asked for the (`questions` + 1)th time: false, if that comes.
+  bool StepFor(int questions, const GradientReady& ready) {
+    StepResult result;
+    StepOptions options;
+    options.given_up = [&questions] { return questions-- == 0; };
+    const absl::Status status =
+        model_->Step(device_.stream(), weights_.floats(), gradients_.floats(), batch(), options, ready, &result);
+    REQUIRE((status.ok() || absl::IsCancelled(status)));
+    REQUIRE(device_.stream().Synchronize().ok());
+    return status.ok();
+  }
   StepResult Evaluate(const Batch& batch) {
     StepResult result;
     REQUIRE(model_->Evaluate(device_.stream(), weights_.floats(), batch, &result).ok());
@@ -111,6 +122,33 @@ TEST_CASE("gradient_ready: once per tensor, the last layers first, each final th
     const auto end = begin + static_cast<std::ptrdiff_t>(tensor.count);
     CHECK(std::equal(after.begin() + begin, after.begin() + end, at_ready[k].begin() + begin));
   }
+}
+
+// Of the tensors that it reported, a step that was given up has the gradients of `expected`.
+void CheckReported(const std::vector<Tensor>& tensors, const std::vector<std::size_t>& reported, const Floats& actual,
+                   const Floats& expected) {
+  for (const std::size_t tensor : reported) {
+    const auto begin = static_cast<std::ptrdiff_t>(tensors[tensor].offset);
+    const auto end = begin + static_cast<std::ptrdiff_t>(tensors[tensor].count);
+    CHECK(std::equal(actual.begin() + begin, actual.begin() + end, expected.begin() + begin));
+  }
+}
+
+TEST_CASE("a step may be given up before each layer; what it has reported is final, and the next step is as ever") {
+  Fixture test;
+  test.Step(test.batch());
+  const Floats expected = test.Gradients();
+  const std::vector<Tensor>& tensors = test.manifest().tensors();
+  int questions = 0;
+  for (bool complete = false; !complete; ++questions) {
+    std::vector<std::size_t> reported;
+    complete = test.StepFor(questions, [&](std::size_t tensor) { reported.push_back(tensor); });
+    CHECK(complete == (reported.size() == tensors.size()));
+    CheckReported(tensors, reported, test.Gradients(), expected);
+  }
+  CHECK(questions == 2 * (2 + 1) + 1);  // two layers and the head, forward and backward; then it was complete
+  test.Step(test.batch());
+  CHECK(test.Gradients() == expected);
 }
 
 TEST_CASE("pieces of a batch, weighed by their size, add up to its mean gradient") {
