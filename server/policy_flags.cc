@@ -152,11 +152,11 @@ absl::Status FillDelayPolicy(v1::Policy* policy) {
   const std::string name = absl::GetFlag(FLAGS_delay_policy);
   const double lambda = absl::GetFlag(FLAGS_dc_lambda);
   if (!SetDelayPolicy(name, policy)) return FlagError("delay_policy", name, kDelayPolicyAllowed);
-  const bool wanted = CorrectsDelay(*policy);
-  if (FlagGiven("dc_lambda") && !(wanted && lambda > 0)) {
+  const bool corrects = CorrectsDelay(*policy);
+  if (corrects ? !(lambda > 0) : lambda != kDcLambda) {
     return FlagError("dc_lambda", absl::StrCat(lambda), kDcLambdaAllowed);
   }
-  if (wanted) policy->set_dc_lambda(lambda);
+  if (corrects) policy->set_dc_lambda(lambda);
   return absl::OkStatus();
 }
 
