@@ -212,13 +212,18 @@ Buffer BlockStore::ApplyCorrected(const ChunkRun& run, v1::Encoding encoding, co
     const float* floats = DecodedBlock(encoding, gradient, block.size, &at);
     const float* base = BaseOf(run.first_block + std::uint64_t{i} * placement_.num_shards(), bases);
     MutexLock lock(block.mu);
-    if (base != nullptr) {
-      CorrectDelay(static_cast<float>(lambda), floats, weights_.get() + block.offset, base, block.size, out);
-    } else {
-      std::copy_n(floats, block.size, out);
-    }
-    StepDense(block, out, rate);
-    if (keep) out += block.size;
+    std::size_t done = 0;
+    // Piece by piece, so that the step finds in the cache what was just looked at.
+    Step(block, rate, [&](std::size_t n) {
+      if (base == nullptr) {
+        std::copy_n(floats + done, n, out);
+      } else {
+        CorrectDelay(static_cast<float>(lambda), floats + done, weights_.get() + block.offset + done, base + done, n,
+                     out);
+      }
+      done += n;
+      return keep ? std::exchange(out, out + n) : out;
+    });
   }
   const float* values = kept.get();
   return keep ? Buffer::Wrap(std::move(kept), values, placement_.RunElements(run) * sizeof(float)) : Buffer();

@@ -23,6 +23,7 @@ namespace {
 constexpr int kMostSlots = 2;
 constexpr float kGradient = 1e-3f;              // its square is far from the denormal numbers, which are slow
 constexpr std::size_t kCheckPiece = 16 * 1024;  // floats: what a shard looks at in one piece
+constexpr std::size_t kCorrectedPiece = 4096;   // and corrects in one
 
 struct Kind {
   const char* name;
@@ -49,7 +50,7 @@ class ApplyBench {
       : weights_(elements, 1.0f),
         gradient_(elements, kGradient),
         slots_(kMostSlots, weights_),
-        corrected_(Placement::kMaxBlock, 0.0f) {}
+        corrected_(kCorrectedPiece, 0.0f) {}
 
   absl::StatusOr<std::vector<BenchRow>> Run(const Turns& turns) {
     AddAxpy();
@@ -68,7 +69,7 @@ class ApplyBench {
           "chunk by chunk as a shard does: the search for NaN and infinity, then the step");
     }
     add("apply.dc", "apply.axpy", 0,
-        "delay_policy=dc: block by block, each gradient corrected with the weights it was computed on, then sgd's "
+        "delay_policy=dc: piece by piece, the gradient corrected with the weights it was computed on, then sgd's "
         "step");
     return rows;
   }
@@ -124,9 +125,8 @@ class ApplyBench {
   void AddCorrected() {
     subjects_.push_back({"apply.dc",
                          [this]() -> absl::StatusOr<double> {
-                           for (std::size_t at = 0; at < weights_.size(); at += Placement::kMaxBlock) {
-                             const std::size_t count =
-                                 std::min<std::size_t>(Placement::kMaxBlock, weights_.size() - at);
+                           for (std::size_t at = 0; at < weights_.size(); at += kCorrectedPiece) {
+                             const std::size_t count = std::min(kCorrectedPiece, weights_.size() - at);
                              CorrectDelay(0.04f, gradient_.data() + at, weights_.data() + at, slots_[0].data() + at,
                                           count, corrected_.data());
                              StepArgs args;

@@ -133,8 +133,14 @@ TEST_CASE("A pull for a step that was pulled before, and dropped since, has a hi
     REQUIRE(steps.emplace(pull.attempt(), pull.clock()).first->second == pull.clock());
     attempts[pull.clock()].insert(pull.attempt());
   }
-  CHECK(attempts[2].size() == 2);
-  CHECK(*attempts[2].rbegin() > *attempts[1].rbegin());
+  int again = 0;
+  std::uint64_t last = 0;
+  for (const auto& [step, numbers] : attempts) {
+    again += numbers.size() > 1;
+    CHECK(*numbers.rbegin() > last);  // of the pull that the step was computed on
+    last = *numbers.rbegin();
+  }
+  CHECK(again > 0);
 }
 
 TEST_CASE("Without a max_delay, delay_policy=dc asks for no tickets") {
