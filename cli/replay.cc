@@ -79,6 +79,7 @@ void PrintRecord(std::uint32_t shard, const v1::JournalRecord& record) {
                         push.stamp().worker_id(), " incarnation ", absl::Hex(push.stamp().incarnation()), " step ",
                         push.clock(), " chunk ", push.chunk(), " of ", push.chunk_count());
     if (record.has_chunk()) absl::StrAppend(&what, ", ", push.samples(), " samples, rate ", record.chunk().rate());
+    if (record.chunk().corrected()) absl::StrAppend(&what, ", corrected");
   } else {
     what = absl::StrCat("initial weights of ", record.weights().run().num_blocks(), " blocks");
   }

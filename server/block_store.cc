@@ -9,6 +9,7 @@
 #include "common/buffer_reader.h"
 #include "common/status_macros.h"
 #include "kernels/add_scaled.h"
+#include "kernels/correct_delay.h"
 #include "kernels/encodings/encoding.h"
 #include "kernels/optimizers/make_optimizer.h"
 #include "server/scratch.h"
@@ -20,8 +21,9 @@ constexpr std::size_t kAlignment = 64;  // a cache line
 
 // The block of `count` values at byte `at`, as floats: where they lie if they do, else in scratch. Moves `at` to the
 // next block.
-const float* DecodedBlock(v1::Encoding encoding, const Buffer& gradient, std::size_t count, std::size_t* at) {
-  float* scratch = BlockScratch(ScratchPlace::kGradient);
+const float* DecodedBlock(v1::Encoding encoding, const Buffer& gradient, std::size_t count, std::size_t* at,
+                          ScratchPlace place = ScratchPlace::kGradient) {
+  float* scratch = BlockScratch(place);
   const std::size_t begin = *at;
   if (encoding == v1::F32) {
     *at += count * sizeof(float);
@@ -187,6 +189,44 @@ void BlockStore::Apply(const ChunkRun& run, v1::Encoding encoding, const Buffer&
       StepDense(block, floats, rate);
     }
   }
+}
+
+const float* BlockStore::BaseOf(std::uint64_t block, absl::Span<const Base> bases) const {
+  for (const Base& base : bases) {
+    const std::uint64_t i = (block - base.run.first_block) / placement_.num_shards();
+    if (block < base.run.first_block || i >= base.run.num_blocks) continue;
+    std::size_t at = EncodedBytes(base.encoding, i * placement_.block_elements());
+    return DecodedBlock(base.encoding, base.values, placement_.BlockSize(block), &at, ScratchPlace::kGiven);
+  }
+  return nullptr;
+}
+
+Buffer BlockStore::ApplyCorrected(const ChunkRun& run, v1::Encoding encoding, const Buffer& gradient,
+                                  absl::Span<const Base> bases, double lambda, double rate, bool keep) {
+  std::shared_ptr<float[]> kept;
+  if (keep) kept = std::make_shared_for_overwrite<float[]>(placement_.RunElements(run));
+  float* out = keep ? kept.get() : BlockScratch(ScratchPlace::kSum);
+  std::size_t at = 0;
+  for (std::uint32_t i = 0; i < run.num_blocks; ++i) {
+    Block& block = At(run, i);
+    const float* floats = DecodedBlock(encoding, gradient, block.size, &at);
+    const float* base = BaseOf(run.first_block + std::uint64_t{i} * placement_.num_shards(), bases);
+    MutexLock lock(block.mu);
+    std::size_t done = 0;
+    // Piece by piece, so that the step finds in the cache what was just looked at.
+    Step(block, rate, [&](std::size_t n) {
+      if (base == nullptr) {
+        std::copy_n(floats + done, n, out);
+      } else {
+        CorrectDelay(static_cast<float>(lambda), floats + done, weights_.get() + block.offset + done, base + done, n,
+                     out);
+      }
+      done += n;
+      return keep ? std::exchange(out, out + n) : out;
+    });
+  }
+  const float* values = kept.get();
+  return keep ? Buffer::Wrap(std::move(kept), values, placement_.RunElements(run) * sizeof(float)) : Buffer();
 }
 
 void BlockStore::ApplySum(const ChunkRun& run, absl::Span<const Term> terms, double rate) {

@@ -60,6 +60,17 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   // found good. `rate` before the groups' factors.
   void Apply(const ChunkRun& run, v1::Encoding encoding, const Buffer& gradient, double rate);
 
+  // The weights that a gradient was computed on: the blocks of `run`, in F32 or BF16.
+  struct Base {
+    ChunkRun run;
+    v1::Encoding encoding = v1::F32;
+    Buffer values;
+  };
+  // As Apply, but the gradient of each block that `bases` have is corrected first for what its weights have moved since
+  // (kernels/correct_delay.h). With `keep` returns what the steps were made with, the whole run in F32.
+  Buffer ApplyCorrected(const ChunkRun& run, v1::Encoding encoding, const Buffer& gradient,
+                        absl::Span<const Base> bases, double lambda, double rate, bool keep);
+
   struct Term {
     float weight = 0;  // of this contribution in the mean
     v1::Encoding encoding = v1::F32;
@@ -112,6 +123,8 @@ class BlockStore : public std::enable_shared_from_this<BlockStore> {
   template <typename Take>
   void Step(Block& block, double rate, Take take) LEEWAY_REQUIRES(block.mu);
   void StepDense(Block& block, const float* gradient, double rate) LEEWAY_REQUIRES(block.mu);
+  // What the first of `bases` that has this block says of it; null: none has.
+  const float* BaseOf(std::uint64_t block, absl::Span<const Base> bases) const;
   Block& At(const ChunkRun& run, std::size_t i) { return *blocks_[LocalIndex(run.first_block) + i]; }
 
   const Placement placement_;

@@ -7,6 +7,7 @@
 #include "common/status_macros.h"
 #include "kernels/optimizers/make_optimizer.h"
 #include "kernels/schedule.h"
+#include "server/delay_policy.h"
 #include "server/max_delay.h"
 
 namespace leeway {
@@ -35,7 +36,12 @@ absl::Status CheckPolicy(const v1::Policy& policy) {
   if (impossible || (policy.max_delay_sqrt() && policy.max_delay() != 1)) {
     return FlagError("max_delay", absl::StrCat(policy.max_delay()), kMaxDelayAllowed);
   }
-  const bool delay_rule = policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY;
+  const bool corrects = policy.dc_lambda() != 0;
+  if (corrects &&
+      !(policy.dc_lambda() > 0 && policy.dc_lambda() <= kMostDcLambda && policy.delay_policy() == v1::APPLY)) {
+    return FlagError("dc_lambda", absl::StrCat(policy.dc_lambda()), kDcLambdaAllowed);
+  }
+  const bool delay_rule = policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY || corrects;
   if (round && delay_rule) {
     return FlagError("aggregation", "round", "each with --max_delay or --delay_policy (a round has no delay)");
   }

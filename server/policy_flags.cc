@@ -13,13 +13,13 @@
 #include "common/flags.h"
 #include "common/status_macros.h"
 #include "server/check_policy.h"
+#include "server/delay_policy.h"
 #include "server/max_delay.h"
 
 namespace leeway::v1 {
 
 constexpr FlagChoice<Aggregation> kAggregations[] = {{"each", EACH}, {"round", ROUND}};
 constexpr FlagChoice<PushAtomicity> kAtomicities[] = {{"stream", STREAM}, {"whole", WHOLE}};
-constexpr FlagChoice<DelayPolicy> kDelayPolicies[] = {{"apply", APPLY}, {"scale", SCALE}};
 constexpr FlagChoice<OptimizerConfig::Kind> kOptimizers[] = {
     {"sgd", OptimizerConfig::SGD},         {"momentum", OptimizerConfig::MOMENTUM},
     {"adagrad", OptimizerConfig::ADAGRAD}, {"rmsprop", OptimizerConfig::RMSPROP},
@@ -36,7 +36,6 @@ constexpr FlagChoice<ScheduleConfig::Kind> kSchedules[] = {
 
 LEEWAY_CHOICE_FLAG(Aggregation, kAggregations)
 LEEWAY_CHOICE_FLAG(PushAtomicity, kAtomicities)
-LEEWAY_CHOICE_FLAG(DelayPolicy, kDelayPolicies)
 LEEWAY_CHOICE_FLAG(OptimizerConfig::Kind, kOptimizers)
 LEEWAY_CHOICE_FLAG(ScheduleConfig::Kind, kSchedules)
 
@@ -55,8 +54,11 @@ ABSL_FLAG(leeway::v1::PushAtomicity, push_atomicity, leeway::v1::STREAM,
 ABSL_FLAG(uint32_t, round_quorum, 0, "a round closes after so many pushes; later ones are dropped; 0: all workers");
 ABSL_FLAG(std::string, max_delay, "-1",
           "a push whose delay is at least this is refused; -1: none is; sqrt: the root of the pushes accepted so far");
-ABSL_FLAG(leeway::v1::DelayPolicy, delay_policy, leeway::v1::APPLY,
-          "what is done to a late gradient that is accepted. apply: nothing; scale: rate / max(1, delay)");
+ABSL_FLAG(
+    std::string, delay_policy, "apply",
+    "what is done to a late gradient g that is accepted. apply: nothing; scale: rate / max(1, delay); dc: it becomes "
+    "g + --dc_lambda * g * g * (w - w_b), value by value, w the weight now, w_b the one it was computed on");
+ABSL_FLAG(double, dc_lambda, leeway::kDcLambda, "of --delay_policy=dc: above 0, at most 1e6");
 ABSL_FLAG(uint32_t, quarantine_after, 10,
           "a worker is out for good after so many pushes in a row with a NaN or an infinity; 0: never");
 // Optimizer.
@@ -145,6 +147,19 @@ absl::Status FillFtrl(v1::OptimizerConfig* optimizer) {
   return absl::OkStatus();
 }
 
+// Only dc's policy holds a lambda.
+absl::Status FillDelayPolicy(v1::Policy* policy) {
+  const std::string name = absl::GetFlag(FLAGS_delay_policy);
+  const double lambda = absl::GetFlag(FLAGS_dc_lambda);
+  if (!SetDelayPolicy(name, policy)) return FlagError("delay_policy", name, kDelayPolicyAllowed);
+  const bool corrects = CorrectsDelay(*policy);
+  if (corrects ? !(lambda > 0) : lambda != kDcLambda) {
+    return FlagError("dc_lambda", absl::StrCat(lambda), kDcLambdaAllowed);
+  }
+  if (corrects) policy->set_dc_lambda(lambda);
+  return absl::OkStatus();
+}
+
 absl::Status FillGroups(v1::Policy* policy) {
   const auto group = [policy](const std::string& name) -> v1::GroupConfig& {
     for (v1::GroupConfig& known : *policy->mutable_groups()) {
@@ -191,7 +206,7 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   if (const std::string max_delay = absl::GetFlag(FLAGS_max_delay); !SetMaxDelay(max_delay, &policy)) {
     return FlagError("max_delay", max_delay, kMaxDelayAllowed);
   }
-  policy.set_delay_policy(absl::GetFlag(FLAGS_delay_policy));
+  RETURN_IF_ERROR(FillDelayPolicy(&policy));
   RETURN_IF_ERROR(FillDataSharing(&policy));
   v1::OptimizerConfig& optimizer = *policy.mutable_optimizer();
   optimizer.set_kind(absl::GetFlag(FLAGS_optimizer));

@@ -15,13 +15,13 @@
 #include "common/status_macros.h"
 #include "kernels/schedule.h"
 #include "server/check_policy.h"
+#include "server/delay_policy.h"
 #include "server/max_delay.h"
 
 namespace leeway {
 namespace {
 
 constexpr FlagChoice<v1::PushAtomicity> kAtomicities[] = {{"stream", v1::STREAM}, {"whole", v1::WHOLE}};
-constexpr FlagChoice<v1::DelayPolicy> kDelayPolicies[] = {{"apply", v1::APPLY}, {"scale", v1::SCALE}};
 
 // The shortest text that gives the same number again.
 std::string Number(double value) {
@@ -87,15 +87,13 @@ const Setting kSettings[] = {
      },
      [](const v1::Policy& policy) { return absl::StrCat(policy.staleness_bound()); }},
     {"max_delay", kMaxDelayAllowed, SetMaxDelay, MaxDelayText},
-    {"delay_policy", "apply, scale",
+    {"delay_policy", kDelayPolicyAllowed, SetDelayPolicy, DelayPolicyText},
+    {"dc_lambda", kDcLambdaAllowed,
      [](const std::string& text, v1::Policy* policy) {
-       v1::DelayPolicy value = v1::APPLY;
-       std::string names;
-       if (!ParseChoice(text, kDelayPolicies, &value, &names)) return false;
-       policy->set_delay_policy(value);
-       return true;
+       return CorrectsDelay(*policy) && Finite(text, [policy](double value) { policy->set_dc_lambda(value); }) &&
+              CorrectsDelay(*policy);
      },
-     [](const v1::Policy& policy) { return ChoiceName(policy.delay_policy(), kDelayPolicies); }},
+     [](const v1::Policy& policy) { return Number(policy.dc_lambda()); }},
     {"push_atomicity", "stream, whole",
      [](const std::string& text, v1::Policy* policy) {
        v1::PushAtomicity value = v1::STREAM;
@@ -216,9 +214,12 @@ absl::StatusOr<v1::Policy> WithSettings(const v1::Policy& policy,
       return absl::InvalidArgumentError(absl::StrCat(asked.name(), " is given twice"));
     }
     if (OfCheckpoints(*setting) && !next.has_checkpoint_times()) *next.mutable_checkpoint_times() = by_flags;
-    if (!setting->set(asked.value(), &next)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(asked.name(), "=", asked.value(), ": allowed: ", setting->allowed));
+  }
+  // In the order of the documentation: dc_lambda is one of delay_policy=dc.
+  for (const Setting& setting : kSettings) {
+    for (const v1::PolicySetting& asked : settings) {
+      if (asked.name() != setting.name || setting.set(asked.value(), &next)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(asked.name(), "=", asked.value(), ": allowed: ", setting.allowed));
     }
   }
   // The norm is known only when the whole gradient is (policy_flags.cc).

@@ -14,10 +14,10 @@ namespace leeway {
 // Floats of a payload that are looked at, or applied, in one go: a copy of so many stays in the innermost cache.
 inline constexpr std::size_t kScratchPiece = 4096;
 
-enum class ScratchPlace { kGradient, kSum };
+enum class ScratchPlace { kGradient, kSum, kGiven };
 
 inline float* BlockScratch(ScratchPlace place) {
-  thread_local std::vector<float> scratch[2];
+  thread_local std::vector<float> scratch[3];
   std::vector<float>& floats = scratch[static_cast<std::size_t>(place)];
   if (floats.empty()) floats.resize(Placement::kMaxBlock);
   return floats.data();

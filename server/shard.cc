@@ -7,10 +7,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/machine.h"
 #include "common/retry.h"
 #include "common/status_macros.h"
-#include "server/memory_cap.h"
 
 namespace leeway {
 
@@ -78,7 +76,8 @@ void Shard::InstallMember(const v1::Member& member) {
   if (enters) {
     if (info.entered) {
       info.window.Reenter(member.entry_clock());
-      info.offset = 0;  // the entry clock is one of the gate
+      info.offset = 0;                    // the entry clock is one of the gate
+      given_.Drop(member.incarnation());  // it pulls afresh
       CountWhole(id, info);
     } else {
       info.window.JumpTo(member.entry_clock(), v1::DROPPED);
@@ -109,57 +108,11 @@ void Shard::RemoveMember(WorkerId worker) {
   open_pushes_.erase(open_pushes_.lower_bound({worker, 0}), open_pushes_.upper_bound({worker, ~std::uint64_t{0}}));
   clocks_.Remove(worker);
   deltas_.Drop(it->second.proto.incarnation());
+  given_.Drop(it->second.proto.incarnation());
   if (it->second.proto.state() != v1::OBSERVER) {
     departed_.Add(it->second.proto.incarnation(), it->second.proto.rank(), std::move(it->second.window));
   }
   members_.erase(it);
-}
-
-absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
-  ASSIGN_OR_RETURN(const Manifest manifest, Manifest::FromProto(snapshot.manifest()));
-  ASSIGN_OR_RETURN(const Placement placement, Placement::Make(manifest.elements(), options_.num_shards));
-  if (manifest.fingerprint() != snapshot.model_fingerprint() ||
-      placement.block_elements() != snapshot.block_elements()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the coordinator computes model fingerprint ", absl::Hex(snapshot.model_fingerprint()),
-                     " and blocks of ", snapshot.block_elements(), " elements; this shard ",
-                     absl::Hex(manifest.fingerprint()), " and ", placement.block_elements(), ": the binaries differ"));
-  }
-  const std::uint64_t gradient = placement.ShardElements(options_.index) * sizeof(float);
-  const std::uint64_t round =
-      snapshot.policy().aggregation() == v1::ROUND ? gradient * snapshot.policy().num_workers() : 0;
-  if (round > options_.max_held_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a round of ", snapshot.policy().num_workers(), " workers holds ", FormatBytes(round),
-                     " on shard ", options_.index, "; --max_held_bytes allows ", FormatBytes(options_.max_held_bytes)));
-  }
-  ASSIGN_OR_RETURN(std::shared_ptr<BlockStore> store,
-                   BlockStore::Make(manifest, placement, options_.index, snapshot.policy()));
-  const std::uint64_t held =
-      std::min(options_.max_held_bytes, std::max(round, 2 * gradient * snapshot.policy().num_workers()));
-  const std::uint64_t cap = MemoryCap(store->memory_bytes(), options_.max_held_bytes, snapshot.policy().num_workers());
-  spdlog::info(
-      "shard {}: weights and optimizer slots take {}, gradients under way up to about {}; at most {} in all with {} "
-      "workers; this machine has {}",
-      options_.index, FormatBytes(store->memory_bytes()), FormatBytes(held), FormatBytes(cap),
-      snapshot.policy().num_workers(), FormatBytes(TotalMemoryBytes()));
-  if (store->memory_bytes() + held > TotalMemoryBytes()) {
-    spdlog::warn("shard {}: that is more than this machine has; more `ps`, or a smaller --max_held_bytes",
-                 options_.index);
-  }
-  if (fill && !snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
-  MutexLock lock(mu_);
-  fingerprint_ = manifest.fingerprint();
-  model_ = manifest.model();
-  placement_ = placement;
-  store_ = std::move(store);
-  weights_ready_ = !snapshot.await_weights() || store_->num_blocks() == 0;
-  if (!weights_ready_) {
-    for (std::uint64_t b = options_.index; b < placement.num_blocks(); b += options_.num_shards) {
-      missing_blocks_.insert(b);
-    }
-  }
-  return absl::OkStatus();
 }
 
 void Shard::Adopt(const v1::WatchReply& snapshot) {
@@ -273,7 +226,7 @@ v1::WatchRequest Shard::Describe() {
   stats = stats_;
   stats.set_version(version_);
   stats.set_samples(samples_);
-  stats.set_held_bytes(rounds_.held_bytes() + deltas_.bytes());
+  stats.set_held_bytes(rounds_.held_bytes() + KeptBytes());
   stats.set_inflight_bytes(budget_.total() - rounds_.held_bytes());
   *stats.mutable_gap() = gap_.ToProto();
   *stats.mutable_delay() = delay_.ToProto();
@@ -318,18 +271,21 @@ bool Shard::IsMember(const v1::Stamp& stamp) const {
 
 absl::StatusOr<ByteBudget::Charge> Shard::Charge(WorkerId worker, std::uint64_t bytes, bool anyway) {
   if (anyway) return budget_.TakeAnyway(worker, bytes);
-  budget_.SetLimit(options_.max_held_bytes - std::min(deltas_.bytes(), options_.max_held_bytes), members_.size());
+  budget_.SetLimit(options_.max_held_bytes - std::min(KeptBytes(), options_.max_held_bytes), members_.size());
   if (ByteBudget::Charge charge = budget_.Take(worker, bytes)) return charge;
   return WithRetryAfter(
       absl::ResourceExhaustedError(absl::StrCat(
           "shard ", options_.index, " holds ", budget_.held(worker), " bytes of worker ", worker, ", whose share is ",
-          budget_.share(), "; ", budget_.total() + deltas_.bytes(), " in all, limit ", options_.max_held_bytes)),
+          budget_.share(), "; ", budget_.total() + KeptBytes(), " in all, limit ", options_.max_held_bytes)),
       budget_.Delay(worker));
 }
 
 absl::Status Shard::ChargePayload(Held& held, const v1::Stamp& stamp, Buffer& payload, bool anyway) {
   if (held.charged) return absl::OkStatus();
-  ASSIGN_OR_RETURN(ByteBudget::Charge charge, Charge(stamp.worker_id(), payload.size(), anyway));
+  // What is corrected becomes float32.
+  const std::uint64_t corrected = held.kind == Held::kPush ? CorrectedBytes(held.push->message) : 0;
+  ASSIGN_OR_RETURN(ByteBudget::Charge charge,
+                   Charge(stamp.worker_id(), std::max<std::uint64_t>(payload.size(), corrected), anyway));
   payload.Keep(std::move(charge));
   held.charged = true;
   return absl::OkStatus();

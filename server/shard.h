@@ -32,6 +32,7 @@
 #include "server/clock_table.h"
 #include "server/delta_book.h"
 #include "server/departed_windows.h"
+#include "server/given_book.h"
 #include "server/histogram.h"
 #include "server/journal.h"
 #include "server/nonfinite_runs.h"
@@ -51,9 +52,9 @@ class Shard {
     std::uint32_t num_shards = 1;
     std::uint64_t generation = 1;  // random, of this process
     // Gradients received and not yet applied (or, in rounds, not yet summed), copies of weights that are not sent yet,
-    // and the copies that pulls of differences need. Each worker has an equal share (server/byte_budget.h), above which
-    // it is told to come back: a shard's memory stays bounded however many workers push. Copies for differences take
-    // half of it at most, so that pushes find room whoever pulls.
+    // and the copies that pulls of differences and delay_policy=dc need. Each worker has an equal share
+    // (server/byte_budget.h), above which it is told to come back: a shard's memory stays bounded however many workers
+    // push. The copies that are kept take half of it at most, so that pushes find room whoever pulls.
     std::uint64_t max_held_bytes = std::uint64_t{4} << 30;
     // A journal that has grown by more than this since the last checkpoint asks for one; 0: it does not.
     std::uint64_t journal_max_bytes = 0;
@@ -159,8 +160,6 @@ class Shard {
   void Adopt(const v1::WatchReply& snapshot) LEEWAY_REQUIRES(mu_);
   void InstallMember(const v1::Member& member) LEEWAY_REQUIRES(mu_);
   void RemoveMember(WorkerId worker) LEEWAY_REQUIRES(mu_);
-  // `fill`: with the seed's weights, if a worker does not bring them.
-  absl::Status InstallModel(const v1::WatchReply& snapshot, bool fill) LEEWAY_EXCLUDES(mu_);
   enum class StampCheck { kOk, kAhead };
   absl::StatusOr<StampCheck> CheckStamp(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
   absl::Status CheckRun(const v1::BlockRun& run) const LEEWAY_REQUIRES(mu_);
@@ -195,11 +194,14 @@ class Shard {
     std::shared_ptr<Held> held;
     v1::PullReply reply;
     std::shared_ptr<BlockStore> store;
-    std::shared_ptr<WorkerCopy> copy;  // INT8, when there is room for one
+    std::shared_ptr<WorkerCopy> copy;     // INT8, when there is room for one
+    std::shared_ptr<GivenWeights> given;  // what the answer is kept in, or was made from before
     ByteBudget::Charge charge;
   };
   absl::Status CheckPullEncoding(const v1::PullRequest& pull) const LEEWAY_REQUIRES(mu_);
   void SendCopy(CopyJob job) LEEWAY_EXCLUDES(mu_);
+  // The payload of the answer. `values`, if any: what the worker has then, in F32 or BF16.
+  static Buffer ReadWeights(CopyJob* job, Buffer* values);
   GateAnswer AskGateFor(const v1::PullRequest& pull, const v1::Policy& policy) const LEEWAY_REQUIRES(mu_);
   std::uint64_t OwnClock(WorkerId worker) const LEEWAY_REQUIRES(mu_);  // as the worker counts
   std::uint64_t LastMinimum() const LEEWAY_REQUIRES(mu_);              // of the clocks, as a checkpoint has it
@@ -213,6 +215,9 @@ class Shard {
     double rate = 0;
     std::shared_ptr<StoreCut> cut;  // while a checkpoint is written
     Instant recorded = {};          // when its record was handed to the journal; 0: it has none
+    // With delay_policy=dc: the weights that the gradient was computed on, if they are known.
+    std::vector<std::shared_ptr<GivenWeights>> given = {};
+    double lambda = 0;
   };
   void StartPush(std::shared_ptr<Decoded<v1::PushRequest>> push, ReplyCallback done);
   bool AttemptPush(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
@@ -229,6 +234,19 @@ class Shard {
   double RateFor(const v1::PushRequest& push) const LEEWAY_REQUIRES(mu_);
   v1::PushReply PushReplyFor(const v1::PushRequest& push, v1::Verdict verdict, bool duplicate) const
       LEEWAY_REQUIRES(mu_);
+
+  // shard_correct.cc: delay_policy=dc (docs/adr/0021-delay-compensation.md).
+  // Where the answer to this pull is to be kept; null: nowhere.
+  std::shared_ptr<GivenWeights> KeepGiven(const v1::PullRequest& pull) LEEWAY_REQUIRES(mu_);
+  // The payload of an answer that is kept, or that was given before.
+  static Buffer Give(CopyJob* job);
+  void FindGiven(ChunkJob* job) LEEWAY_REQUIRES(mu_);
+  std::uint64_t CorrectedBytes(const v1::PushRequest& header) const LEEWAY_REQUIRES(mu_);
+  // Takes the chunk's step, and hands its record to the journal in the same order; returns the record.
+  std::uint64_t ApplyChunk(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
+  void ApplyCorrected(const ChunkJob& job) LEEWAY_EXCLUDES(mu_);
+  // The copies that are kept for workers.
+  std::uint64_t KeptBytes() const LEEWAY_REQUIRES(mu_) { return deltas_.bytes() + given_.bytes(); }
 
   // shard_departed.cc
   // The window of this incarnation, member or not; null: neither.
@@ -268,6 +286,8 @@ class Shard {
   }
 
   // shard_weights.cc
+  // `fill`: with the seed's weights, if a worker does not bring them.
+  absl::Status InstallModel(const v1::WatchReply& snapshot, bool fill) LEEWAY_EXCLUDES(mu_);
   void InstallWeights(const v1::BlockRun& run, const Buffer& payload, Actions* actions) LEEWAY_REQUIRES(mu_);
   bool AttemptPutWeights(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
@@ -353,6 +373,7 @@ class Shard {
   std::uint64_t journal_found_ LEEWAY_GUARDED_BY(mu_) = 0;  // the last record that an earlier process has left
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
+  GivenBook given_ LEEWAY_GUARDED_BY(mu_);  // what their gradients are computed on, with delay_policy=dc
   // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;

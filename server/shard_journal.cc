@@ -59,6 +59,7 @@ std::uint64_t Shard::JournalChunk(const ChunkJob& job, v1::Verdict verdict) {
   *record.mutable_chunk()->mutable_push() = job.push->message;
   record.mutable_chunk()->set_verdict(verdict);
   record.mutable_chunk()->set_rate(job.rate);
+  record.mutable_chunk()->set_corrected(!job.given.empty() && verdict == v1::APPLIED);
   return journal_->Append(std::move(record), verdict == v1::REFUSED ? Buffer() : job.push->payload);
 }
 

@@ -21,6 +21,10 @@ void AddPushes(const v1::ShardStats& stats, MetricsPage* page) {
                 count(stats.chunks_duplicate()));
   page->Counter("ps_nonfinite_gradients_total", "chunks refused for a NaN or an infinity",
                 count(stats.chunks_nonfinite()));
+  const std::string corrections =
+      "chunks under delay_policy=dc; unknown: the weights of at least one of its blocks, which was applied as it came";
+  page->Counter("ps_corrections_total", corrections, count(stats.chunks_corrected()), {{"base", "known"}});
+  page->Counter("ps_corrections_total", corrections, count(stats.chunks_uncorrected()), {{"base", "unknown"}});
   page->Histogram("ps_gradient_staleness_steps",
                   "delay of applied pushes: updates between the reading of their weights and their own",
                   StepCounts(stats.delay()));
@@ -31,7 +35,8 @@ void AddPushes(const v1::ShardStats& stats, MetricsPage* page) {
 void AddMemory(Shard* shard, const v1::ShardStats& stats, MetricsPage* page) {
   page->Gauge("ps_inflight_bytes", "gradients received and not applied, copies of weights not sent",
               static_cast<double>(stats.inflight_bytes()));
-  page->Gauge("ps_held_bytes", "gradients that wait for their round to close, copies that differences need",
+  page->Gauge("ps_held_bytes",
+              "gradients that wait for their round to close, copies that differences and delay_policy=dc need",
               static_cast<double>(stats.held_bytes()));
   const std::shared_ptr<BlockStore> store = shard->store();
   const double weights =

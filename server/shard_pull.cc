@@ -172,9 +172,11 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   const ChunkRun run{pull.run().first_block(), pull.run().num_blocks()};
   DeltaBook::Opened opened;
   if (pull.encoding() == v1::INT8 && run.num_blocks > 0) {
-    opened = deltas_.Open(pull.stamp().incarnation(), run, *placement_, options_.max_held_bytes / 2);
+    const std::uint64_t limit = options_.max_held_bytes / 2;
+    opened = deltas_.Open(pull.stamp().incarnation(), run, *placement_, limit - std::min(limit, given_.bytes()));
   }
-  const bool copied = pull.copy() || pull.encoding() == v1::BF16 || opened.copy != nullptr;
+  const std::shared_ptr<GivenWeights> given = KeepGiven(pull);
+  const bool copied = pull.copy() || pull.encoding() == v1::BF16 || opened.copy != nullptr || given != nullptr;
   ByteBudget::Charge charge;
   if (copied && run.num_blocks > 0) {
     const std::uint64_t size = pull.encoding() == v1::BF16 ? 2 : sizeof(float);
@@ -227,9 +229,24 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
   }
   // Between the copy's version and its bytes no round may be applied: StartClose waits for it.
   ++copies_under_way_;
-  actions->push_back([this, job = CopyJob{kept, std::move(reply), store_, opened.copy, std::move(charge)}] {
+  actions->push_back([this, job = CopyJob{kept, std::move(reply), store_, opened.copy, given, std::move(charge)}] {
     executor_->Post([this, job] { SendCopy(job); });
   });
+}
+
+Buffer Shard::ReadWeights(CopyJob* job, Buffer* values) {
+  const ChunkRun run{job->reply.run().first_block(), job->reply.run().num_blocks()};
+  if (job->copy == nullptr) {
+    Buffer payload = job->store->ReadCopy(run, job->reply.encoding());
+    if (values != nullptr) *values = payload;
+    return payload;
+  }
+  WorkerCopy::Answer answer = job->copy->Update(
+      job->held->pull.base(), job->reply.sequence(),
+      [&](std::uint32_t i, float* out) { job->store->ReadBlock(run, i, out); }, values);
+  job->reply.set_delta(answer.delta);
+  job->reply.set_encoding(answer.delta ? v1::INT8 : v1::F32);
+  return std::move(answer.payload);
 }
 
 void Shard::SendCopy(CopyJob job) {
@@ -237,18 +254,7 @@ void Shard::SendCopy(CopyJob job) {
     MutexLock lock(mu_);
     SetProgress(&job.reply);  // pushes may have been applied since it was admitted
   }
-  const ChunkRun run{job.reply.run().first_block(), job.reply.run().num_blocks()};
-  Buffer payload;
-  if (job.copy != nullptr) {
-    WorkerCopy::Answer answer =
-        job.copy->Update(job.held->pull.base(), job.reply.sequence(),
-                         [&](std::uint32_t i, float* out) { job.store->ReadBlock(run, i, out); });
-    job.reply.set_delta(answer.delta);
-    job.reply.set_encoding(answer.delta ? v1::INT8 : v1::F32);
-    payload = std::move(answer.payload);
-  } else {
-    payload = job.store->ReadCopy(run, job.reply.encoding());
-  }
+  Buffer payload = job.given == nullptr ? ReadWeights(&job, nullptr) : Give(&job);
   payload.Keep(std::move(job.charge));
   Actions actions;
   {

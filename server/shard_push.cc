@@ -211,6 +211,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   open_pushes_.try_emplace({header.stamp().worker_id(), header.clock()}, header);
   ++chunks_under_way_;
   ChunkJob job{std::move(held.push), std::move(held.done), store_, RateFor(header), store_cut_};
+  FindGiven(&job);
   actions->push_back([this, job = std::move(job)] { Post([this, job] { RunChunk(job); }); });
 }
 
@@ -273,17 +274,7 @@ void Shard::RunChunk(const ChunkJob& job) {
     MutexLock lock(mu_);
     if (aggregation() == v1::ROUND) verdict = v1::HELD;
   }
-  std::uint64_t record = 0;
-  if (verdict == v1::APPLIED && (journal_ != nullptr || job.cut != nullptr)) {
-    MutexLock order(job.store->ChunkMutex(header.chunk()));
-    if (job.cut != nullptr) job.cut->BeforeUpdate(header.chunk());
-    record = JournalChunk(job, verdict);
-    job.store->Apply(run, header.encoding(), payload, job.rate);
-  } else if (verdict == v1::APPLIED) {
-    job.store->Apply(run, header.encoding(), payload, job.rate);
-  } else {
-    record = JournalChunk(job, verdict);
-  }
+  const std::uint64_t record = verdict == v1::APPLIED ? ApplyChunk(job) : JournalChunk(job, verdict);
   const auto failed = [this, job](const absl::Status& reason, const Buffer&) {
     std::vector<ReplyCallback> waiting;
     {
@@ -362,6 +353,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
 bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
   const std::vector<PushWindow::Step> whole = member.window.TakeWhole();
   for (const PushWindow::Step& step : whole) {
+    given_.Drop(member.proto.incarnation(), step.step);
     const auto header = open_pushes_.find({worker, step.step});
     if (header == open_pushes_.end()) continue;
     const v1::PushRequest& push = header->second;

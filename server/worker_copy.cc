@@ -10,12 +10,19 @@
 
 namespace leeway {
 
-WorkerCopy::Answer WorkerCopy::Update(std::uint64_t base, std::uint64_t sequence, const ReadBlock& read) {
+WorkerCopy::Answer WorkerCopy::Update(std::uint64_t base, std::uint64_t sequence, const ReadBlock& read,
+                                      Buffer* values) {
   MutexLock lock(mu_);
   Answer answer;
   answer.delta = base != 0 && base == sequence_ && Difference(read, &answer.payload);
   if (!answer.delta) answer.payload = Values(read);
   sequence_ = sequence;
+  if (values != nullptr && answer.delta) {
+    auto owner = std::make_shared<std::vector<float>>(floats_);
+    *values = Buffer::Wrap(owner, owner->data(), owner->size() * sizeof(float));
+  } else if (values != nullptr) {
+    *values = answer.payload;
+  }
   return answer;
 }
 

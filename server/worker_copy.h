@@ -32,8 +32,8 @@ class WorkerCopy {
   };
   // Brings the copy to the weights that `read` gives, numbers it `sequence` (never 0, never the same twice), and says
   // what the worker has to do to follow. The answer is a difference when the worker has what the answer numbered `base`
-  // left, and that was the last one, and the weights are finite.
-  Answer Update(std::uint64_t base, std::uint64_t sequence, const ReadBlock& read);
+  // left, and that was the last one, and the weights are finite. `values`, if any: what the worker has then, in F32.
+  Answer Update(std::uint64_t base, std::uint64_t sequence, const ReadBlock& read, Buffer* values = nullptr);
 
   std::vector<float> floats();  // tests
 

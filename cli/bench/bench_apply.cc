@@ -12,8 +12,10 @@
 #include "cli/bench/axpy.h"
 #include "common/placement.h"
 #include "common/status_macros.h"
+#include "kernels/correct_delay.h"
 #include "kernels/finite.h"
 #include "kernels/optimizers/make_optimizer.h"
+#include "kernels/optimizers/sgd.h"
 
 namespace leeway {
 namespace {
@@ -21,6 +23,7 @@ namespace {
 constexpr int kMostSlots = 2;
 constexpr float kGradient = 1e-3f;              // its square is far from the denormal numbers, which are slow
 constexpr std::size_t kCheckPiece = 16 * 1024;  // floats: what a shard looks at in one piece
+constexpr std::size_t kCorrectedPiece = 4096;   // and corrects in one
 
 struct Kind {
   const char* name;
@@ -44,11 +47,15 @@ std::string LastCache() {
 class ApplyBench {
  public:
   explicit ApplyBench(std::uint64_t elements)
-      : weights_(elements, 1.0f), gradient_(elements, kGradient), slots_(kMostSlots, weights_) {}
+      : weights_(elements, 1.0f),
+        gradient_(elements, kGradient),
+        slots_(kMostSlots, weights_),
+        corrected_(kCorrectedPiece, 0.0f) {}
 
   absl::StatusOr<std::vector<BenchRow>> Run(const Turns& turns) {
     AddAxpy();
     for (const Kind& kind : kKinds) RETURN_IF_ERROR(Add(kind));
+    AddCorrected();
     ASSIGN_OR_RETURN(const Measured measured, MeasureInTurns(subjects_, turns));
     std::vector<BenchRow> rows;
     const auto add = [&](const std::string& name, const std::string& baseline, double goal, const std::string& what) {
@@ -61,6 +68,9 @@ class ApplyBench {
       add(name + ".checked", "apply.axpy", 0,
           "chunk by chunk as a shard does: the search for NaN and infinity, then the step");
     }
+    add("apply.dc", "apply.axpy", 0,
+        "delay_policy=dc: piece by piece, the gradient corrected with the weights it was computed on, then sgd's "
+        "step");
     return rows;
   }
 
@@ -110,6 +120,27 @@ class ApplyBench {
     return absl::OkStatus();
   }
 
+  // Reads the weights, those that were given, and the gradient; writes the weights. (The weights are read twice, but
+  // the second time from the cache.)
+  void AddCorrected() {
+    subjects_.push_back({"apply.dc",
+                         [this]() -> absl::StatusOr<double> {
+                           for (std::size_t at = 0; at < weights_.size(); at += kCorrectedPiece) {
+                             const std::size_t count = std::min(kCorrectedPiece, weights_.size() - at);
+                             CorrectDelay(0.04f, gradient_.data() + at, weights_.data() + at, slots_[0].data() + at,
+                                          count, corrected_.data());
+                             StepArgs args;
+                             args.weights = weights_.data() + at;
+                             args.gradient = corrected_.data();
+                             args.count = count;
+                             args.rate = 1e-6;
+                             Sgd().Step(args);
+                           }
+                           return static_cast<double>(weights_.size()) * sizeof(float) * 4;
+                         },
+                         {}});
+  }
+
   void Step(const Optimizer& optimizer, std::size_t begin, std::size_t count) {
     float* slots[kMostSlots];
     for (int i = 0; i < kMostSlots; ++i) slots[i] = slots_[static_cast<std::size_t>(i)].data() + begin;
@@ -140,6 +171,7 @@ class ApplyBench {
   AlignedFloats weights_;
   const AlignedFloats gradient_;
   std::vector<AlignedFloats> slots_;
+  AlignedFloats corrected_;
   std::uint64_t steps_ = 0;
   std::vector<Subject> subjects_;
 };

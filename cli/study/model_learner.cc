@@ -12,6 +12,7 @@
 #include "kernels/add_scaled.h"
 #include "kernels/finite.h"
 #include "kernels/schedule.h"
+#include "server/delay_policy.h"
 #include "worker/data_for_model.h"
 #include "worker/models/registry.h"
 
@@ -19,6 +20,10 @@ namespace leeway {
 namespace {
 
 constexpr int kTestBatch = 200;
+
+const float* FloatsOf(const Learner::Weights& weights) {
+  return static_cast<const std::vector<float>*>(weights.get())->data();
+}
 
 std::uint64_t CeilDiv(std::uint64_t a, std::uint64_t b) { return a / b + (a % b != 0); }
 
@@ -135,7 +140,7 @@ void ModelLearner::Apply(double now, std::uint32_t rank, std::uint64_t clock, co
     const bool ticketed = ticket.serial() != 0;
     const double rate = RateAt(options_.policy.schedule(), ticketed ? ticket.samples_before() : samples_) *
                         static_cast<double>(samples) / options_.batch * (ticketed ? ticket.rate_scale() : 1);
-    Step(host_gradients_.floats(), rate);
+    Step(host_gradients_.floats(), rate, job.weights);
   }
   Count(now, 1, good ? samples : 0);
 }
@@ -154,7 +159,7 @@ void ModelLearner::Close(double now, const v1::RoundClose& close) {
     const double share = static_cast<double>(job.batch.records.size()) / static_cast<double>(close.samples());
     AddScaled(static_cast<float>(share), host_gradients_.floats(), sum_.size(), sum_.data());
   }
-  if (close.samples() > 0) Step(sum_.data(), RateAt(options_.policy.schedule(), samples_));
+  if (close.samples() > 0) Step(sum_.data(), RateAt(options_.policy.schedule(), samples_), nullptr);
   held_.clear();
   Count(now, static_cast<std::uint64_t>(close.ranks_size()), close.samples());
 }
@@ -168,7 +173,7 @@ void ModelLearner::Leave(std::uint32_t rank) {
 }
 
 void ModelLearner::LoadWeights(const Weights& weights) {
-  std::memcpy(host_weights_.address(), static_cast<const std::vector<float>*>(weights.get())->data(), weights_.bytes());
+  std::memcpy(host_weights_.address(), FloatsOf(weights), weights_.bytes());
   backend_.CopyToDevice(*stream_, weights_.floats(), host_weights_.address(), weights_.bytes());
 }
 
@@ -192,13 +197,18 @@ bool ModelLearner::Gradient(const Job& job) {
   return false;
 }
 
-void ModelLearner::Step(const float* gradient, double rate) {
+void ModelLearner::Step(const float* gradient, double rate, const Weights& read) {
   const Buffer bytes = Buffer::Wrap(nullptr, gradient, placement_.elements() * sizeof(float));
   std::size_t at = 0;
   for (std::uint32_t chunk = 0; chunk < placement_.ShardChunks(0); ++chunk) {
     const ChunkRun run = placement_.Chunk(0, chunk);
     const std::size_t size = placement_.RunElements(run) * sizeof(float);
-    store_->Apply(run, v1::F32, bytes.Sub(at, size), rate);
+    if (CorrectsDelay(options_.policy)) {
+      const BlockStore::Base base{run, v1::F32, Buffer::Wrap(read, FloatsOf(read), bytes.size()).Sub(at, size)};
+      store_->ApplyCorrected(run, v1::F32, bytes.Sub(at, size), {&base, 1}, options_.policy.dc_lambda(), rate, false);
+    } else {
+      store_->Apply(run, v1::F32, bytes.Sub(at, size), rate);
+    }
     at += size;
   }
   snapshot_ = nullptr;

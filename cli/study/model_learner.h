@@ -33,7 +33,7 @@ namespace leeway {
 class ModelLearner : public Learner {
  public:
   struct Options {
-    v1::Policy policy;  // of it: aggregation, optimizer, schedule, groups, seed
+    v1::Policy policy;  // of it: aggregation, dc_lambda, optimizer, schedule, groups, seed
     std::string model;
     const Dataset* train = nullptr;
     const Dataset* test = nullptr;
@@ -84,7 +84,8 @@ class ModelLearner : public Learner {
   void LoadWeights(const Weights& weights);
   Batch LoadBatch(const Dataset& data, const std::vector<std::uint64_t>& records);
   bool Gradient(const Job& job);  // into host_gradients_; false: it is not to be applied
-  void Step(const float* gradient, double rate);
+  // `read`: what the gradient was computed on, for delay_policy=dc.
+  void Step(const float* gradient, double rate, const Weights& read);
   void Count(double now, std::uint64_t pushes, std::uint64_t samples);
   absl::Status Evaluate(double now);
 

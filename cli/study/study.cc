@@ -32,11 +32,12 @@ ABSL_FLAG(
     "it is not in the list), transient[:FRACTION:FACTOR] (of the steps: 0.05:5), persistent[:FRACTION:FACTOR] (of "
     "the workers: 0.125:4), deaths[:LIFE:AWAY] (in the mean after so many steps' time, then away: 500:50), mixed "
     "(jitter,transient,persistent)");
-ABSL_FLAG(std::string, policies, "",
-          "leeway study: what is compared, as round, round:K (a quorum), or with + between them bound:S (a staleness "
-          "bound, -1: none), max_delay:R (or sqrt), scale; +rate:V gives one a --learning_rate of its own, as "
-          "round+rate:0.4; "
-          "default: all of them, in the usual sizes");
+ABSL_FLAG(
+    std::string, policies, "",
+    "leeway study: what is compared, as round, round:K (a quorum), or with + between them bound:S (a staleness "
+    "bound, -1: none), max_delay:R (or sqrt), scale, dc, dc:LAMBDA; +rate:V gives one a --learning_rate of its own, as "
+    "round+rate:0.4; "
+    "default: all of them, in the usual sizes");
 ABSL_FLAG(uint64_t, pushes, 0,
           "leeway study: applied pushes per policy, up to 10 million; 0: 100 per worker, at least 20,000");
 ABSL_FLAG(absl::Duration, step_time, absl::Seconds(1),

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "server/delay_policy.h"
 
 namespace leeway {
 namespace {
@@ -188,7 +189,7 @@ json PolicyJson(const v1::GetStatusReply& status) {
           {"aggregation", policy.aggregation() == v1::ROUND ? "round" : "each"},
           {"round_quorum", policy.round_quorum()},
           {"max_delay", limit > 0 ? limit : -1},
-          {"delay_policy", policy.delay_policy() == v1::SCALE ? "scale" : "apply"},
+          {"delay_policy", DelayPolicyText(policy)},
           {"num_workers", policy.num_workers()}};
 }
 

@@ -153,9 +153,10 @@ class Admin(ByHand):
             # And yet it goes at the slow one's pace now.
             gone = {name: later[name] - set_at[name] for name in ("fast", "slow")}
             self.assertLessEqual(gone["fast"], gone["slow"] + 2 + 4, (set_at, later))
-        with self.subTest("set, a limit of the delay that grows"):
-            told = json.loads(self.leeway("set", "max_delay=sqrt", "-o", "json"))
+        with self.subTest("set, a limit of the delay that grows, and delay compensation"):
+            told = json.loads(self.leeway("set", "dc_lambda=0.1", "max_delay=sqrt", "delay_policy=dc", "-o", "json"))
             self.assertEqual((told["number"], told["settings"]["max_delay"]), (4, "sqrt"))
+            self.assertEqual((told["settings"]["delay_policy"], told["settings"]["dc_lambda"]), ("dc", 0.1))
             self.assertRegex(self.leeway("status"), r"max_delay=sqrt \(now \d+\)")
             grown = self.until(lambda now: now["delay_limit"] >= 3, "the limit to grow")["delay_limit"]
         with self.subTest("what is set survives both ps"):
@@ -165,6 +166,7 @@ class Admin(ByHand):
                 self.again(index)
             now = self.until(lambda now: all(shard["connected"] for shard in now["shards"]), "both ps")
             self.assertEqual((now["policy"]["number"], now["settings"]["staleness_bound"]), (4, 2))
+            self.assertEqual(now["settings"]["delay_policy"], "dc")
             self.assertGreaterEqual(now["delay_limit"], grown)
             steps = now["steps"]
             self.until(lambda now: now["steps"] > steps + 5, "steps after the restart")

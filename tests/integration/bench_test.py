@@ -66,7 +66,7 @@ LATENCY = {
     "latency.grpc.calls": 0,
     "latency.calls": 0.9,
 }
-APPLY = {"apply.axpy": 0, "apply.sgd": 0.9, "apply.adam": 0.8, "apply.adamw": 0.8}
+APPLY = {"apply.axpy": 0, "apply.dc": 0, "apply.sgd": 0.9, "apply.adam": 0.8, "apply.adamw": 0.8}
 for optimizer in OPTIMIZERS:
     APPLY.setdefault(f"apply.{optimizer}", 0)
     APPLY[f"apply.{optimizer}.checked"] = 0

@@ -67,6 +67,7 @@ class Consistency(TestCase):
     def test_every_other_rule_trains(self):
         for flag, atomicity in (
             ("--delay_policy=scale", "stream"),
+            ("--delay_policy=dc", "stream"),
             ("--pipeline_depth=0", "stream"),
             ("--pipeline_depth=2", "stream"),
             ("--push_atomicity=whole", "whole"),

@@ -43,6 +43,25 @@ class Journal(TestCase):
         self.assertNotEqual(before, self.replay().splitlines()[-1])
         self.assertEqual(before, self.replay("--replay_until=0:30").splitlines()[-1])
 
+    def test_delay_compensation_is_reproduced_bit_for_bit_also_when_a_ps_is_killed(self):
+        run = self.journaled(
+            *["--num_workers=3", "--epochs=9", "--pace=10ms", "--restart_ps", "--delay_policy=dc", "--dc_lambda=2"],
+            *["--staleness_bound=-1", "--push_encoding=int8", "--pull_encoding=bf16"],
+            ps="--keep_journal",
+        )
+        run.wait_until_training()
+        os.kill(run.pid_of("ps-1"), signal.SIGKILL)
+        run.wait_for_log("ps-0", re.escape("ps 1 is back"))
+        summary = run.finish()
+        self.assertEqual(summary["samples"], 9 * 2000)
+        self.assertEqual(len(self.check_replay(run)), 2 * summary["steps"])
+        # Bit for bit is something to show only where there were corrections. (What was read from the killed process has
+        # none.)
+        listed = re.findall(r"^(\d+):\d+ APPLIED .*?(, corrected)?$", self.replay("--replay_list"), re.MULTILINE)
+        for shard in ("0", "1"):
+            corrected = [bool(mark) for index, mark in listed if index == shard]
+            self.assertGreater(sum(corrected), 0.9 * len(corrected))
+
     def test_every_checkpoint_and_the_journal_behind_it_lead_to_the_same_weights(self):
         run = self.journaled(
             *["--num_workers=3", "--epochs=3", "--optimizer=ftrl", "--l1=0.1", "--pace=10ms"],

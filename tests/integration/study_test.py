@@ -31,7 +31,8 @@ class Study(TestCase):
         slow = self.rows("--stragglers=persistent")
         self.assertEqual(
             list(slow),
-            ["round", "round:7", "bound:1", "bound:3", "bound:10", "bound:-1", "max_delay:8", "max_delay:16", "scale"],
+            ["round", "round:7", "bound:1", "bound:3", "bound:10", "bound:-1", "max_delay:8", "max_delay:16", "scale"]
+            + ["dc"],
         )
         speed = {name: row["pushes_per_second"] for name, row in slow.items()}
         self.assertAlmostEqual(speed["bound:3"] / speed["round"], 1, delta=0.05)

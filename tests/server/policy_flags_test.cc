@@ -125,6 +125,14 @@ TEST_CASE("policy flags: ftrl's own, which no other policy has") {
   CHECK(sgd->optimizer().beta() == 0);
 }
 
+TEST_CASE("policy flags: dc's own, which no other policy has") {
+  absl::FlagSaver saver;
+  const auto dc = PolicyOf({"--delay_policy=dc"});
+  REQUIRE(dc.ok());
+  CHECK(dc->dc_lambda() == 0.04);
+  CHECK(PolicyOf({"--delay_policy=dc", "--dc_lambda=2", "--max_delay=8"})->dc_lambda() == 2);
+}
+
 struct Refused {
   Words words;
   std::string flag_and_value;
@@ -149,6 +157,12 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--max_delay=root"}, "--max_delay=root", "or sqrt"},
       {{"--aggregation=round", "--staleness_bound=0", "--max_delay=4"}, "--aggregation=round", "each with --max_delay"},
       {{"--aggregation=round", "--staleness_bound=0", "--delay_policy=scale"}, "--aggregation=round", "--delay_policy"},
+      {{"--aggregation=round", "--staleness_bound=0", "--delay_policy=dc"}, "--aggregation=round", "--delay_policy"},
+      {{"--delay_policy=square"}, "--delay_policy=square", "apply, scale, dc"},
+      {{"--delay_policy=dc", "--dc_lambda=0"}, "--dc_lambda=0", "above 0"},
+      {{"--delay_policy=dc", "--dc_lambda=nan"}, "--dc_lambda=nan", "above 0"},
+      {{"--delay_policy=dc", "--dc_lambda=2e6"}, "--dc_lambda=", "at most 1e6"},
+      {{"--delay_policy=scale", "--dc_lambda=1"}, "--dc_lambda=1", "--delay_policy=dc"},
       {{"--clip_norm=-1"}, "--clip_norm=-1", "0 and above"},
       {{"--clip_norm=nan"}, "--clip_norm=nan", "0 and above"},
       {{"--clip_norm=inf"}, "--clip_norm=inf", "0 and above"},

@@ -77,6 +77,22 @@ TEST_CASE("Settings: a max_delay that grows, and one that does not again") {
   CHECK(With({{"max_delay", "-1"}}, *fixed)->SerializeAsString() == Start().SerializeAsString());
 }
 
+TEST_CASE("Settings: dc and its lambda, in any order; without dc there is none") {
+  const auto dc = With({{"delay_policy", "dc"}});
+  REQUIRE(dc.ok());
+  CHECK(ValueOf(*dc, "delay_policy") == "dc");
+  CHECK(ValueOf(*dc, "dc_lambda") == "0.04");
+  CHECK(SettingChanges(Start(), *dc) == "delay_policy: apply -> dc; dc_lambda: 0 -> 0.04");
+  CHECK(ValueOf(*With({{"dc_lambda", "0.5"}}, *dc), "dc_lambda") == "0.5");
+  CHECK(ValueOf(*With({{"dc_lambda", "2"}, {"delay_policy", "dc"}}), "dc_lambda") == "2");
+  CHECK(With({{"delay_policy", "apply"}}, *dc)->SerializeAsString() == Start().SerializeAsString());
+  CHECK(ValueOf(*With({{"delay_policy", "scale"}}, *dc), "dc_lambda") == "0");
+  for (const char* lambda : {"0", "-1", "nan", "inf", "1e7", "x"}) {
+    CHECK(Says(With({{"dc_lambda", lambda}}, *dc).status(), Code::kInvalidArgument, {"dc_lambda=", "above 0"}));
+  }
+  CHECK(Says(With({{"dc_lambda", "0.5"}}).status(), Code::kInvalidArgument, {"dc_lambda=0.5", "--delay_policy=dc"}));
+}
+
 TEST_CASE("Settings: checkpoints go by the flags until one of theirs is set") {
   CHECK(ValueOf(*With({{"staleness_bound", "2"}}), "checkpoint_interval") == "none");
   const auto steps = With({{"checkpoint_steps", "7"}});
@@ -129,6 +145,7 @@ TEST_CASE("Settings: in rounds there is no bound and no delay to set") {
   CHECK(With({{"learning_rate", "0.2"}}, rounds).ok());
   CHECK(Says(With({{"staleness_bound", "2"}}, rounds).status(), Code::kInvalidArgument, {"staleness_bound"}));
   CHECK(Says(With({{"max_delay", "2"}}, rounds).status(), Code::kInvalidArgument, {"round"}));
+  CHECK(Says(With({{"delay_policy", "dc"}}, rounds).status(), Code::kInvalidArgument, {"round"}));
 }
 
 }  // namespace

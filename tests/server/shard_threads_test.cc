@@ -102,5 +102,57 @@ TEST_CASE("Shard on threads: every push counts once, no pull is above the bound,
   executor.reset();
 }
 
+TEST_CASE("Shard on threads: with dc both of two pulls bring the same, and every push is corrected once") {
+  constexpr std::uint32_t kWorkers = 3;
+  constexpr std::uint64_t kSteps = 60;
+  v1::Policy policy = ExactPolicy(-1);
+  policy.set_dc_lambda(0x1p-10);
+  ShardFixture messages(policy);  // for the snapshot and the requests only
+  messages.Start(kWorkers);
+  const std::unique_ptr<Clock> clock = MakeSystemClock();
+  std::unique_ptr<Executor> executor = MakeThreadPool(3);
+  Shard shard({}, clock.get(), executor.get());
+  REQUIRE(shard.ApplySnapshot(messages.snapshot).ok());
+
+  std::vector<absl::Status> results(kWorkers);
+  std::vector<std::thread> threads;
+  for (std::uint32_t id = 0; id < kWorkers; ++id) {
+    threads.emplace_back([&, id] {
+      for (std::uint64_t step = 0; step < kSteps; ++step) {
+        Waiter<v1::PullReply> pulls[2];
+        v1::PullRequest request = messages.PullOf(id, step, step);
+        request.set_attempt(step + 1);
+        for (auto& pull : pulls) shard.Pull(EncodeMessage(request), pull.Callback());
+        for (auto& pull : pulls) {
+          if (results[id] = pull.Wait(); !results[id].ok()) return;
+        }
+        const bool same = ToFloats(pulls[0].payload()) == ToFloats(pulls[1].payload()) &&
+                          pulls[0].message().version() == pulls[1].message().version();
+        if (!same) results[id] = absl::InternalError("another answer");
+        if (!same) return;
+        Waiter<v1::PushReply> pushes[2];
+        for (auto& push : pushes) {
+          shard.Push(EncodeMessage(messages.PushOf(id, step), Filled(kSmall, 1)), push.Callback());
+        }
+        for (auto& push : pushes) {
+          if (results[id] = push.Wait(); !results[id].ok()) return;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : results) CHECK(status.ok());
+  const auto weights = ToFloats(shard.store()->ReadCopy(messages.Run()));
+  CHECK(weights[0] < 0);
+  CHECK(weights[0] >= -static_cast<float>(kWorkers * kSteps));  // the others' steps make a gradient smaller
+  const v1::ShardStats stats = shard.Describe().stats();
+  CHECK(stats.chunks_corrected() == kWorkers * kSteps);
+  CHECK(stats.chunks_uncorrected() == 0);
+  CHECK(stats.held_bytes() == 0);
+  shard.Shutdown("over");
+  clock->Stop();
+  executor.reset();
+}
+
 }  // namespace
 }  // namespace leeway

@@ -50,6 +50,7 @@ SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
       options.policy.set_max_delay_sqrt(true);
     }
   }
+  if (!rounds && Random(seed + 70).Chance(0.25)) options.policy.set_dc_lambda(0.5);  // nor this
   options.null_chance = random.Chance(0.3) ? 0.05 : 0;
   if (random.Chance(0.6)) {
     options.deaths = static_cast<int>(random.Below(4));
@@ -91,6 +92,7 @@ struct Totals {
   std::uint64_t without_last = 0;  // checkpoint: runs
   std::uint64_t quarantined = 0;
   std::uint64_t policies = 0;  // changes of one
+  std::uint64_t corrected = 0;
 };
 
 Totals RunMany(int count, bool rounds) {
@@ -114,17 +116,18 @@ Totals RunMany(int count, bool rounds) {
     totals.without_last += cluster.without_last_checkpoint() ? 1 : 0;
     totals.quarantined += cluster.quarantined();
     totals.policies += cluster.policy_changes();
+    totals.corrected += cluster.corrected();
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
       "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu of them of ps 0, %llu checkpoints, %llu "
       "runs without the last one, %llu quarantines, %llu changes of the policy, %llu pulls held, %llu differences, "
-      "%llu steps given up, %llu pushes applied, %llu of them learned of late: %.1f s\n",
+      "%llu steps given up, %llu pushes applied, %llu of them learned of late, %llu corrected: %.1f s\n",
       count, number(totals.events), number(totals.lives), number(totals.restarts), number(totals.coordinators),
       number(totals.checkpoints), number(totals.without_last), number(totals.quarantined), number(totals.policies),
       number(totals.held), number(totals.deltas), number(totals.given_up), number(totals.applied),
-      number(totals.resolved), took.count());
+      number(totals.resolved), number(totals.corrected), took.count());
   return totals;
 }
 
@@ -140,6 +143,7 @@ TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, dea
   CHECK(totals.checkpoints > 100);
   CHECK(totals.quarantined > 10);
   CHECK(totals.policies > 200);
+  CHECK(totals.corrected > 500);
 }
 
 TEST_CASE("simulation: rounds under the same") {

@@ -36,6 +36,8 @@ void SimCluster::OnReply(const std::string& address, const std::string& method, 
   if (method == "ParameterServer/Pull") {
     Decoded<v1::PullReply> pull;
     DecodeMessage(reply, &pull.message, &pull.payload).IgnoreError();
+    // With dc an answer that comes again is as old as it was the first time.
+    if (options_.policy.dc_lambda() > 0) return;
     version = pull.message.version();
   } else if (method == "ParameterServer/Push") {
     const auto push = as(reply, v1::PushReply());

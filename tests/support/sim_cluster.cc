@@ -52,6 +52,9 @@ SimCluster::SimCluster(const Options& options)
     worker.num_records = options.num_records;
     worker.null_chance = options.null_chance;
     if (i == 0) worker.sick_after = options.sick_after;
+    // A gradient is corrected by what a worker's own weight has moved, which is nothing, since it has all its pushes;
+    // a difference would be off by its rounding.
+    worker.differences = options.policy.aggregation() == v1::EACH && options.policy.dc_lambda() == 0;
     if (options.policy.aggregation() == v1::ROUND) worker.samples = 1 + i;
     workers_.push_back(std::make_unique<SimWorker>(
         worker, manifest_, &clock_, &random_, &network_, &lives_,
@@ -167,6 +170,8 @@ void SimCluster::ChangePolicy() {
   const std::int64_t bounds[] = {-1, 0, 1, 3};
   if (options_.policy.aggregation() == v1::ROUND) {
     add("clip_norm", static_cast<std::int64_t>(person_random_.Between(1, 1000)));  // these workers do not clip
+  } else if (options_.policy.dc_lambda() > 0 && person_random_.Chance(0.5)) {
+    add("delay_policy", 0).set_value(person_random_.Chance(0.5) ? "dc" : "apply");
   } else if (options_.policy.max_delay() >= 0 && person_random_.Chance(0.5)) {
     v1::PolicySetting& limit =
         add("max_delay", person_random_.Chance(0.4) ? -1 : static_cast<std::int64_t>(person_random_.Between(1, 6)));
@@ -326,6 +331,14 @@ std::uint64_t SimCluster::deltas() const {
   std::uint64_t deltas = 0;
   for (const auto& life : lives_) deltas += life->deltas;
   return deltas;
+}
+
+std::uint64_t SimCluster::corrected() {
+  std::uint64_t corrected = 0;
+  for (std::uint32_t index = 0; index < options_.shards; ++index) {
+    corrected += ShardOf(index).Describe().stats().chunks_corrected();
+  }
+  return corrected;
 }
 
 std::uint64_t SimCluster::Fingerprint() {

@@ -53,7 +53,8 @@ class SimCluster {
     // Of a `ps`: kill -9 at any moment, or at any operation on its files; and a disk that is full for a while.
     int ps_deaths = 0;
     int full_disks = 0;
-    int policy_changes = 0;              // SetPolicy of the bound (of max_delay, if there is one), while it trains
+    // SetPolicy of the bound (of max_delay, or of delay_policy=dc, if there is one), while it trains.
+    int policy_changes = 0;
     bool files = false;                  // --checkpoint_dir; needed by the two above
     bool power_loss = false;             // a `ps` dies with its machine: fsync, and what was not synced is lost
     bool unsynced = false;               // with power_loss: without fsync
@@ -80,6 +81,7 @@ class SimCluster {
   std::uint64_t resolved() const;  // pushes whose verdict was learned after their life's end
   std::uint64_t deltas() const;    // pulls that were answered with a difference
   std::uint64_t given_up() const;  // steps whose round had closed without them
+  std::uint64_t corrected();       // pushes, by the shards that were there at the end
   std::uint64_t ps_restarts() const { return killed_.size(); }
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }

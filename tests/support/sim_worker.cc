@@ -202,9 +202,9 @@ void SimWorker::PullFrom(std::uint32_t shard) {
   request.mutable_run()->set_first_block(run.first_block);
   request.mutable_run()->set_num_blocks(run.num_blocks);
   request.set_wait_millis(static_cast<std::uint32_t>(random_->Below(2000)));
-  const v1::Encoding encodings[] = {v1::F32, v1::BF16, v1::INT8};
-  // (bf16 counts to 256.)
-  if (step_ <= 256) request.set_encoding(encodings[random_->Below(policy_.aggregation() == v1::EACH ? 3 : 2)]);
+  request.set_attempt(++pulls_);
+  const v1::Encoding encodings[] = {v1::F32, v1::BF16, v1::INT8};  // (bf16 counts to 256)
+  if (step_ <= 256) request.set_encoding(encodings[random_->Below(options_.differences ? 3 : 2)]);
   request.set_base(copies_[shard].sequence);
   Ask<v1::PullReply>(shards_[shard], "ParameterServer/Pull", request, {},
                      [this, shard, request](const v1::PullReply& reply, const Buffer& payload) {

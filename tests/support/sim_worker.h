@@ -61,6 +61,7 @@ class SimWorker {
     std::uint64_t num_records = 100;
     double null_chance = 0;                   // of a step whose gradient turns out to be worth nothing
     std::optional<std::uint64_t> sick_after;  // so many steps, all of its gradients hold a NaN
+    bool differences = true;                  // it pulls in INT8, too
   };
   // Every life that there has been. A slot is an index into it.
   using Lives = std::vector<std::unique_ptr<SimLife>>;
@@ -158,6 +159,7 @@ class SimWorker {
   std::uint32_t waiting_for_ = 0;  // replies of shards
   std::map<std::uint32_t, std::uint64_t> read_version_;
   std::uint64_t read_serial_ = 0;
+  std::uint64_t pulls_ = 0;
   struct Copy {
     std::vector<float> weights;
     std::uint64_t sequence = 0;

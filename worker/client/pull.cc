@@ -88,6 +88,7 @@ void Pull::Send(const Piece& piece) {
   request.set_clock(request_.clock);
   request.set_own_clock(request_.own_clock);
   request.set_answered(request_.answered);
+  request.set_attempt(request_.attempt);
   *request.mutable_run() = RunToProto(piece.run);
   request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(Caller::kGateWait)));
   request.set_copy(request_.copy);

@@ -64,6 +64,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
     std::uint64_t clock = 0;
     std::uint64_t own_clock = 0;
     std::uint64_t answered = 0;  // own first pushes that every shard has answered
+    std::uint64_t attempt = 0;   // above that of every earlier pull of this incarnation; 0: it does not count them
     bool copy = false;
     std::uint64_t min_version = 0;
     v1::Encoding encoding = v1::F32;    // F32, BF16; INT8: differences

@@ -7,10 +7,10 @@
 // Encoded pushes: a chunk is encoded on the caller's executor as soon as it is ready, also while holds are left; or it
 // is encoded when it becomes ready (Encoded: on a GPU). Its bytes are kept, and sent again unchanged, until it has its
 // verdict. What was not applied returns to the error feedback: refused and dropped chunks; every held chunk of a push
-// that is not whole (its round does not count it), is given up, or is left out of its round (LeftOut); chunks that never
-// left; those that an expired incarnation sent, unless the server says that they were applied. The gradient of a null
-// push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves a
-// chunk's fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it
+// that is not whole (its round does not count it), is given up, or is left out of its round (LeftOut); chunks that
+// never left; those that an expired incarnation sent, unless the server says that they were applied. The gradient of a
+// null push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves
+// a chunk's fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it
 // goes as float32, or, where the host never had the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,

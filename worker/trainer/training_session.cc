@@ -150,6 +150,7 @@ void TrainingSession::SendPulls() {
     request.clock = order->clock;
     request.own_clock = order->own_clock;
     request.answered = *settled_;
+    request.attempt = order->id + 1;
     request.encoding = worker_.pull_encoding;
     request.seen = worker_.seen;
     request.halves = worker_.engine.half_weights(order->weights_slot);

@@ -174,6 +174,30 @@ TEST_CASE("a gradient is of the weights that its worker had read") {
   CHECK(differs > 1e-4f);
 }
 
+TEST_CASE("dc corrects a gradient by what the weights have moved since its worker had read them") {
+  Fixture f;
+  const auto learner = f.Make("dc:0.5", 2, 10), plain = f.Make("bound:-1", 2, 10);
+  const std::vector<float> read = Weights(learner.get());
+  for (ModelLearner* each : {learner.get(), plain.get()}) {
+    each->Begin(0, 0, each->Read());
+    each->Begin(1, 0, each->Read());
+    each->Apply(1, 0, 0, {});
+  }
+  const std::vector<float> moved = Weights(learner.get());
+  CHECK(moved == Weights(plain.get()));  // the first one has no delay
+  learner->Apply(2, 1, 0, {});
+  plain->Apply(2, 1, 0, {});
+  const std::vector<float> a = Weights(learner.get()), b = Weights(plain.get());
+  float furthest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const float gradient = (moved[i] - b[i]) / static_cast<float>(kRate);
+    const float correction = 0.5f * gradient * gradient * (moved[i] - read[i]);
+    REQUIRE(a[i] == Approx(b[i] - static_cast<float>(kRate) * correction).margin(1e-6));
+    furthest = std::max(furthest, std::abs(a[i] - b[i]));
+  }
+  CHECK(furthest > 1e-5f);
+}
+
 TEST_CASE("a ticket's scale is the step's, and what is refused comes again") {
   Fixture f;
   const auto learner = f.Make("scale", 1, 10);
@@ -195,7 +219,7 @@ TEST_CASE("a ticket's scale is the step's, and what is refused comes again") {
 
 TEST_CASE("it learns, evaluates evenly, and the same run gives the same weights") {
   Fixture f;
-  for (const std::string policy : {"bound:-1", "round:3", "max_delay:6+scale"}) {
+  for (const std::string policy : {"bound:-1", "round:3", "max_delay:6+scale", "dc"}) {
     CAPTURE(policy);
     std::vector<float> before;
     for (int repeat = 0; repeat < 2; ++repeat) {

@@ -148,6 +148,12 @@ TEST_CASE("ParseStudyPolicies: each is what its flags say") {
   CHECK(grows[0].policy.max_delay() == 1);
   CHECK(grows[0].policy.max_delay_sqrt());
   CHECK_FALSE(policies[4].policy.max_delay_sqrt());
+  const auto dc = Parsed("dc,bound:3+dc:0.5+max_delay:9");
+  CHECK(dc[0].flags == "--staleness_bound=-1 --delay_policy=dc --dc_lambda=0.04");
+  CHECK(dc[0].policy.dc_lambda() == 0.04);
+  CHECK(dc[1].flags == "--staleness_bound=3 --max_delay=9 --delay_policy=dc --dc_lambda=0.5");
+  CHECK(dc[1].policy.dc_lambda() == 0.5);
+  CHECK(policies[5].policy.dc_lambda() == 0);
   const auto rates = Parsed("round+rate:0.4,bound:3+rate:0.05,rate:1,round:2");
   CHECK(rates[0].flags == "--aggregation=round --learning_rate=0.4");
   CHECK(rates[0].policy.schedule().rate() == 0.4);
@@ -166,14 +172,36 @@ TEST_CASE("ParseStudyPolicies: nothing asks for the usual ones, sized by the wor
 TEST_CASE("ParseStudyPolicies: the policy that is wrong is named") {
   std::string many = "round";
   for (int i = 0; i < 32; ++i) many += ",round";
-  std::vector<std::string> refused = {"rounds",          "round:0",           "round:9",
-                                      "round:x",         "round+max_delay:3", "3",
-                                      "bound",           "bound:-2",          "bound:99999999999999999999",
-                                      "max_delay:0",     "max_delay:",        "max_delay:-1",
-                                      "max_delay:root",  "scale:2",           "scale+scale",
-                                      "bound:1+bound:2", "bound:1,",          "+",
-                                      "rate:0",          "rate:inf",          "rate:2e6",
-                                      "round+round",     "round+scale",       "round:3+bound:0"};
+  std::vector<std::string> refused = {"rounds",
+                                      "round:0",
+                                      "round:9",
+                                      "round:x",
+                                      "round+max_delay:3",
+                                      "3",
+                                      "bound",
+                                      "bound:-2",
+                                      "bound:99999999999999999999",
+                                      "max_delay:0",
+                                      "max_delay:",
+                                      "max_delay:-1",
+                                      "max_delay:root",
+                                      "scale:2",
+                                      "scale+scale",
+                                      "bound:1+bound:2",
+                                      "bound:1,",
+                                      "+",
+                                      "rate:0",
+                                      "rate:inf",
+                                      "rate:2e6",
+                                      "round+round",
+                                      "round+scale",
+                                      "round:3+bound:0",
+                                      "dc:0",
+                                      "dc:nan",
+                                      "dc+dc:1",
+                                      "dc+scale",
+                                      "round+dc",
+                                      "dc:"};
   refused.push_back(many);
   for (const std::string& text : refused) {
     CAPTURE(text);

@@ -107,6 +107,52 @@ TEST_CASE("A ticket is asked for when the gradient is there, so that its delay h
   CHECK(bench.fake.committed == kRecords);
 }
 
+// With delay_policy=dc a shard answers what has the same number with the same weights.
+TEST_CASE("A pull for a step that was pulled before, and dropped since, has a higher number of its own") {
+  v1::Policy policy = Leased(-1);
+  policy.set_max_delay(5);
+  policy.set_dc_lambda(0.04);
+  Bench bench(policy, 1, 1);
+  bench.options.max_steps = 12;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.script.ticket = [](const v1::OpenPushRequest& open) -> absl::StatusOr<v1::Ticket> {
+      if (open.clock() % 3 == 1) return absl::AbortedError("delay 5 is refused");
+      v1::Ticket ticket;
+      ticket.set_serial(open.clock() + 1);
+      ticket.set_rate_scale(1);
+      return ticket;
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  std::map<std::uint64_t, std::uint64_t> steps;               // by number
+  std::map<std::uint64_t, std::set<std::uint64_t>> attempts;  // by step
+  for (const v1::PullRequest& pull : bench.fake.pulls) {
+    REQUIRE(pull.attempt() > 0);
+    REQUIRE(steps.emplace(pull.attempt(), pull.clock()).first->second == pull.clock());
+    attempts[pull.clock()].insert(pull.attempt());
+  }
+  int again = 0;
+  std::uint64_t last = 0;
+  for (const auto& [step, numbers] : attempts) {
+    again += numbers.size() > 1;
+    CHECK(*numbers.rbegin() > last);  // of the pull that the step was computed on
+    last = *numbers.rbegin();
+  }
+  CHECK(again > 0);
+}
+
+TEST_CASE("Without a max_delay, delay_policy=dc asks for no tickets") {
+  v1::Policy policy = Leased(-1);
+  policy.set_dc_lambda(0.04);
+  Bench bench(policy, 1, 1);
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE_FALSE(bench.fake.pushes.empty());
+  for (const v1::PushRequest& push : bench.fake.pushes) CHECK_FALSE(push.has_ticket());
+}
+
 TEST_CASE("A gradient that is not finite asks for no ticket, and its push ends") {
   v1::Policy policy = Leased(-1);
   policy.set_max_delay(5);
