@@ -74,9 +74,10 @@ class Chaos(TestCase):
 
     def test_nothing_is_lost_applied_twice_or_hangs(self):
         draw = random.Random(self.seed + 1)
-        late = draw.choice(["apply", "apply", "scale"])  # scale: every push needs a ticket of the coordinator
+        # scale: every push needs a ticket of the coordinator; dc: shards keep what they have given
+        late = draw.choice([["apply"], ["dc", "--dc_lambda=1"], ["scale"]])
         self.survive(
-            [f"--staleness_bound={draw.choice([-1, 1, 8])}", f"--delay_policy={late}"],
+            [f"--staleness_bound={draw.choice([-1, 1, 8])}", f"--delay_policy={late[0]}", *late[1:]],
             [f"--pipeline_depth={draw.choice([0, 1])}", f"--pull_encoding={draw.choice(['f32', 'f32', 'delta'])}"],
         )
 
