@@ -20,8 +20,8 @@ namespace leeway {
 class InputFile {
  public:
   // NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE (another reason of the system's), INVALID_ARGUMENT (not a
-  // regular file), RESOURCE_EXHAUSTED (more bytes than this machine has memory, where data are kept; of gzip data nobody
-  // knows beforehand). Every message of this class begins with the path.
+  // regular file), RESOURCE_EXHAUSTED (more bytes than this machine has memory, where data are kept; of gzip data that
+  // is not known beforehand). Every message of this class begins with the path.
   static absl::StatusOr<std::unique_ptr<InputFile>> Open(const std::string& path);
   ~InputFile();
   InputFile(const InputFile&) = delete;
