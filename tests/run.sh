@@ -42,10 +42,10 @@ if [ $# -gt 0 ]; then
   done
   stage tests bazel test --test_tag_filters=-manual,-gpu --build_tests_only "${config[@]}" "$@" "${targets[@]}"
 else
-  # Tests on real processes ("cluster") mostly wait: for time-outs, leases, each other. With more at once than there are
-  # cores, others run and compile meanwhile.
+  stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu,-cluster --build_tests_only //...
+  # Real processes mostly wait: for time-outs, leases, each other.
   at_once=$((3 * $(nproc) < 24 ? 3 * $(nproc) : 24))
-  stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu --build_tests_only \
+  stage clusters bazel test --config=opt --test_tag_filters=cluster,-manual,-gpu --build_tests_only \
     --jobs=$at_once --local_cpu_resources=$at_once //...
   if [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
     stage cuda bazel build --config=opt //kernels/cuda:libleeway_cuda.so //tests/gpu:benchmark
