@@ -14,7 +14,7 @@
 namespace leeway {
 
 inline constexpr char kDelayPolicyAllowed[] = "apply, scale, dc";
-inline constexpr char kDcLambdaAllowed[] = "above 0, at most 1e6, with delay_policy=dc";
+inline constexpr char kDcLambdaAllowed[] = "above 0, at most 1e6: --delay_policy=dc";
 inline constexpr double kDcLambda = 0.04;  // the default, as MXNet's
 inline constexpr double kMostDcLambda = 1e6;
 
