@@ -29,6 +29,7 @@ class ClockTable {
   std::uint64_t Get(WorkerId worker) const;  // 0 for an unknown member
 
   std::uint64_t Min() const { return min_; }
+  bool AnyCounts() const { return !counting_.empty(); }
   // Clock of the fastest counting member minus clock of the slowest; 0 without members.
   std::uint64_t Gap() const;
   // Counting members whose clock is below `clock`: whom a gated pull waits for.

@@ -4,7 +4,8 @@ namespace leeway {
 
 bool GateAdmits(const ClockTable& clocks, std::int64_t bound, const GateRequest& request) {
   if (clocks.Get(request.worker) < request.own_clock) return false;
-  if (bound < 0) return true;
+  // Where everybody is parked nobody is waited for: the minimum that stands may be of one whose last push came since.
+  if (bound < 0 || !clocks.AnyCounts()) return true;
   const auto lead = static_cast<std::uint64_t>(bound);
   // min >= clock - bound, written so that nothing wraps around.
   return request.clock <= lead || clocks.Min() >= request.clock - lead;

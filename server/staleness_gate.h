@@ -25,7 +25,8 @@ struct GateAnswer {
 };
 
 // `bound` >= 0: admitted when clock - min(clock of counting members) <= bound; so every update of clock
-// <= clock - bound - 1 of every live worker is in what the reply shows. -1: other workers do not matter.
+// <= clock - bound - 1 of every live worker is in what the reply shows. -1, or no counting member: other workers do not
+// matter.
 // In both, the asker's own clock must be at least `own_clock`.
 GateAnswer AskGate(const ClockTable& clocks, std::int64_t bound, const GateRequest& request);
 // The same without whom it waits for, which takes a walk over all members.

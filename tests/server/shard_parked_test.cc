@@ -22,6 +22,24 @@ TEST_CASE("Shard: a parked worker holds nobody; what it had pushed stays pushed 
   CHECK(f.shard.Describe().installed(0).clock() == 6);
 }
 
+TEST_CASE("Shard: where all are parked a pull waits for nobody, though the last to park had a push under way") {
+  ShardFixture f(ExactPolicy(8));
+  f.Start(2);
+  for (std::uint64_t step = 0; step < 9; ++step) f.PushValue(0, step);
+  const auto ahead = f.Pull(f.PullOf(0, 9, 9, 9000));
+  f.executor.RunAll();
+  CHECK_FALSE(ahead->done());
+  f.Member(0, v1::PARKED);
+  REQUIRE(f.Publish().ok());
+  CHECK_FALSE(ahead->done());  // the other one may still push
+  // The epoch has no more records. But the first worker has some in hand, for which it needs these weights.
+  f.Member(1, v1::PARKED);
+  REQUIRE(f.Publish().ok());
+  f.PushValue(1, 0);
+  REQUIRE(ahead->ok());
+  CHECK_FALSE(ahead->message.has_not_yet());
+}
+
 TEST_CASE("Shard: a worker that was live between two snapshots has entered all the same") {
   ShardFixture f(ExactPolicy(-1));
   f.Start(1);

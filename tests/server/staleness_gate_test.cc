@@ -174,6 +174,18 @@ TEST_CASE("Gate: numbers at the ends of their range do not wrap around") {
   CHECK_FALSE(AskGate(clocks, 3, {7, 1, 1}).admitted);  // a stranger has pushed nothing
 }
 
+TEST_CASE("Gate: nobody is waited for where no member counts, but own pushes are") {
+  ClockTable clocks;
+  clocks.Install(0, 9, true);
+  clocks.Install(1, 0, true);
+  clocks.Install(0, 9, false);
+  CHECK_FALSE(AskGate(clocks, 8, {0, 9, 9}).admitted);
+  clocks.Install(1, 0, false);
+  CHECK(clocks.Min() == 0);
+  CHECK(AskGate(clocks, 8, {0, 9, 9}).admitted);
+  CHECK(AskGate(clocks, 8, {0, 10, 10}).waits_for == std::vector<WorkerId>{0});
+}
+
 TEST_CASE("Gate of rounds: the round before must be closed, nothing else counts") {
   CHECK(AskRoundGate(4, {1, 2}, {0, 4, 4}).admitted);
   CHECK(AskRoundGate(4, {1, 2}, {0, 2, 9}).admitted);
