@@ -51,8 +51,7 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
   if (CorrectsDelay(snapshot.policy()) && given > options_.max_held_bytes / 2) {
     spdlog::warn(
         "shard {}: --delay_policy=dc keeps {} of weights for {} workers, and half of --max_held_bytes is {}: what has "
-        "no "
-        "room is applied as it comes; a larger --max_held_bytes, or more `ps`",
+        "no room is applied as it comes; a larger --max_held_bytes, or more `ps`",
         options_.index, FormatBytes(given), snapshot.policy().num_workers(), FormatBytes(options_.max_held_bytes / 2));
   }
   if (fill && !snapshot.await_weights()) store->FillInitialValues(snapshot.policy().seed(), manifest);
