@@ -38,6 +38,8 @@ class Caller {
  public:
   // How long a server may hold a gated request before it answers not_yet.
   static constexpr absl::Duration kGateWait = absl::Seconds(5);
+  // A server that answers so without having held the request for this long is not asked again at once.
+  static constexpr absl::Duration kShortHold = absl::Milliseconds(50);
   // The deadline of one attempt: a lost answer costs this much, and a held one must fit.
   static constexpr absl::Duration kAttempt = absl::Seconds(20);
 

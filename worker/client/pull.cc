@@ -11,8 +11,6 @@
 namespace leeway {
 namespace {
 
-// A server that answers not_yet without having held the request is not asked again at once.
-constexpr absl::Duration kShortHold = absl::Milliseconds(50);
 constexpr auto kUnknown = std::numeric_limits<std::uint64_t>::max();  // above every version
 
 }  // namespace
@@ -160,8 +158,8 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
   if (header.has_not_yet()) {
     if (header.finishing()) view_->SetState(v1::FINISHING);
     // The stamp is renewed with every asking: a newer membership epoch may be what the shard waits for.
-    const bool held = caller_.Now() - sent >= kShortHold;
-    caller_.After(held ? absl::ZeroDuration() : kShortHold, [self = shared_from_this(), piece] {
+    const bool held = caller_.Now() - sent >= Caller::kShortHold;
+    caller_.After(held ? absl::ZeroDuration() : Caller::kShortHold, [self = shared_from_this(), piece] {
       {
         MutexLock lock(self->mu_);
         if (self->ended_) return;

@@ -5,12 +5,6 @@
 #include "absl/time/time.h"
 
 namespace leeway {
-namespace {
-
-// A server that answers without having held the request is not asked again at once.
-constexpr absl::Duration kShortHold = absl::Milliseconds(50);
-
-}  // namespace
 
 RoundWatch::RoundWatch(Caller& caller, std::shared_ptr<ClusterView> view, std::uint32_t shard, std::uint64_t round,
                        std::function<void(std::uint64_t)> closed)
@@ -36,8 +30,8 @@ void RoundWatch::Answered(Instant sent, const absl::Status& status, const v1::Wa
   if (!status.ok() || stopped_) return;
   if (reply.open_round() > round_) return closed_(reply.open_round());
   if (reply.finishing()) return view_->SetState(v1::FINISHING);
-  const bool held = caller_.Now() - sent >= kShortHold;
-  caller_.After(held ? absl::ZeroDuration() : kShortHold, [self = shared_from_this()] { self->Start(); });
+  const bool held = caller_.Now() - sent >= Caller::kShortHold;
+  caller_.After(held ? absl::ZeroDuration() : Caller::kShortHold, [self = shared_from_this()] { self->Start(); });
 }
 
 }  // namespace leeway
