@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/files.h"
-#include "common/log.h"
+#include "common/log_every.h"
 #include "common/mutex.h"
 #include "common/roles.h"
 #include "common/token_table.h"

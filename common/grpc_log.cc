@@ -7,6 +7,7 @@
 #include <string>
 
 #include "common/log.h"
+#include "common/log_every.h"
 #include "common/mutex.h"
 
 namespace leeway {

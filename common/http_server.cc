@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/http_tls.h"
 #include "common/log.h"
+#include "common/log_every.h"
 #include "common/socket.h"
 #include "common/status_macros.h"
 

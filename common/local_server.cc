@@ -17,6 +17,7 @@
 #include "common/frame_connection.h"
 #include "common/local_socket.h"
 #include "common/log.h"
+#include "common/log_every.h"
 #include "common/mutex.h"
 #include "common/read_budget.h"
 #include "common/retry.h"

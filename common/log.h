@@ -4,18 +4,16 @@
 //   --log_level=trace|debug|info|warn|error|off   --log_format=text|json   --log_file=FILE (else stderr)
 //   --log_max_bytes=N   --log_files_kept=N (common/log_file.h)
 //
-// Thread safety: InitLogging from main() before threads start; logging from any thread. LogEvery as an int.
+// Thread safety: InitLogging from main() before threads start; logging from any thread.
 #pragma once
 
 #include <spdlog/spdlog.h>
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "common/clock.h"
 
 namespace leeway {
 
@@ -26,36 +24,6 @@ absl::Status InitLogging(const std::string& process);
 
 // `text` as a JSON string with its quotes; bytes that are no UTF-8 become U+FFFD.
 std::string JsonString(absl::string_view text);
-
-// Thins out a line that would come too often:
-//   if (every_.Due(now)) spdlog::warn("gradient refused ({} more since the last line)", every_.skipped());
-class LogEvery {
- public:
-  explicit LogEvery(absl::Duration interval) : interval_(interval) {}
-
-  // True the first time, then at most once per interval.
-  bool Due(Instant now) {
-    if (!first_ && now - last_ < interval_) {
-      ++pending_;
-      return false;
-    }
-    first_ = false;
-    last_ = now;
-    skipped_ = pending_;
-    pending_ = 0;
-    return true;
-  }
-
-  // How many calls answered false between the last two that answered true.
-  std::uint64_t skipped() const { return skipped_; }
-
- private:
-  const absl::Duration interval_;
-  bool first_ = true;
-  Instant last_;
-  std::uint64_t pending_ = 0;
-  std::uint64_t skipped_ = 0;
-};
 
 }  // namespace leeway
 

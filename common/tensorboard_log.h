@@ -18,7 +18,7 @@
 #include "absl/time/time.h"
 #include "common/event_file.h"
 #include "common/files.h"
-#include "common/log.h"
+#include "common/log_every.h"
 #include "common/mutex.h"
 
 namespace leeway {

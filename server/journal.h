@@ -25,7 +25,7 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/files.h"
-#include "common/log.h"
+#include "common/log_every.h"
 #include "common/mutex.h"
 #include "common/record_log.h"
 #include "proto/journal.pb.h"

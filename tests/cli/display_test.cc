@@ -112,7 +112,7 @@ TEST_CASE("shares, delay and the time left are those since the status before") {
 TEST_CASE("no line is wider than the screen, no block higher, whatever the status holds") {
   v1::GetStatusReply status = Training();
   status.set_model("a\x1b[2J\nb\xff");
-  status.mutable_workers(0)->set_name(std::string(300, 'w') + "\x1b]0;x");
+  status.mutable_workers(0)->set_name(std::string(300, 'w').append("\x1b]0;x"));
   status.mutable_workers(1)->set_state("\x1b[31m");
   status.mutable_workers(1)->set_reason(std::string(500, '\t'));
   status.set_samples(UINT64_MAX);

@@ -1,4 +1,5 @@
 #include "common/log.h"
+#include "common/log_every.h"
 
 #include <algorithm>
 #include <csignal>

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/log_every.h"
 #include "common/mutex.h"
 
 namespace leeway {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
+#include "common/log.h"
 #include "common/run_failure.h"
 #include "worker/client/put_weights.h"
 

@@ -20,7 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/log.h"
+#include "common/log_every.h"
 #include "common/placement.h"
 #include "proto/coordinator.pb.h"
 #include "worker/client/caller.h"

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/log.h"
 #include "worker/trainer/training_session.h"
 
 namespace leeway {

@@ -1,0 +1,1 @@
+#include "bazel/common_headers.h"
