@@ -22,12 +22,15 @@ std::uint64_t Common(const ChunkRun& a, const ChunkRun& b, std::uint32_t num_sha
 }  // namespace
 
 void GivenBook::Erase(std::map<Key, Entry>::iterator begin, std::map<Key, Entry>::iterator end) {
-  for (auto it = begin; it != end; ++it) bytes_ -= it->second.bytes;
+  for (auto it = begin; it != end; ++it) {
+    bytes_ -= it->second.bytes;
+    bytes_of_[std::get<0>(it->first)] -= it->second.bytes;
+  }
   entries_.erase(begin, end);
 }
 
 std::shared_ptr<GivenWeights> GivenBook::Open(std::uint64_t incarnation, const v1::PullRequest& pull,
-                                              const Placement& placement, std::uint64_t limit) {
+                                              const Placement& placement, std::uint64_t limit, std::size_t workers) {
   const ChunkRun run{pull.run().first_block(), pull.run().num_blocks()};
   const Key key{incarnation, pull.clock(), run.first_block};
   if (const auto it = entries_.find(key); it != entries_.end()) {
@@ -40,7 +43,9 @@ std::shared_ptr<GivenWeights> GivenBook::Open(std::uint64_t incarnation, const v
   }
   const std::uint64_t bytes =
       EncodedBytes(pull.encoding() == v1::BF16 ? v1::BF16 : v1::F32, placement.RunElements(run));
-  if (bytes_ + bytes > limit) return nullptr;
+  std::uint64_t& own = bytes_of_[incarnation];
+  if (own + bytes > limit / std::max<std::size_t>(workers, 1) || bytes_ + bytes > limit) return nullptr;
+  own += bytes;
   bytes_ += bytes;
   Entry& entry = entries_[key];
   entry = {std::make_shared<GivenWeights>(run), pull.attempt(), pull.encoding(), bytes};
@@ -67,6 +72,7 @@ void GivenBook::Drop(std::uint64_t incarnation, std::uint64_t step) {
 
 void GivenBook::Drop(std::uint64_t incarnation) {
   Erase(entries_.lower_bound({incarnation, 0, 0}), entries_.upper_bound({incarnation, kLast, kLast}));
+  bytes_of_.erase(incarnation);
 }
 
 }  // namespace leeway

@@ -2,9 +2,10 @@
 //
 // Thread safety: none; a plain object, guarded by its owner. What it hands out may be used without its lock.
 // Invariants: one for each incarnation, step and first block: of the newest pull for that step. bytes() is the sum of
-// theirs.
+// theirs. Nobody is let in beyond an equal share: who pulls far ahead takes no room from the others.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -20,10 +21,11 @@ namespace leeway {
 class GivenBook {
  public:
   // Where the answer to this pull of `incarnation` is to be kept: what its first answer is kept in when it is a
-  // repetition, else a fresh one. Null: a newer pull for this step has come before, or all together would take more
-  // than `limit` bytes; then nothing is kept of this step's run.
+  // repetition, else a fresh one. Null: a newer pull for this step has come before; or this incarnation would have more
+  // than its share of `limit` bytes, which `workers` share equally, or all together more than `limit`. Then nothing is
+  // kept of this step's run.
   std::shared_ptr<GivenWeights> Open(std::uint64_t incarnation, const v1::PullRequest& pull, const Placement& placement,
-                                     std::uint64_t limit);
+                                     std::uint64_t limit, std::size_t workers);
 
   struct Found {
     std::vector<std::shared_ptr<GivenWeights>> given;
@@ -50,6 +52,7 @@ class GivenBook {
   void Erase(std::map<Key, Entry>::iterator begin, std::map<Key, Entry>::iterator end);
 
   std::map<Key, Entry> entries_;
+  std::map<std::uint64_t, std::uint64_t> bytes_of_;  // by incarnation
   std::uint64_t bytes_ = 0;
 };
 

@@ -20,7 +20,10 @@ std::shared_ptr<GivenWeights> Shard::KeepGiven(const v1::PullRequest& pull) {
   const bool near = pull.clock() < member.window.clock() + PushWindow::kAhead;
   if (!near || !member.window.Open(pull.clock())) return nullptr;
   const std::uint64_t limit = options_.max_held_bytes / 2;
-  return given_.Open(pull.stamp().incarnation(), pull, *placement_, limit - std::min(limit, deltas_.bytes()));
+  const auto trainers = std::count_if(members_.begin(), members_.end(),
+                                      [](const auto& entry) { return entry.second.proto.state() != v1::OBSERVER; });
+  return given_.Open(pull.stamp().incarnation(), pull, *placement_, limit - std::min(limit, deltas_.bytes()),
+                     static_cast<std::size_t>(trainers));
 }
 
 Buffer Shard::Give(CopyJob* job) {

@@ -7,7 +7,7 @@ namespace leeway {
 
 std::optional<v1::DataRange> DataLeases::Acquire(const Holder& holder, std::uint64_t records) {
   if (config_.max_range > 0) records = std::min(records, config_.max_range);
-  if (records == 0 || config_.num_records == 0) return std::nullopt;
+  if (records == 0 || config_.num_records == 0 || pieces_[holder] >= config_.max_pieces) return std::nullopt;
   Piece piece;
   if (!returned_.empty()) {
     piece = returned_.front();
@@ -27,6 +27,7 @@ std::optional<v1::DataRange> DataLeases::Acquire(const Holder& holder, std::uint
   }
   const std::uint64_t id = next_lease_++;
   leases_[id] = {holder, {piece}};
+  ++pieces_[holder];
   v1::DataRange range;
   range.set_lease(id);
   range.set_epoch(piece.epoch);
@@ -51,6 +52,8 @@ std::vector<DataLeases::Piece> DataLeases::Cut(const Holder& holder, const v1::D
     taken.push_back({piece.epoch, begin, end, piece.retries});
     if (end < piece.end) kept.push_back({piece.epoch, end, piece.end, piece.retries});
   }
+  pieces_[holder] += kept.size();
+  pieces_[holder] -= it->second.out.size();
   it->second.out = std::move(kept);
   if (it->second.out.empty()) leases_.erase(it);
   return taken;
@@ -99,6 +102,7 @@ void DataLeases::GiveBackAll(const Holder& holder) {
     returned_.insert(returned_.begin(), it->second.out.begin(), it->second.out.end());
     it = leases_.erase(it);
   }
+  pieces_.erase(holder);
 }
 
 }  // namespace leeway

@@ -3,7 +3,8 @@
 //
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: every position of every epoch begun is in exactly one state: not handed out, leased to one
-// worker, waiting to be handed out again, or committed (skipped ones count as committed).
+// worker, waiting to be handed out again, or committed (skipped ones count as committed). Nobody is handed out more
+// while it holds max_pieces.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,9 @@ class DataLeases {
     std::uint64_t epochs = 0;       // 0: without end
     std::uint64_t max_range = 0;    // records that one lease holds at most; 0: as many as asked for
     std::uint32_t max_retries = 3;  // a range whose push was refused so often is skipped, and counted
+    // How many ranges a holder has at once: what it makes others keep and save is bounded. A worker has a few for each
+    // batch that it has begun and not committed, of which there are some 30 at most.
+    std::uint64_t max_pieces = 4096;
   };
   struct Holder {
     std::uint32_t worker = 0;
@@ -34,8 +38,8 @@ class DataLeases {
 
   explicit DataLeases(const Config& config) : config_(config) {}
 
-  // Up to `records` records: what came back first, then the next of the epoch. Nothing: all of it is out
-  // or done. A range never spans epochs.
+  // Up to `records` records: what came back first, then the next of the epoch. Nothing: all of it is out or done, or
+  // this holder has to commit some first. A range never spans epochs.
   std::optional<v1::DataRange> Acquire(const Holder& holder, std::uint64_t records);
 
   // The push of this part of a lease has its final verdict. Not applied: the part is handed out again.
@@ -81,6 +85,7 @@ class DataLeases {
   std::uint64_t next_lease_ = 1;
   std::deque<Piece> returned_;
   std::map<std::uint64_t, Lease> leases_;
+  std::map<Holder, std::uint64_t> pieces_;                // that are out
   std::map<std::uint64_t, std::uint64_t> done_in_epoch_;  // of epochs begun and not done
   std::uint64_t epochs_done_ = 0;
   std::uint64_t committed_ = 0;

@@ -49,6 +49,7 @@ absl::Status DataLeases::Restore(const v1::DataLeasesState& state) {
     }
     it->second.holder = {saved.worker_id(), saved.incarnation()};
     for (const v1::LeasedPiece& out : saved.out()) it->second.out.push_back(piece(out));
+    pieces_[it->second.holder] += it->second.out.size();
   }
   done_in_epoch_.insert(state.done_in_epoch().begin(), state.done_in_epoch().end());
   epochs_done_ = state.epochs_done();

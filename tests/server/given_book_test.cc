@@ -30,25 +30,25 @@ v1::PullRequest Pull(std::uint64_t step, std::uint64_t attempt, const ChunkRun& 
 
 TEST_CASE("GivenBook: a repetition finds what the first answer is kept in; a newer pull has one of its own") {
   GivenBook book;
-  const auto first = book.Open(7, Pull(5, 1, {0, 3}), kPlacement, kNoLimit);
+  const auto first = book.Open(7, Pull(5, 1, {0, 3}), kPlacement, kNoLimit, 1);
   REQUIRE(first != nullptr);
-  CHECK(book.Open(7, Pull(5, 1, {0, 3}), kPlacement, kNoLimit) == first);
+  CHECK(book.Open(7, Pull(5, 1, {0, 3}), kPlacement, kNoLimit, 1) == first);
   CHECK(book.bytes() == 40'000);
-  const auto second = book.Open(7, Pull(5, 2, {0, 3}), kPlacement, kNoLimit);
+  const auto second = book.Open(7, Pull(5, 2, {0, 3}), kPlacement, kNoLimit, 1);
   REQUIRE(second != nullptr);
   CHECK(second != first);
-  CHECK(book.Open(7, Pull(5, 1, {0, 3}), kPlacement, kNoLimit) == nullptr);  // it was overtaken: nobody waits for it
+  CHECK(book.Open(7, Pull(5, 1, {0, 3}), kPlacement, kNoLimit, 1) == nullptr);  // it was overtaken: nobody waits for it
   CHECK(book.Of(7, 5, {0, 3}, 1).given == std::vector{second});
   CHECK(book.bytes() == 40'000);
   // In another encoding it is another answer.
-  CHECK(book.Open(7, Pull(5, 2, {0, 3}, v1::BF16), kPlacement, kNoLimit) != second);
+  CHECK(book.Open(7, Pull(5, 2, {0, 3}, v1::BF16), kPlacement, kNoLimit, 1) != second);
   CHECK(book.bytes() == 20'000);
 }
 
 TEST_CASE("GivenBook: who does not count its pulls has what the last one brought") {
   GivenBook book;
-  const auto first = book.Open(7, Pull(5, 0, {0, 3}), kPlacement, kNoLimit);
-  const auto second = book.Open(7, Pull(5, 0, {0, 3}), kPlacement, kNoLimit);
+  const auto first = book.Open(7, Pull(5, 0, {0, 3}), kPlacement, kNoLimit, 1);
+  const auto second = book.Open(7, Pull(5, 0, {0, 3}), kPlacement, kNoLimit, 1);
   CHECK(first != second);
   CHECK(book.Of(7, 5, {0, 3}, 1).given == std::vector{second});
   CHECK(book.bytes() == 40'000);
@@ -56,24 +56,45 @@ TEST_CASE("GivenBook: who does not count its pulls has what the last one brought
 
 TEST_CASE("GivenBook: without room nothing is kept, and what was is gone when it is of an older pull") {
   GivenBook book;
-  const auto kept = book.Open(1, Pull(0, 1, {0, 2}), kPlacement, 40'000);
+  const auto kept = book.Open(1, Pull(0, 1, {0, 2}), kPlacement, 40'000, 1);
   REQUIRE(kept != nullptr);
-  CHECK(book.Open(2, Pull(0, 1, {0, 2}), kPlacement, 40'000) == nullptr);
-  CHECK(book.Open(2, Pull(0, 1, {2, 1}), kPlacement, 40'000) != nullptr);
-  CHECK(book.Open(1, Pull(0, 1, {0, 2}), kPlacement, 40'000) == kept);
+  CHECK(book.Open(2, Pull(0, 1, {0, 2}), kPlacement, 40'000, 1) == nullptr);
+  CHECK(book.Open(2, Pull(0, 1, {2, 1}), kPlacement, 40'000, 1) != nullptr);
+  CHECK(book.Open(1, Pull(0, 1, {0, 2}), kPlacement, 40'000, 1) == kept);
   CHECK(book.bytes() == 40'000);
-  CHECK(book.Open(1, Pull(0, 2, {0, 2}), kPlacement, 30'000) == nullptr);
+  CHECK(book.Open(1, Pull(0, 2, {0, 2}), kPlacement, 30'000, 1) == nullptr);
   CHECK(book.Of(1, 0, {0, 3}, 1).given.empty());
   CHECK(book.bytes() == 4 * 1808);
+}
+
+TEST_CASE("GivenBook: who pulls ahead has its share, and takes no room from the others") {
+  GivenBook book;
+  const auto open = [&book](std::uint64_t who, std::uint64_t step, std::size_t workers) {
+    return book.Open(who, Pull(step, step + 1, {0, 3}), kPlacement, 80'000, workers) != nullptr;
+  };
+  CHECK(open(1, 0, 2));
+  CHECK_FALSE(open(1, 1, 2));
+  CHECK(open(2, 0, 2));
+  CHECK(book.bytes() == 80'000);
+  book.Drop(1, 0);
+  CHECK(open(1, 1, 2));
+  // Alone it has all, and what it has it keeps when another comes.
+  book.Drop(2);
+  CHECK(open(1, 2, 1));
+  CHECK_FALSE(open(3, 0, 2));
+  book.Drop(1, 1);
+  CHECK(open(3, 0, 2));
+  book.Drop(1);
+  CHECK(open(1, 3, 2));
 }
 
 TEST_CASE("GivenBook: a chunk's pieces are found, and whether they are all of it") {
   GivenBook book;
   // Of the blocks of shard 1 of 3: 1, 4, 7, 10, 13.
   const Placement placement = *Placement::Make(16 * 4096, 3);
-  const auto first = book.Open(7, Pull(0, 1, {1, 2}), placement, kNoLimit);
+  const auto first = book.Open(7, Pull(0, 1, {1, 2}), placement, kNoLimit, 1);
   CHECK_FALSE(book.Of(7, 0, {1, 5}, 3).whole);
-  const auto second = book.Open(7, Pull(0, 1, {7, 3}), placement, kNoLimit);
+  const auto second = book.Open(7, Pull(0, 1, {7, 3}), placement, kNoLimit, 1);
   const GivenBook::Found all = book.Of(7, 0, {1, 5}, 3);
   CHECK(all.given == std::vector{first, second});
   CHECK(all.whole);
@@ -129,7 +150,9 @@ TEST_CASE("GivenBook: agrees with a map") {
                  random.Below(4),
                  encodings[random.Below(3)],
                  {block, static_cast<std::uint32_t>(1 + random.Below(3 - block))}};
-      const auto opened = book.Open(who, Pull(clock, asked.attempt, asked.run, asked.encoding), kPlacement, kLimit);
+      const std::size_t workers = 1 + random.Below(4);
+      const v1::PullRequest pull = Pull(clock, asked.attempt, asked.run, asked.encoding);
+      const auto opened = book.Open(who, pull, kPlacement, kLimit, workers);
       const auto known = model.find({who, clock, block});
       if (known != model.end() && asked.attempt != 0 && asked.attempt < known->second.attempt) {
         REQUIRE(opened == nullptr);
@@ -143,12 +166,13 @@ TEST_CASE("GivenBook: agrees with a map") {
         continue;
       }
       if (known != model.end()) model.erase(known);
-      std::uint64_t bytes = asked.bytes();
+      std::uint64_t bytes = asked.bytes(), own = asked.bytes();
       for (const auto& [key, kept] : model) {
         bytes += kept.bytes();
+        if (std::get<0>(key) == who) own += kept.bytes();
         REQUIRE(kept.given != opened);
       }
-      REQUIRE((opened != nullptr) == (bytes <= kLimit));
+      REQUIRE((opened != nullptr) == (bytes <= kLimit && own <= kLimit / workers));
       asked.given = opened;
       if (opened != nullptr) model[{who, clock, block}] = asked;
     }

@@ -220,20 +220,25 @@ TEST_CASE("dc: who comes back from parking pulls afresh") {
 
 TEST_CASE("dc: what this shard does not know is applied as it came, and counted") {
   Shard::Options options;
-  options.max_held_bytes = 3 * 4 * kSmall;  // half of it: one worker's weights
+  options.max_held_bytes = 2 * 3 * 4 * kSmall;  // half of it: each worker's weights once
   ShardFixture f(Dc(), kSmall, options);
+  f.Member(3, v1::OBSERVER);  // who needs none
   f.Start(3);
+  Pull(f, 1, 0);
+  Pull(f, 1, 1, 2);  // has had its share: it takes nobody's room
+  Pull(f, 1, 2, 3);
   Pull(f, 0, 0);
-  Pull(f, 1, 0);  // there is no room
-  CHECK(f.Stats().held_bytes() == 4 * kSmall);
+  CHECK(f.Stats().held_bytes() == 2 * 4 * kSmall);
   f.PushValue(2, 0, 4);  // it has not read
   CHECK(Weight(f) == -4);
-  f.PushValue(1, 0, 2);
-  CHECK(Weight(f) == -6);
-  CHECK(f.Stats().chunks_uncorrected() == 2);
-  f.PushValue(0, 0, 2);  // 2 + 0.25 * 4 * (-6 - 0) = -4
+  f.PushValue(1, 0, 2);  // 2 + 0.25 * 4 * (-4 - 0) = -2
   CHECK(Weight(f) == -2);
-  CHECK(f.Stats().chunks_corrected() == 1);
+  f.PushValue(1, 1, 2);
+  CHECK(Weight(f) == -4);
+  CHECK(f.Stats().chunks_uncorrected() == 2);
+  f.PushValue(0, 0, 2);  // -2, as above
+  CHECK(Weight(f) == -2);
+  CHECK(f.Stats().chunks_corrected() == 2);
 }
 
 TEST_CASE("dc: evaluators are given nothing to keep, and without dc nobody is") {

@@ -5,9 +5,9 @@
 
 #include "common/crc32c.h"
 #include "common/log.h"
-#include "common/run_failure.h"
 #include "common/status_macros.h"
 #include "worker/client/pull.h"
+#include "worker/trainer/leave_cluster.h"
 #include "worker/trainer/weights_file.h"
 
 namespace leeway {
@@ -60,30 +60,21 @@ absl::StatusOr<bool> EvalSession::Run() {
   if (view_->drain()) worker_.cancellation.Cancel();  // the process is to end
   if (const absl::Status expired = view_->expired(); !expired.ok()) {
     if (!absl::IsFailedPrecondition(expired)) return expired;
-    return worker_.cancellation.cancelled() || final;
+    return worker_.cancellation.cancelled();
   }
   v1::LeaveRequest leave;
   leave.set_reason(final ? "evaluated the final weights" : view_->drain() ? "drained" : "preempted");
-  auto failure = std::make_shared<std::string>();
-  const auto say = [&](std::function<void(absl::Status)> done) {
-    coordinator_->Leave(std::move(leave), [failure, done](const absl::Status& status, const v1::LeaveReply& reply) {
-      *failure = reply.failure();
-      done(status);
-    });
-  };
-  const absl::Status left = Await(say, kLastWords);
-  if (!left.ok()) spdlog::warn("could not tell the coordinator about leaving: {}", left);
-  if (left.ok() && final) RETURN_IF_ERROR(RunFailure(*failure));
+  const absl::Status left = LeaveCluster(*coordinator_, mailbox_, std::move(leave), lease_, worker_.cancellation);
+  if (final) RETURN_IF_ERROR(left);
   return true;
 }
 
-absl::Status EvalSession::Await(const std::function<void(std::function<void(absl::Status)>)>& call,
-                                absl::Duration limit) {
+absl::Status EvalSession::Await(const std::function<void(std::function<void(absl::Status)>)>& call) {
   auto result = std::make_shared<std::optional<absl::Status>>();
   call([result, mailbox = mailbox_](absl::Status status) { mailbox->Post([result, status] { *result = status; }); });
   const auto over = [&] { return result->has_value() || !view_->expired().ok(); };
-  mailbox_->RunUntil([&] { return over() || Interrupted(); }, limit);
-  if (!over() && Interrupted()) mailbox_->RunUntil(over, std::min(limit, kLastWords));
+  mailbox_->RunUntil([&] { return over() || Interrupted(); });
+  if (!over()) mailbox_->RunUntil(over, kLastWords);
   return result->value_or(absl::DeadlineExceededError("no answer"));
 }
 
@@ -141,8 +132,8 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   if (final) RETURN_IF_ERROR(Save(worker_.options.final_weights));
   v1::ReportProgressRequest report;
   *report.mutable_evaluation() = evaluation;
-  const absl::Status reported = Await(
-      [&](auto done) { coordinator_->ReportProgress(std::move(report), std::move(done)); }, absl::InfiniteDuration());
+  const absl::Status reported =
+      Await([&](auto done) { coordinator_->ReportProgress(std::move(report), std::move(done)); });
   if (!absl::IsFailedPrecondition(reported) && !Interrupted()) RETURN_IF_ERROR(reported);
   return true;
 }

@@ -68,7 +68,7 @@ class EvalSession {
   absl::StatusOr<bool> EvaluateOnce(bool final);  // false: there were no weights, as PullWeights says
   absl::Status Save(const std::string& path);
   // Runs one call of the coordinator's to its end; after an interruption for kLastWords at most.
-  absl::Status Await(const std::function<void(std::function<void(absl::Status)>)>& call, absl::Duration limit);
+  absl::Status Await(const std::function<void(std::function<void(absl::Status)>)>& call);
 
   Worker& worker_;
   const Placement placement_;

@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "common/log.h"
-#include "common/run_failure.h"
 #include "worker/client/put_weights.h"
 
 namespace leeway {
@@ -89,9 +88,9 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
                              : preempted    ? "preempted"
                              : finished     ? "trained on all its data"
                                             : "the run ends";
-  const std::string failure = Leave(reason, finished);
+  const absl::Status left = Leave(reason, finished);
   if (preempted) return End::kPreempted;
-  if (!failure.empty()) return RunFailure(failure);
+  if (!left.ok()) return left;
   return End::kFinished;
 }
 

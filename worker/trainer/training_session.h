@@ -130,8 +130,7 @@ class TrainingSession {
   v1::WaitKind KindOfWait(std::uint32_t shard, Instant from, v1::WaitKind kind) const;
   void Report(bool now);
   void Drain();
-  // Says why the run has failed, or nothing.
-  std::string Leave(const std::string& reason, bool finished);
+  absl::Status Leave(const std::string& reason, bool finished);
   std::string WaitingFor() const;
 
   Worker& worker_;

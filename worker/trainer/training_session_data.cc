@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/log.h"
+#include "worker/trainer/leave_cluster.h"
 #include "worker/trainer/training_session.h"
 
 namespace leeway {
@@ -12,7 +12,7 @@ namespace {
 constexpr absl::Duration kReportEvery = absl::Seconds(1);
 constexpr absl::Duration kParkedPause = absl::Milliseconds(100);
 constexpr absl::Duration kShortBatchAfter = absl::Milliseconds(100);
-constexpr absl::Duration kLastWords = absl::Seconds(5);         // for each of the last report and Leave
+constexpr absl::Duration kLastReport = absl::Seconds(5);
 constexpr absl::Duration kPreemptionGrace = absl::Seconds(10);  // for pushes under way
 
 }  // namespace
@@ -102,7 +102,7 @@ void TrainingSession::Report(bool now) {
   // A report that is lost is made up for by the next: totals are sent. Only the end waits for its answer.
   coordinator_->ReportProgress(
       std::move(request), [this, mailbox = mailbox_](absl::Status) { mailbox->Post([this] { reporting_ = false; }); });
-  if (now) mailbox_->RunUntil([this] { return !reporting_ || Broken(); }, kLastWords);
+  if (now) mailbox_->RunUntil([this] { return !reporting_ || Broken(); }, kLastReport);
 }
 
 // Completes what is under way where that is possible, and waits until nothing uses the engine's memory any more.
@@ -123,24 +123,14 @@ void TrainingSession::Drain() {
   SettleHeld(v1::VERDICT_NONE);
 }
 
-std::string TrainingSession::Leave(const std::string& reason, bool finished) {
+absl::Status TrainingSession::Leave(const std::string& reason, bool finished) {
   if (work_) source_.Return(*std::exchange(work_, std::nullopt));
   v1::LeaveRequest request;
   request.set_reason(reason);
   request.set_finished(finished);
   request.set_pushed(std::min(pipeline_.settled(), first_abandoned_));
   for (v1::DataRange& range : source_.TakeRemaining()) *request.add_returned() = std::move(range);
-  auto left = std::make_shared<std::optional<absl::StatusOr<v1::LeaveReply>>>();
-  coordinator_->Leave(std::move(request), [left, mailbox = mailbox_](absl::Status status, v1::LeaveReply reply) {
-    mailbox->Post([left, status, reply = std::move(reply)] {
-      *left = status.ok() ? absl::StatusOr<v1::LeaveReply>(reply) : absl::StatusOr<v1::LeaveReply>(status);
-    });
-  });
-  mailbox_->RunUntil([&] { return left->has_value(); }, kLastWords);
-  if (left->has_value() && (*left)->ok()) return (**left)->failure();
-  spdlog::warn("could not tell the coordinator about leaving ({}): {}", reason,
-               left->has_value() ? (*left)->status().ToString() : "no answer");
-  return "";
+  return LeaveCluster(*coordinator_, mailbox_, std::move(request), lease_, worker_.cancellation);
 }
 
 }  // namespace leeway

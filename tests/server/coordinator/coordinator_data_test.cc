@@ -81,6 +81,25 @@ TEST_CASE("Coordinator: without data a worker is parked, and comes back at the s
   CHECK_FALSE(f.Acquire(1, 2, 10)->message.reentered());
 }
 
+TEST_CASE("Coordinator: who leases record by record and commits none of them is parked, until it commits some") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  const std::uint64_t most = DataLeases::Config().max_pieces;
+  std::vector<v1::DataRange> held;
+  for (std::uint64_t i = 0; i < most; ++i) held.push_back(f.Acquire(0, i + 1, 1)->message.range());
+  CHECK(held.back().epoch() == (most - 1) / 100);
+  const auto next = f.Acquire(0, most + 1, 1);
+  CHECK_FALSE(next->done());
+  f.SyncShards();
+  CHECK(f.snapshot().members(0).state() == v1::PARKED);
+  CHECK(f.Commit(0, 0, {held[0]})->ok());
+  f.SyncShards();
+  REQUIRE(next->ok());
+  CHECK(next->message.range().end() == most % 100 + 1);
+  CHECK(next->message.reentered());
+  CHECK_FALSE(f.Acquire(0, most + 2, 1)->done());
+}
+
 TEST_CASE("Coordinator: who asks for records ahead of need is told at once that there are none, and not parked") {
   v1::Policy policy = LeasedPolicy(1);
   policy.mutable_stop()->set_epochs(1);

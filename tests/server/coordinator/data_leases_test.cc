@@ -75,6 +75,7 @@ class Run {
     if (held.empty() || random_.Chance(0.2)) {
       const std::uint64_t wanted = random_.Between(1, 40);
       if (const std::optional<v1::DataRange> range = leases_.Acquire(holder, wanted)) {
+        REQUIRE(held.size() < config_.max_pieces);
         REQUIRE(range->begin() < range->end());
         REQUIRE(range->end() <= config_.num_records);
         REQUIRE(range->epoch() < config_.epochs);
@@ -122,6 +123,7 @@ TEST_CASE("DataLeases: each record of each epoch is committed exactly once, what
     config.epochs = random.Between(1, 4);
     config.max_range = random.Chance(0.5) ? 0 : random.Between(1, 64);
     config.max_retries = 1000;
+    if (random.Chance(0.5)) config.max_pieces = random.Between(1, 4);
     Run run(TestSeed() + seed, config);
     run.ToTheEnd();
     CHECK(run.skipped() == 0);
@@ -155,6 +157,33 @@ TEST_CASE("DataLeases: a range is tried max_retries times more, then given up") 
   CHECK(leases.done());
   CHECK(leases.skipped() == 10);
   CHECK(leases.handed_out_again() == 2);
+}
+
+TEST_CASE("DataLeases: who has max_pieces gets no more before it has committed some, or has gone") {
+  DataLeases leases({.num_records = 100, .epochs = 0, .max_pieces = 2});
+  const auto first = leases.Acquire({1, 1}, 10);
+  const auto second = leases.Acquire({1, 1}, 10);
+  REQUIRE(first);
+  REQUIRE(second);
+  CHECK_FALSE(leases.Acquire({1, 1}, 10));
+  CHECK(leases.Acquire({2, 1}, 10));
+  // A part out of the middle leaves two pieces of the first.
+  CHECK(leases.Commit({1, 1}, Part(*first, 4, 6), true) == 2);
+  CHECK(leases.Commit({1, 1}, *second, true) == 10);
+  CHECK_FALSE(leases.Acquire({1, 1}, 10));
+  // Restored, it is the same.
+  v1::DataLeasesState state;
+  leases.Save(&state);
+  DataLeases restored({.num_records = 100, .epochs = 0, .max_pieces = 2});
+  REQUIRE(restored.Restore(state).ok());
+  for (DataLeases* each : {&leases, &restored}) {
+    CHECK_FALSE(each->Acquire({1, 1}, 10));
+    CHECK(each->Commit({1, 1}, Part(*first, 0, 4), true) == 4);
+    CHECK(each->Acquire({1, 1}, 10));
+    CHECK_FALSE(each->Acquire({1, 1}, 10));
+    each->GiveBackAll({1, 1});
+    CHECK(each->Acquire({1, 1}, 10));
+  }
 }
 
 TEST_CASE("DataLeases: giving back is no failure, and goes out first") {

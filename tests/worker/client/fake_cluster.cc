@@ -113,7 +113,9 @@ FakeCluster::Answer FakeCluster::Handle(const std::string& address, const std::s
   }
   if (method == "Coordinator/Leave") {
     leaves.push_back(Parse<v1::LeaveRequest>(request));
-    return Ok(v1::LeaveReply());
+    v1::LeaveReply reply;
+    reply.set_failure(failure);
+    return Ok(reply);
   }
   return {absl::UnimplementedError(method), {}};
 }

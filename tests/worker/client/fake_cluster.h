@@ -56,7 +56,8 @@ class FakeCluster : public Transport {
   Script script LEEWAY_GUARDED_BY(mu);
   v1::JoinReply join LEEWAY_GUARDED_BY(mu);
   v1::RunState state LEEWAY_GUARDED_BY(mu) = v1::TRAINING;
-  bool drain LEEWAY_GUARDED_BY(mu) = false;  // its workers are to leave
+  bool drain LEEWAY_GUARDED_BY(mu) = false;   // its workers are to leave
+  std::string failure LEEWAY_GUARDED_BY(mu);  // of the run: what who leaves is told
   std::vector<float> weights LEEWAY_GUARDED_BY(mu);
   float rate LEEWAY_GUARDED_BY(mu) = 0.1f;
   std::deque<v1::DataRange> ranges LEEWAY_GUARDED_BY(mu);  // to hand out; FINISHING when all are committed

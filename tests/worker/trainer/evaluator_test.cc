@@ -5,6 +5,7 @@
 
 #include "common/crc32c.h"
 #include "common/exit_code.h"
+#include "common/run_failure.h"
 #include "tests/catch.h"
 #include "tests/support/crash_files.h"
 #include "tests/worker/client/runtime.h"
@@ -121,6 +122,57 @@ TEST_CASE("When it is no member any more before it has the final weights, it joi
   CHECK(bench.fake.joins.size() == 2);
   REQUIRE(bench.fake.reports.size() == 1);
   CHECK(bench.fake.reports[0].evaluation().final());
+}
+
+TEST_CASE("When it is no member any more when it reports the final weights, it asks how the run has ended") {
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string& method) {
+      if (method != "Coordinator/ReportProgress") return absl::OkStatus();
+      fake.join.set_state(v1::FINISHED);
+      fake.join.set_failure("the loss has diverged");
+      return absl::FailedPreconditionError("its lease ran out");
+    };
+  }
+  const absl::Status status = bench.Run();
+  CHECK(IsRunFailure(status));
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.joins.size() == 2);
+}
+
+TEST_CASE("It hears how the run has ended when it leaves, whoever is a member then") {
+  bool member = true;
+  Bench bench(v1::EACH);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.failure = "the loss has diverged";
+    bench.fake.script.fail = [&](const std::string&, const std::string& method) -> absl::Status {
+      if (bench.fake.calls["Coordinator/Leave"] == 0) return absl::OkStatus();
+      if (method == "Coordinator/Heartbeat") {
+        member = false;
+        return absl::FailedPreconditionError("its lease ran out");
+      }
+      const bool lost = method == "Coordinator/Leave" && member;
+      return lost ? absl::UnavailableError("the network is down") : absl::OkStatus();
+    };
+  }
+  CHECK(IsRunFailure(bench.Run()));
+}
+
+TEST_CASE("When nobody says how the run has ended, it does not say that all went well") {
+  Bench bench(v1::EACH);
+  bench.options.identity.give_up_after = absl::Seconds(1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [&fake = bench.fake](const std::string&, const std::string&) {
+      return fake.calls["Coordinator/Leave"] > 0 ? absl::UnavailableError("the network is down") : absl::OkStatus();
+    };
+  }
+  CHECK(ExitCodeOf(bench.Run()) == kExitClusterLost);
 }
 
 TEST_CASE("Preempted before it has the final weights, it does not say that it has evaluated them") {
