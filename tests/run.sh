@@ -44,7 +44,7 @@ if [ $# -gt 0 ]; then
 else
   stage tests bazel test --config=opt --test_tag_filters=-manual,-gpu,-cluster --build_tests_only //...
   # Real processes mostly wait: for time-outs, leases, each other.
-  at_once=$((4 * $(nproc) < 24 ? 4 * $(nproc) : 24))
+  at_once=$((3 * $(nproc) < 24 ? 3 * $(nproc) : 24))
   stage clusters bazel test --config=opt --test_tag_filters=cluster,-manual,-gpu --build_tests_only \
     --jobs=$at_once --local_cpu_resources=$at_once //...
   if [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
