@@ -6,8 +6,7 @@ Sources still include what they use: it is faster so, nothing else (docs/adr/002
 def _with(package, attributes):
     # A precompiled header serves the flags that it was compiled with: a target with its own goes without.
     if attributes.get("srcs") and not attributes.get("copts"):
-        # By its whole path: clang does not search for a precompiled header.
-        attributes["copts"] = ["-include", "$(BINDIR)/%s/precompiled.h" % package]
+        attributes["copts"] = ["-include", package + "/precompiled.h"]
         attributes["deps"] = attributes.get("deps", []) + ["//%s:precompiled" % package]
     return attributes
 
