@@ -18,5 +18,5 @@ def cc_binary(**attributes):
 
 def cc_test(**attributes):
     # .bazelrc optimizes files named *_test.cc, and tests/precompiled.cc, less than others.
-    tests = all([source.endswith("_test.cc") for source in attributes.get("srcs", [])])
+    tests = all([source.endswith("_test.cc") for source in attributes.get("srcs", []) if source.endswith(".cc")])
     native.cc_test(**_with("tests" if tests else "bazel", attributes))

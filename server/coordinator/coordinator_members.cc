@@ -26,13 +26,16 @@ absl::Status Compare(const std::string& what, std::uint64_t theirs, std::uint64_
       absl::StrCat("join: ", what, " is ", theirs, " at the worker and ", ours, " in this cluster"));
 }
 
+absl::Status CheckRunId(std::uint64_t run_id, const v1::Stamp& stamp) {
+  if (stamp.run_id() == run_id) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("coordinator: this is run ", absl::Hex(run_id),
+                                                    ", the request is of run ", absl::Hex(stamp.run_id())));
+}
+
 }  // namespace
 
 absl::Status Coordinator::CheckStamp(const v1::Stamp& stamp) {
-  if (stamp.run_id() != options_.run_id) {
-    return absl::FailedPreconditionError(absl::StrCat("coordinator: this is run ", absl::Hex(options_.run_id),
-                                                      ", the request is of run ", absl::Hex(stamp.run_id())));
-  }
+  RETURN_IF_ERROR(CheckRunId(options_.run_id, stamp));
   return membership_.Renew(clock_->Now(), stamp.worker_id(), stamp.incarnation());
 }
 
@@ -300,11 +303,12 @@ void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
     MutexLock lock(mu_);
     v1::LeaveReply reply;
     reply.set_failure(Failure());
-    replies.Answer(std::move(done), reply);
+    // Whoever was a member of this run is told how it has ended. How another one has, nobody here knows.
+    const absl::Status run = CheckRunId(options_.run_id, request.stamp());
+    replies.Give(std::move(done), run, reply);
     const std::uint32_t worker = request.stamp().worker_id();
     const v1::Member* member = membership_.Find(worker);
-    if (member != nullptr && member->incarnation() == request.stamp().incarnation() &&
-        request.stamp().run_id() == options_.run_id) {
+    if (run.ok() && member != nullptr && member->incarnation() == request.stamp().incarnation()) {
       const std::string reason = PrintableUtf8(request.reason(), kLongestReason);
       const bool observer = member->state() == v1::OBSERVER;
       if (member->state() == v1::LIVE && policies_.policy().aggregation() == v1::ROUND) {

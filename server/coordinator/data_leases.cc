@@ -52,8 +52,9 @@ std::vector<DataLeases::Piece> DataLeases::Cut(const Holder& holder, const v1::D
     taken.push_back({piece.epoch, begin, end, piece.retries});
     if (end < piece.end) kept.push_back({piece.epoch, end, piece.end, piece.retries});
   }
-  pieces_[holder] += kept.size();
-  pieces_[holder] -= it->second.out.size();
+  const std::uint64_t pieces = pieces_[holder] + kept.size() - it->second.out.size();
+  if (kept.size() > it->second.out.size() && pieces > 2 * config_.max_pieces) return {};
+  pieces_[holder] = pieces;
   it->second.out = std::move(kept);
   if (it->second.out.empty()) leases_.erase(it);
   return taken;

@@ -4,7 +4,7 @@
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: every position of every epoch begun is in exactly one state: not handed out, leased to one
 // worker, waiting to be handed out again, or committed (skipped ones count as committed). Nobody is handed out more
-// while it holds max_pieces.
+// while it holds max_pieces, nor has more than twice as many by cutting up what it has.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,8 @@ class DataLeases {
   std::optional<v1::DataRange> Acquire(const Holder& holder, std::uint64_t records);
 
   // The push of this part of a lease has its final verdict. Not applied: the part is handed out again.
-  // A part that is no longer this holder's (it expired, or was committed already) changes nothing.
+  // A part that is no longer this holder's (it expired, or was committed already) changes nothing, nor does one out of
+  // the middle of a piece that would leave the holder more than 2 * max_pieces: a worker commits nearly in order.
   // Returns how many records were newly committed.
   std::uint64_t Commit(const Holder& holder, const v1::DataRange& part, bool applied);
 

@@ -16,8 +16,7 @@
 namespace leeway {
 
 // OK: the run has not failed, or nobody says how it has ended and this worker was told to end. A RunFailure: it has.
-// UNAVAILABLE: the coordinator, which waits for a worker as long as its `lease`, has not answered for that long and
-// some seconds. `cancellation` wakes the mailbox.
+// UNAVAILABLE: the coordinator has not answered for a `lease` and some seconds. `cancellation` wakes the mailbox.
 absl::Status LeaveCluster(CoordinatorClient& coordinator, const std::shared_ptr<Mailbox>& mailbox,
                           v1::LeaveRequest request, absl::Duration lease, const Cancellation& cancellation);
 

@@ -91,6 +91,19 @@ TEST_CASE("Coordinator: what a worker leaves with is one printable line") {
   CHECK(reason.find_first_of("\n\x1b") == std::string::npos);
 }
 
+TEST_CASE("Coordinator: how a run has ended, that of another run does not say") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  v1::LeaveRequest leave;
+  *leave.mutable_stamp() = f.StampOf(0);
+  leave.mutable_stamp()->set_run_id(f.StampOf(0).run_id() + 1);
+  CHECK(absl::IsFailedPrecondition(f.Call<v1::LeaveReply>("Leave", leave)->status));
+  // Of this run, also whoever is no member any more.
+  *leave.mutable_stamp() = f.StampOf(0);
+  leave.mutable_stamp()->set_incarnation(f.StampOf(0).incarnation() + 1);
+  CHECK(f.Call<v1::LeaveReply>("Leave", leave)->ok());
+}
+
 TEST_CASE("Coordinator: each mismatch in the handshake names both values") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.Start(1);

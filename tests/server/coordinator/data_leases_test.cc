@@ -186,6 +186,20 @@ TEST_CASE("DataLeases: who has max_pieces gets no more before it has committed s
   }
 }
 
+TEST_CASE("DataLeases: who cuts what it has into ever more pieces is stopped at twice max_pieces") {
+  DataLeases leases({.num_records = 100, .epochs = 0, .max_pieces = 2});
+  const auto range = leases.Acquire({1, 1}, 20);
+  REQUIRE(range);
+  for (std::uint64_t i = 0; i < 3; ++i) CHECK(leases.Commit({1, 1}, Part(*range, 2 * i + 1, 2 * i + 2), true) == 1);
+  CHECK(leases.Commit({1, 1}, Part(*range, 9, 10), true) == 0);
+  CHECK(leases.Commit({1, 1}, Part(*range, 9, 10), false) == 0);
+  // What makes no more of them is committed, as ever.
+  CHECK(leases.Commit({1, 1}, Part(*range, 0, 1), true) == 1);
+  CHECK(leases.Commit({1, 1}, Part(*range, 9, 10), true) == 1);
+  CHECK(leases.Commit({1, 1}, Part(*range, 0, 20), true) == 15);
+  CHECK(leases.committed() == 20);
+}
+
 TEST_CASE("DataLeases: giving back is no failure, and goes out first") {
   DataLeases leases({100, 1, 0, 0});
   const auto range = leases.Acquire({1, 1}, 10);
