@@ -57,8 +57,16 @@ PushWindow::OpenStep* PushWindow::Find(std::uint64_t step) {
 }
 
 v1::Verdict PushWindow::OldVerdict(std::uint64_t step) const {
-  const std::uint64_t age = clock_ - step;  // 1: the newest
-  return age <= past_.size() ? past_[past_.size() - age] : v1::APPLIED;
+  const auto it = past_.find(step);
+  if (it != past_.end()) return it->second;
+  const bool forgotten = past_.size() == kRemembered && step < past_.begin()->first;
+  return forgotten ? v1::APPLIED : v1::DROPPED;
+}
+
+void PushWindow::Remember(std::uint64_t step, v1::Verdict verdict) {
+  if (verdict == v1::DROPPED) return;
+  past_[step] = verdict;
+  if (past_.size() > kRemembered) past_.erase(past_.begin());
 }
 
 absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint32_t chunk, std::uint32_t chunk_count) {
@@ -110,13 +118,6 @@ absl::Status PushWindow::Settle(std::uint64_t step, v1::Verdict verdict) {
   return absl::OkStatus();
 }
 
-void PushWindow::Retire(v1::Verdict verdict) {
-  open_.pop_front();
-  ++clock_;
-  past_.push_back(verdict);
-  if (past_.size() > kRemembered) past_.pop_front();
-}
-
 std::vector<PushWindow::Step> PushWindow::TakeWhole() {
   std::vector<Step> whole;
   for (auto it = behind_.begin(); it != behind_.end();) {
@@ -125,14 +126,15 @@ std::vector<PushWindow::Step> PushWindow::TakeWhole() {
       continue;
     }
     whole.push_back(it->second.Outcome(it->first));
-    const std::uint64_t age = clock_ - it->first;
-    if (age <= past_.size()) past_[past_.size() - age] = whole.back().verdict;
+    Remember(it->first, whole.back().verdict);
     Given(it->first, whole.back().verdict);
     it = behind_.erase(it);
   }
   while (!open_.empty() && open_.front().Whole()) {
     whole.push_back(open_.front().Outcome(clock_));
-    Retire(whole.back().verdict);
+    Remember(clock_, whole.back().verdict);
+    open_.pop_front();
+    ++clock_;
   }
   return whole;
 }
@@ -167,7 +169,7 @@ void PushWindow::Given(std::uint64_t step, v1::Verdict verdict) {
 }
 
 void PushWindow::Reenter(std::uint64_t clock) {
-  for (std::size_t age = past_.size(); age > 0; --age) Given(clock_ - age, past_[past_.size() - age]);
+  for (const auto& [step, verdict] : past_) Given(step, verdict);
   for (std::uint64_t step = clock_; step < std::min(clock, clock_ + kAhead); ++step) {
     behind_[step] = std::move(*Find(step));
   }
@@ -177,16 +179,13 @@ void PushWindow::Reenter(std::uint64_t clock) {
 }
 
 void PushWindow::JumpTo(std::uint64_t clock, v1::Verdict verdict) {
-  while (clock_ < clock) {
-    if (open_.empty()) {
-      // A long jump costs no more than what is remembered.
-      past_.insert(past_.end(), std::min<std::uint64_t>(clock - clock_, kRemembered), verdict);
-      while (past_.size() > kRemembered) past_.pop_front();
-      clock_ = clock;
-      return;
-    }
-    Retire(verdict);
-  }
+  if (clock <= clock_) return;
+  // A long jump costs no more than what is remembered.
+  const std::uint64_t remembered = std::min<std::uint64_t>(clock - clock_, kRemembered);
+  for (std::uint64_t step = clock - remembered; step < clock; ++step) Remember(step, verdict);
+  const std::uint64_t over = std::min<std::uint64_t>(clock - clock_, open_.size());
+  open_.erase(open_.begin(), open_.begin() + static_cast<std::ptrdiff_t>(over));
+  clock_ = clock;
 }
 
 // --- Saved -----------------------------------------------------------------------------------------------
@@ -223,7 +222,10 @@ v1::WindowState PushWindow::Save() const {
     saved = step.Save();
     saved.set_step(number);
   }
-  for (const v1::Verdict verdict : past_) state.add_past(verdict);
+  for (const auto& [step, verdict] : past_) {
+    state.add_past_steps(step);
+    state.add_past(verdict);
+  }
   for (const std::uint64_t step : given_) state.add_given(step);
   return state;
 }
@@ -231,7 +233,8 @@ v1::WindowState PushWindow::Save() const {
 absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
   const auto open = static_cast<std::uint64_t>(state.open_size());
   const auto past = static_cast<std::uint64_t>(state.past_size());
-  if (open > kAhead || past > std::min<std::uint64_t>(kRemembered, state.clock()) ||
+  const bool named = state.past_steps().empty() || state.past_steps_size() == state.past_size();
+  if (open > kAhead || past > std::min<std::uint64_t>(kRemembered, state.clock()) || !named ||
       state.behind_size() > int{kAhead} || state.given_size() > 2 * int{kAhead}) {
     return absl::DataLossError(absl::StrCat("a window at clock ", state.clock(), " with ", open, " open steps, ",
                                             state.behind_size(), " behind it and ", past, " verdicts"));
@@ -250,7 +253,14 @@ absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
     window.behind_[saved.step()] = std::move(step);
   }
   window.given_.insert(state.given().begin(), state.given().end());
-  for (const int verdict : state.past()) window.past_.push_back(static_cast<v1::Verdict>(verdict));
+  for (int i = 0; i < state.past_size(); ++i) {
+    const std::uint64_t step =
+        state.past_steps().empty() ? state.clock() - past + static_cast<std::uint64_t>(i) : state.past_steps(i);
+    if (step >= state.clock()) {
+      return absl::DataLossError(absl::StrCat("a window at clock ", state.clock(), " with a verdict on step ", step));
+    }
+    window.Remember(step, state.past(i));
+  }
   return window;
 }
 

@@ -4,8 +4,8 @@
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: a chunk goes unseen -> applying -> done(verdict), once. The clock is the number of steps, from
 // the start without a gap, whose every chunk is done; a re-entry or a closed round moves it on. Steps below the
-// clock are over, but for those that a re-entry has left open: their chunks answer with the step's verdict for
-// `kRemembered` steps, and as APPLIED after that.
+// clock are over, but for those that a re-entry has left open: their chunks answer with the step's verdict. Steps that
+// were jumped over are DROPPED; of the others the newest `kRemembered` have their verdict, and older ones are APPLIED.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class PushWindow {
   // A worker has at most pipeline depth + 2 steps between its oldest unanswered chunk and its newest;
   // depths above 14 are refused at Join.
   static constexpr std::uint64_t kAhead = 16;
-  static constexpr std::size_t kRemembered = 16;
+  static constexpr std::size_t kRemembered = kAhead;  // of what is older no answer is outstanding
 
   explicit PushWindow(std::uint64_t clock = 0) : clock_(clock) {}
 
@@ -108,14 +108,16 @@ class PushWindow {
   };
   OpenStep* Find(std::uint64_t step);  // null: it is over
   v1::Verdict OldVerdict(std::uint64_t step) const;
-  void Retire(v1::Verdict verdict);
+  void Remember(std::uint64_t step, v1::Verdict verdict);
   void Given(std::uint64_t step, v1::Verdict verdict);
 
   std::uint64_t clock_;
   std::deque<OpenStep> open_;                 // [0] is step clock_
   std::map<std::uint64_t, OpenStep> behind_;  // below clock_, left open by a re-entry
   std::set<std::uint64_t> given_;             // the newest 2 kAhead
-  std::deque<v1::Verdict> past_;              // back() is step clock_ - 1
+  // The newest kRemembered steps that are over and not DROPPED. By number it would not do: with a quorum any number of
+  // rounds may close while the answer to one push is under way.
+  std::map<std::uint64_t, v1::Verdict> past_;
 };
 
 }  // namespace leeway

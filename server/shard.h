@@ -251,7 +251,6 @@ class Shard {
   // shard_departed.cc
   // The window of this incarnation, member or not; null: neither.
   const PushWindow* WindowOf(const v1::Stamp& stamp) const LEEWAY_REQUIRES(mu_);
-  v1::Verdict VerdictOf(const PushWindow& window, std::uint64_t step, v1::Verdict verdict) const LEEWAY_REQUIRES(mu_);
   // Answers a push of an incarnation that is no member any more if its chunk had come before; else false.
   bool AnswerDeparted(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 

@@ -13,12 +13,6 @@ const PushWindow* Shard::WindowOf(const v1::Stamp& stamp) const {
   return departed_.Find(stamp.incarnation());
 }
 
-v1::Verdict Shard::VerdictOf(const PushWindow& window, std::uint64_t step, v1::Verdict verdict) const {
-  // What a window has forgotten in rounds, where nobody repeats a push that he knows to be applied, is a straggler's.
-  const bool forgotten = aggregation() == v1::ROUND && step + PushWindow::kRemembered < window.clock();
-  return forgotten ? v1::DROPPED : verdict;
-}
-
 bool Shard::AnswerDeparted(Held& held, Actions* actions) {
   const v1::PushRequest& header = held.push->message;
   const PushWindow* window = departed_.Find(header.stamp().incarnation());
@@ -31,12 +25,10 @@ bool Shard::AnswerDeparted(Held& held, Actions* actions) {
     case PushWindow::Seen::kApplying:
       duplicates_[{header.stamp().incarnation(), header.clock(), header.chunk()}].push_back(std::move(held.done));
       break;
-    case PushWindow::Seen::kDone: {
-      const v1::Verdict verdict = VerdictOf(*window, header.clock(), seen.verdict);
+    case PushWindow::Seen::kDone:
       actions->push_back(
-          [done = std::move(held.done), reply = PushReplyFor(header, verdict, true)] { Reply(done, reply); });
+          [done = std::move(held.done), reply = PushReplyFor(header, seen.verdict, true)] { Reply(done, reply); });
       break;
-    }
   }
   stats_.set_chunks_duplicate(stats_.chunks_duplicate() + 1);
   return true;

@@ -211,7 +211,7 @@ void Shard::ReplyToPull(Held& held, Actions* actions) {
     if (pull.clock() > 0) {
       const std::uint64_t last = pull.clock() - 1;
       const PushWindow::Seen seen = member.window.Look(last, 0);
-      if (seen.state == PushWindow::Seen::kDone) reply.set_last_push(VerdictOf(member.window, last, seen.verdict));
+      if (seen.state == PushWindow::Seen::kDone) reply.set_last_push(seen.verdict);
     }
     const v1::Policy& policy = book_.OfAdmitted(member.proto.worker_id(), member.proto.incarnation(), pull.clock());
     if (policy.number() != pull.stamp().policy_number()) *reply.mutable_policy() = policy;

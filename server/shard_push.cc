@@ -199,12 +199,11 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
   if (seen->state == PushWindow::Seen::kDone) {
     // Of a step that was jumped over this shard may not have known the ticket.
     if (!member.window.Open(header.clock()) && tickets_.Settle(header.ticket().serial())) JournalNullPush(header);
-    const v1::Verdict verdict = VerdictOf(member.window, header.clock(), seen->verdict);
-    const bool late = verdict == v1::DROPPED;  // a closed round: news, not a repetition
+    const bool late = seen->verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
     if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
     actions->push_back(
-        [done = std::move(held.done), reply = PushReplyFor(header, verdict, !late)] { Reply(done, reply); });
+        [done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] { Reply(done, reply); });
     return;
   }
   stats_.set_push_bytes(stats_.push_bytes() + held.push->payload.size());
@@ -231,8 +230,7 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     const bool empty = store_->num_blocks() == 0 && verdict == v1::APPLIED && header.samples() > 0;
     bool whole = false;
     if (late) {
-      const bool known = seen.state == PushWindow::Seen::kDone;
-      verdict = known ? VerdictOf(member.window, header.clock(), seen.verdict) : v1::DROPPED;
+      verdict = seen.state == PushWindow::Seen::kDone ? seen.verdict : v1::DROPPED;
     } else if (empty) {
       whole = rounds_.AddEmpty(header.clock(), member.proto.rank(), header.samples());
     } else {

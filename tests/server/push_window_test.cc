@@ -46,9 +46,12 @@ struct Model {
   std::map<std::uint64_t, v1::Verdict> over;
 
   bool Open(std::uint64_t step) const { return step >= clock || behind.count(step) > 0; }
+  std::size_t NewerGiven(std::uint64_t step) const {
+    return static_cast<std::size_t>(std::count_if(over.upper_bound(step), over.end(),
+                                                  [](const auto& newer) { return newer.second != v1::DROPPED; }));
+  }
   v1::Verdict OldVerdict(std::uint64_t step) const {
-    const auto it = over.find(step);
-    return it != over.end() && clock - step <= PushWindow::kRemembered ? it->second : v1::APPLIED;
+    return NewerGiven(step) < PushWindow::kRemembered ? over.at(step) : v1::APPLIED;
   }
 };
 
@@ -269,6 +272,14 @@ TEST_CASE("PushWindow: what no window saves is not restored") {
   v1::WindowState old = state;
   for (int i = 0; i < 6; ++i) old.add_past(v1::APPLIED);
   CHECK(refused(old));
+  v1::WindowState unlike = state;
+  for (int i = 0; i < 2; ++i) unlike.add_past(v1::APPLIED);
+  unlike.add_past_steps(3);
+  CHECK(refused(unlike));
+  unlike.add_past_steps(4);
+  CHECK_FALSE(refused(unlike));
+  unlike.set_past_steps(1, 5);
+  CHECK(refused(unlike));
   v1::WindowState ahead = state;
   ahead.add_behind()->set_step(5);
   CHECK(refused(ahead));
@@ -285,6 +296,27 @@ TEST_CASE("PushWindow: jumps do not forget what was dropped a moment ago") {
   REQUIRE(seen.ok());
   CHECK(seen->state == Seen::kDone);
   CHECK(seen->verdict == v1::DROPPED);
+}
+
+TEST_CASE("PushWindow: what was given is known however many steps were jumped over since") {
+  PushWindow window(5);
+  REQUIRE(window.Begin(5, 0, 1)->state == Seen::kFresh);
+  window.JumpTo(6, v1::APPLIED);
+  for (std::uint64_t clock = 7; clock < 100; ++clock) window.JumpTo(clock, v1::DROPPED);
+  window = *PushWindow::Restore(window.Save());
+  CHECK(window.Begin(5, 0, 1)->verdict == v1::APPLIED);
+  CHECK(window.Begin(4, 0, 1)->verdict == v1::DROPPED);
+  CHECK(window.Begin(6, 0, 1)->verdict == v1::DROPPED);
+}
+
+TEST_CASE("PushWindow: a state of before past_steps has the verdicts of the steps just below the clock") {
+  v1::WindowState state;
+  state.set_clock(5);
+  for (const v1::Verdict verdict : {v1::APPLIED, v1::DROPPED, v1::REFUSED}) state.add_past(verdict);
+  const PushWindow window = *PushWindow::Restore(state);
+  CHECK(window.Look(2, 0).verdict == v1::APPLIED);
+  CHECK(window.Look(3, 0).verdict == v1::DROPPED);
+  CHECK(window.Look(4, 0).verdict == v1::REFUSED);
 }
 
 TEST_CASE("PushWindow: a re-entry leaves open what may be under way, and no more") {
