@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/hash.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/sim_cluster.h"
@@ -158,6 +159,37 @@ TEST_CASE("simulation: rounds under the same") {
   CHECK(totals.quarantined > 5);
   CHECK(totals.policies > 100);
   CHECK(totals.given_up > 100);
+}
+
+// As RunOf, for SimTrainers.
+SimCluster::Options TrainersOf(std::uint64_t seed, bool rounds) {
+  SimCluster::Options options = RunOf(seed, rounds);
+  Random random(HashCombine(seed, 0x7ea1));
+  options.trainers = true;
+  options.sick_after.reset();
+  options.policy.set_quarantine_after(0);
+  options.policy.set_dc_lambda(0);  // what a gradient comes to would depend on what others have added meanwhile
+  if (random.Chance(0.3)) options.policy.set_push_atomicity(v1::WHOLE);
+  if (rounds) options.partitions = options.cuts = 0;
+  return options;
+}
+
+TEST_CASE("simulation: trainers each") {
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const std::uint64_t seed = TestSeed() + i;
+    SimCluster cluster(TrainersOf(seed, false));
+    const std::optional<std::string> wrong = cluster.Run();
+    if (wrong) FAIL("LEEWAY_TEST_SEED=" << seed << ": " << *wrong);
+  }
+}
+
+TEST_CASE("simulation: trainers rounds") {
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const std::uint64_t seed = TestSeed() + i;
+    SimCluster cluster(TrainersOf(seed, true));
+    const std::optional<std::string> wrong = cluster.Run();
+    if (wrong) FAIL("LEEWAY_TEST_SEED=" << seed << ": " << *wrong);
+  }
 }
 
 TEST_CASE("simulation: what a machine takes with it of a journal that is not synced is noticed") {

@@ -3,10 +3,18 @@
 #include <cmath>
 #include <cstring>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/support/sim_cluster.h"
 
 namespace leeway {
+
+// Of "ps<index>".
+static std::uint32_t IndexOf(const std::string& address) {
+  std::uint32_t index = 0;
+  (void)absl::SimpleAtoi(address.substr(2), &index);
+  return index;
+}
 
 // Steps of `life` below `end` that a pull from `shard` must show.
 static std::uint64_t Promised(const SimLife& life, std::uint32_t shard, std::uint64_t end) {
@@ -19,6 +27,13 @@ static std::uint64_t Promised(const SimLife& life, std::uint32_t shard, std::uin
   return count;
 }
 
+void SimCluster::OnArrival(const std::string& address, const std::string& method, const Buffer& request) {
+  if (method != "ParameterServer/Push" || options_.unsynced) return;
+  Decoded<v1::PushRequest> push;
+  if (!DecodeMessage(request, &push.message, &push.payload).ok()) return;
+  if (const auto wrong = pushes_.Came(IndexOf(address), push.message, push.payload)) Complain(*wrong);
+}
+
 void SimCluster::OnReply(const std::string& address, const std::string& method, const Buffer& request,
                          const absl::Status& status, const Buffer& reply) {
   const auto as = [](const Buffer& bytes, auto message) {
@@ -26,6 +41,11 @@ void SimCluster::OnReply(const std::string& address, const std::string& method, 
     return message;
   };
   if (method == "Coordinator/OpenPush") return OnTicket(as(request, v1::OpenPushRequest()), status, reply);
+  if (method == "ParameterServer/Push") {
+    const auto wrong =
+        pushes_.Answered(IndexOf(address), as(request, v1::PushRequest()), status, as(reply, v1::PushReply()));
+    if (wrong) Complain(*wrong);
+  }
   if (!status.ok()) return;
   if (method == "Coordinator/WatchMembership") return OnSnapshot(as(reply, v1::WatchReply()));
   if (method == "Coordinator/CommitData") return OnCommit(as(request, v1::CommitDataRequest()));
@@ -119,6 +139,7 @@ void SimCluster::CheckEnd() {
     const bool sick = options_.sick_after && worker == workers_.front();
     if (worker->quarantined() && !sick) Complain(absl::StrCat(worker->name(), " is quarantined for nothing"));
   }
+  if (options_.trainers) CheckResiduals();
   CheckData();
 }
 
@@ -129,11 +150,13 @@ void SimCluster::CheckShard(std::uint32_t index) {
     const Buffer bytes = ShardOf(index).store()->ReadCopy({b, 1});
     blocks.emplace_back(bytes.size() / sizeof(float));
     bytes.CopyTo(0, bytes.size(), blocks.back().data());
+    if (options_.trainers) continue;
     if (std::any_of(blocks.back().begin() + static_cast<std::ptrdiff_t>(lives_.size()), blocks.back().end(),
                     [](float weight) { return weight != 0; })) {
       Complain("a weight that nobody touched has changed");
     }
   }
+  if (options_.trainers) return CheckSums(index, blocks);
   if (options_.policy.aggregation() == v1::ROUND) {
     CheckRounds(index, blocks);
   } else {

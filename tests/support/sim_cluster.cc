@@ -24,8 +24,8 @@ v1::Manifest Zeros(std::uint64_t elements) {
 
 SimCluster::SimCluster(const Options& options)
     : options_(options),
-      manifest_(*Manifest::FromProto(Zeros(kElements))),
-      placement_(*Placement::Make(kElements, options.shards)),
+      manifest_(*Manifest::FromProto(Zeros(options.elements))),
+      placement_(*Placement::Make(options.elements, options.shards)),
       random_(options.seed),
       network_(&clock_, &random_, options.faults),
       person_(network_.Connect("person")),
@@ -35,6 +35,9 @@ SimCluster::SimCluster(const Options& options)
   network_.set_probe([this](const std::string& address, const std::string& method, const Buffer& request,
                             const absl::Status& status,
                             const Buffer& reply) { OnReply(address, method, request, status, reply); });
+  network_.set_arrival_probe([this](const std::string& address, const std::string& method, const Buffer& request) {
+    OnArrival(address, method, request);
+  });
   ps_.resize(options.shards);
   gone_.resize(options.shards);
   full_until_.resize(options.shards);
@@ -43,31 +46,63 @@ SimCluster::SimCluster(const Options& options)
     files_.push_back(index == 0 ? std::make_unique<CrashFiles>(seed) : std::make_unique<CrashFiles>(seed, *files_[0]));
     StartPs(index);
   }
-  for (std::uint32_t i = 0; i < options.workers + options.visitors; ++i) {
-    SimWorker::Options worker;
-    worker.name = absl::StrCat("w", i);
-    worker.coordinator = "ps0";
-    worker.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
-    if (options.visitors > 0) worker.mean_step *= 10;  // or the data is used up while they are there
-    worker.num_records = options.num_records;
-    worker.null_chance = options.null_chance;
-    if (i == 0) worker.sick_after = options.sick_after;
-    // A gradient is corrected by what a worker's own weight has moved, which is nothing, since it has all its pushes;
-    // a difference would be off by its rounding.
-    worker.differences = options.policy.aggregation() == v1::EACH && options.policy.dc_lambda() == 0;
-    if (options.policy.aggregation() == v1::ROUND) worker.samples = 1 + i;
-    workers_.push_back(std::make_unique<SimWorker>(
-        worker, manifest_, &clock_, &random_, &network_, &lives_,
-        [this](const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
-               const std::vector<float>& weights) { CheckPull(life, shard, request, reply, weights); }));
-    if (i >= options.workers) {
-      Visit(workers_.back().get());
-      continue;
-    }
-    clock_.RunAt(clock_.Now() + absl::Milliseconds(300) * random_.Exponential(1),
-                 [worker = workers_.back().get()] { worker->Start(); });
-  }
+  for (std::uint32_t i = 0; i < options.workers + options.visitors; ++i) AddWorker(i);
   Script();
+}
+
+void SimCluster::AddWorker(std::uint32_t index) {
+  workers_.push_back(options_.trainers ? NewTrainer(index) : NewWorker(index));
+  SimMember* const worker = workers_.back().get();
+  if (index >= options_.workers) return Visit(worker);
+  clock_.RunAt(clock_.Now() + absl::Milliseconds(300) * random_.Exponential(1), [worker] { worker->Start(); });
+}
+
+std::unique_ptr<SimMember> SimCluster::NewWorker(std::uint32_t index) {
+  SimWorker::Options worker;
+  worker.name = absl::StrCat("w", index);
+  worker.coordinator = "ps0";
+  worker.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
+  if (options_.visitors > 0) worker.mean_step *= 10;  // or the data is used up while they are there
+  worker.num_records = options_.num_records;
+  worker.null_chance = options_.null_chance;
+  if (index == 0) worker.sick_after = options_.sick_after;
+  // A gradient is corrected by what a worker's own weight has moved, which is nothing, since it has all its pushes;
+  // a difference would be off by its rounding.
+  worker.differences = options_.policy.aggregation() == v1::EACH && options_.policy.dc_lambda() == 0;
+  if (options_.policy.aggregation() == v1::ROUND) worker.samples = 1 + index;
+  return std::make_unique<SimWorker>(
+      worker, manifest_, &clock_, &random_, &network_, &lives_,
+      [this](const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
+             const std::vector<float>& weights) { CheckPull(life, shard, request, reply, weights); });
+}
+
+std::unique_ptr<SimMember> SimCluster::NewTrainer(std::uint32_t index) {
+  TrainerProcess::Options trainer;
+  trainer.name = absl::StrCat("w", index);
+  trainer.coordinator = "ps0";
+  trainer.mean_step = absl::Milliseconds(5 + static_cast<std::int64_t>(random_.Below(60)));
+  trainer.num_records = options_.num_records;
+  trainer.null_chance = options_.null_chance;
+  const bool each = options_.policy.aggregation() == v1::EACH;
+  if (options_.policy.staleness_bound() != 0) trainer.depth = static_cast<int>(random_.Below(5));
+  // Two values of each block leave, so that a third stays behind.
+  const PushEncoding encodings[] = {{v1::TOP_K, 2.0 / static_cast<double>(placement_.block_elements())},
+                                    {v1::TOP_K, 2.0 / static_cast<double>(placement_.block_elements())},
+                                    {v1::INT8},
+                                    {v1::F32}};
+  trainer.push = encodings[random_.Below(4)];
+  const v1::Encoding pulls[] = {v1::F32, v1::F32, v1::BF16, v1::INT8};
+  trainer.pull = pulls[random_.Below(each ? 4 : 3)];
+  return std::make_unique<SimTrainer>(trainer.name, [this, trainer]() mutable {
+    trainer.number = processes_.size();
+    return processes_
+        .emplace_back(std::make_unique<TrainerProcess>(
+            trainer, manifest_, options_.shards, &clock_, &random_, &network_,
+            [this](const TrainerProcess& process, std::uint64_t own_clock, const std::vector<float>& weights) {
+              CheckRead(process, own_clock, weights);
+            }))
+        .get();
+  });
 }
 
 SimCluster::~SimCluster() {
@@ -143,14 +178,14 @@ void SimCluster::CutSome() {
   if (random_.Chance(0.5)) network_.Cut(names[other], names[one], until);
 }
 
-void SimCluster::BringBack(SimWorker* worker) {
+void SimCluster::BringBack(SimMember* worker) {
   clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(2), [this, worker] {
     if (worker->running()) return worker->preempted() ? BringBack(worker) : void();
     if (!worker->finished()) worker->Start();
   });
 }
 
-void SimCluster::Visit(SimWorker* worker) {
+void SimCluster::Visit(SimMember* worker) {
   clock_.RunAt(clock_.Now() + absl::Seconds(3) * (1 + random_.Unit()), [worker] { worker->Start(); });
   clock_.RunAt(clock_.Now() + absl::Seconds(20) * (1 + random_.Unit()), [worker, preempted = random_.Chance(0.5)] {
     if (!worker->running()) return;
@@ -197,12 +232,12 @@ void SimCluster::AskForPolicy(const v1::SetPolicyRequest& request, int tries) {
 }
 
 void SimCluster::Script() {
-  const auto at_random = [this](std::function<void(SimWorker*)> act) {
-    SimWorker* const worker = workers_[random_.Below(workers_.size())].get();
+  const auto at_random = [this](std::function<void(SimMember*)> act) {
+    SimMember* const worker = workers_[random_.Below(workers_.size())].get();
     clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [act, worker] { act(worker); });
   };
   for (int i = 0; i < options_.deaths; ++i) {
-    at_random([this](SimWorker* worker) {
+    at_random([this](SimMember* worker) {
       if (!worker->joined()) return;
       worker->Kill();
       BringBack(worker);
@@ -233,7 +268,7 @@ void SimCluster::Script() {
     clock_.RunAt(clock_.Now() + absl::Seconds(1) * person_random_.Exponential(1.5), [this] { ChangePolicy(); });
   }
   for (int i = 0; i < options_.preemptions; ++i) {
-    at_random([this](SimWorker* worker) {
+    at_random([this](SimMember* worker) {
       if (!worker->joined()) return;
       worker->Preempt();
       BringBack(worker);
@@ -324,6 +359,7 @@ std::uint64_t SimCluster::resolved() const {
 std::uint64_t SimCluster::given_up() const {
   std::uint64_t given_up = 0;
   for (const auto& life : lives_) given_up += life->given_up;
+  for (const auto& process : processes_) given_up += process->given_up();
   return given_up;
 }
 
@@ -344,7 +380,7 @@ std::uint64_t SimCluster::corrected() {
 std::uint64_t SimCluster::Fingerprint() {
   std::uint64_t hash = HashCombine(events_, static_cast<std::uint64_t>(clock_.Now().nanos));
   for (const auto& life : lives_) hash = HashCombine(hash, life->pushes.size());
-  return hash;
+  return HashCombine(hash, pushes_.chunks().size());
 }
 
 }  // namespace leeway

@@ -1,4 +1,5 @@
-// SimCluster: real shards, a real coordinator and real links over a simulated network and files, scripted workers,
+// SimCluster: real shards, a real coordinator and real links over a simulated network and files, workers that are
+// scripted or made of a real one's parts,
 // deaths, partitions, full disks, checkpoints and preemptions, all in one thread and in virtual time. A seed decides
 // everything and reproduces the run exactly.
 //
@@ -7,11 +8,13 @@
 //   - a version falls; a request is not answered; a worker gets an answer that it should not;
 //   - the coordinator says two things under one number, also after a restart: snapshots, members of an epoch, the
 //     verdict of a ticket, the range of a data request, a round's close; or its numbers fall;
-//   - a record is committed twice.
+//   - a record is committed twice; a chunk is sent again with other bytes, or is told another verdict.
 // With every start of a `ps`, and at the end: each life's acknowledged pushes are in the weights exactly once (`each`),
-// or the weights are the replay of the closed rounds, bit for bit (`round`). With every checkpoint that is committed:
-// recovering each shard from it gives all that recovering without it gives. At the end: every record was committed,
-// clocks never were further apart than the bound allows, nothing is held, nobody is in quarantine who should not be.
+// or the weights are the replay of the closed rounds, bit for bit (`round`). At the end, with a real worker's parts:
+// what a process's gradients were is in the weights or in the residual of its encoding. With every checkpoint that is
+// committed: recovering each shard from it gives all that recovering without it gives. At the end: every record was
+// committed, clocks never were further apart than the bound allows, nothing is held, nobody is in quarantine who should
+// not be.
 //
 // Thread safety: none.
 #pragma once
@@ -27,10 +30,13 @@
 
 #include "proto/policy.pb.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/push_book.h"
 #include "tests/support/random.h"
+#include "tests/support/sim_member.h"
 #include "tests/support/sim_network.h"
 #include "tests/support/sim_ps.h"
 #include "tests/support/sim_recovery.h"
+#include "tests/support/sim_trainer.h"
 #include "tests/support/sim_worker.h"
 
 namespace leeway {
@@ -41,6 +47,8 @@ class SimCluster {
     std::uint64_t seed = 1;
     std::uint32_t shards = 2;
     std::uint32_t workers = 3;
+    bool trainers = false;                // of a real worker's parts: SimTrainer, else SimWorker
+    std::uint64_t elements = 4096 + 600;  // of the model: by default two blocks, so that a third shard has none
     std::uint32_t visitors = 0;  // more workers, which come while those train, and go for good: by SIGTERM or kill -9
     v1::Policy policy;           // its rate is 1, its optimizer SGD, num_workers = workers
     std::uint64_t num_records = 200;
@@ -74,7 +82,7 @@ class SimCluster {
   // What the run was like: the same for the same seed.
   std::uint64_t Fingerprint();
   std::uint64_t events() const { return events_; }
-  std::uint64_t lives() const { return lives_.size(); }
+  std::uint64_t lives() const { return lives_.size() + processes_.size(); }
   std::size_t most_members() const { return most_members_; }  // at one time
   std::uint64_t pulls_held();
   std::uint64_t applied() const { return applied_; }
@@ -91,16 +99,16 @@ class SimCluster {
   std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
 
  private:
-  static constexpr std::uint64_t kElements = 4096 + 600;  // two blocks: a third shard has none
-  static constexpr std::size_t kSlots = 600;
-
   void Script();
   void CutSome();
   void ChangePolicy();
   void AskForPolicy(const v1::SetPolicyRequest& request, int tries);
   void FillDisk(std::uint32_t index);
-  void BringBack(SimWorker* worker);
-  void Visit(SimWorker* worker);
+  void AddWorker(std::uint32_t index);
+  std::unique_ptr<SimMember> NewWorker(std::uint32_t index);
+  std::unique_ptr<SimMember> NewTrainer(std::uint32_t index);
+  void BringBack(SimMember* worker);
+  void Visit(SimMember* worker);
   void StartPs(std::uint32_t index);
   void KillPs(std::uint32_t index);
   bool Over() const;
@@ -108,6 +116,7 @@ class SimCluster {
   Shard& ShardOf(std::uint32_t index);
 
   // sim_checkers.cc
+  void OnArrival(const std::string& address, const std::string& method, const Buffer& request);
   void OnReply(const std::string& address, const std::string& method, const Buffer& request, const absl::Status& status,
                const Buffer& reply);
   void CheckPull(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
@@ -117,6 +126,10 @@ class SimCluster {
   void CheckEach(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
   void CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
   void CheckNamed(const v1::RoundClose& close);
+  // sim_mass_checkers.cc: of SimTrainers
+  void CheckRead(const TrainerProcess& process, std::uint64_t own_clock, const std::vector<float>& weights);
+  void CheckSums(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
+  void CheckResiduals();
   // sim_coordinator_checkers.cc
   void OnSnapshot(v1::WatchReply snapshot);
   void OnTicket(const v1::OpenPushRequest& request, const absl::Status& status, const Buffer& reply);
@@ -139,7 +152,9 @@ class SimCluster {
   std::vector<std::unique_ptr<RecoveredShard>> gone_;  // of those that were not needed any more
   std::uint64_t coordinator_restarts_ = 0;
   SimWorker::Lives lives_;
-  std::vector<std::unique_ptr<SimWorker>> workers_;
+  SimTrainer::Processes processes_;
+  PushBook pushes_;
+  std::vector<std::unique_ptr<SimMember>> workers_;
   const std::unique_ptr<Transport> person_;
   Random person_random_;  // of its own: without changes of the policy a seed's run is what it was
   std::optional<std::string> complaint_;

@@ -81,6 +81,7 @@ void SimNetwork::Deliver(const std::shared_ptr<Call>& call) {
   }
   const std::uint64_t id = next_delivery_++;
   held_[id] = {absl::StrCat(call->method, " at ", call->address), clock_->Now()};
+  if (arrival_probe_) arrival_probe_(call->address, call->method, call->request);
   server->second->Handle(call->method, call->request, [this, call, id](absl::Status status, Buffer reply) {
     if (held_.erase(id) == 0) twice_ = absl::StrCat(call->method, " at ", call->address);
     // The wire carries the bytes of this moment; weights go on changing.

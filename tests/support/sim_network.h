@@ -46,6 +46,10 @@ class SimNetwork {
   using Probe = std::function<void(const std::string& address, const std::string& method, const Buffer& request,
                                    const absl::Status& status, const Buffer& reply)>;
   void set_probe(Probe probe) { probe_ = std::move(probe); }
+  // Called with every request, when a server gets it.
+  using ArrivalProbe =
+      std::function<void(const std::string& address, const std::string& method, const Buffer& request)>;
+  void set_arrival_probe(ArrivalProbe probe) { arrival_probe_ = std::move(probe); }
 
   // What is wrong: a request that a server has not answered for longer than `limit`, or answered twice.
   std::optional<std::string> Complaint(absl::Duration limit) const;
@@ -65,6 +69,7 @@ class SimNetwork {
   Random* const random_;
   const Faults faults_;
   Probe probe_;
+  ArrivalProbe arrival_probe_;
   std::map<std::string, RequestHandler*> servers_;
   std::map<std::pair<std::string, std::string>, Instant> cut_until_;
   struct Held {

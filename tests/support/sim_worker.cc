@@ -295,7 +295,8 @@ void SimWorker::Push(const v1::Ticket& ticket, bool null) {
   waiting_for_ = placement_->num_shards();
   for (std::uint32_t shard = 0; shard < placement_->num_shards(); ++shard) {
     const auto send = [this, shard, ticket, null, step = step_] {
-      if (step_ == step && unsent_.erase(shard) > 0) PushTo(shard, ticket, null);  // else it was given up
+      const auto encoding = static_cast<v1::Encoding>(random_->Below(sick() ? 2 : 4));
+      if (step_ == step && unsent_.erase(shard) > 0) PushTo(shard, ticket, null, encoding);  // else it was given up
     };
     // What a round may close without leaves part by part, as backward goes on.
     null || !MayMissRound() ? send() : Later(options_.mean_step * random_->Exponential(0.5), send);
@@ -310,7 +311,7 @@ std::vector<float> SimWorker::Gradient(std::uint32_t shard) {
   return floats;
 }
 
-void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null) {
+void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null, v1::Encoding encoding) {
   const ChunkRun run = placement_->Chunk(shard, 0);
   v1::PushRequest request;
   *request.mutable_stamp() = StampNow();
@@ -325,15 +326,15 @@ void SimWorker::PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null)
   } else {
     request.mutable_run()->set_first_block(run.first_block);
     request.mutable_run()->set_num_blocks(run.num_blocks);
-    request.set_encoding(static_cast<v1::Encoding>(random_->Below(sick() ? 2 : 4)));
+    request.set_encoding(encoding);
     payload = EncodeRun(*placement_, run, request.encoding(), Gradient(shard), 0.001);
     sent_[shard] = EncodeMessage(request, payload);
   }
   Ask<v1::PushReply>(
       shards_[shard], "ParameterServer/Push", request, payload,
-      [this, shard, ticket, null](const v1::PushReply& reply, auto&) {
+      [this, shard, ticket, null, encoding](const v1::PushReply& reply, auto&) {
         if (reply.has_not_yet()) {
-          return Later(kAgain, [this, shard, ticket, null] { PushTo(shard, ticket, null); });
+          return Later(kAgain, [this, shard, ticket, null, encoding] { PushTo(shard, ticket, null, encoding); });
         }
         life_->pushes[step_].verdicts[shard] = reply.verdict();
         v1::Journaled& journaled = journaled_[shard];

@@ -27,6 +27,7 @@
 #include "proto/parameter_server.pb.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/random.h"
+#include "tests/support/sim_member.h"
 #include "tests/support/sim_network.h"
 
 namespace leeway {
@@ -51,7 +52,7 @@ struct SimLife {
   std::uint64_t given_up = 0;            // steps whose round had closed before all of the push had left
 };
 
-class SimWorker {
+class SimWorker final : public SimMember {
  public:
   struct Options {
     std::string name;
@@ -72,23 +73,16 @@ class SimWorker {
   SimWorker(const Options& options, const Manifest& manifest, FakeClock* clock, Random* random, SimNetwork* network,
             Lives* lives, OnPull on_pull);
 
-  // A new incarnation joins.
-  void Start();
-  // Dies on the spot, as by kill -9.
-  void Kill();
-  // Leaves after the step under way.
-  void Preempt() { preempted_ = true; }
-  bool preempted() const { return preempted_; }
-
-  const std::string& name() const { return options_.name; }
-  bool running() const { return life_ != nullptr; }
-  bool joined() const { return life_ != nullptr && life_->joined; }
-  // The cluster sent it home: the run is ending.
-  bool finished() const { return finished_; }
-  // The cluster does not want it any more, as its gradients are not finite.
-  bool quarantined() const { return quarantined_; }
-  // An answer that it should not have got.
-  const std::string& error() const { return error_; }
+  void Start() override;
+  void Kill() override;
+  void Preempt() override { preempted_ = true; }
+  bool preempted() const override { return preempted_; }
+  const std::string& name() const override { return options_.name; }
+  bool running() const override { return life_ != nullptr; }
+  bool joined() const override { return life_ != nullptr && life_->joined; }
+  bool finished() const override { return finished_; }
+  bool quarantined() const override { return quarantined_; }
+  const std::string& error() const override { return error_; }
 
  private:
   static constexpr absl::Duration kTimeout = absl::Seconds(4);  // above the 2 s that it lets servers hold its requests
@@ -115,7 +109,7 @@ class SimWorker {
   void OnPulled();
   void OpenPush();
   void Push(const v1::Ticket& ticket, bool null);
-  void PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null);
+  void PushTo(std::uint32_t shard, const v1::Ticket& ticket, bool null, v1::Encoding encoding);
   void Commit();
   void Leave();
   v1::Stamp StampNow() const;

@@ -219,12 +219,14 @@ void Push::Send(ChunkId id) {
       [self = shared_from_this(), id](absl::Status status, Decoded<v1::PushReply> reply) {
         self->Answered(id, std::move(status), reply.message);
       },
-      Caller::Delivery::kOnExecutor, [self = shared_from_this()] { return self->Wanted(); });
+      Caller::Delivery::kOnExecutor,
+      [self = shared_from_this(), last = std::make_shared<bool>(false)] { return self->Wanted(last.get()); });
 }
 
-bool Push::Wanted() {
+bool Push::Wanted(bool* last) {
   MutexLock lock(mu_);
-  return !abandoned_ || caller_.Now() - *abandoned_ < kLastAnswers;
+  if (!abandoned_ || caller_.Now() - *abandoned_ < kLastAnswers) return true;
+  return !std::exchange(*last, true);
 }
 
 void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) {

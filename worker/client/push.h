@@ -109,8 +109,9 @@ class Push : public std::enable_shared_from_this<Push> {
   bool GiveUp(std::uint64_t open_round);
   bool given_up() const;
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
-  // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers: what became
-  // of their chunks is worth knowing, but a shard that has moved meanwhile would not be found.
+  // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers, and then once
+  // more, since an attempt that was under way may end much later, by its deadline: what became of their chunks is worth
+  // knowing, but a shard that has moved meanwhile would not be found.
   void Abandon();
   // After a `done` with `held`: the round has closed without the push. What it sent returns to the error feedback. The
   // bytes of a gradient that came encoded must still be there.
@@ -124,7 +125,8 @@ class Push : public std::enable_shared_from_this<Push> {
   void SendSome();
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
-  bool Wanted();  // is the answer to a chunk?
+  // Is the answer to a chunk worth another attempt? `last`: whether its last one has been granted.
+  bool Wanted(bool* last);
   void Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   void LogVerdict(ChunkId id, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   bool IsOver() const LEEWAY_REQUIRES(mu_);

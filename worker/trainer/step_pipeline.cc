@@ -20,7 +20,10 @@ std::uint64_t StepPipeline::settled() const {
 bool StepPipeline::GradientFree() const { return !free_gradients_.empty(); }
 
 bool StepPipeline::CanCompute() const {
-  return !computing_ && GradientFree() && !pulls_.empty() && pulls_.front().arrived;
+  // Verdicts come in any order: one that is late must not let the worker run ahead of it for ever, buffer by buffer.
+  const bool near =
+      gradient_of_push_.empty() || gradient_of_push_.begin()->first + static_cast<std::uint64_t>(depth_) >= clock_;
+  return !computing_ && near && GradientFree() && !pulls_.empty() && pulls_.front().arrived;
 }
 
 std::optional<StepPipeline::PullOrder> StepPipeline::NextPull() {

@@ -59,6 +59,22 @@ TEST_CASE("Depth 1: the next pull leaves when a step begins, and need not contai
   CHECK(pipeline.CanCompute());
 }
 
+// A shard that has no blocks holds no pull back for the push that it has not seen.
+TEST_CASE("Depth 1: no step runs ahead of a verdict that is late, though later ones have come") {
+  StepPipeline pipeline(1, 0);
+  for (std::uint64_t step = 0; step < 2; ++step) {
+    pipeline.PullArrived(pipeline.NextPull()->id);
+    pipeline.BeginCompute();
+    pipeline.EndCompute();
+  }
+  pipeline.PullArrived(pipeline.NextPull()->id);
+  pipeline.PushEnded(1, v1::APPLIED, 0);
+  CHECK(pipeline.GradientFree());
+  CHECK_FALSE(pipeline.CanCompute());
+  pipeline.PushEnded(0, v1::APPLIED, 0);
+  CHECK(pipeline.CanCompute());
+}
+
 TEST_CASE("A refusal drops what was prefetched; the same step pulls afresh") {
   StepPipeline pipeline(1, 0);
   const auto first = pipeline.NextPull();
@@ -175,6 +191,7 @@ TEST_CASE("Whatever happens in whatever order, buffers are never shared and cloc
             REQUIRE(ready[current.pull_id].clock == current.clock);
             REQUIRE(ready[current.pull_id].weights_slot == current.weights_slot);
             ready.erase(current.pull_id);
+            if (!pushes.empty()) REQUIRE(*pushes.begin() + static_cast<std::uint64_t>(depth) >= current.clock);
             for (const auto& [clock, slot] : gradient_of) REQUIRE(slot != current.gradient_slot);
             gradient_of[current.clock] = current.gradient_slot;
             pushes.insert(current.clock);

@@ -1,0 +1,453 @@
+#include "tests/support/sim_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "worker/client/identity.h"
+#include "worker/client/join.h"
+
+namespace leeway {
+namespace {
+
+constexpr absl::Duration kAskAgain = absl::Milliseconds(200);
+constexpr absl::Duration kParkedPause = absl::Milliseconds(100);
+constexpr absl::Duration kShortBatchAfter = absl::Milliseconds(100);
+constexpr absl::Duration kPreemptionGrace = absl::Seconds(10);
+constexpr std::size_t kMaxCommits = 16;
+
+bool NeedsTicket(const v1::Policy& policy) { return policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY; }
+bool IsWhole(const v1::Policy& policy) { return policy.push_atomicity() == v1::WHOLE || policy.clip_norm() > 0; }
+
+}  // namespace
+
+TrainerProcess::TrainerProcess(const Options& options, const Manifest& manifest, std::uint32_t num_shards,
+                               FakeClock* clock, Random* random, SimNetwork* network, OnRead on_read)
+    : options_(options),
+      manifest_(manifest),
+      placement_(*Placement::Make(manifest.elements(), num_shards)),
+      clock_(clock),
+      random_(random),
+      on_read_(std::move(on_read)),
+      transport_(network->Connect(options.name)),
+      executor_(clock, random),
+      caller_(*transport_, *clock, executor_, options.coordinator, absl::Hours(10), random->Bits()),
+      encoder_(std::make_shared<Push::Encoder>(placement_, options.push, executor_)),
+      seen_(options.pull == v1::INT8 ? std::make_shared<SeenWeights>(placement_) : nullptr),
+      weights_(static_cast<std::size_t>(options.depth) + 1, std::vector<float>(manifest.elements())),
+      gradients_(weights_),
+      given_(manifest.elements()) {
+  Join();
+}
+
+TrainerProcess::~TrainerProcess() { Kill(); }
+
+void TrainerProcess::Kill() {
+  if (ended()) return;
+  killed_ = true;
+  caller_.Stop();
+}
+
+void TrainerProcess::Preempt() {
+  preempted_ = true;
+  Wake();
+}
+
+void TrainerProcess::Fail(const std::string& what, const absl::Status& status) {
+  if (error_.empty()) error_ = absl::StrCat(options_.name, ": ", what, ": ", status.ToString());
+}
+
+void TrainerProcess::Later(absl::Duration delay, std::function<void()> fn) {
+  clock_->RunAt(clock_->Now() + delay, [this, life = life_, fn = std::move(fn)] {
+    if (!ended() && life_ == life) fn();
+  });
+}
+
+void TrainerProcess::Wake() {
+  if (woken_ || ended()) return;
+  woken_ = true;
+  executor_.Post([this] {
+    woken_ = false;
+    if (!ended() && life_ != nullptr) GoOn();
+  });
+}
+
+// --- Joining ---------------------------------------------------------------------------------------------
+
+void TrainerProcess::Join() {
+  v1::JoinRequest request = JoinRequestFor({.name = options_.name}, v1::TRAINER, manifest_, random_->Bits() | 1);
+  request.mutable_data()->set_num_records(options_.num_records);
+  request.set_samples_per_step(1);
+  request.set_pipeline_depth(static_cast<std::uint32_t>(options_.depth));
+  request.set_push_encoding(options_.push.encoding);
+  request.set_pull_encoding(options_.pull);
+  incarnations_.emplace_back(request.incarnation(), 0);
+  const auto ask = std::make_shared<std::function<void()>>();
+  *ask = [this, request, weak = std::weak_ptr(ask)] {
+    caller_.Call<v1::JoinReply>(
+        kCoordinator, "Coordinator/Join", request, {},
+        [this, again = weak.lock()](const absl::Status& status, const Decoded<v1::JoinReply>& reply) {
+          if (ended()) return;
+          if (status.ok() && reply.message.has_not_yet()) return Later(kAskAgain, [again] { (*again)(); });
+          OnJoin(status, reply.message);
+        });
+  };
+  (*ask)();
+}
+
+void TrainerProcess::OnJoin(const absl::Status& status, const v1::JoinReply& reply) {
+  if (IsOver(status)) return Join();
+  if (IsQuarantined(status) || (status.ok() && reply.state() >= v1::FINISHING)) {
+    quarantined_ = IsQuarantined(status);
+    ended_ = finished_ = true;
+    return;
+  }
+  if (!status.ok()) return Fail("Join", status);
+  caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()});
+  incarnations_.back().second = reply.rank();
+  if (seen_ != nullptr) seen_->Forget();
+  WorkSource::Options shares;
+  shares.policy = reply.policy();
+  shares.rank = reply.rank();
+  shares.num_records = options_.num_records;
+  shares.samples_per_step = 1;
+  shares.data_cursor = reply.data_cursor();
+  shares.rounds_per_epoch = reply.rounds_per_epoch();
+  absl::StatusOr<WorkSource> source = WorkSource::Make(shares);
+  if (!source.ok()) return Fail("work", source.status());
+  const auto view = std::make_shared<ClusterView>(reply, incarnations_.back().first, [this] { Wake(); });
+  const auto settled = std::make_shared<std::uint64_t>(reply.entry_clock());
+  life_ = std::make_shared<Life>(view, settled, caller_, *std::move(source), options_.depth, reply.entry_clock());
+  life_->rank = reply.rank();
+  life_->coordinator->StartHeartbeat(absl::Milliseconds(reply.lease_millis()));
+  Wake();
+}
+
+// --- Steps -----------------------------------------------------------------------------------------------
+
+bool TrainerProcess::Ending() const {
+  const Life& life = *life_;
+  return preempted_ || life.view->drain() || life.view->state() >= v1::FINISHING ||
+         life.source.finished(life.pipeline.clock());
+}
+
+void TrainerProcess::GoOn() {
+  Life& life = *life_;
+  if (life.draining || Broken() || Ending()) return Drain();
+  SendPulls();
+  if (life.pipeline.CanCompute() && life.commits < kMaxCommits && GetWork()) BeginStep();
+}
+
+void TrainerProcess::SendPulls() {
+  Life& life = *life_;
+  for (const std::uint64_t id : life.pipeline.TakeDropped()) {
+    const auto it = life.pulls.find(id);
+    if (it == life.pulls.end()) continue;
+    it->second.pull->Abandon();
+    life.pulls.erase(it);
+  }
+  while (const auto order = life.pipeline.NextPull()) {
+    Pull::Request request;
+    request.clock = order->clock;
+    request.own_clock = order->own_clock;
+    request.answered = *life.settled;
+    request.attempt = order->id + 1;
+    request.encoding = options_.pull;
+    request.seen = seen_;
+    InFlightPull& in_flight = life.pulls[order->id];
+    in_flight.own_clock = order->own_clock;
+    in_flight.pull = std::make_shared<Pull>(caller_, life.view, placement_, request,
+                                            weights_[static_cast<std::size_t>(order->weights_slot)].data(),
+                                            [this, life = life_, id = order->id](PullResult result) {
+                                              const auto it = life->pulls.find(id);
+                                              if (ended() || it == life->pulls.end()) return;
+                                              Wake();
+                                              if (!result.status.ok()) {
+                                                if (!absl::IsFailedPrecondition(result.status))
+                                                  Fail("Pull", result.status);
+                                                return;
+                                              }
+                                              SettleHeld(result.last_push);
+                                              it->second.result = std::move(result);
+                                              life->pipeline.PullArrived(id);
+                                            });
+    in_flight.pull->Start();
+  }
+}
+
+bool TrainerProcess::GetWork() {
+  Life& life = *life_;
+  const bool stale = life.work && !life.source.leased() && life.work_clock != life.pipeline.clock();
+  if (stale) life.source.Return(*std::exchange(life.work, std::nullopt));
+  if (life.work) return true;
+  Work work;
+  switch (life.source.Take(life.pipeline.clock(), life.no_more_data, &work)) {
+    case WorkSource::Answer::kWork:
+      life.work = std::move(work);
+      life.work_clock = life.pipeline.clock();
+      life.no_more_data = false;
+      return true;
+    case WorkSource::Answer::kFinished:
+      Wake();
+      return false;
+    case WorkSource::Answer::kLater:  // a push that is refused
+      return false;
+    case WorkSource::Answer::kNeedsData:
+      break;
+  }
+  // It may re-enter at another clock: with nothing in flight.
+  if (life.parked && !life.pushes.empty()) return false;
+  if (!life.acquiring) {
+    life.parked ? Later(kParkedPause, [this] { AskForData(); }) : AskForData();
+    life.acquiring = true;
+    if (life.source.HasSome()) {
+      Later(kShortBatchAfter, [this] {
+        if (life_->acquiring) life_->no_more_data = true;
+        Wake();
+      });
+    }
+  }
+  return false;
+}
+
+void TrainerProcess::AskForData() {
+  Life& life = *life_;
+  life.acquiring = true;
+  v1::AcquireDataRequest request;
+  request.set_records(std::max<std::uint64_t>(life.source.wanted(), 1));
+  request.set_request(++life.data_requests);
+  const bool ahead = life.source.missing() == 0;
+  request.set_ahead(ahead);
+  life.coordinator->AcquireData(
+      std::move(request), [this, life = life_, ahead](const absl::Status& status, const v1::AcquireDataReply& reply) {
+        if (ended() || life_ != life) return;
+        life->acquiring = false;
+        Wake();
+        if (!status.ok()) {
+          if (!absl::IsFailedPrecondition(status)) Fail("AcquireData", status);
+          return;
+        }
+        if (reply.reentered()) life->pipeline.Reenter(reply.entry_clock());
+        *life->settled = life->pipeline.settled();
+        if (reply.has_range()) {
+          life->parked = life->no_more_data = false;
+          if (const absl::Status added = life->source.Add(reply.range()); !added.ok()) Fail("data", added);
+        } else if (!ahead || reply.parked()) {
+          life->no_more_data = true;
+          life->parked = reply.parked();
+        }
+      });
+}
+
+void TrainerProcess::BeginStep() {
+  Life& life = *life_;
+  const StepPipeline::Compute compute = life.pipeline.BeginCompute();
+  InFlightPull pull = std::move(life.pulls.at(compute.pull_id));
+  life.pulls.erase(compute.pull_id);
+  const v1::Policy policy = pull.result.policy;
+  on_read_(*this, pull.own_clock, weights_[static_cast<std::size_t>(compute.weights_slot)]);
+  SendPulls();
+  life.source.StepBegins(clock_->Now());
+  if (!life.acquiring && !life.parked && life.source.wanted() > 0 && life.source.missing() > 0) AskForData();
+
+  InFlightPush& in_flight = life.pushes[compute.clock];
+  in_flight.work = *std::exchange(life.work, std::nullopt);
+  const bool empty = in_flight.work.batch.records.empty();
+  Step step;
+  step.compute = compute;
+  step.ticket = NeedsTicket(policy) && !empty;
+  step.hold = IsWhole(policy) || empty;
+  step.null = !empty && random_->Chance(options_.null_chance);
+  Push::Request request;
+  request.clock = compute.clock;
+  request.samples = static_cast<std::uint32_t>(in_flight.work.batch.records.size());
+  request.reads = pull.result.reads;
+  step.push = in_flight.push = std::make_shared<Push>(
+      caller_, life.view, placement_, std::move(request), (step.ticket ? 1 : 0) + (step.hold ? 1 : 0), nullptr,
+      gradients_[static_cast<std::size_t>(compute.gradient_slot)].data(), encoder_,
+      [this, life = life_, clock = compute.clock](PushResult result) {
+        if (!ended() && life_ == life) OnPush(clock, std::move(result));
+      });
+  step.open = [] {};
+  if (step.ticket) step.open = TicketOpener(compute.clock, pull.result.ticket_watermark, step.push);
+  if (empty) {
+    step.push->NoMoreChunks();
+    step.push->MakeNull(v1::APPLIED);
+    life.step = std::move(step);
+    return EndStep();
+  }
+  const bool may_close = policy.round_quorum() > 0 && policy.round_quorum() < policy.num_workers();
+  if (policy.aggregation() == v1::ROUND && may_close) {
+    step.watched = true;
+    in_flight.watch =
+        std::make_shared<RoundWatch>(caller_, life.view, life.rank % placement_.num_shards(), compute.clock,
+                                     [this, weak = std::weak_ptr<Push>(step.push)](std::uint64_t open_round) {
+                                       const std::shared_ptr<Push> push = weak.lock();
+                                       if (push != nullptr && push->GiveUp(open_round)) Wake();
+                                     });
+    in_flight.watch->Start();
+  }
+  for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) {
+    if (placement_.ShardBlocks(shard) == 0) continue;
+    for (std::uint32_t chunk = 0; chunk < placement_.ShardChunks(shard); ++chunk) step.chunks.push_back({shard, chunk});
+  }
+  for (std::size_t i = step.chunks.size(); i > 1; --i) std::swap(step.chunks[i - 1], step.chunks[random_->Below(i)]);
+  step.pause = options_.mean_step * random_->Exponential(1) / static_cast<double>(step.chunks.size());
+  std::vector<float>& gradient = gradients_[static_cast<std::size_t>(compute.gradient_slot)];
+  for (std::uint64_t block = 0; block < placement_.num_blocks(); ++block) {
+    for (std::uint64_t i = 0; i < kOwn; ++i) {
+      gradient[placement_.BlockBegin(block) + options_.number * kOwn + i] = static_cast<float>(random_->Between(1, 4));
+    }
+  }
+  life.step = std::move(step);
+  Later(life.step->pause, [this] { NextChunk(); });
+}
+
+void TrainerProcess::NextChunk() {
+  Step& step = *life_->step;
+  if (step.chunks.empty() || step.push->given_up()) return EndStep();
+  const ChunkId id = step.chunks.back();
+  step.chunks.pop_back();
+  const ChunkRun run = placement_.Chunk(id.shard, id.chunk);
+  std::vector<float>& gradient = gradients_[static_cast<std::size_t>(step.compute.gradient_slot)];
+  const std::uint64_t own = options_.number * kOwn;
+  // The engine finds a NaN in a whole gradient before any of it is ready, else the shard does.
+  const bool ready = !(step.null && step.hold);
+  const bool bad = step.null && !step.hold && step.chunks.empty();
+  if (bad) gradient[placement_.BlockBegin(run.first_block) + own] = std::numeric_limits<float>::quiet_NaN();
+  for (std::uint32_t i = 0; ready && !bad && i < run.num_blocks; ++i) {
+    const std::uint64_t begin =
+        placement_.BlockBegin(run.first_block + std::uint64_t{i} * placement_.num_shards()) + own;
+    for (std::uint64_t j = begin; j < begin + kOwn; ++j) given_[j] += static_cast<double>(gradient[j]);
+  }
+  if (ready) {
+    if (!step.hold) step.open();
+    step.push->Ready(id);
+  }
+  Later(step.pause, [this] { NextChunk(); });
+}
+
+void TrainerProcess::EndStep() {
+  Life& life = *life_;
+  Step step = *std::exchange(life.step, std::nullopt);
+  if (step.push->given_up()) ++given_up_;
+  if (step.watched) step.push->NoMoreChunks();
+  if (step.hold) {
+    const bool refused = step.null;
+    if (refused) {
+      step.push->NoMoreChunks();
+      step.push->MakeNull(v1::REFUSED, "it is not finite");
+      if (step.ticket) step.push->Release();
+    } else {
+      step.open();
+    }
+    step.push->Release();
+  }
+  life.pipeline.EndCompute();
+  Wake();
+}
+
+std::function<void()> TrainerProcess::TicketOpener(std::uint64_t clock, std::uint64_t read_serial,
+                                                   const std::shared_ptr<Push>& push) {
+  const auto decided = [this, push](const absl::Status& status, const v1::Ticket& ticket) {
+    if (status.ok()) {
+      push->SetTicket(ticket);
+    } else if (absl::IsAborted(status)) {
+      push->MakeNull(v1::REFUSED, std::string(status.message()));
+    } else {
+      if (!absl::IsFailedPrecondition(status)) Fail("OpenPush", status);
+      push->Abandon();
+    }
+    push->Release();
+  };
+  return [coordinator = life_->coordinator, clock, read_serial, decided, asked = std::make_shared<bool>(false)] {
+    if (!std::exchange(*asked, true)) coordinator->OpenPush(clock, read_serial, 1, decided);
+  };
+}
+
+void TrainerProcess::OnPush(std::uint64_t clock, PushResult result) {
+  Life& life = *life_;
+  const auto it = life.pushes.find(clock);
+  if (it == life.pushes.end()) return;
+  InFlightPush in_flight = std::move(it->second);
+  life.pushes.erase(it);
+  if (in_flight.watch != nullptr) in_flight.watch->Stop();
+  life.pipeline.PushEnded(clock, result.verdict, result.open_round);
+  *life.settled = life.pipeline.settled();
+  Wake();
+  if (!result.status.ok()) {
+    const bool known = absl::IsCancelled(result.status) || absl::IsFailedPrecondition(result.status);
+    if (!known) Fail("Push", result.status);
+    return;
+  }
+  if (result.held) life.held = in_flight.push;
+  v1::CommitDataRequest commit =
+      life.source.Settle(in_flight.work, clock, result.verdict == v1::APPLIED, result.partial);
+  for (v1::Journaled& journaled : result.journaled) *commit.add_journaled() = std::move(journaled);
+  ++life.commits;
+  life.coordinator->CommitData(std::move(commit), [this, life = life_](const absl::Status& status) {
+    --life->commits;
+    if (!status.ok() && !absl::IsFailedPrecondition(status)) Fail("CommitData", status);
+    Wake();
+  });
+}
+
+void TrainerProcess::SettleHeld(v1::Verdict verdict) {
+  const auto held = std::exchange(life_->held, std::nullopt);
+  if (held && verdict == v1::DROPPED) (*held)->LeftOut();
+}
+
+// --- The end of a life -----------------------------------------------------------------------------------
+
+void TrainerProcess::Drain() {
+  Life& life = *life_;
+  if (life.step || life.leaving) return;
+  if (!life.draining) {
+    for (auto& [id, pull] : life.pulls) pull.pull->Abandon();
+    life.pulls.clear();
+    if (preempted_) {
+      Later(kPreemptionGrace, [this] {
+        for (auto& [clock, push] : life_->pushes) push.push->Abandon();
+      });
+    }
+  }
+  life.draining = true;
+  if (Broken() && !life.abandoned) {
+    life.abandoned = true;
+    for (auto& [clock, push] : life.pushes) push.push->Abandon();
+  }
+  if (!life.pushes.empty() || (!Broken() && life.commits > 0)) return;
+  SettleHeld(v1::VERDICT_NONE);
+  if (!error_.empty()) return;
+  if (life.view->expired().ok()) return Leave();
+  life.coordinator->Stop();
+  life_ = nullptr;
+  if (preempted_) {
+    ended_ = true;
+    caller_.Stop();
+  } else {
+    Join();
+  }
+}
+
+void TrainerProcess::Leave() {
+  Life& life = *life_;
+  life.leaving = true;
+  if (life.work) life.source.Return(*std::exchange(life.work, std::nullopt));
+  v1::LeaveRequest request;
+  request.set_reason(preempted_ ? "preempted" : "the run ends");
+  request.set_finished(life.source.finished(life.pipeline.clock()));
+  request.set_pushed(life.pipeline.settled());
+  for (v1::DataRange& range : life.source.TakeRemaining()) *request.add_returned() = std::move(range);
+  life.coordinator->Leave(std::move(request), [this](const absl::Status& status, const v1::LeaveReply&) {
+    if (ended()) return;
+    if (!status.ok() && !absl::IsFailedPrecondition(status)) return Fail("Leave", status);
+    life_->coordinator->Stop();
+    ended_ = true;
+    finished_ = !preempted_;
+    caller_.Stop();
+  });
+}
+
+}  // namespace leeway

@@ -1,0 +1,113 @@
+// What an abandoned push does to learn what became of its chunks: on a fake clock, over a transport that the test
+// answers for.
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/rpc.h"
+#include "common/transport.h"
+#include "tests/catch.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/pumped_executor.h"
+#include "worker/client/push.h"
+
+namespace leeway {
+namespace {
+
+class HeldCalls final : public Transport {
+ public:
+  void Call(const std::string&, const std::string&, Buffer, absl::Duration, ReplyCallback done) override {
+    calls.push_back(std::move(done));
+  }
+  std::deque<ReplyCallback> calls;
+};
+
+struct Fixture {
+  Fixture() {
+    caller.SetShardAddresses({"ps0:1"});
+    v1::JoinReply join;
+    join.set_run_id(1);
+    push = std::make_shared<Push>(caller, std::make_shared<ClusterView>(join, 42, [] {}), placement, Push::Request(), 0,
+                                  nullptr, gradient.data(), encoder, [this](PushResult r) { result = std::move(r); });
+    push->Ready({0, 0});
+    executor.RunAll();
+  }
+  ~Fixture() {
+    caller.Stop();
+    executor.RunAll();
+    clock.Stop();
+  }
+
+  void Advance(absl::Duration duration) {
+    clock.Advance(duration);
+    executor.RunAll();
+  }
+  void Answer(const absl::Status& status, v1::Verdict verdict = v1::VERDICT_NONE) {
+    v1::PushReply reply;
+    reply.set_verdict(verdict);
+    const ReplyCallback done = std::move(transport.calls.front());
+    transport.calls.pop_front();
+    done(status, status.ok() ? EncodeMessage(reply) : Buffer());
+    executor.RunAll();
+  }
+
+  const Placement placement = Placement::Make(100, 1).value();
+  HeldCalls transport;
+  FakeClock clock;
+  PumpedExecutor executor;
+  Caller caller{transport, clock, executor, "ps0:1", absl::Minutes(10), 1};
+  const std::vector<float> gradient = std::vector<float>(100, 1.0f);
+  const std::shared_ptr<Push::Encoder> encoder =
+      std::make_shared<Push::Encoder>(placement, PushEncoding{v1::TOP_K, 1, 0}, executor);
+  std::shared_ptr<Push> push;
+  std::optional<PushResult> result;
+};
+
+// Its lease ran out while its network was cut: an attempt ends by its deadline, long after the push was abandoned.
+TEST_CASE("An abandoned push asks once more after an attempt that nobody has answered") {
+  Fixture f;
+  REQUIRE(f.transport.calls.size() == 1);
+  f.push->Abandon();
+  f.Advance(absl::Seconds(20));
+  f.Answer(absl::DeadlineExceededError("no answer"));
+  f.Advance(absl::Seconds(5));
+  REQUIRE(f.transport.calls.size() == 1);
+  CHECK_FALSE(f.result);
+  SECTION("it never came: the gradient is kept") {
+    f.Answer(absl::FailedPreconditionError("the lease ran out"));
+    REQUIRE(f.result);
+    CHECK(f.encoder->feedback.residual() == f.gradient);
+  }
+  SECTION("it was applied") {
+    f.Answer(absl::OkStatus(), v1::APPLIED);
+    REQUIRE(f.result);
+    CHECK(f.encoder->feedback.residual() == std::vector<float>(100));
+  }
+  SECTION("not for ever: the shard may be gone") {
+    f.Advance(absl::Seconds(20));
+    f.Answer(absl::DeadlineExceededError("no answer"));
+    f.Advance(absl::Seconds(60));
+    CHECK(f.transport.calls.empty());
+    REQUIRE(f.result);
+    CHECK(absl::IsCancelled(f.result->status));
+  }
+}
+
+TEST_CASE("An abandoned push asks for some seconds while nobody is there") {
+  Fixture f;
+  f.push->Abandon();
+  int asked = 0;
+  while (!f.transport.calls.empty()) {
+    ++asked;
+    f.Answer(absl::UnavailableError("connection refused"));
+    f.Advance(absl::Seconds(1));
+  }
+  CHECK(asked >= 3);
+  CHECK(asked <= 8);
+  REQUIRE(f.result);
+  CHECK(absl::IsCancelled(f.result->status));
+}
+
+}  // namespace
+}  // namespace leeway
