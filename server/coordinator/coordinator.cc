@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/coordinator/rounds_per_epoch.h"
 
 namespace leeway {
 namespace {
@@ -271,12 +272,9 @@ void Coordinator::PromoteJoiners() {
     for (const auto& [id, member] : membership_.members()) {
       if (member.state() != v1::LIVE) continue;
       rank_samples_[member.rank()] = member.samples_per_step();
-      if (policies_.policy().aggregation() != v1::ROUND || member.samples_per_step() == 0) continue;
-      const std::uint64_t records = data_.num_records();
-      const std::uint64_t workers = policies_.policy().num_workers();
-      const std::uint64_t own = member.rank() < records ? (records - member.rank() - 1) / workers + 1 : 0;
-      rounds_per_epoch_ =
-          std::max(rounds_per_epoch_, (own + member.samples_per_step() - 1) / member.samples_per_step());
+    }
+    if (policies_.policy().aggregation() == v1::ROUND) {
+      rounds_per_epoch_ = RoundsPerEpoch(data_.num_records(), policies_.policy().num_workers(), rank_samples_);
     }
     MoveTo(v1::TRAINING, absl::StrCat("training begins with ", names.size(), " workers: ", absl::StrJoin(names, ", ")));
   } else {

@@ -202,7 +202,8 @@ void SimCluster::ChangePolicy() {
     setting.set_value(absl::StrCat(value));
     return setting;
   };
-  const std::int64_t bounds[] = {-1, 0, 1, 3};
+  // (Who has a pipeline needs a bound.)
+  const std::int64_t bounds[] = {-1, options_.trainers ? 2 : 0, 1, 3};
   if (options_.policy.aggregation() == v1::ROUND) {
     add("clip_norm", static_cast<std::int64_t>(person_random_.Between(1, 1000)));  // these workers do not clip
   } else if (options_.policy.dc_lambda() > 0 && person_random_.Chance(0.5)) {

@@ -240,6 +240,7 @@ void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& re
   } else if (null_verdict_ != v1::VERDICT_NONE || placement_.ShardBlocks(id.shard) > 0) {
     ++applied_;  // (an empty chunk says nothing of a gradient)
     held_ = held_ || (null_verdict_ == v1::VERDICT_NONE && reply.verdict() == v1::HELD);
+    in_weights_ = in_weights_ || (null_verdict_ == v1::VERDICT_NONE && reply.verdict() == v1::APPLIED);
   }
 }
 
@@ -302,10 +303,11 @@ void Push::EndIfOver() {
     if (!IsOver()) return;
     ended_ = true;
     result = Result();
-    // Of a whole push what is left here is held for its round. Else nothing of this counts.
+    // Of a whole push what is left here is held for its round. Else nothing of this counts; but if one chunk was
+    // applied with its round, all were.
     const bool whole =
         failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0 && !given_up_;
-    if (!whole) returned.swap(encoded_);
+    if (!whole && !(held_ && in_weights_)) returned.swap(encoded_);
   }
   for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
   done_(std::move(result));

@@ -161,6 +161,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool held_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool in_weights_ LEEWAY_GUARDED_BY(mu_) = false;  // a chunk was APPLIED
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string refusal_ LEEWAY_GUARDED_BY(mu_);
   std::optional<std::uint32_t> last_shard_ LEEWAY_GUARDED_BY(mu_);

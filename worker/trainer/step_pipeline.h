@@ -3,8 +3,8 @@
 //
 // With depth d there are d + 1 buffers for weights and d + 1 for gradients. Depth 0: pull, compute, push, wait
 // for the verdict. Depth d >= 1: the pull for step k + d leaves when step k begins to compute, and step k
-// computes while the pushes of the d steps before it may wait for their verdicts, those of earlier steps not; a pull for
-// step k asks for own_clock = k - d.
+// computes while the pushes of the d steps before it may wait for their verdicts, those of earlier steps not; a pull
+// for step k asks for own_clock = k - d.
 //
 // Thread safety: as an int. No threads, no RPC, no time.
 // Invariants: a weights buffer is written by at most one pull and never while a step computes on it; a gradient

@@ -1,7 +1,9 @@
 // Coordinator through Handle(): rounds, who takes part in them, and who has left.
 #include <cstdint>
 #include <map>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
 
@@ -55,6 +57,28 @@ TEST_CASE("Coordinator: who enters rounds that everyone had left finds the open 
   REQUIRE(f.snapshot().closes_size() >= 1);
   CHECK(f.snapshot().closes(f.snapshot().closes_size() - 1).round() == 1);
   CHECK(f.Status().steps() == 2);
+}
+
+// Of 100 records rank 0 has 34, the others 33: four batches of 11, and three.
+TEST_CASE("Coordinator: an epoch has room for the data of a rank that left before training began") {
+  v1::Policy policy = RoundsPolicy(3, 0);
+  policy.mutable_stop()->set_epochs(2);
+  CoordinatorFixture f(policy);
+  f.SyncShards();
+  const auto join = [&f](const std::string& name, std::uint64_t incarnation) {
+    v1::JoinRequest request = f.JoinOf(name, incarnation);
+    request.set_samples_per_step(11);
+    return f.Join(request);
+  };
+  for (std::uint32_t id = 0; id < 3; ++id) join(absl::StrCat("w", id), 100 + id);
+  REQUIRE(f.Leave(0)->ok());
+  f.SyncShards();
+  REQUIRE(f.coordinator.state() == v1::TRAINING);
+  const auto again = join("w0", 500);
+  f.SyncShards();
+  REQUIRE(again->ok());
+  CHECK(again->message.rank() == 0);
+  CHECK(again->message.rounds_per_epoch() == 4);
 }
 
 TEST_CASE("Coordinator: a round has the pushes of those who left before their reports came, and it is the run's last") {

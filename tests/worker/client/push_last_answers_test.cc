@@ -24,13 +24,13 @@ class HeldCalls final : public Transport {
 };
 
 struct Fixture {
-  Fixture() {
-    caller.SetShardAddresses({"ps0:1"});
+  explicit Fixture(std::uint32_t shards = 1) : placement(Placement::Make(8000, shards).value()) {
+    caller.SetShardAddresses({"ps0:1", "ps1:1"});
     v1::JoinReply join;
     join.set_run_id(1);
     push = std::make_shared<Push>(caller, std::make_shared<ClusterView>(join, 42, [] {}), placement, Push::Request(), 0,
                                   nullptr, gradient.data(), encoder, [this](PushResult r) { result = std::move(r); });
-    push->Ready({0, 0});
+    for (std::uint32_t shard = 0; shard < shards; ++shard) push->Ready({shard, 0});
     executor.RunAll();
   }
   ~Fixture() {
@@ -52,12 +52,12 @@ struct Fixture {
     executor.RunAll();
   }
 
-  const Placement placement = Placement::Make(100, 1).value();
+  const Placement placement;
   HeldCalls transport;
   FakeClock clock;
   PumpedExecutor executor;
   Caller caller{transport, clock, executor, "ps0:1", absl::Minutes(10), 1};
-  const std::vector<float> gradient = std::vector<float>(100, 1.0f);
+  const std::vector<float> gradient = std::vector<float>(8000, 1.0f);
   const std::shared_ptr<Push::Encoder> encoder =
       std::make_shared<Push::Encoder>(placement, PushEncoding{v1::TOP_K, 1, 0}, executor);
   std::shared_ptr<Push> push;
@@ -82,7 +82,7 @@ TEST_CASE("An abandoned push asks once more after an attempt that nobody has ans
   SECTION("it was applied") {
     f.Answer(absl::OkStatus(), v1::APPLIED);
     REQUIRE(f.result);
-    CHECK(f.encoder->feedback.residual() == std::vector<float>(100));
+    CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
   }
   SECTION("not for ever: the shard may be gone") {
     f.Advance(absl::Seconds(20));
@@ -92,6 +92,26 @@ TEST_CASE("An abandoned push asks once more after an attempt that nobody has ans
     REQUIRE(f.result);
     CHECK(absl::IsCancelled(f.result->status));
   }
+}
+
+// The lease ran out, and the round had been closed with the push: one shard says so, and it is so on the other.
+TEST_CASE("Rounds: an abandoned push that its round has counted gives nothing back") {
+  Fixture f(2);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.push->Abandon();
+  f.Answer(absl::OkStatus(), v1::APPLIED);
+  REQUIRE(f.result);
+  CHECK(absl::IsCancelled(f.result->status));
+  CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
+}
+
+TEST_CASE("Rounds: an abandoned push that its round has left out gives back what it held") {
+  Fixture f(2);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.push->Abandon();
+  f.Answer(absl::OkStatus(), v1::DROPPED);
+  REQUIRE(f.result);
+  CHECK(f.encoder->feedback.residual() == f.gradient);
 }
 
 TEST_CASE("An abandoned push asks for some seconds while nobody is there") {
