@@ -51,7 +51,7 @@ void TrainerProcess::Preempt() {
 }
 
 void TrainerProcess::Fail(const std::string& what, const absl::Status& status) {
-  if (error_.empty()) error_ = absl::StrCat(options_.name, ": ", what, ": ", status.ToString());
+  if (error_.empty() && !ended()) error_ = absl::StrCat(options_.name, ": ", what, ": ", status.ToString());
 }
 
 void TrainerProcess::Later(absl::Duration delay, std::function<void()> fn) {
