@@ -156,7 +156,7 @@ void Push::Abandon() {
   {
     MutexLock lock(mu_);
     if (failure_.ok()) failure_ = absl::CancelledError("the push was abandoned");
-    if (!abandoned_) abandoned_ = caller_.Now();
+    abandoned_ = true;
   }
   caller_.executor().Post([self = shared_from_this()] { self->EndIfOver(); });
 }
@@ -220,13 +220,16 @@ void Push::Send(ChunkId id) {
         self->Answered(id, std::move(status), reply.message);
       },
       Caller::Delivery::kOnExecutor,
-      [self = shared_from_this(), last = std::make_shared<bool>(false)] { return self->Wanted(last.get()); });
+      [self = shared_from_this(), end = std::make_shared<std::optional<Instant>>()] {
+        return self->Wanted(end.get());
+      });
 }
 
-bool Push::Wanted(bool* last) {
+bool Push::Wanted(std::optional<Instant>* end) {
   MutexLock lock(mu_);
-  if (!abandoned_ || caller_.Now() - *abandoned_ < kLastAnswers) return true;
-  return !std::exchange(*last, true);
+  if (!abandoned_) return true;
+  if (!*end) *end = caller_.Now() + kLastAnswers;
+  return caller_.Now() < **end;
 }
 
 void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) {

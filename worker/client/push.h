@@ -109,9 +109,9 @@ class Push : public std::enable_shared_from_this<Push> {
   bool GiveUp(std::uint64_t open_round);
   bool given_up() const;
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
-  // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers, and then once
-  // more, since an attempt that was under way may end much later, by its deadline: what became of their chunks is worth
-  // knowing, but a shard that has moved meanwhile would not be found.
+  // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers, from the end
+  // of the attempt that was under way, which may be a deadline much later: what became of their chunks is worth knowing,
+  // but a shard that has moved meanwhile would not be found.
   void Abandon();
   // After a `done` with `held`: the round has closed without the push. What it sent returns to the error feedback. The
   // bytes of a gradient that came encoded must still be there.
@@ -125,8 +125,8 @@ class Push : public std::enable_shared_from_this<Push> {
   void SendSome();
   void Send(ChunkId id);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
-  // Is the answer to a chunk worth another attempt? `last`: whether its last one has been granted.
-  bool Wanted(bool* last);
+  // Is the answer to a chunk worth another attempt? `end`: until when, of this call, once the push is abandoned.
+  bool Wanted(std::optional<Instant>* end);
   void Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   void LogVerdict(ChunkId id, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   bool IsOver() const LEEWAY_REQUIRES(mu_);
@@ -156,7 +156,7 @@ class Push : public std::enable_shared_from_this<Push> {
   bool given_up_ LEEWAY_GUARDED_BY(mu_) = false;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Status failure_ LEEWAY_GUARDED_BY(mu_);
-  std::optional<Instant> abandoned_ LEEWAY_GUARDED_BY(mu_);
+  bool abandoned_ LEEWAY_GUARDED_BY(mu_) = false;
   std::uint64_t applied_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
