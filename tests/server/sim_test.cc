@@ -170,7 +170,7 @@ SimCluster::Options TrainersOf(std::uint64_t seed, bool rounds) {
   options.policy.set_quarantine_after(0);
   options.policy.set_dc_lambda(0);  // what a gradient comes to would depend on what others have added meanwhile
   if (random.Chance(0.3)) options.policy.set_push_atomicity(v1::WHOLE);
-  if (rounds) options.partitions = options.cuts = 0;
+  options.faults.loss = 0;
   return options;
 }
 

@@ -87,8 +87,6 @@ void SimCluster::CheckResiduals() {
   const bool rounds = options_.policy.aggregation() == v1::ROUND;
   for (const auto& process : processes_) {
     if (process->killed() || process->residual().empty()) continue;
-    // In rounds a lease that runs out may take along what was held for the round (docs/STATUS.md).
-    if (rounds && process->incarnations().size() > 1) continue;
     std::vector<double> sent(options_.elements);
     std::vector<double> in_doubt(options_.elements);
     for (const auto& [incarnation, rank] : process->incarnations()) {

@@ -240,7 +240,7 @@ void TrainerProcess::AskForData() {
 
 void TrainerProcess::Drain() {
   Life& life = *life_;
-  if (life.step || life.leaving) return;
+  if (life.step || life.leaving || (life.asking && life.held)) return;
   if (!life.draining) {
     for (auto& [id, pull] : life.pulls) pull.pull->Abandon();
     life.pulls.clear();
@@ -256,8 +256,16 @@ void TrainerProcess::Drain() {
     for (auto& [clock, push] : life.pushes) push.push->Abandon();
   }
   if (!life.pushes.empty() || (!Broken() && life.commits > 0)) return;
-  SettleHeld(v1::VERDICT_NONE);
   if (!error_.empty()) return;
+  if (life.held && !life.view->expired().ok()) {
+    (*life.held)->AskOfRound([this](v1::Verdict verdict) {
+      if (ended()) return;
+      SettleHeld(verdict);
+      Wake();
+    });
+    life.asking = true;
+    return;
+  }
   if (life.view->expired().ok()) return Leave();
   life.coordinator->Stop();
   life_ = nullptr;

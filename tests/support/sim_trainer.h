@@ -126,7 +126,7 @@ class TrainerProcess {
     std::uint64_t data_requests = 0;
     std::size_t commits = 0;
     bool acquiring = false, parked = false, no_more_data = false;
-    bool draining = false, abandoned = false, leaving = false;
+    bool draining = false, abandoned = false, asking = false, leaving = false;
   };
 
   void Join();

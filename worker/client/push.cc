@@ -179,9 +179,8 @@ void Push::SendSome() {
   for (const ChunkId id : now) Send(id);
 }
 
-void Push::Send(ChunkId id) {
+v1::PushRequest Push::RequestFor(ChunkId id, Buffer* payload) {
   v1::PushRequest request;
-  Buffer payload;
   *request.mutable_stamp() = view_->stamp();
   request.set_clock(request_.clock);
   request.set_chunk(id.chunk);
@@ -208,12 +207,18 @@ void Push::Send(ChunkId id) {
       MutexLock lock(mu_);
       if (const auto encoded = encoded_.find(id); encoded != encoded_.end()) {
         request.set_encoding(request_.encoded ? request_.encoded->encoding : encoder_->feedback.encoding());
-        payload = encoded->second;
+        *payload = encoded->second;
       } else {
-        payload = WrapRun(placement_, run, owner_, gradient_);
+        *payload = WrapRun(placement_, run, owner_, gradient_);
       }
     }
   }
+  return request;
+}
+
+void Push::Send(ChunkId id) {
+  Buffer payload;
+  const v1::PushRequest request = RequestFor(id, &payload);
   caller_.Call<v1::PushReply>(
       static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
       [self = shared_from_this(), id](absl::Status status, Decoded<v1::PushReply> reply) {
@@ -242,7 +247,7 @@ void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& re
     open_round_ = std::max<std::uint64_t>(open_round_, reply.open_round());
   } else if (null_verdict_ != v1::VERDICT_NONE || placement_.ShardBlocks(id.shard) > 0) {
     ++applied_;  // (an empty chunk says nothing of a gradient)
-    held_ = held_ || (null_verdict_ == v1::VERDICT_NONE && reply.verdict() == v1::HELD);
+    if (null_verdict_ == v1::VERDICT_NONE && reply.verdict() == v1::HELD) held_ = id;
     in_weights_ = in_weights_ || (null_verdict_ == v1::VERDICT_NONE && reply.verdict() == v1::APPLIED);
   }
 }
@@ -301,6 +306,24 @@ bool Push::IsOver() const {
 void Push::EndIfOver() {
   PushResult result;
   std::map<ChunkId, Buffer> returned;
+  bool ask = false;
+  {
+    MutexLock lock(mu_);
+    if (!IsOver()) return;
+    // Its last answers may be missing, and its round have it all the same.
+    ask = abandoned_ && held_ && !in_weights_ && !asked_ && dropped_ == 0 && refused_ == 0 && !given_up_;
+    if (ask) asked_ = true, ++in_flight_;
+  }
+  if (ask) {
+    return AskOfRound([self = shared_from_this()](v1::Verdict verdict) {
+      {
+        MutexLock lock(self->mu_);
+        --self->in_flight_;
+        self->in_weights_ = verdict != v1::DROPPED;
+      }
+      self->EndIfOver();
+    });
+  }
   {
     MutexLock lock(mu_);
     if (!IsOver()) return;
@@ -325,6 +348,28 @@ void Push::LeftOut() {
   for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
 }
 
+void Push::AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Instant> end) {
+  const Instant until = end.value_or(caller_.Now() + kLastAnswers);
+  ChunkId id;
+  {
+    MutexLock lock(mu_);
+    id = *held_;
+  }
+  Buffer payload;
+  const v1::PushRequest request = RequestFor(id, &payload);
+  caller_.Call<v1::PushReply>(
+      static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
+      [self = shared_from_this(), told, until](const absl::Status& status, const Decoded<v1::PushReply>& reply) {
+        const bool open = status.ok() && (reply.message.has_not_yet() || reply.message.verdict() == v1::HELD);
+        if (open && self->caller_.Now() < until) {
+          return self->caller_.After(kAskAgain, [self, told, until] { self->AskOfRound(told, until); });
+        }
+        const bool unknown = !status.ok() && !absl::IsFailedPrecondition(status);
+        told(unknown ? v1::VERDICT_NONE : reply.message.verdict() == v1::APPLIED ? v1::APPLIED : v1::DROPPED);
+      },
+      Caller::Delivery::kOnExecutor, [self = shared_from_this(), until] { return self->caller_.Now() < until; });
+}
+
 void Push::GiveBack(ChunkId id, const Buffer& bytes) {
   if (!request_.encoded) return encoder_->feedback.Return(id, bytes);
   if (request_.encoded->give_back) request_.encoded->give_back(id, bytes);
@@ -343,7 +388,7 @@ PushResult Push::Result() {
                    : (applied_ > 0 && !null_refused) ? v1::APPLIED
                                                      : v1::REFUSED;
   result.partial = result.verdict == v1::APPLIED && refused_ > 0;
-  result.held = result.verdict == v1::APPLIED && held_;
+  result.held = result.verdict == v1::APPLIED && held_.has_value();
   result.open_round = open_round_;
   result.refusal = refusal_;
   for (const auto& [process, records] : journaled_) {

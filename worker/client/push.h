@@ -110,9 +110,13 @@ class Push : public std::enable_shared_from_this<Push> {
   bool given_up() const;
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
   // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers, from the end
-  // of the attempt that was under way, which may be a deadline much later: what became of their chunks is worth knowing,
-  // but a shard that has moved meanwhile would not be found.
+  // of the attempt that was under way, which may be a deadline much later: what became of their chunks is worth
+  // knowing, but a shard that has moved meanwhile would not be found.
   void Abandon();
+  // After a `done` with `held`, when no pull will tell: asks for some seconds what the round has made of the push.
+  // APPLIED, DROPPED, or VERDICT_NONE where nobody answers. Of one whose round is still open then, whoever has left it
+  // is left out: DROPPED. On the executor.
+  void AskOfRound(std::function<void(v1::Verdict)> told) { AskOfRound(std::move(told), std::nullopt); }
   // After a `done` with `held`: the round has closed without the push. What it sent returns to the error feedback. The
   // bytes of a gradient that came encoded must still be there.
   void LeftOut();
@@ -123,7 +127,9 @@ class Push : public std::enable_shared_from_this<Push> {
   void Took(ChunkId id, std::optional<Buffer> bytes);
   void GiveBack(ChunkId id, const Buffer& bytes);
   void SendSome();
+  v1::PushRequest RequestFor(ChunkId id, Buffer* payload);
   void Send(ChunkId id);
+  void AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Instant> end);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
   // Is the answer to a chunk worth another attempt? `end`: until when, of this call, once the push is abandoned.
   bool Wanted(std::optional<Instant>* end);
@@ -160,8 +166,9 @@ class Push : public std::enable_shared_from_this<Push> {
   std::uint64_t applied_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
-  bool held_ LEEWAY_GUARDED_BY(mu_) = false;
-  bool in_weights_ LEEWAY_GUARDED_BY(mu_) = false;  // a chunk was APPLIED
+  std::optional<ChunkId> held_ LEEWAY_GUARDED_BY(mu_);  // one that was HELD
+  bool asked_ LEEWAY_GUARDED_BY(mu_) = false;           // of the round
+  bool in_weights_ LEEWAY_GUARDED_BY(mu_) = false;      // a chunk was APPLIED
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string refusal_ LEEWAY_GUARDED_BY(mu_);
   std::optional<std::uint32_t> last_shard_ LEEWAY_GUARDED_BY(mu_);

@@ -121,6 +121,8 @@ class TrainingSession {
   void OnPush(std::uint64_t clock, PushResult result);
   // The push that is held for its round, if one is, came to `verdict`.
   void SettleHeld(v1::Verdict verdict);
+  // Waits to hear that from a shard: no pull of this incarnation will tell.
+  v1::Verdict AskOfHeldPush();
   void Commit(v1::CommitDataRequest commit);
   // training_session_waits.cc: what the training thread did in [from, to) instead of computing.
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);

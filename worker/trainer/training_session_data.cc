@@ -120,7 +120,7 @@ void TrainingSession::Drain() {
   while (!mailbox_->RunUntil([this] { return pushes_.empty(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled()) break;  // the process ends, and with it the transport
   }
-  SettleHeld(v1::VERDICT_NONE);
+  SettleHeld(view_->expired().ok() ? v1::VERDICT_NONE : AskOfHeldPush());
 }
 
 absl::Status TrainingSession::Leave(const std::string& reason, bool finished) {

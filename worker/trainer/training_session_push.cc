@@ -112,6 +112,15 @@ void TrainingSession::SettleHeld(v1::Verdict verdict) {
   ledger_.PushEnded(held.result);
 }
 
+v1::Verdict TrainingSession::AskOfHeldPush() {
+  auto told = std::make_shared<std::optional<v1::Verdict>>();
+  if (!held_push_) return v1::VERDICT_NONE;
+  held_push_->push->AskOfRound(
+      [mailbox = mailbox_, told](v1::Verdict verdict) { mailbox->Post([told, verdict] { *told = verdict; }); });
+  mailbox_->RunUntil([&] { return told->has_value() || !failure_.ok() || worker_.cancellation.cancelled(); });
+  return told->value_or(v1::VERDICT_NONE);
+}
+
 void TrainingSession::Commit(v1::CommitDataRequest commit) {
   ++commits_;
   coordinator_->CommitData(std::move(commit), [this, mailbox = mailbox_](absl::Status status) {

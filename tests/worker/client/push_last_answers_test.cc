@@ -117,6 +117,41 @@ TEST_CASE("Rounds: an abandoned push that its round has left out gives back what
   CHECK(f.encoder->feedback.residual() == f.gradient);
 }
 
+// Its last answer is the one that is missing.
+TEST_CASE("Rounds: an abandoned push asks what its round has made of it") {
+  Fixture f(2);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.push->Abandon();
+  f.Answer(absl::OkStatus(), v1::HELD);
+  CHECK_FALSE(f.result);
+  SECTION("the close was on its way") {
+    f.Answer(absl::OkStatus(), v1::HELD);
+    f.Advance(absl::Milliseconds(100));
+    f.Answer(absl::OkStatus(), v1::APPLIED);
+    REQUIRE(f.result);
+    CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
+  }
+  SECTION("it was left out") {
+    f.Answer(absl::OkStatus(), v1::DROPPED);
+    REQUIRE(f.result);
+    CHECK(f.encoder->feedback.residual() == f.gradient);
+  }
+  SECTION("the round stays open, and will be closed without it") {
+    for (int asked = 0; !f.result; ++asked) {
+      REQUIRE(asked < 1000);
+      f.Answer(absl::OkStatus(), v1::HELD);
+      f.Advance(absl::Milliseconds(100));
+    }
+    CHECK(f.encoder->feedback.residual() == f.gradient);
+  }
+  SECTION("nobody answers any more: never twice") {
+    f.Advance(absl::Seconds(20));
+    f.Answer(absl::DeadlineExceededError("no answer"));
+    REQUIRE(f.result);
+    CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
+  }
+}
+
 TEST_CASE("An abandoned push asks for some seconds while nobody is there") {
   Fixture f;
   f.push->Abandon();
