@@ -48,7 +48,10 @@ std::optional<std::string> PushBook::Answered(std::uint32_t shard, const v1::Pus
   if (absl::IsInvalidArgument(status) && absl::StrContains(status.message(), "non-finite")) verdict = v1::REFUSED;
   if (status.ok() && !reply.has_not_yet()) verdict = reply.verdict();
   if (verdict == v1::VERDICT_NONE) return std::nullopt;
-  const bool other = IsFinal(chunk.told) ? verdict != chunk.told : chunk.denied && verdict == v1::APPLIED;
+  // (In rounds what was refused is dropped with its round.)
+  const auto counts = [](v1::Verdict said) { return said == v1::APPLIED; };
+  const bool other = IsFinal(chunk.told) ? verdict == v1::HELD || counts(verdict) != counts(chunk.told)
+                                         : chunk.denied && counts(verdict);
   chunk.told = verdict;
   return other ? contradicted(absl::StrCat("is ", v1::Verdict_Name(verdict))) : std::nullopt;
 }

@@ -62,6 +62,10 @@ std::string RecoveredShard::Everything(bool counts) {
   // With a quorum a push may come whole just when its round is closed without it. Then it depends on the order of two
   // threads whether it counts as one in a row that was refused, and the journal does not have that order.
   if (state.snapshot().policy().round_quorum() > 0) state.clear_nonfinite_runs();
+  // A push that is under way when the last worker parks, or leaves, is in the journal before that, and is finished
+  // after it: the minimum that stands from then on may be either.
+  const auto live = [](const v1::MemberAtCut& member) { return member.member().state() == v1::LIVE; };
+  if (std::none_of(state.members().begin(), state.members().end(), live)) state.clear_min_clock();
   state.mutable_snapshot()->clear_manifest();
   std::string everything =
       absl::StrCat(state.SerializeAsString(), DepartedWindows(), shard_->DescribeRound().SerializeAsString());
