@@ -311,7 +311,8 @@ void Push::EndIfOver() {
     MutexLock lock(mu_);
     if (!IsOver()) return;
     // Its last answers may be missing, and its round have it all the same.
-    ask = abandoned_ && held_ && !in_weights_ && !asked_ && dropped_ == 0 && refused_ == 0 && !given_up_;
+    const bool cut_short = abandoned_ || absl::IsFailedPrecondition(failure_);
+    ask = cut_short && held_ && !in_weights_ && !asked_ && dropped_ == 0 && refused_ == 0 && !given_up_;
     if (ask) asked_ = true, ++in_flight_;
   }
   if (ask) {

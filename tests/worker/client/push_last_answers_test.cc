@@ -1,5 +1,6 @@
 // What an abandoned push does to learn what became of its chunks: on a fake clock, over a transport that the test
 // answers for.
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <utility>
@@ -25,12 +26,12 @@ class HeldCalls final : public Transport {
 
 struct Fixture {
   explicit Fixture(std::uint32_t shards = 1) : placement(Placement::Make(8000, shards).value()) {
-    caller.SetShardAddresses({"ps0:1", "ps1:1"});
+    caller.SetShardAddresses({"ps0:1", "ps1:1", "ps2:1"});
     v1::JoinReply join;
     join.set_run_id(1);
     push = std::make_shared<Push>(caller, std::make_shared<ClusterView>(join, 42, [] {}), placement, Push::Request(), 0,
                                   nullptr, gradient.data(), encoder, [this](PushResult r) { result = std::move(r); });
-    for (std::uint32_t shard = 0; shard < shards; ++shard) push->Ready({shard, 0});
+    for (std::uint32_t shard = 0; shard < std::min(shards, 2u); ++shard) push->Ready({shard, 0});
     executor.RunAll();
   }
   ~Fixture() {
@@ -150,6 +151,21 @@ TEST_CASE("Rounds: an abandoned push asks what its round has made of it") {
     REQUIRE(f.result);
     CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
   }
+}
+
+// An empty chunk's answer is the one that is missing: the shard does not know it any more.
+TEST_CASE("Rounds: a push whose worker is no member any more asks what its round has made of it") {
+  Fixture f(3);  // of which the third has no blocks, and is called first
+  std::rotate(f.transport.calls.begin(), f.transport.calls.begin() + 1, f.transport.calls.end());
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.Answer(absl::FailedPreconditionError("the lease ran out"));
+  REQUIRE(f.transport.calls.size() == 1);
+  CHECK_FALSE(f.result);
+  f.Answer(absl::OkStatus(), v1::APPLIED);
+  REQUIRE(f.result);
+  CHECK(absl::IsFailedPrecondition(f.result->status));
+  CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
 }
 
 TEST_CASE("An abandoned push asks for some seconds while nobody is there") {
