@@ -4,80 +4,13 @@
 #include <cstdint>
 #include <string>
 
-#include "common/hash.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/support/sim_cluster.h"
+#include "tests/support/sim_options.h"
 
 namespace leeway {
 namespace {
-
-v1::Policy Exact(std::int64_t bound, std::uint32_t workers) {
-  v1::Policy policy;
-  policy.set_number(1);
-  policy.set_staleness_bound(bound);
-  policy.set_max_delay(-1);
-  policy.set_num_workers(workers);
-  policy.set_data_sharing(v1::LEASED);
-  policy.set_lease_records(16);
-  policy.mutable_schedule()->set_rate(1);
-  policy.mutable_stop()->set_epochs(2);
-  return policy;
-}
-
-// What a seed decides of a run.
-SimCluster::Options RunOf(std::uint64_t seed, bool rounds) {
-  Random random(seed);
-  SimCluster::Options options;
-  options.seed = seed;
-  options.shards = static_cast<std::uint32_t>(random.Between(1, 3));
-  options.workers = static_cast<std::uint32_t>(random.Between(1, 4));
-  options.num_records = random.Between(20, 90);
-  const std::int64_t bounds[] = {-1, 0, 1, 3};
-  options.policy = Exact(bounds[random.Below(4)], options.workers);
-  if (rounds) {
-    options.policy.set_staleness_bound(0);
-    options.policy.set_aggregation(v1::ROUND);
-    options.policy.set_data_sharing(v1::STATIC);
-    options.policy.mutable_stop()->set_epochs(0);
-    options.policy.mutable_stop()->set_steps(random.Between(5, 25));
-    if (random.Chance(0.4))
-      options.policy.set_round_quorum(static_cast<std::uint32_t>(random.Between(1, options.workers)));
-  } else if (random.Chance(0.3)) {
-    options.policy.set_max_delay(static_cast<std::int64_t>(random.Between(1, 6)));
-    // Not drawn from `random`, so that the other runs of all seeds are what they were before there was sqrt.
-    if (Random(seed + 90).Chance(0.4)) {
-      options.policy.set_max_delay(1);
-      options.policy.set_max_delay_sqrt(true);
-    }
-  }
-  if (!rounds && Random(seed + 70).Chance(0.25)) options.policy.set_dc_lambda(0.5);  // nor this
-  options.null_chance = random.Chance(0.3) ? 0.05 : 0;
-  if (random.Chance(0.6)) {
-    options.deaths = static_cast<int>(random.Below(4));
-    options.cuts = static_cast<int>(random.Below(3));
-    options.preemptions = static_cast<int>(random.Below(3));
-  }
-  if (random.Chance(0.4)) options.partitions = static_cast<int>(random.Between(1, 4));
-  options.files = random.Chance(0.7);
-  if (options.files) {
-    options.ps_deaths = static_cast<int>(random.Below(5));
-    options.power_loss = random.Chance(0.3);
-    if (random.Chance(0.3)) options.full_disks = static_cast<int>(random.Between(1, 3));
-    if (random.Chance(0.6)) options.checkpoint_steps = random.Between(3, 30);
-    options.checkpoint_keep = random.Between(1, 3);
-  }
-  if (options.workers > 1 && options.null_chance == 0 && random.Chance(0.15)) {
-    options.sick_after = random.Below(8);
-    options.policy.set_quarantine_after(static_cast<std::uint32_t>(random.Between(1, 5)));
-  }
-  if (random.Chance(0.5)) options.policy_changes = static_cast<int>(random.Between(1, 5));
-  if (rounds && random.Chance(0.4)) {  // by time, and so in the middle of a round
-    options.policy.mutable_stop()->set_steps(0);
-    options.policy.mutable_stop()->set_minutes((0.1 + 3 * random.Unit()) / 60);
-  }
-  return options;
-}
 
 struct Totals {
   std::uint64_t events = 0;
@@ -101,7 +34,7 @@ Totals RunMany(int count, bool rounds) {
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < count; ++i) {
     const std::uint64_t seed = TestSeed() + static_cast<std::uint64_t>(i);
-    SimCluster cluster(RunOf(seed, rounds));
+    SimCluster cluster(SimOptions(seed, rounds));
     const std::optional<std::string> wrong = cluster.Run();
     if (wrong) FAIL("LEEWAY_TEST_SEED=" << seed << (rounds ? " (rounds): " : ": ") << *wrong);
     totals.events += cluster.events();
@@ -161,42 +94,11 @@ TEST_CASE("simulation: rounds under the same") {
   CHECK(totals.given_up > 100);
 }
 
-// As RunOf, for SimTrainers.
-SimCluster::Options TrainersOf(std::uint64_t seed, bool rounds) {
-  SimCluster::Options options = RunOf(seed, rounds);
-  Random random(HashCombine(seed, 0x7ea1));
-  options.trainers = true;
-  options.sick_after.reset();
-  options.policy.set_quarantine_after(0);
-  options.policy.set_dc_lambda(0);  // what a gradient comes to would depend on what others have added meanwhile
-  if (random.Chance(0.3)) options.policy.set_push_atomicity(v1::WHOLE);
-  options.faults.loss = 0;
-  return options;
-}
-
-TEST_CASE("simulation: trainers each") {
-  for (std::uint64_t i = 0; i < 300; ++i) {
-    const std::uint64_t seed = TestSeed() + i;
-    SimCluster cluster(TrainersOf(seed, false));
-    const std::optional<std::string> wrong = cluster.Run();
-    if (wrong) FAIL("LEEWAY_TEST_SEED=" << seed << ": " << *wrong);
-  }
-}
-
-TEST_CASE("simulation: trainers rounds") {
-  for (std::uint64_t i = 0; i < 300; ++i) {
-    const std::uint64_t seed = TestSeed() + i;
-    SimCluster cluster(TrainersOf(seed, true));
-    const std::optional<std::string> wrong = cluster.Run();
-    if (wrong) FAIL("LEEWAY_TEST_SEED=" << seed << ": " << *wrong);
-  }
-}
-
 TEST_CASE("simulation: what a machine takes with it of a journal that is not synced is noticed") {
   std::uint64_t went_back = 0;
   std::uint64_t restarts = 0;
   for (std::uint64_t i = 0; i < 300; ++i) {
-    SimCluster::Options options = RunOf(TestSeed() + i, i % 2 == 1);
+    SimCluster::Options options = SimOptions(TestSeed() + i, i % 2 == 1);
     // (A push that nobody has committed is lost with the worker that was answered.)
     options.deaths = options.cuts = options.preemptions = options.partitions = options.full_disks = 0;
     options.sick_after.reset();
@@ -223,7 +125,7 @@ TEST_CASE("simulation: from 1 worker to 64 and back while it trains, with deaths
     options.visitors = 63;
     options.num_records = 1500;
     const std::int64_t bounds[] = {-1, 8};
-    options.policy = Exact(bounds[i % 2], options.workers);
+    options.policy = SimPolicy(bounds[i % 2], options.workers);
     options.files = true;
     options.ps_deaths = static_cast<int>(2 * i);
     options.time_limit = absl::Hours(3);
@@ -238,7 +140,7 @@ TEST_CASE("simulation: a seed repeats its run exactly") {
   for (std::uint64_t i = 0; i < 5; ++i) {
     std::uint64_t fingerprint = 0;
     for (int attempt = 0; attempt < 2; ++attempt) {
-      SimCluster cluster(RunOf(TestSeed() + i, i % 2 == 1));
+      SimCluster cluster(SimOptions(TestSeed() + i, i % 2 == 1));
       CHECK_FALSE(cluster.Run());
       if (attempt == 0) fingerprint = cluster.Fingerprint();
       CHECK(cluster.Fingerprint() == fingerprint);

@@ -364,6 +364,12 @@ std::uint64_t SimCluster::given_up() const {
   return given_up;
 }
 
+std::uint64_t SimCluster::incarnations() const {
+  std::uint64_t incarnations = 0;
+  for (const auto& process : processes_) incarnations += process->incarnations().size();
+  return incarnations;
+}
+
 std::uint64_t SimCluster::deltas() const {
   std::uint64_t deltas = 0;
   for (const auto& life : lives_) deltas += life->deltas;

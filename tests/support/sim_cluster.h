@@ -83,6 +83,8 @@ class SimCluster {
   std::uint64_t Fingerprint();
   std::uint64_t events() const { return events_; }
   std::uint64_t lives() const { return lives_.size() + processes_.size(); }
+  std::uint64_t incarnations() const;                         // of SimTrainers
+  std::uint64_t exact() const { return exact_; }              // SimTrainers whose gradients were all found again
   std::size_t most_members() const { return most_members_; }  // at one time
   std::uint64_t pulls_held();
   std::uint64_t applied() const { return applied_; }
@@ -161,6 +163,7 @@ class SimCluster {
   bool went_back_ = false;
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
+  std::uint64_t exact_ = 0;
   std::size_t most_members_ = 0;
   // What the coordinator has told anyone.
   v1::WatchReply snapshot_;   // the newest

@@ -25,7 +25,7 @@ void ForEachOwn(const TrainerProcess& process, const Placement& placement, std::
 void SimCluster::CheckRead(const TrainerProcess& process, std::uint64_t own_clock, const std::vector<float>& weights) {
   // Other encodings round; in rounds a step's share of its round is not known here.
   if (process.options().pull != v1::F32 || options_.policy.aggregation() == v1::ROUND) return;
-  if (options_.elements > 100'000) return;  // it would take minutes
+  if (options_.elements > 100'000 || own_clock % 8 != 0) return;  // or it would take most of the time
   std::vector<double> applied(options_.elements);
   for (const auto& [incarnation, rank] : process.incarnations()) {
     const bool now = incarnation == process.incarnations().back().first;
@@ -82,7 +82,9 @@ void SimCluster::CheckSums(std::uint32_t shard, const std::vector<std::vector<fl
   }
 }
 
-// Of a process that was not killed everything is somewhere: in the weights, or in the residual of its encoding.
+// Of a process that was not killed everything is somewhere: in the weights, or in the residual of its encoding. Where a
+// message may be lost again and again without a word, a worker whose lease has run out gives up asking what became of
+// its last push: then something may be nowhere, but nothing is there twice.
 void SimCluster::CheckResiduals() {
   const bool rounds = options_.policy.aggregation() == v1::ROUND;
   for (const auto& process : processes_) {
@@ -103,12 +105,14 @@ void SimCluster::CheckResiduals() {
         if (rounds && !named && chunk.told == v1::HELD) PushBook::Add(placement_, chunk, 1, &in_doubt);
       }
     }
+    exact_ += options_.faults.loss == 0 ? 1 : 0;
     for (std::uint64_t block = 0; block < placement_.num_blocks(); ++block) {
       ForEachOwn(*process, placement_, block, [&](std::uint64_t element) {
         const double kept = static_cast<double>(process->residual()[element]);
         const double given = process->given()[element];
         const double lost = given - sent[element] - kept;
-        if (lost > -Tolerance(given) && lost < in_doubt[element] + Tolerance(given)) return;
+        const bool missing = options_.faults.loss == 0 && lost > in_doubt[element] + Tolerance(given);
+        if (lost > -Tolerance(given) && !missing) return;
         Complain(absl::StrCat(process->options().name, " (process ", process->options().number, ") gave ", given,
                               " at element ", element, "; applied: ", sent[element], ", kept: ", kept));
       });
