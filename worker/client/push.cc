@@ -43,7 +43,7 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       done_(std::move(done)),
       holds_(holds) {
   for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) {
-    to_answer_ += placement_.ShardChunks(shard);
+    chunks_ = to_answer_ += placement_.ShardChunks(shard);
     // A shard without blocks gets its one, empty chunk too: its clock must move.
     if (placement_.ShardBlocks(shard) == 0) {
       ready_.push_back({shard, 0});
@@ -168,6 +168,7 @@ void Push::SendSome() {
     if (holds_ > 0 || !failure_.ok() || given_up_) return;
     while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty()) {
       now.push_back(ready_.front());
+      ++sent_;
       ready_.pop_front();
       ++in_flight_;
     }
@@ -310,9 +311,11 @@ void Push::EndIfOver() {
   {
     MutexLock lock(mu_);
     if (!IsOver()) return;
-    // Its last answers may be missing, and its round have it all the same.
+    // Where all of it has left, its round may have it, though answers are missing, and its worker is no member any
+    // more.
     const bool cut_short = abandoned_ || absl::IsFailedPrecondition(failure_);
-    ask = cut_short && held_ && !in_weights_ && !asked_ && dropped_ == 0 && refused_ == 0 && !given_up_;
+    const bool all_left = sent_ == chunks_ && dropped_ == 0 && refused_ == 0 && !given_up_;
+    ask = cut_short && held_ && all_left && !in_weights_ && !asked_;
     if (ask) asked_ = true, ++in_flight_;
   }
   if (ask) {
@@ -365,7 +368,7 @@ void Push::AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Insta
         if (open && self->caller_.Now() < until) {
           return self->caller_.After(kAskAgain, [self, told, until] { self->AskOfRound(told, until); });
         }
-        const bool unknown = !status.ok() && !absl::IsFailedPrecondition(status);
+        const bool unknown = open || (!status.ok() && !absl::IsFailedPrecondition(status));
         told(unknown ? v1::VERDICT_NONE : reply.message.verdict() == v1::APPLIED ? v1::APPLIED : v1::DROPPED);
       },
       Caller::Delivery::kOnExecutor, [self = shared_from_this(), until] { return self->caller_.Now() < until; });

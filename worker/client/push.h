@@ -154,6 +154,8 @@ class Push : public std::enable_shared_from_this<Push> {
   v1::Ticket ticket_ LEEWAY_GUARDED_BY(mu_);
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::size_t chunks_ = 0;
+  std::size_t sent_ LEEWAY_GUARDED_BY(mu_) = 0;       // of them
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
   std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that are not encoded yet
   std::size_t encoding_ LEEWAY_GUARDED_BY(mu_) = 0;   // of them, those that are ready

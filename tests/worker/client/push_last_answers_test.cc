@@ -2,6 +2,7 @@
 // answers for.
 #include <algorithm>
 #include <deque>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -25,13 +26,14 @@ class HeldCalls final : public Transport {
 };
 
 struct Fixture {
-  explicit Fixture(std::uint32_t shards = 1) : placement(Placement::Make(8000, shards).value()) {
+  explicit Fixture(std::uint32_t shards = 1, std::uint32_t ready = 2)
+      : placement(Placement::Make(8000, shards).value()) {
     caller.SetShardAddresses({"ps0:1", "ps1:1", "ps2:1"});
     v1::JoinReply join;
     join.set_run_id(1);
     push = std::make_shared<Push>(caller, std::make_shared<ClusterView>(join, 42, [] {}), placement, Push::Request(), 0,
                                   nullptr, gradient.data(), encoder, [this](PushResult r) { result = std::move(r); });
-    for (std::uint32_t shard = 0; shard < std::min(shards, 2u); ++shard) push->Ready({shard, 0});
+    for (std::uint32_t shard = 0; shard < std::min(shards, ready); ++shard) push->Ready({shard, 0});
     executor.RunAll();
   }
   ~Fixture() {
@@ -109,6 +111,18 @@ TEST_CASE("Rounds: an abandoned push that its round has counted gives nothing ba
   CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
 }
 
+TEST_CASE("Rounds: an abandoned push of which a part has not left is in no round") {
+  Fixture f(2, 1);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.push->NoMoreChunks();
+  f.push->Abandon();
+  f.executor.RunAll();
+  CHECK(f.transport.calls.empty());
+  REQUIRE(f.result);
+  const std::vector<float>& kept = f.encoder->feedback.residual();
+  CHECK(std::accumulate(kept.begin(), kept.end(), 0.0f) == 4096);  // the first block
+}
+
 TEST_CASE("Rounds: an abandoned push that its round has left out gives back what it held") {
   Fixture f(2);
   f.Answer(absl::OkStatus(), v1::HELD);
@@ -137,13 +151,13 @@ TEST_CASE("Rounds: an abandoned push asks what its round has made of it") {
     REQUIRE(f.result);
     CHECK(f.encoder->feedback.residual() == f.gradient);
   }
-  SECTION("the round stays open, and will be closed without it") {
+  SECTION("the round stays open, and may still be closed with it: never twice") {
     for (int asked = 0; !f.result; ++asked) {
       REQUIRE(asked < 1000);
       f.Answer(absl::OkStatus(), v1::HELD);
       f.Advance(absl::Milliseconds(100));
     }
-    CHECK(f.encoder->feedback.residual() == f.gradient);
+    CHECK(f.encoder->feedback.residual() == std::vector<float>(8000));
   }
   SECTION("nobody answers any more: never twice") {
     f.Advance(absl::Seconds(20));
