@@ -276,8 +276,10 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
       if (null_verdict_ == v1::VERDICT_NONE && MayBeApplied(status, reply)) encoded_.erase(id);
       if (status.ok() || IsRefusal(status)) {
         if (!reply.has_not_yet()) Count(id, status, reply);
-      } else if (failure_.ok()) {
-        failure_ = std::move(status);
+      } else {
+        // (Of an empty chunk a shard says so though it has come.)
+        denied_ = denied_ || (absl::IsFailedPrecondition(status) && placement_.ShardBlocks(id.shard) > 0);
+        if (failure_.ok()) failure_ = std::move(status);
       }
     }
   }
@@ -314,7 +316,7 @@ void Push::EndIfOver() {
     // Where all of it has left, its round may have it, though answers are missing, and its worker is no member any
     // more.
     const bool cut_short = abandoned_ || absl::IsFailedPrecondition(failure_);
-    const bool all_left = sent_ == chunks_ && dropped_ == 0 && refused_ == 0 && !given_up_;
+    const bool all_left = sent_ == chunks_ && !denied_ && dropped_ == 0 && refused_ == 0 && !given_up_;
     ask = cut_short && held_ && all_left && !in_weights_ && !asked_;
     if (ask) asked_ = true, ++in_flight_;
   }
@@ -355,10 +357,13 @@ void Push::LeftOut() {
 void Push::AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Instant> end) {
   const Instant until = end.value_or(caller_.Now() + kLastAnswers);
   ChunkId id;
+  bool kept = false;
   {
     MutexLock lock(mu_);
     id = *held_;
+    kept = encoded_.count(id) > 0;
   }
+  if (!kept) return caller_.executor().Post([told] { told(v1::VERDICT_NONE); });
   Buffer payload;
   const v1::PushRequest request = RequestFor(id, &payload);
   caller_.Call<v1::PushReply>(

@@ -169,6 +169,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::optional<ChunkId> held_ LEEWAY_GUARDED_BY(mu_);  // one that was HELD
+  bool denied_ LEEWAY_GUARDED_BY(mu_) = false;          // one has not come, and will not: no round has the push
   bool asked_ LEEWAY_GUARDED_BY(mu_) = false;           // of the round
   bool in_weights_ LEEWAY_GUARDED_BY(mu_) = false;      // a chunk was APPLIED
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;

@@ -123,6 +123,29 @@ TEST_CASE("Rounds: an abandoned push of which a part has not left is in no round
   CHECK(std::accumulate(kept.begin(), kept.end(), 0.0f) == 4096);  // the first block
 }
 
+TEST_CASE("Rounds: a push of which a part never came is in no round") {
+  Fixture f(2);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.Answer(absl::FailedPreconditionError("the lease ran out"));
+  CHECK(f.transport.calls.empty());
+  REQUIRE(f.result);
+  CHECK(f.encoder->feedback.residual() == f.gradient);
+}
+
+// What was held of it has returned by then.
+TEST_CASE("Rounds: of a push that is partly refused nobody asks what its round has made of it") {
+  Fixture f(2);
+  f.Answer(absl::OkStatus(), v1::HELD);
+  f.Answer(absl::InvalidArgumentError("non-finite value"));
+  REQUIRE(f.result);
+  CHECK(f.result->held);
+  std::optional<v1::Verdict> told;
+  f.push->AskOfRound([&told](v1::Verdict verdict) { told = verdict; });
+  f.executor.RunAll();
+  CHECK(f.transport.calls.empty());
+  CHECK(told == v1::VERDICT_NONE);
+}
+
 TEST_CASE("Rounds: an abandoned push that its round has left out gives back what it held") {
   Fixture f(2);
   f.Answer(absl::OkStatus(), v1::HELD);
