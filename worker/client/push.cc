@@ -12,9 +12,6 @@
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kLastAnswers = absl::Seconds(5);
-constexpr absl::Duration kAskAgain = absl::Milliseconds(50);  // after a not_yet
-
 // A refusal concerns one chunk, for good; every other error ends the push.
 bool IsRefusal(const absl::Status& status) {
   return absl::IsAborted(status) ||
@@ -299,114 +296,6 @@ void Push::LogVerdict(ChunkId id, const v1::PushReply& reply) {
   }
   spdlog::debug("acknowledged: {} incarnation {:x} step {} shard {} chunk {}", v1::Verdict_Name(reply.verdict()),
                 view_->stamp().incarnation(), request_.clock, id.shard, id.chunk);
-}
-
-bool Push::IsOver() const {
-  const bool settled = to_answer_ == 0 || !failure_.ok() || (given_up_ && no_more_chunks_);
-  return !ended_ && in_flight_ == 0 && to_encode_ == 0 && settled;
-}
-
-void Push::EndIfOver() {
-  PushResult result;
-  std::map<ChunkId, Buffer> returned;
-  bool ask = false;
-  {
-    MutexLock lock(mu_);
-    if (!IsOver()) return;
-    // Where all of it has left, its round may have it, though answers are missing, and its worker is no member any
-    // more.
-    const bool cut_short = abandoned_ || absl::IsFailedPrecondition(failure_);
-    const bool all_left = sent_ == chunks_ && !denied_ && dropped_ == 0 && refused_ == 0 && !given_up_;
-    ask = cut_short && held_ && all_left && !in_weights_ && !asked_;
-    if (ask) asked_ = true, ++in_flight_;
-  }
-  if (ask) {
-    return AskOfRound([self = shared_from_this()](v1::Verdict verdict) {
-      {
-        MutexLock lock(self->mu_);
-        --self->in_flight_;
-        self->in_weights_ = verdict != v1::DROPPED;
-      }
-      self->EndIfOver();
-    });
-  }
-  {
-    MutexLock lock(mu_);
-    if (!IsOver()) return;
-    ended_ = true;
-    result = Result();
-    // Of a whole push what is left here is held for its round. Else nothing of this counts; but if one chunk was
-    // applied with its round, all were.
-    const bool whole =
-        failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0 && !given_up_;
-    if (!whole && !(held_ && in_weights_)) returned.swap(encoded_);
-  }
-  for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
-  done_(std::move(result));
-}
-
-void Push::LeftOut() {
-  std::map<ChunkId, Buffer> returned;
-  {
-    MutexLock lock(mu_);
-    returned.swap(encoded_);
-  }
-  for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
-}
-
-void Push::AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Instant> end) {
-  const Instant until = end.value_or(caller_.Now() + kLastAnswers);
-  ChunkId id;
-  bool kept = false;
-  {
-    MutexLock lock(mu_);
-    id = *held_;
-    kept = encoded_.count(id) > 0;
-  }
-  if (!kept) return caller_.executor().Post([told] { told(v1::VERDICT_NONE); });
-  Buffer payload;
-  const v1::PushRequest request = RequestFor(id, &payload);
-  caller_.Call<v1::PushReply>(
-      static_cast<Target>(id.shard), "ParameterServer/Push", request, payload,
-      [self = shared_from_this(), told, until](const absl::Status& status, const Decoded<v1::PushReply>& reply) {
-        const bool open = status.ok() && (reply.message.has_not_yet() || reply.message.verdict() == v1::HELD);
-        if (open && self->caller_.Now() < until) {
-          return self->caller_.After(kAskAgain, [self, told, until] { self->AskOfRound(told, until); });
-        }
-        const bool unknown = open || (!status.ok() && !absl::IsFailedPrecondition(status));
-        told(unknown ? v1::VERDICT_NONE : reply.message.verdict() == v1::APPLIED ? v1::APPLIED : v1::DROPPED);
-      },
-      Caller::Delivery::kOnExecutor, [self = shared_from_this(), until] { return self->caller_.Now() < until; });
-}
-
-void Push::GiveBack(ChunkId id, const Buffer& bytes) {
-  if (!request_.encoded) return encoder_->feedback.Return(id, bytes);
-  if (request_.encoded->give_back) request_.encoded->give_back(id, bytes);
-}
-
-PushResult Push::Result() {
-  PushResult result;
-  result.status = failure_;
-  result.ended = caller_.Now();
-  if (started_) result.transfer = result.ended - start_;
-  result.last_shard = last_shard_;
-  result.journal = absl::Microseconds(static_cast<std::int64_t>(last_journal_micros_));
-  if (!failure_.ok()) return result;
-  const bool null_refused = null_verdict_ == v1::REFUSED;
-  result.verdict = dropped_ > 0 || given_up_         ? v1::DROPPED
-                   : (applied_ > 0 && !null_refused) ? v1::APPLIED
-                                                     : v1::REFUSED;
-  result.partial = result.verdict == v1::APPLIED && refused_ > 0;
-  result.held = result.verdict == v1::APPLIED && held_.has_value();
-  result.open_round = open_round_;
-  result.refusal = refusal_;
-  for (const auto& [process, records] : journaled_) {
-    v1::Journaled& journaled = result.journaled.emplace_back();
-    journaled.set_shard_index(process.first);
-    journaled.set_generation(process.second);
-    journaled.set_records(records);
-  }
-  return result;
 }
 
 }  // namespace leeway

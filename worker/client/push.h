@@ -122,6 +122,10 @@ class Push : public std::enable_shared_from_this<Push> {
   void LeftOut();
 
  private:
+  static constexpr absl::Duration kAskAgain = absl::Milliseconds(50);  // after an answer that is no verdict yet
+  // For how long a push that is given up asks what became of it, where nobody answers or a round is open.
+  static constexpr absl::Duration kLastAnswers = absl::Seconds(5);
+
   bool IsEncoded() const { return encoder_ != nullptr || request_.encoded.has_value(); }
   void Encode(ChunkId id);
   void Took(ChunkId id, std::optional<Buffer> bytes);
