@@ -77,7 +77,7 @@ std::vector<std::uint64_t> TicketOffice::Void(std::uint32_t worker, std::uint64_
   const auto first = decisions_.lower_bound({worker, incarnation, 0});
   const auto end = decisions_.upper_bound({worker, incarnation, kLast});
   for (auto it = first; it != end; ++it) {
-    if (!it->second.settled) serials.push_back(it->second.ticket.serial());
+    if (it->second.status.ok()) serials.push_back(it->second.ticket.serial());
   }
   decisions_.erase(first, end);
   return serials;

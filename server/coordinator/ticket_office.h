@@ -31,7 +31,8 @@ class TicketOffice {
   // The push of this clock has its verdict on all shards.
   void Settle(std::uint32_t worker, std::uint64_t incarnation, std::uint64_t clock);
 
-  // The worker is gone: the serials that it may not have brought to all shards are void.
+  // The worker is gone: the serials that a shard may not have counted are void. Settled ones are among them: a shard
+  // counts pushes in the order of their steps, and one before them may be missing there for good.
   std::vector<std::uint64_t> Void(std::uint32_t worker, std::uint64_t incarnation);
 
   // For a restart: Restore gives a new object all that another one saved. DATA_LOSS: no such object can have saved it;
