@@ -122,6 +122,8 @@ void SimCluster::StartPs(std::uint32_t index) {
     went_back_ = true;
     if (!options_.unsynced) Complain("the run goes back, and nothing is lost");
   };
+  // A real worker waits 20 s for an answer that was lost: a few in a row, and the only one is away for minutes.
+  if (options_.trainers) options.abandon_timeout = absl::Minutes(10);
   options.checkpoint_steps = options_.checkpoint_steps;
   options.checkpoint_keep = options_.checkpoint_keep;
   CrashFiles& files = *files_[index];

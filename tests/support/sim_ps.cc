@@ -54,6 +54,7 @@ absl::Status SimPs::MakeCoordinator(const Options& options, std::uint64_t genera
   coordinator.run_id = random->Bits() | 1;
   coordinator.lease = kLease;
   coordinator.own_generation = generation;
+  coordinator.abandon_timeout = options.abandon_timeout;
   coordinator.on_go_back = [on_go_back = options.on_go_back](std::uint64_t, const std::string&) { on_go_back(); };
   CoordinatorStore* store = &no_store_;
   std::optional<FileCoordinatorStore::Saved> saved;

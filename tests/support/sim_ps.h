@@ -39,6 +39,7 @@ class SimPs final : public RequestHandler {
     bool fsync = false;                  // the journal's
     std::uint64_t checkpoint_steps = 0;  // 0: none are taken
     std::size_t checkpoint_keep = 1;
+    absl::Duration abandon_timeout = absl::Minutes(1);
     std::function<void()> on_go_back;  // the run goes back to a checkpoint: what becomes of it is not simulated
   };
 
