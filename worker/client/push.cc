@@ -51,6 +51,7 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       to_encode_ += placement_.ShardChunks(shard);
     }
   }
+  not_taken_ = to_answer_;
 }
 
 void Push::Ready(ChunkId chunk) {
@@ -260,8 +261,11 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
       }
       if (status.ok() && spdlog::should_log(spdlog::level::debug)) LogVerdict(id, reply);
-      // (A null push carries none of them.)
-      if (null_verdict_ == v1::VERDICT_NONE && MayBeApplied(status, reply)) encoded_.erase(id);
+      if (null_verdict_ == v1::VERDICT_NONE) {  // (a null push carries no chunk)
+        const bool may_be_applied = MayBeApplied(status, reply);
+        if (may_be_applied) encoded_.erase(id);
+        if (may_be_applied || reply.verdict() == v1::HELD) --not_taken_;
+      }
       if (status.ok() || IsRefusal(status)) {
         if (!reply.has_not_yet()) Count(id, status, reply);
       } else if (failure_.ok()) {
@@ -300,10 +304,9 @@ void Push::EndIfOver() {
     if (!IsOver()) return;
     ended_ = true;
     result = Result();
-    // Of a whole push what is left here is held for its round. Else nothing of this counts.
-    const bool whole =
-        failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0 && !given_up_;
-    if (!whole) returned.swap(encoded_);
+    // What is left here is held for its round, which counts it if every shard has its part, also when the push has
+    // failed: its worker's lease may have run out before the last answer. Else nothing of this counts.
+    if (not_taken_ > 0) returned.swap(encoded_);
   }
   for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
   done_(std::move(result));

@@ -8,10 +8,10 @@
 // is encoded when it becomes ready (Encoded: on a GPU). Its bytes are kept, and sent again unchanged, until it has its
 // verdict. What was not applied returns to the error feedback: refused and dropped chunks; every held chunk of a push
 // that is not whole (its round does not count it), is given up, or is left out of its round (LeftOut); chunks that
-// never left; those that an expired incarnation sent, unless the server says that they were applied. The gradient of a
-// null push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves
-// a chunk's fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it
-// goes as float32, or, where the host never had the values, encoded as NaN.
+// never left; those that an expired incarnation sent, unless the server says that it has them. The gradient of a
+// null push is kept whole. Only a server that is lost for good, or for longer than kLastAnswers, leaves a chunk's fate
+// unknown: it counts as applied. The server refuses a chunk that cannot be encoded (a value is not finite), and counts
+// it: it goes as float32, or, where the host never had the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
 // with no lock held, no call under way and the error feedback settled.
@@ -147,6 +147,7 @@ class Push : public std::enable_shared_from_this<Push> {
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
+  std::size_t not_taken_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that their shard has neither applied nor held
   std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that are not encoded yet
   std::size_t encoding_ LEEWAY_GUARDED_BY(mu_) = 0;   // of them, those that are ready
   bool no_more_chunks_ LEEWAY_GUARDED_BY(mu_) = false;

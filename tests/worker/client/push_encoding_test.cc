@@ -272,6 +272,40 @@ TEST_CASE("Rounds: a held chunk counts with its push, and returns when the push 
   CHECK(given_up > 40);
 }
 
+// Its worker's lease runs out, or a shard is lost, while the answer to the last chunk is under way.
+TEST_CASE("Rounds: a push that fails returns its held chunks only if its round cannot have it") {
+  Cluster cluster(30000, 3, {v1::TOP_K, 0.5, 0}, GENERATE(By::kHost, By::kDevice));
+  enum class Last { kHeld, kUnknown, kTooLate };
+  const Last last = GENERATE(Last::kHeld, Last::kUnknown, Last::kTooLate);
+  bool abandoned = false;
+  int answers = 0;
+  std::promise<void> all_sent;
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.script.verdict = [](const v1::PushRequest&) { return v1::HELD; };
+    cluster.fake.script.lose = [&](const std::string&) {
+      if (++answers == 3) all_sent.set_value();
+      if (answers == 2 && last == Last::kTooLate) cluster.fake.expired.insert(cluster.incarnation);
+      return answers > 2 && !abandoned;
+    };
+  }
+  if (last == Last::kUnknown) cluster.runtime.caller.SetGiveUpAfter(absl::ZeroDuration());
+  auto in_flight = cluster.New(std::vector<float>(30000, 1.0f));
+  cluster.AllReady(*in_flight);
+  all_sent.get_future().wait();
+  if (last != Last::kUnknown) in_flight->push->Abandon();
+  {
+    MutexLock lock(cluster.fake.mu);
+    abandoned = true;
+  }
+  CHECK_FALSE(in_flight->Wait().status.ok());
+  {
+    MutexLock lock(cluster.fake.mu);
+    cluster.fake.CloseRound(0, last != Last::kTooLate);
+  }
+  CHECK(cluster.Error() == 0);
+}
+
 TEST_CASE("A chunk is sent again unchanged, although its residual has moved on") {
   Cluster cluster(5000, 1, {v1::TOP_K, 0.01, 0}, GENERATE(By::kHost, By::kDevice));
   std::promise<void> first_lost;
