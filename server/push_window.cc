@@ -56,16 +56,22 @@ PushWindow::OpenStep* PushWindow::Find(std::uint64_t step) {
   return &open_[step - clock_];
 }
 
-v1::Verdict PushWindow::OldVerdict(std::uint64_t step) const {
+v1::Verdict PushWindow::OldVerdict(std::uint64_t step, std::uint32_t chunk) const {
   const auto it = past_.find(step);
-  if (it != past_.end()) return it->second;
+  if (it != past_.end()) {
+    const auto otherwise = it->second.otherwise.find(chunk);
+    return otherwise == it->second.otherwise.end() ? it->second.verdict : otherwise->second;
+  }
   const bool forgotten = past_.size() == kRemembered && step < past_.begin()->first;
   return forgotten ? v1::APPLIED : v1::DROPPED;
 }
 
-void PushWindow::Remember(std::uint64_t step, v1::Verdict verdict) {
+void PushWindow::Remember(std::uint64_t step, v1::Verdict verdict, const std::vector<Chunk>& chunks) {
   if (verdict == v1::DROPPED) return;
-  past_[step] = verdict;
+  Past& past = past_[step] = {verdict, {}};
+  for (std::uint32_t chunk = 0; chunk < chunks.size(); ++chunk) {
+    if (chunks[chunk].verdict != verdict) past.otherwise[chunk] = chunks[chunk].verdict;
+  }
   if (past_.size() > kRemembered) past_.erase(past_.begin());
 }
 
@@ -73,7 +79,7 @@ absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint
   if (chunk >= chunk_count) {
     return absl::InvalidArgumentError(absl::StrCat("push names chunk ", chunk, " of ", chunk_count));
   }
-  if (!Open(step)) return Seen{Seen::kDone, OldVerdict(step)};
+  if (!Open(step)) return Seen{Seen::kDone, OldVerdict(step, chunk)};
   if (step >= clock_ + kAhead) return TooFarAhead(step, clock_);
   OpenStep& open = *Find(step);
   if (open.settled && open.chunks.empty()) return Seen{Seen::kDone, open.settled_verdict};
@@ -88,7 +94,7 @@ absl::StatusOr<PushWindow::Seen> PushWindow::Begin(std::uint64_t step, std::uint
 }
 
 PushWindow::Seen PushWindow::Look(std::uint64_t step, std::uint32_t chunk) const {
-  if (!Open(step)) return {Seen::kDone, OldVerdict(step)};
+  if (!Open(step)) return {Seen::kDone, OldVerdict(step, chunk)};
   if (step >= highest()) return {};
   const OpenStep& open = step < clock_ ? behind_.at(step) : open_[step - clock_];
   if (open.settled && open.chunks.empty()) return {Seen::kDone, open.settled_verdict};
@@ -126,13 +132,13 @@ std::vector<PushWindow::Step> PushWindow::TakeWhole() {
       continue;
     }
     whole.push_back(it->second.Outcome(it->first));
-    Remember(it->first, whole.back().verdict);
+    Remember(it->first, whole.back().verdict, it->second.chunks);
     Given(it->first, whole.back().verdict);
     it = behind_.erase(it);
   }
   while (!open_.empty() && open_.front().Whole()) {
     whole.push_back(open_.front().Outcome(clock_));
-    Remember(clock_, whole.back().verdict);
+    Remember(clock_, whole.back().verdict, open_.front().chunks);
     open_.pop_front();
     ++clock_;
   }
@@ -169,7 +175,7 @@ void PushWindow::Given(std::uint64_t step, v1::Verdict verdict) {
 }
 
 void PushWindow::Reenter(std::uint64_t clock) {
-  for (const auto& [step, verdict] : past_) Given(step, verdict);
+  for (const auto& [step, past] : past_) Given(step, past.verdict);
   for (std::uint64_t step = clock_; step < std::min(clock, clock_ + kAhead); ++step) {
     behind_[step] = std::move(*Find(step));
   }
@@ -222,9 +228,15 @@ v1::WindowState PushWindow::Save() const {
     saved = step.Save();
     saved.set_step(number);
   }
-  for (const auto& [step, verdict] : past_) {
+  for (const auto& [step, past] : past_) {
     state.add_past_steps(step);
-    state.add_past(verdict);
+    state.add_past(past.verdict);
+    for (const auto& [number, verdict] : past.otherwise) {
+      v1::WindowState::PastChunk& chunk = *state.add_past_chunks();
+      chunk.set_step(step);
+      chunk.set_chunk(number);
+      chunk.set_verdict(verdict);
+    }
   }
   for (const std::uint64_t step : given_) state.add_given(step);
   return state;
@@ -260,6 +272,14 @@ absl::StatusOr<PushWindow> PushWindow::Restore(const v1::WindowState& state) {
       return absl::DataLossError(absl::StrCat("a window at clock ", state.clock(), " with a verdict on step ", step));
     }
     window.Remember(step, state.past(i));
+  }
+  for (const v1::WindowState::PastChunk& chunk : state.past_chunks()) {
+    const auto past = window.past_.find(chunk.step());
+    if (past == window.past_.end()) {
+      return absl::DataLossError(absl::StrCat("a window with a verdict on chunk ", chunk.chunk(), " of step ",
+                                              chunk.step(), ", but none on the step"));
+    }
+    past->second.otherwise[chunk.chunk()] = chunk.verdict();
   }
   return window;
 }

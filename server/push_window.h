@@ -4,8 +4,8 @@
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: a chunk goes unseen -> applying -> done(verdict), once. The clock is the number of steps, from
 // the start without a gap, whose every chunk is done; a re-entry or a closed round moves it on. Steps below the
-// clock are over, but for those that a re-entry has left open: their chunks answer with the step's verdict. Steps that
-// were jumped over are DROPPED; of the others the newest `kRemembered` have their verdict, and older ones are APPLIED.
+// clock are over, but for those that a re-entry has left open. Steps that were jumped over are DROPPED; of the others
+// the newest `kRemembered` have their chunks' verdicts, and older ones are APPLIED.
 #pragma once
 
 #include <cstdint>
@@ -107,8 +107,13 @@ class PushWindow {
     static absl::StatusOr<OpenStep> Restore(const v1::WindowState::Step& state);
   };
   OpenStep* Find(std::uint64_t step);  // null: it is over
-  v1::Verdict OldVerdict(std::uint64_t step) const;
-  void Remember(std::uint64_t step, v1::Verdict verdict);
+  // A step that is over.
+  struct Past {
+    v1::Verdict verdict = v1::VERDICT_NONE;
+    std::map<std::uint32_t, v1::Verdict> otherwise;  // chunks of a partial push with another verdict than that
+  };
+  v1::Verdict OldVerdict(std::uint64_t step, std::uint32_t chunk) const;
+  void Remember(std::uint64_t step, v1::Verdict verdict, const std::vector<Chunk>& chunks = {});
   void Given(std::uint64_t step, v1::Verdict verdict);
 
   std::uint64_t clock_;
@@ -117,7 +122,7 @@ class PushWindow {
   std::set<std::uint64_t> given_;             // the newest 2 kAhead
   // The newest kRemembered steps that are over and not DROPPED. By number it would not do: with a quorum any number of
   // rounds may close while the answer to one push is under way.
-  std::map<std::uint64_t, v1::Verdict> past_;
+  std::map<std::uint64_t, Past> past_;
 };
 
 }  // namespace leeway

@@ -1,11 +1,12 @@
 // The `worker` daemon: trains, or evaluates (--role=eval).
 //
-// Exit codes: 0 the run ended, or the worker was preempted (--preempted_exit_code says another one); else
-// common/exit_code.h.
+// Exit codes: 0 the run ended, or the worker was drained, or preempted (for which --preempted_exit_code may say another
+// one); else common/exit_code.h.
 #include <grpc/grpc.h>
 #include <malloc.h>
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -190,8 +191,10 @@ int Main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 256 << 20);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   Cancellation cancellation;
-  SignalWatcher signals([&cancellation] {
+  std::atomic<bool> signalled = false;  // leeway drain cancels, too, and is no preemption
+  SignalWatcher signals([&cancellation, &signalled] {
     spdlog::info("asked to stop: the step under way is finished, then this worker leaves (a second signal ends it)");
+    signalled = true;
     cancellation.Cancel();
   });
   Readiness readiness(absl::UnavailableError("reads its data"));
@@ -212,7 +215,7 @@ int Main(int argc, char** argv) {
     spdlog::error("{}", status);
   } else if (code != 0) {
     PrintError(status.message());
-  } else if (cancellation.cancelled()) {
+  } else if (signalled) {
     return options->preempted_exit_code;
   }
   return code;

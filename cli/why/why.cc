@@ -1,5 +1,6 @@
 #include "cli/why/why.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -40,14 +41,18 @@ absl::StatusOr<v1::GetStatusReply> Ask(const std::string& coordinator) {
   StatusClient client(transport.get(), coordinator, /*want_waits=*/true);
   SignalWaiter signals;
   WaitKeeper keeper;
+  int most = 0;  // waits of one answer
   const absl::Time deadline = absl::Now() + kUnreachable;
   for (;;) {
     client.Ask();
     if (signals.Wait(kTick) != 0) return absl::CancelledError("interrupted");
     std::optional<v1::GetStatusReply> reply = client.Take();
     if (reply) {
-      // Each answer has a part; an empty one is the last.
-      const bool all = reply->waits().empty();
+      // Each answer has a part, as many waits as go into one answer until the rest is less. (Not until none is left: of
+      // hundreds of workers one has always just reported.)
+      const int waits = reply->waits_size();
+      const bool all = waits == 0 || waits < most;
+      most = std::max(most, waits);
       keeper.Take(&*reply);
       if (!all) continue;
       keeper.Give(&*reply);

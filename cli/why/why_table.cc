@@ -1,8 +1,8 @@
 #include "cli/why/why_table.h"
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,19 +85,19 @@ std::vector<WhyRow> WhyRows(const v1::GetStatusReply& status) {
 std::string WhyText(const v1::GetStatusReply& status) {
   const std::vector<WhyRow> rows = WhyRows(status);
   if (rows.empty()) return "nobody has waited for anybody yet\n";
-  std::map<std::string, WhyRow> small;  // by waiter: the sum of what is hardly worth a row
+  std::optional<WhyRow> small;  // of the waiter whose rows these are: the sum of what is hardly worth a row
   std::vector<WhyRow> shown;
   for (const WhyRow& row : rows) {
     if (row.share >= kLeastShare) {
       shown.push_back(row);
-      continue;
+    } else {
+      if (!small) small = WhyRow{row.waiter, "others", "", ""};
+      small->seconds += row.seconds;
+      small->share += row.share;
+      small->count += row.count;
     }
-    WhyRow& sum = small.try_emplace(row.waiter, WhyRow{row.waiter, "others", "", ""}).first->second;
-    sum.seconds += row.seconds;
-    sum.share += row.share;
-    sum.count += row.count;
     const bool last = &row == &rows.back() || (&row + 1)->waiter != row.waiter;
-    if (last) shown.push_back(sum);
+    if (last && small) shown.push_back(*std::exchange(small, std::nullopt));
   }
   std::size_t waiter = 6, waited_for = 10, reason = 3, call = 4;
   for (const WhyRow& row : shown) {

@@ -60,7 +60,8 @@ class Admin(ByHand):
         self.servers[0].wait_for("serves at")
         self.endless = endless
         self.workers = [
-            self.start_worker(name, f"--pace={pace}ms", "--pipeline_depth=1")
+            # (The manifests' exit code, with which a Job makes a new pod: not for one that was drained.)
+            self.start_worker(name, f"--pace={pace}ms", "--pipeline_depth=1", "--preempted_exit_code=143")
             for name, pace in (("fast", 20), ("middle", 40), ("slow", 400))
         ]
         self.until(lambda now: now["state"] == "training" and now["steps"] > 10, "training")

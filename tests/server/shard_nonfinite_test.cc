@@ -50,6 +50,30 @@ TEST_CASE("Non-finite runs: a push counts once however many of its chunks are ba
   CHECK(f.shard.Describe().nonfinite_runs_size() == 1);
 }
 
+// Its answer was lost, and its step is over when it comes again: told APPLIED, its worker would commit the records of a
+// partial push, and take what the chunk's finite blocks said for applied.
+TEST_CASE("A refused chunk is refused again, though the other chunks of its push were applied") {
+  ShardFixture f(ExactPolicy(-1), kLarge);
+  f.Start(1);
+  f.Push(f.PushOf(0, 0, 0), Filled(f.Elements(0), 1));
+  f.Push(f.PushOf(0, 0, 1), Filled(f.Elements(1), kInfinity));
+  f.executor.RunAll();
+  for (const bool member : {true, false}) {
+    CAPTURE(member);
+    if (!member) {
+      f.RemoveMember(0);
+      f.Member(1);
+      REQUIRE(f.Publish().ok());
+    }
+    const auto applied = f.Push(f.PushOf(0, 0, 0), Filled(f.Elements(0), 1));
+    const auto refused = f.Push(f.PushOf(0, 0, 1), Filled(f.Elements(1), kInfinity));
+    REQUIRE(applied->ok());
+    CHECK(applied->message.verdict() == v1::APPLIED);
+    REQUIRE(refused->ok());
+    CHECK(refused->message.verdict() == v1::REFUSED);
+  }
+}
+
 TEST_CASE("Non-finite runs: what the worker itself refused counts, what its delay refused does not") {
   v1::Policy policy = ExactPolicy(-1);
   SECTION("without tickets") {

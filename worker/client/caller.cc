@@ -122,10 +122,11 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
   std::string who;
   {
     MutexLock lock(mu_);
-    if (outage_index < outages_.size()) advice = outages_[outage_index].Failed(clock_.Now(), give_up_after_);
+    const Instant now = NowLocked();
+    if (outage_index < outages_.size()) advice = outages_[outage_index].Failed(now, give_up_after_);
     who = DescribeLocked(call->target);
     if (outage_index >= 1 && outage_index <= troubles_.size()) {
-      troubles_[outage_index - 1] = {status.code(), clock_.Now()};
+      troubles_[outage_index - 1] = {status.code(), now};
     }
   }
   if (advice.complain) {
@@ -147,6 +148,16 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
 Caller::Trouble Caller::LastTrouble(std::uint32_t shard) {
   MutexLock lock(mu_);
   return shard < troubles_.size() ? troubles_[shard] : Trouble{};
+}
+
+Instant Caller::Now() {
+  MutexLock lock(mu_);
+  return NowLocked();
+}
+
+Instant Caller::NowLocked() {
+  if (!stopped_) now_ = clock_.Now();
+  return now_;
 }
 
 void Caller::After(absl::Duration delay, std::function<void()> fn) {

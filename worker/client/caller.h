@@ -80,7 +80,8 @@ class Caller {
   // Runs `fn` on the executor after `delay`.
   void After(absl::Duration delay, std::function<void()> fn);
 
-  Instant Now() const { return clock_.Now(); }
+  // After Stop: as it was then.
+  Instant Now() LEEWAY_EXCLUDES(mu_);
   Executor& executor() { return executor_; }
   std::uint64_t retries() const { return retries_; }
   // The last time that a call to this shard failed and was tried again. RESOURCE_EXHAUSTED: the shard had no room.
@@ -109,6 +110,7 @@ class Caller {
 
   void Attempt(std::shared_ptr<Attempts> call);
   void Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply);
+  Instant NowLocked() LEEWAY_REQUIRES(mu_);
   // Where `target` is called, and which address names it in messages.
   std::string DialedAddress(Target target) LEEWAY_REQUIRES(mu_);
   std::string NamedAddress(Target target) LEEWAY_REQUIRES(mu_);
@@ -124,6 +126,7 @@ class Caller {
   Mutex mu_;
   CondVar started_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
+  Instant now_ LEEWAY_GUARDED_BY(mu_);               // the clock, when it was asked last
   std::size_t starting_ LEEWAY_GUARDED_BY(mu_) = 0;  // calls on their way into the transport
   std::uint64_t seed_ LEEWAY_GUARDED_BY(mu_);
   absl::Duration give_up_after_ LEEWAY_GUARDED_BY(mu_);

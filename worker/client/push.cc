@@ -40,7 +40,7 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       done_(std::move(done)),
       holds_(holds) {
   for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) {
-    chunks_ = to_answer_ += placement_.ShardChunks(shard);
+    to_answer_ += placement_.ShardChunks(shard);
     // A shard without blocks gets its one, empty chunk too: its clock must move.
     if (placement_.ShardBlocks(shard) == 0) {
       ready_.push_back({shard, 0});
@@ -48,6 +48,7 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       to_encode_ += placement_.ShardChunks(shard);
     }
   }
+  not_taken_ = to_answer_;
 }
 
 void Push::Ready(ChunkId chunk) {
@@ -165,7 +166,6 @@ void Push::SendSome() {
     if (holds_ > 0 || !failure_.ok() || given_up_) return;
     while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty()) {
       now.push_back(ready_.front());
-      ++sent_;
       ready_.pop_front();
       ++in_flight_;
     }
@@ -269,14 +269,17 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
             absl::StrCat(caller_.Describe(static_cast<Target>(id.shard)), " answered a push without a verdict"));
       }
       if (status.ok() && spdlog::should_log(spdlog::level::debug)) LogVerdict(id, reply);
-      // (A null push carries none of them.)
-      if (null_verdict_ == v1::VERDICT_NONE && MayBeApplied(status, reply)) encoded_.erase(id);
+      if (null_verdict_ == v1::VERDICT_NONE) {  // (a null push carries no chunk)
+        const bool may_be_applied = MayBeApplied(status, reply);
+        if (may_be_applied) encoded_.erase(id);
+        // (Of an empty chunk a shard may not know any more that it has come.)
+        const bool empty = placement_.ShardBlocks(id.shard) == 0;
+        if (may_be_applied || reply.verdict() == v1::HELD || empty) --not_taken_;
+      }
       if (status.ok() || IsRefusal(status)) {
         if (!reply.has_not_yet()) Count(id, status, reply);
-      } else {
-        // (Of an empty chunk a shard says so though it has come.)
-        denied_ = denied_ || (absl::IsFailedPrecondition(status) && placement_.ShardBlocks(id.shard) > 0);
-        if (failure_.ok()) failure_ = std::move(status);
+      } else if (failure_.ok()) {
+        failure_ = std::move(status);
       }
     }
   }

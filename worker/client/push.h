@@ -8,10 +8,10 @@
 // is encoded when it becomes ready (Encoded: on a GPU). Its bytes are kept, and sent again unchanged, until it has its
 // verdict. What was not applied returns to the error feedback: refused and dropped chunks; every held chunk of a push
 // that is not whole (its round does not count it), is given up, or is left out of its round (LeftOut); chunks that
-// never left; those that an expired incarnation sent, unless the server says that they were applied. The gradient of a
-// null push, or of one that failed, is kept whole. Only a server that is lost for good, and the worker with it, leaves
-// a chunk's fate unknown. The server refuses a chunk that cannot be encoded (a value is not finite), and counts it: it
-// goes as float32, or, where the host never had the values, encoded as NaN.
+// never left; those that an expired incarnation sent, unless the server says that it has them. The gradient of a
+// null push is kept whole. Only a server that is lost for good, or for longer than kLastAnswers, leaves a chunk's fate
+// unknown: it counts as applied. The server refuses a chunk that cannot be encoded (a value is not finite), and counts
+// it: it goes as float32, or, where the host never had the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
 // with no lock held, no call under way and the error feedback settled.
@@ -158,9 +158,8 @@ class Push : public std::enable_shared_from_this<Push> {
   v1::Ticket ticket_ LEEWAY_GUARDED_BY(mu_);
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
-  std::size_t chunks_ = 0;
-  std::size_t sent_ LEEWAY_GUARDED_BY(mu_) = 0;       // of them
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
+  std::size_t not_taken_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that their shard has neither applied nor held
   std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that are not encoded yet
   std::size_t encoding_ LEEWAY_GUARDED_BY(mu_) = 0;   // of them, those that are ready
   bool no_more_chunks_ LEEWAY_GUARDED_BY(mu_) = false;
@@ -173,9 +172,9 @@ class Push : public std::enable_shared_from_this<Push> {
   std::uint64_t refused_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t dropped_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::optional<ChunkId> held_ LEEWAY_GUARDED_BY(mu_);  // one that was HELD
-  bool denied_ LEEWAY_GUARDED_BY(mu_) = false;          // one has not come, and will not: no round has the push
   bool asked_ LEEWAY_GUARDED_BY(mu_) = false;           // of the round
   bool in_weights_ LEEWAY_GUARDED_BY(mu_) = false;      // a chunk was APPLIED
+  bool left_out_ LEEWAY_GUARDED_BY(mu_) = false;        // of its round, as a shard has said when asked
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::string refusal_ LEEWAY_GUARDED_BY(mu_);
   std::optional<std::uint32_t> last_shard_ LEEWAY_GUARDED_BY(mu_);

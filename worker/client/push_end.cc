@@ -17,11 +17,9 @@ void Push::EndIfOver() {
   {
     MutexLock lock(mu_);
     if (!IsOver()) return;
-    // Where all of it has left, its round may have it, though answers are missing, and its worker is no member any
-    // more.
+    // Where every shard has its part, its round may count it, though its worker is no member any more.
     const bool cut_short = abandoned_ || absl::IsFailedPrecondition(failure_);
-    const bool all_left = sent_ == chunks_ && !denied_ && dropped_ == 0 && refused_ == 0 && !given_up_;
-    ask = cut_short && held_ && all_left && !in_weights_ && !asked_;
+    ask = cut_short && held_ && not_taken_ == 0 && !in_weights_ && !asked_;
     if (ask) asked_ = true, ++in_flight_;
   }
   if (ask) {
@@ -29,7 +27,7 @@ void Push::EndIfOver() {
       {
         MutexLock lock(self->mu_);
         --self->in_flight_;
-        self->in_weights_ = verdict != v1::DROPPED;
+        self->left_out_ = verdict == v1::DROPPED;
       }
       self->EndIfOver();
     });
@@ -39,11 +37,9 @@ void Push::EndIfOver() {
     if (!IsOver()) return;
     ended_ = true;
     result = Result();
-    // Of a whole push what is left here is held for its round. Else nothing of this counts; but if one chunk was
-    // applied with its round, all were.
-    const bool whole =
-        failure_.ok() && null_verdict_ == v1::VERDICT_NONE && refused_ == 0 && dropped_ == 0 && !given_up_;
-    if (!whole && !(held_ && in_weights_)) returned.swap(encoded_);
+    // What is left here is held for its round, which counts it if every shard has its part. Else nothing of this
+    // counts.
+    if (not_taken_ > 0 || left_out_) returned.swap(encoded_);
   }
   for (const auto& [id, bytes] : returned) GiveBack(id, bytes);
   done_(std::move(result));

@@ -45,6 +45,19 @@ v1::GetStatusReply Status() {
   return status;
 }
 
+// A worker that has come back is another one of the same name.
+TEST_CASE("Table: two workers of one name have their small waits each for themselves") {
+  v1::GetStatusReply status;
+  AddTotal(AddWorker(&status, 0, "twice", 1000), v1::WAIT_PULL, 5, 3)->set_shard(0);
+  AddTotal(AddWorker(&status, 1, "once", 1000), v1::WAIT_PULL, 4, 2)->set_shard(0);
+  AddTotal(AddWorker(&status, 2, "twice", 1000), v1::WAIT_PULL, 3, 1)->set_shard(0);
+  const std::string text = WhyText(status);
+  INFO(text);
+  CHECK(text.find(" 5.00 ") != std::string::npos);
+  CHECK(text.find(" 4.00 ") != std::string::npos);
+  CHECK(text.find(" 3.00 ") != std::string::npos);
+}
+
 TEST_CASE("Rows: who waited longest first, with shares of its own time") {
   const std::vector<WhyRow> rows = WhyRows(Status());
   REQUIRE(rows.size() == 7);

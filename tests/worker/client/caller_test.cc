@@ -109,5 +109,44 @@ TEST_CASE("After Stop, calls are cancelled and the transport is left alone") {
   CHECK(transport.calls == 0);
 }
 
+// Answers when the test says so.
+class SilentTransport : public Transport {
+ public:
+  void Call(const std::string&, const std::string&, Buffer, absl::Duration, ReplyCallback done) override {
+    waiting.push_back(std::move(done));
+  }
+  std::vector<ReplyCallback> waiting;
+};
+
+// Another time for each who asks.
+class CountingClock : public Clock {
+ public:
+  Instant Now() const override { return {++asked}; }
+  std::uint64_t RunAt(Instant, std::function<void()>) override { return static_cast<std::uint64_t>(++asked); }
+  bool Cancel(std::uint64_t) override { return false; }
+  void Stop() override {}
+  mutable std::atomic<std::int64_t> asked = 0;
+};
+
+// Who ends a process ends the clock before the executor, which still has the answers to the last calls.
+TEST_CASE("After Stop, answers to calls that were under way leave the clock alone, and so does who hears of them") {
+  SilentTransport transport;
+  CountingClock clock;
+  const std::unique_ptr<Executor> executor = MakeThreadPool(1);
+  Caller caller(transport, clock, *executor, FakeCluster::kCoordinatorAddress, absl::Minutes(1), 1);
+  std::vector<Instant> heard;
+  for (int i = 0; i < 2; ++i) {
+    caller.CallBytes(kCoordinator, "Service/Method", Buffer(),
+                     [&](const absl::Status&, const Buffer&) { heard.push_back(caller.Now()); });
+  }
+  caller.Stop();
+  const std::int64_t asked = clock.asked;
+  transport.waiting[0](absl::CancelledError("shutting down"), {});
+  transport.waiting[1](absl::UnavailableError("the connection has ended"), {});
+  executor->Stop();
+  CHECK(heard.size() >= 1);
+  CHECK(clock.asked == asked);
+}
+
 }  // namespace
 }  // namespace leeway
