@@ -240,6 +240,7 @@ class BadInput(TestCase):
                 ([to, "--model=mlp:16", "--data=synthetic:1999"], ["number of records", "1999", "2000"]),
                 ([*right, "--num_shards=3"], ["num_shards is 3", "2"]),
                 ([*right, "--rank=1"], ["rank 1", "worker-1"]),
+                ([to, "--model=mlp:16", "--data=synthetic:1000", "--role=eval"], ["test", "in this cluster"]),
             ],
         )
         self.all_refused(
