@@ -95,7 +95,8 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
       return SplitAddress(coordinator_).status();
     }
     if (ps->Poll()) {
-      return absl::UnavailableError(absl::StrCat(ps->name(), " ", Describe(*ps->Poll()), LastLines(ps->name())));
+      const std::string what = absl::StrCat(ps->name(), " ", Describe(*ps->Poll()), LastLines(ps->name()));
+      return ps->Poll()->code == kExitBadInput ? absl::InvalidArgumentError(what) : absl::UnavailableError(what);
     }
     if (absl::Now() > deadline) {
       return absl::UnavailableError(absl::StrCat(ps->name(), " has not said where it listens for ",

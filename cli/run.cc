@@ -107,7 +107,8 @@ int Run::Execute() {
                    facts_.machine, "; logs in ", options_.directory));
   const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
   if (signal_ != 0) return End(128 + signal_, "interrupted");
-  if (!started.ok()) return End(kExitClusterLost, std::string(started.message()));
+  const int not_started = absl::IsInvalidArgument(started) ? kExitBadInput : kExitClusterLost;
+  if (!started.ok()) return End(not_started, std::string(started.message()));
   Say(absl::StrCat("from another terminal: leeway top --coordinator=", cluster_.coordinator()));
   if (!cluster_.status_page().empty())
     Say(absl::StrCat("status page: ", options_.security.tls.empty() ? "http" : "https", "://", cluster_.status_page(),

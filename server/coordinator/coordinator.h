@@ -251,8 +251,7 @@ class Coordinator {
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
-  // Trainers are gone: what is left to do is the last checkpoint.
-  bool LastIsDue() const LEEWAY_REQUIRES(mu_);
+  bool LastIsDue() const LEEWAY_REQUIRES(mu_);  // trainers are gone: what is left to do is the last checkpoint
   bool LastIsOver() const LEEWAY_REQUIRES(mu_) { return options_.committer == nullptr || last_over_; }
   void GiveUpLastIfLate(Instant now) LEEWAY_REQUIRES(mu_);
   void Checkpoint(const v1::CheckpointRequest& request, ReplyCallback done);
@@ -342,6 +341,7 @@ class Coordinator {
   std::optional<Placement> placement_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t init_fingerprint_ LEEWAY_GUARDED_BY(mu_) = 0;
   v1::DataConfig data_ LEEWAY_GUARDED_BY(mu_);
+  v1::DataConfig test_data_ LEEWAY_GUARDED_BY(mu_);  // of the first evaluator that has told its own
   // Joiners by worker id: incarnation, and the sequence of the snapshot that first told of this joining. A shard's word
   // that it has installed one counts from there on; what a slow message says of an earlier joining does not.
   std::map<std::uint32_t, std::pair<std::uint64_t, std::uint64_t>> joining_since_ LEEWAY_GUARDED_BY(mu_);

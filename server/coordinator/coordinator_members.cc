@@ -26,6 +26,13 @@ absl::Status Compare(const std::string& what, std::uint64_t theirs, std::uint64_
       absl::StrCat("join: ", what, " is ", theirs, " at the worker and ", ours, " in this cluster"));
 }
 
+// Evaluations of other data would stand among the others, and decide when to stop.
+absl::Status CheckTestData(const v1::JoinRequest& request, const v1::DataConfig& known) {
+  if (request.role() != v1::EVALUATOR) return absl::OkStatus();
+  RETURN_IF_ERROR(Compare("the number of test records", request.data().num_records(), known.num_records()));
+  return Compare("the test set's fingerprint", request.data().fingerprint(), known.fingerprint());
+}
+
 absl::Status CheckRunId(std::uint64_t run_id, const v1::Stamp& stamp) {
   if (stamp.run_id() == run_id) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat("coordinator: this is run ", absl::Hex(run_id),
@@ -107,7 +114,7 @@ absl::Status Coordinator::CheckJoin(const v1::JoinRequest& request) {
   }
   RETURN_IF_ERROR(Compare("the block size", request.block_elements(), placement_->block_elements()));
   RETURN_IF_ERROR(Compare("the chunk size", request.chunk_elements(), Placement::kChunkElements));
-  if (request.role() == v1::EVALUATOR) return absl::OkStatus();
+  if (request.role() == v1::EVALUATOR) return CheckTestData(request, test_data_);
   RETURN_IF_ERROR(Compare("the number of records", request.data().num_records(), data_.num_records()));
   RETURN_IF_ERROR(Compare("the data's fingerprint", request.data().fingerprint(), data_.fingerprint()));
   if (request.init_fingerprint() != 0 && request.init_fingerprint() != init_fingerprint_) {
@@ -187,7 +194,9 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   if (!manifest_) return not_yet("no trainer has brought the model yet");
 
   absl::Status refused = CheckQuarantine(request.name());
-  if (refused.ok()) refused = CheckDepth(request);  // the bound may have changed since it asked
+  // The bound may have changed, and another evaluator may have come, since it asked.
+  if (refused.ok()) refused = CheckDepth(request);
+  if (refused.ok()) refused = CheckTestData(request, test_data_);
   if (!refused.ok()) {
     spdlog::warn("coordinator: a worker was refused: {}", std::string(refused.message()));
     replies->Refuse(std::move(held.done), refused);
@@ -215,6 +224,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
         membership_.Leave(*id, request.incarnation()).IgnoreError();
       } else {
         const bool trainer = request.role() == v1::TRAINER;
+        if (!trainer && test_data_.num_records() == 0) test_data_ = request.data();
         board_.SetState(*id, request.name(), request.role(), admitted->rank(), trainer ? "joining" : "observer", "");
       }
     }

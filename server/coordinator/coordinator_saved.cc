@@ -72,6 +72,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.set_model_fingerprint(manifest_ ? manifest_->fingerprint() : 0);
   state.set_init_fingerprint(init_fingerprint_);
   *state.mutable_data() = data_;
+  *state.mutable_test_data() = test_data_;
   for (const auto& [worker, since] : joining_since_) {
     v1::Joining& saved = *state.add_joining();
     saved.set_worker_id(worker);
@@ -156,6 +157,7 @@ absl::Status Coordinator::CheckRun(const v1::CoordinatorState& state) const {
 
 absl::Status Coordinator::RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& saved) {
   data_ = state.data();
+  test_data_ = state.test_data();
   init_fingerprint_ = state.init_fingerprint();
   if (state.model_fingerprint() == 0) {
     if (state.run_state() == v1::STARTING) return absl::OkStatus();

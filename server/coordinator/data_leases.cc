@@ -60,6 +60,19 @@ std::vector<DataLeases::Piece> DataLeases::Cut(const Holder& holder, const v1::D
   return taken;
 }
 
+void DataLeases::Return(const Piece& piece, Turn turn) {
+  if (!returned_.empty()) {
+    Piece& next = turn == Turn::kFirst ? returned_.front() : returned_.back();
+    const bool alike = next.epoch == piece.epoch && next.retries == piece.retries;
+    if (alike && (piece.end == next.begin || next.end == piece.begin)) {
+      next.begin = std::min(next.begin, piece.begin);
+      next.end = std::max(next.end, piece.end);
+      return;
+    }
+  }
+  returned_.insert(turn == Turn::kFirst ? returned_.begin() : returned_.end(), piece);
+}
+
 std::uint64_t DataLeases::CountDone(const Piece& piece) {
   const std::uint64_t records = piece.end - piece.begin;
   committed_ += records;
@@ -81,7 +94,7 @@ std::uint64_t DataLeases::Commit(const Holder& holder, const v1::DataRange& part
       skipped_ += CountDone(piece);
     } else {
       ++again_;
-      returned_.push_back(piece);
+      Return(piece, Turn::kLast);
     }
   }
   return records;
@@ -89,8 +102,8 @@ std::uint64_t DataLeases::Commit(const Holder& holder, const v1::DataRange& part
 
 void DataLeases::GiveBack(const Holder& holder, const v1::DataRange& part) {
   // Unused is no failure: it is not charged to the range's retries, and goes first.
-  std::vector<Piece> pieces = Cut(holder, part);
-  returned_.insert(returned_.begin(), pieces.begin(), pieces.end());
+  const std::vector<Piece> pieces = Cut(holder, part);
+  for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) Return(*piece, Turn::kFirst);
 }
 
 void DataLeases::GiveBackAll(const Holder& holder) {
@@ -99,8 +112,9 @@ void DataLeases::GiveBackAll(const Holder& holder) {
       ++it;
       continue;
     }
-    again_ += it->second.out.size();
-    returned_.insert(returned_.begin(), it->second.out.begin(), it->second.out.end());
+    const std::vector<Piece>& out = it->second.out;
+    again_ += out.size();
+    for (auto piece = out.rbegin(); piece != out.rend(); ++piece) Return(*piece, Turn::kFirst);
     it = leases_.erase(it);
   }
   pieces_.erase(holder);

@@ -77,6 +77,10 @@ class DataLeases {
 
   // Takes the part out of its lease; what of it the holder really held.
   std::vector<Piece> Cut(const Holder& holder, const v1::DataRange& part);
+  // It is to be handed out before all that waits, or after it. Joined with the neighbour that it finds there: what
+  // comes back bit by bit does not go out so.
+  enum class Turn { kFirst, kLast };
+  void Return(const Piece& piece, Turn turn);
   std::uint64_t CountDone(const Piece& piece);
   absl::Status CheckInvariant() const;
 

@@ -54,6 +54,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   if (then.has_leases()) *state.mutable_leases() = HandedOutAgain(then.leases());
   if (known) {
     *state.mutable_board() = now.board();
+    *state.mutable_test_data() = now.test_data();  // of the evaluations, which are in the board
     *state.mutable_quarantine() = now.quarantine();
     // What people have set stays set; its number never falls.
     state.clear_changed_policy();

@@ -174,6 +174,18 @@ class BadInput(TestCase):
         flags.append(([NOBODY, "--data=" + os.path.join(self.folder, "nowhere")], ["nowhere", "no directory"]))
         self.all_refused([WORKER], flags)
 
+    def test_flags_of_its_ps_end_leeway_run(self):
+        for flags, words in (
+            ("--lease=1ms", ["--lease=1ms", "500ms to 1h"]),
+            ("--leese=1s", ["unknown flag --leese", "did you mean --lease?"]),
+        ):
+            run = self.run_leeway(f"--ps_flags={flags}", "--num_ps=2")
+            self.assertEqual(run.wait(), 1, run.everything())
+            self.assertIn("ps-0 ended with exit code 1", run.stderr())
+            for word in words:
+                self.assertIn(word, run.stderr())
+            self.wait_until_gone()
+
     def test_bad_data_ends_leeway_run(self):
         run = self.run_leeway(self.idx_folder("data", {"train-labels-idx1-ubyte": struct.pack(">2i", 2049, 4)}))
         self.assertEqual(run.wait(), 2, run.everything())
@@ -228,6 +240,7 @@ class BadInput(TestCase):
                 ([to, "--model=mlp:16", "--data=synthetic:1999"], ["number of records", "1999", "2000"]),
                 ([*right, "--num_shards=3"], ["num_shards is 3", "2"]),
                 ([*right, "--rank=1"], ["rank 1", "worker-1"]),
+                ([to, "--model=mlp:16", "--data=synthetic:1000", "--role=eval"], ["test", "in this cluster"]),
             ],
         )
         self.all_refused(

@@ -71,14 +71,14 @@ std::string Caller::Describe(Target target) {
 }
 
 void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done, Delivery delivery,
-                       Wanted wanted) {
+                       Wanted wanted, absl::Duration attempt) {
   std::uint64_t seed;
   {
     MutexLock lock(mu_);
     seed = seed_ = Mix64(seed_);
   }
-  Attempt(std::make_shared<Attempts>(
-      Attempts{target, method, std::move(request), std::move(done), delivery, std::move(wanted), Backoff(seed)}));
+  Attempt(std::make_shared<Attempts>(Attempts{target, method, std::move(request), std::move(done), delivery,
+                                              std::move(wanted), attempt, Backoff(seed)}));
 }
 
 void Caller::Attempt(std::shared_ptr<Attempts> call) {
@@ -94,7 +94,7 @@ void Caller::Attempt(std::shared_ptr<Attempts> call) {
   }
   // Without the lock: a transport may answer in line.
   transport_.Call(
-      dialed, call->method, call->request, kAttempt, [this, call, dialed](absl::Status status, Buffer reply) {
+      dialed, call->method, call->request, call->attempt, [this, call, dialed](absl::Status status, Buffer reply) {
         if (call->delivery == Delivery::kInLine && status.ok()) return Finish(call, status, std::move(reply));
         executor_.Post([this, call, dialed, status = std::move(status), reply = std::move(reply)]() mutable {
           LeaveLocalSocket(call->target, dialed, status);

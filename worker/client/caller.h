@@ -40,7 +40,7 @@ class Caller {
   static constexpr absl::Duration kGateWait = absl::Seconds(5);
   // A server that answers so without having held the request for this long is not asked again at once.
   static constexpr absl::Duration kShortHold = absl::Milliseconds(50);
-  // The deadline of one attempt: a lost answer costs this much, and a held one must fit.
+  // The deadline of one attempt, unless a call says another: a lost answer costs this much, and a held one must fit.
   static constexpr absl::Duration kAttempt = absl::Seconds(20);
 
   Caller(Transport& transport, Clock& clock, Executor& executor, std::string coordinator_address,
@@ -61,12 +61,12 @@ class Caller {
   // Asked before each further attempt, on the executor: is the answer still worth it? Else `done` gets the last error.
   using Wanted = std::function<bool()>;
   void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
-                 Delivery delivery = Delivery::kOnExecutor, Wanted wanted = nullptr);
+                 Delivery delivery = Delivery::kOnExecutor, Wanted wanted = nullptr, absl::Duration attempt = kAttempt);
 
   template <typename Reply>
   void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
             std::function<void(absl::Status, Decoded<Reply>)> done, Delivery delivery = Delivery::kOnExecutor,
-            Wanted wanted = nullptr) {
+            Wanted wanted = nullptr, absl::Duration attempt = kAttempt) {
     CallBytes(
         target, method, EncodeMessage(request, payload),
         [done = std::move(done)](absl::Status status, Buffer bytes) {
@@ -74,7 +74,7 @@ class Caller {
           if (status.ok()) status = DecodeMessage(bytes, &reply.message, &reply.payload);
           done(std::move(status), std::move(reply));
         },
-        delivery, std::move(wanted));
+        delivery, std::move(wanted), attempt);
   }
 
   // Runs `fn` on the executor after `delay`.
@@ -105,6 +105,7 @@ class Caller {
     ReplyCallback done;
     Delivery delivery;
     Wanted wanted;  // null: it always is
+    absl::Duration attempt;
     Backoff backoff;
   };
 

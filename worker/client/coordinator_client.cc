@@ -17,12 +17,15 @@ CoordinatorClient::CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView
     : caller_(caller), view_(std::move(view)), clock_of_worker_(std::move(clock_of_worker)) {}
 
 template <typename Reply>
-void CoordinatorClient::Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done) {
-  caller_.Call<Reply>(kCoordinator, "Coordinator/" + method, request, {},
-                      [self = shared_from_this(), done = std::move(done)](absl::Status status, Decoded<Reply> reply) {
-                        if (absl::IsFailedPrecondition(status)) self->view_->MarkExpired(status);
-                        done(std::move(status), std::move(reply.message));
-                      });
+void CoordinatorClient::Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done,
+                             absl::Duration attempt) {
+  caller_.Call<Reply>(
+      kCoordinator, "Coordinator/" + method, request, {},
+      [self = shared_from_this(), done = std::move(done)](absl::Status status, Decoded<Reply> reply) {
+        if (absl::IsFailedPrecondition(status)) self->view_->MarkExpired(status);
+        done(std::move(status), std::move(reply.message));
+      },
+      Caller::Delivery::kOnExecutor, nullptr, attempt);
 }
 
 void CoordinatorClient::StartHeartbeat(absl::Duration lease) {
@@ -115,9 +118,9 @@ void CoordinatorClient::ReportProgress(v1::ReportProgressRequest request, std::f
                                 });
 }
 
-void CoordinatorClient::Leave(v1::LeaveRequest request, Done<v1::LeaveReply> done) {
+void CoordinatorClient::Leave(v1::LeaveRequest request, absl::Duration attempt, Done<v1::LeaveReply> done) {
   *request.mutable_stamp() = view_->stamp();
-  Send<v1::LeaveReply>("Leave", request, std::move(done));
+  Send<v1::LeaveReply>("Leave", request, std::move(done), attempt);
 }
 
 }  // namespace leeway

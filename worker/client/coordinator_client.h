@@ -37,11 +37,13 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   void OpenPush(std::uint64_t clock, std::uint64_t read_serial, std::uint32_t samples, Done<v1::Ticket> done);
   void CommitData(v1::CommitDataRequest request, std::function<void(absl::Status)> done);
   void ReportProgress(v1::ReportProgressRequest request, std::function<void(absl::Status)> done);
-  void Leave(v1::LeaveRequest request, Done<v1::LeaveReply> done);
+  // `attempt`: after which one that is lost is sent again.
+  void Leave(v1::LeaveRequest request, absl::Duration attempt, Done<v1::LeaveReply> done);
 
  private:
   template <typename Reply>
-  void Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done);
+  void Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done,
+            absl::Duration attempt = Caller::kAttempt);
   void Heartbeat();
 
   // They last a lease.

@@ -30,7 +30,7 @@ struct Identity {
 // A random 64-bit incarnation, never 0.
 std::uint64_t NewIncarnation();
 
-// What every role says when it joins; a trainer adds its data, batch and depth.
+// What every role says when it joins; it adds its data, a trainer its batch and depth too.
 v1::JoinRequest JoinRequestFor(const Identity& identity, v1::Role role, const Manifest& manifest,
                                std::uint64_t incarnation);
 

@@ -16,7 +16,9 @@ absl::Status RunEvaluator(Caller& caller, Engine& engine, const Manifest& manife
   for (;;) {
     const std::uint64_t incarnation = NewIncarnation();
     options.identity.on_ready(absl::UnavailableError("waits to join the cluster"));
-    const v1::JoinRequest request = JoinRequestFor(options.identity, v1::EVALUATOR, manifest, incarnation);
+    v1::JoinRequest request = JoinRequestFor(options.identity, v1::EVALUATOR, manifest, incarnation);
+    request.mutable_data()->set_num_records(test.num_records());
+    request.mutable_data()->set_fingerprint(test.fingerprint());
     const absl::StatusOr<v1::JoinReply> join =
         JoinCluster(caller, request, options.identity.give_up_after, cancellation);
     if (absl::IsCancelled(join.status()) && cancellation.cancelled()) return absl::OkStatus();

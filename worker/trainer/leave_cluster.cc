@@ -13,6 +13,7 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kLastWords = absl::Seconds(5);
+constexpr absl::Duration kAttempt = absl::Milliseconds(2500);  // one that is lost is sent again in those 5 s
 
 }  // namespace
 
@@ -20,7 +21,7 @@ absl::Status LeaveCluster(CoordinatorClient& coordinator, const std::shared_ptr<
                           v1::LeaveRequest request, absl::Duration lease, const Cancellation& cancellation) {
   const std::string reason = request.reason();
   auto answer = std::make_shared<std::optional<absl::StatusOr<v1::LeaveReply>>>();
-  coordinator.Leave(std::move(request), [answer, mailbox](absl::Status status, v1::LeaveReply reply) {
+  coordinator.Leave(std::move(request), kAttempt, [answer, mailbox](absl::Status status, v1::LeaveReply reply) {
     mailbox->Post([answer, status, reply = std::move(reply)] {
       *answer = status.ok() ? absl::StatusOr<v1::LeaveReply>(reply) : absl::StatusOr<v1::LeaveReply>(status);
     });

@@ -90,6 +90,10 @@ class Run {
     const std::uint64_t end = range.begin() + random_.Between(1, range.end() - range.begin());
     const v1::DataRange part = Part(range, range.begin(), end);
     if (random_.Chance(0.05)) {
+      range = GiveBackOneByOne(holder, range);
+      return;
+    }
+    if (random_.Chance(0.05)) {
       leases_.GiveBack(holder, Part(range, range.begin(), range.end()));
       held.erase(held.begin());
       return;
@@ -103,6 +107,20 @@ class Run {
     }
     range.set_begin(end);
     if (range.begin() == range.end()) held.erase(held.begin());
+  }
+
+  // What takes its place: who asks for as many records gets them in one range.
+  v1::DataRange GiveBackOneByOne(const Holder& holder, const v1::DataRange& range) {
+    const std::uint64_t records = range.end() - range.begin();
+    const bool backwards = random_.Chance(0.5);
+    for (std::uint64_t i = 0; i < records; ++i) {
+      const std::uint64_t at = backwards ? range.end() - 1 - i : range.begin() + i;
+      leases_.GiveBack(holder, Part(range, at, at + 1));
+    }
+    const std::optional<v1::DataRange> again = leases_.Acquire(holder, records);
+    REQUIRE(again);
+    REQUIRE(again->end() - again->begin() == records);
+    return *again;
   }
 
   Random random_;
@@ -215,6 +233,50 @@ TEST_CASE("DataLeases: giving back is no failure, and goes out first") {
     leases.GiveBack({1, 1}, *all);
   }
   CHECK(leases.skipped() == 0);
+}
+
+TEST_CASE("DataLeases: what is handed back bit by bit goes out in one piece, before what was refused") {
+  DataLeases leases({.num_records = 30, .epochs = 2, .max_retries = 3});
+  const auto first = leases.Acquire({1, 1}, 10);
+  const auto second = leases.Acquire({1, 1}, 10);
+  const auto third = leases.Acquire({1, 1}, 10);
+  const auto later = leases.Acquire({1, 1}, 10);
+  REQUIRE(later);
+  REQUIRE(later->epoch() == 1);
+  for (std::uint64_t i = 10; i < 20; i += 5) CHECK(leases.Commit({1, 1}, Part(*second, i, i + 5), false) == 0);
+  const auto refused = leases.Acquire({2, 1}, 100);
+  REQUIRE(refused);
+  CHECK(refused->begin() == 10);
+  CHECK(refused->end() == 20);
+  CHECK(leases.Commit({2, 1}, *refused, false) == 0);
+  // Unused ones go first. They touch the refused ones, but have more tries left.
+  for (const auto& range : {*third, *first}) {
+    for (std::uint64_t i = range.begin(); i < range.end(); i += 2) leases.GiveBack({1, 1}, Part(range, i, i + 2));
+  }
+  leases.GiveBackAll({1, 1});
+  const auto expect = [&leases](std::uint64_t epoch, std::uint64_t begin, std::uint64_t end) {
+    const auto range = leases.Acquire({3, 1}, 100);
+    REQUIRE(range);
+    CHECK(range->epoch() == epoch);
+    CHECK(range->begin() == begin);
+    CHECK(range->end() == end);
+  };
+  expect(1, 0, 10);  // the lease of who has gone, in front of what it gave back before
+  expect(0, 0, 10);
+  expect(0, 20, 30);
+  expect(0, 10, 20);
+  expect(1, 10, 30);
+}
+
+TEST_CASE("DataLeases: the leases of who has gone go out as one") {
+  DataLeases leases({.num_records = 30, .epochs = 2});
+  for (int i = 0; i < 5; ++i) REQUIRE(leases.Acquire({1, 1}, 10));
+  leases.GiveBackAll({1, 1});
+  CHECK(leases.handed_out_again() == 5);
+  const auto range = leases.Acquire({2, 1}, 100);
+  REQUIRE(range);
+  CHECK(range->end() - range->begin() == 20);  // never over epochs
+  CHECK(leases.Acquire({2, 1}, 100)->end() == 30);
 }
 
 TEST_CASE("DataLeases: the next epoch is handed out while the tail of one is out; without an end there is one more") {

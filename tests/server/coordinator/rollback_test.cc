@@ -101,6 +101,16 @@ TEST_CASE("Who was in quarantine is shown so, everybody else as out") {
   CHECK(shown == std::vector<std::string>{"expired", "left", "quarantined", "expired"});
 }
 
+TEST_CASE("The test set belongs to the evaluations, which stay") {
+  v1::CoordinatorState now = StateOf(9, 300);
+  now.mutable_test_data()->set_num_records(20);
+  v1::CoordinatorState then = StateOf(5, 100);
+  CHECK(RollBack(now, CheckpointOf(then, 1), "step-00000100", 2)->test_data().num_records() == 20);
+  // Alone, the checkpoint has its own.
+  then.mutable_test_data()->set_num_records(21);
+  CHECK(RollBack({}, CheckpointOf(then, 1), "step-00000100", 2)->test_data().num_records() == 21);
+}
+
 TEST_CASE("Leased records are handed out again, committed ones stay so") {
   DataLeases leases({.num_records = 100, .epochs = 1});
   const v1::DataRange done = *leases.Acquire({0, 11}, 10);

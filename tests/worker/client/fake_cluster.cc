@@ -48,12 +48,13 @@ FakeCluster::FakeCluster(std::uint64_t elements, std::uint32_t num_shards, v1::P
   join.set_num_records(num_records);
 }
 
-void FakeCluster::Call(const std::string& address, const std::string& method, Buffer request, absl::Duration,
+void FakeCluster::Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
                        ReplyCallback done) {
   Answer answer;
   {
     MutexLock lock(mu);
     ++calls[method];
+    timeouts[method] = timeout;
     absl::Status status = script.fail ? script.fail(address, method) : absl::OkStatus();
     answer = status.ok() ? Handle(address, method, request) : Answer(std::move(status), {});
     if (script.lose && script.lose(method)) answer = {absl::UnavailableError("the answer was lost"), {}};

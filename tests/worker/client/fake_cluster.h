@@ -65,7 +65,8 @@ class FakeCluster : public Transport {
   std::set<std::uint64_t> expired LEEWAY_GUARDED_BY(mu);  // incarnations that are no members any more
 
   // What came.
-  std::map<std::string, int> calls LEEWAY_GUARDED_BY(mu);  // by method
+  std::map<std::string, int> calls LEEWAY_GUARDED_BY(mu);                // by method
+  std::map<std::string, absl::Duration> timeouts LEEWAY_GUARDED_BY(mu);  // by method, of the last call
   std::vector<v1::JoinRequest> joins LEEWAY_GUARDED_BY(mu);
   std::vector<v1::PullRequest> pulls LEEWAY_GUARDED_BY(mu);
   std::vector<v1::PushRequest> pushes LEEWAY_GUARDED_BY(mu);  // in the order of arrival, without payloads

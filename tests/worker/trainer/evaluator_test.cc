@@ -54,6 +54,8 @@ TEST_CASE("At the end it evaluates the final weights, reports them with their CR
   REQUIRE(bench.Run().ok());
   MutexLock lock(bench.fake.mu);
   CHECK(bench.fake.joins[0].role() == v1::EVALUATOR);
+  CHECK(bench.fake.joins[0].data().num_records() == bench.worker.data.num_records());
+  CHECK(bench.fake.joins[0].data().fingerprint() == bench.worker.data.fingerprint());
   REQUIRE(bench.fake.reports.size() == 1);
   const v1::Evaluation& evaluation = bench.fake.reports[0].evaluation();
   CHECK(evaluation.final());

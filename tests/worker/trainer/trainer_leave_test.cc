@@ -39,6 +39,17 @@ TEST_CASE("A worker that nobody tells how the run has ended does not say that al
   CHECK(status.ToString().find("the network is down") != std::string::npos);
 }
 
+TEST_CASE(
+    "A Leave that is lost without a word is sent again while there is time, also by a worker that was told to end") {
+  for (const bool preempted : {false, true}) {
+    Bench bench(Leased(4), 1);
+    EndOf(bench, 1, preempted).IgnoreError();
+    MutexLock lock(bench.fake.mu);
+    CHECK(bench.fake.calls["Coordinator/Leave"] > 1);
+    CHECK(bench.fake.timeouts["Coordinator/Leave"] < absl::Seconds(5));
+  }
+}
+
 TEST_CASE("A worker that was told to end need not hear how the run has ended") {
   Bench bench(Leased(4), 1);
   CHECK(EndOf(bench, 1000, true).ok());
