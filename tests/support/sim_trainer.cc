@@ -14,6 +14,7 @@ constexpr absl::Duration kAskAgain = absl::Milliseconds(200);
 constexpr absl::Duration kParkedPause = absl::Milliseconds(100);
 constexpr absl::Duration kShortBatchAfter = absl::Milliseconds(100);
 constexpr absl::Duration kPreemptionGrace = absl::Seconds(10);
+constexpr absl::Duration kLeaveAttempt = absl::Milliseconds(2500);
 constexpr std::size_t kMaxCommits = 16;
 
 }  // namespace
@@ -286,7 +287,7 @@ void TrainerProcess::Leave() {
   request.set_finished(life.source.finished(life.pipeline.clock()));
   request.set_pushed(life.pipeline.settled());
   for (v1::DataRange& range : life.source.TakeRemaining()) *request.add_returned() = std::move(range);
-  life.coordinator->Leave(std::move(request), [this](const absl::Status& status, const v1::LeaveReply&) {
+  life.coordinator->Leave(std::move(request), kLeaveAttempt, [this](const absl::Status& status, const v1::LeaveReply&) {
     if (ended()) return;
     if (!status.ok() && !absl::IsFailedPrecondition(status)) return Fail("Leave", status);
     life_->coordinator->Stop();
