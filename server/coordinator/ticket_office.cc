@@ -28,9 +28,14 @@ absl::StatusOr<v1::Ticket> TicketOffice::Open(const v1::Policy& policy, const v1
   }
   const auto first = decisions_.lower_bound({request.stamp().worker_id(), request.stamp().incarnation(), 0});
   const auto end = decisions_.upper_bound({request.stamp().worker_id(), request.stamp().incarnation(), kLast});
-  if (std::distance(first, end) >= static_cast<std::ptrdiff_t>(4 * kRemembered)) {
+  const auto remembered = static_cast<std::size_t>(std::distance(first, end));
+  if (remembered >= 4 * kRemembered) {
     return absl::ResourceExhaustedError(absl::StrCat("ticket: worker ", request.stamp().worker_id(), " has ",
-                                                     std::distance(first, end), " pushes that it never committed"));
+                                                     remembered, " pushes that it never committed"));
+  }
+  // Nobody waits for the answer any more, and nobody would bring the push.
+  if (remembered >= kRemembered && key < first->first) {
+    return absl::AbortedError(absl::StrCat("push of step ", request.clock(), " was decided on before, and is over"));
   }
   Decision decision;
   const std::uint64_t delay = last_serial_ - request.read_serial();

@@ -4,7 +4,7 @@
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: serials are 1, 2, ... without gaps, over accepted pushes only; they go on after a restart, and from a
 // checkpoint's when the run goes back to it. A decision once given for (worker, incarnation, clock) is given again when
-// asked again.
+// asked again; no second one is made.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@ namespace leeway {
 
 class TicketOffice {
  public:
-  // ABORTED: delay >= max_delay (DelayLimit); names delay, bound, and the serials. INVALID_ARGUMENT: read_serial is
-  // above the last serial given.
+  // ABORTED: delay >= max_delay (DelayLimit); names delay, bound, and the serials; or the step was decided on so long
+  // ago that the decision is forgotten. INVALID_ARGUMENT: read_serial is above the last serial given.
   absl::StatusOr<v1::Ticket> Open(const v1::Policy& policy, const v1::OpenPushRequest& request);
 
   // Tickets are given from now on, and the cluster has trained on so many samples: schedules go on from there.

@@ -111,6 +111,28 @@ TEST_CASE("TicketOffice: a worker that never commits is held up, not remembered 
   CHECK(office.Open(policy, Push(1, 0, 0)).ok());
 }
 
+// A request that the network has kept for long, and whose repetition was answered: nobody would bring the push of a new
+// ticket, and all would wait for it.
+TEST_CASE("TicketOffice: a step of which the decision is forgotten gets no other ticket") {
+  const v1::Policy policy = PolicyWith(-1, v1::SCALE);
+  TicketOffice office;
+  for (std::uint64_t clock = 3; clock < 103; ++clock) {
+    REQUIRE(office.Open(policy, Push(0, clock, clock - 3)).ok());
+    office.Settle(0, 1, clock);
+  }
+  v1::TicketOfficeState state;
+  office.Save(&state);
+  TicketOffice restored;
+  REQUIRE(restored.Restore(state).ok());
+  for (std::uint64_t clock = 3; clock < 103; ++clock) {
+    const auto again = restored.Open(policy, Push(0, clock, clock - 3));
+    CAPTURE(clock, again.status().ToString());
+    CHECK((again.ok() ? again->serial() == clock - 2 : absl::IsAborted(again.status())));
+  }
+  CHECK(restored.last_serial() == 100);
+  CHECK(restored.Void(0, 1).empty());
+}
+
 TEST_CASE("TicketOffice: no accepted delay reaches R; accepted + refused = opened; void serials are those in doubt") {
   constexpr std::uint64_t kMostBehind = 100;
   Random random(TestSeed());
