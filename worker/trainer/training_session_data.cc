@@ -63,7 +63,9 @@ void TrainingSession::AskForData() {
   acquiring_ = true;
   v1::AcquireDataRequest request;
   request.set_records(std::max<std::uint64_t>(source_.wanted(), 1));
-  request.set_request(++data_requests_);
+  // The next number when this one has got a range: should the network bring an attempt late, when there is data again,
+  // what that gets is what the next attempt is answered. Nobody else would ever commit it.
+  request.set_request(data_ranges_ + 1);
   const bool ahead = source_.missing() == 0;
   request.set_ahead(ahead);
   coordinator_->AcquireData(
@@ -82,6 +84,7 @@ void TrainingSession::OnData(bool ahead, absl::Status status, const v1::AcquireD
   *settled_ = pipeline_.settled();
   none_ahead_ = !reply.has_range();
   if (reply.has_range()) {
+    ++data_ranges_;
     parked_ = no_more_data_ = false;
     Fail(source_.Add(reply.range()));
   } else if (!ahead || reply.parked()) {

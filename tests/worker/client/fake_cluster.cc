@@ -240,6 +240,7 @@ FakeCluster::Answer FakeCluster::Push(std::uint32_t shard, const Buffer& bytes) 
 FakeCluster::Answer FakeCluster::Acquire(const Buffer& bytes) {
   const auto request = Parse<v1::AcquireDataRequest>(bytes);
   if (absl::Status status = CheckStamp(request.stamp()); !status.ok()) return {status, {}};
+  acquires.emplace_back(request, !ranges.empty());
   v1::AcquireDataReply reply;
   reply.set_membership_epoch(join.membership_epoch());
   reply.set_state(state);

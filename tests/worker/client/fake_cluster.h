@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/mutex.h"
@@ -71,6 +72,7 @@ class FakeCluster : public Transport {
   std::vector<v1::PullRequest> pulls LEEWAY_GUARDED_BY(mu);
   std::vector<v1::PushRequest> pushes LEEWAY_GUARDED_BY(mu);  // in the order of arrival, without payloads
   std::vector<v1::WatchRoundRequest> watches LEEWAY_GUARDED_BY(mu);
+  std::vector<std::pair<v1::AcquireDataRequest, bool>> acquires LEEWAY_GUARDED_BY(mu);  // and: it got a range
   std::vector<v1::CommitDataRequest> commits LEEWAY_GUARDED_BY(mu);
   std::vector<v1::ReportProgressRequest> reports LEEWAY_GUARDED_BY(mu);
   std::vector<v1::LeaveRequest> leaves LEEWAY_GUARDED_BY(mu);

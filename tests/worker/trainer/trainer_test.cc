@@ -39,6 +39,21 @@ TEST_CASE("A worker trains on every record of every epoch, learns, reports and l
   }
 }
 
+// The network may bring an attempt late, when there is data again (coordinator_data_test.cc).
+TEST_CASE("A worker asks for data under the same number until it gets some") {
+  Bench bench(Leased(4), 1);
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  std::uint64_t given = 0;
+  bool without = false;
+  for (const auto& [request, range] : bench.fake.acquires) {
+    CHECK(request.request() == given + 1);
+    given += range ? 1 : 0;
+    without = without || !range;
+  }
+  CHECK(without);
+}
+
 TEST_CASE("Depth 0 with one worker is plain SGD: the same steps computed in a loop give the same weights") {
   Bench bench(Leased(0), 0, 1);
   REQUIRE(bench.Run().ok());
