@@ -11,7 +11,7 @@
 namespace leeway {
 namespace {
 
-// A worker has at most its pipeline's depth + 2 commits under way.
+// A worker has fewer steps than this between its newest commit and its oldest unanswered one.
 constexpr std::size_t kCommitsRemembered = 64;
 
 }  // namespace
@@ -108,7 +108,9 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
       const DataLeases::Holder holder{worker, request.stamp().incarnation()};
       DataState& data = data_states_[worker];
       if (data.incarnation != holder.incarnation) data = DataState{holder.incarnation};
-      const bool first = data.committed.insert(request.clock()).second;
+      // One that is older than all of many that are remembered comes again.
+      const bool forgotten = data.committed.size() >= kCommitsRemembered && request.clock() < *data.committed.begin();
+      const bool first = !forgotten && data.committed.insert(request.clock()).second;
       if (data.committed.size() > kCommitsRemembered) data.committed.erase(data.committed.begin());
       if (first) {
         const bool applied = request.applied() && !request.partial();

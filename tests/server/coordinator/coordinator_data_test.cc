@@ -23,6 +23,39 @@ TEST_CASE("Coordinator: a data request that is repeated gets the same range, an 
   CHECK(f.Acquire(0, 4, ~std::uint64_t{0})->message.range().end() == 100);
 }
 
+// The network has kept a first attempt, and the next one was told that there is nothing. (A worker that asked on with
+// another number would never hear of that range, and the epoch not end.)
+TEST_CASE("Coordinator: a data request that was answered without a range, and comes again later, is the same request") {
+  v1::Policy policy = LeasedPolicy(2);
+  policy.mutable_stop()->set_epochs(1);
+  CoordinatorFixture f(policy);
+  f.Start(2);
+  const auto ask = [&] {
+    v1::AcquireDataRequest request;
+    *request.mutable_stamp() = f.StampOf(1);
+    request.set_records(100);
+    request.set_request(1);
+    request.set_ahead(true);
+    return f.Call<v1::AcquireDataReply>("AcquireData", request)->message;
+  };
+  const v1::DataRange all = f.Acquire(0, 1, 100)->message.range();
+  CHECK_FALSE(ask().has_range());
+  CHECK(f.Commit(0, 0, {all}, false)->ok());  // the whole epoch comes back
+  const v1::DataRange unheard = ask().range();
+  CHECK(unheard.end() == 100);
+  CHECK(ask().range().SerializeAsString() == unheard.SerializeAsString());
+}
+
+TEST_CASE("Coordinator: a commit that comes again when many later ones have come counts once") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.set_data_sharing(v1::STATIC);
+  CoordinatorFixture f(policy);
+  f.Start(1);
+  for (std::uint64_t clock = 0; clock < 100; ++clock) REQUIRE(f.Commit(0, clock, {})->ok());
+  for (std::uint64_t clock = 0; clock < 100; ++clock) REQUIRE(f.Commit(0, clock, {})->ok());
+  CHECK(f.Status().steps() == 100);
+}
+
 TEST_CASE("Coordinator: a commit counts once, a refused one not at all") {
   CoordinatorFixture f(LeasedPolicy(1));
   f.Start(1);
