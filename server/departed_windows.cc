@@ -1,5 +1,6 @@
 #include "server/departed_windows.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace leeway {
@@ -7,6 +8,21 @@ namespace leeway {
 void DepartedWindows::Add(std::uint64_t incarnation, std::uint32_t rank, PushWindow window) {
   departed_.push_back({incarnation, rank, std::move(window)});
   if (departed_.size() > kKept) departed_.pop_front();
+}
+
+std::optional<std::uint32_t> DepartedWindows::RankOf(std::uint64_t incarnation) const {
+  for (const Departed& departed : departed_) {
+    if (departed.incarnation == incarnation) return departed.rank;
+  }
+  return std::nullopt;
+}
+
+std::uint64_t DepartedWindows::end() const {
+  std::uint64_t end = 0;
+  for (const Departed& departed : departed_) {
+    if (departed.window.highest() > departed.window.clock()) end = std::max(end, departed.window.highest());
+  }
+  return end;
 }
 
 const PushWindow* DepartedWindows::Find(std::uint64_t incarnation) const {

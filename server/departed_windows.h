@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <set>
 
 #include "server/push_window.h"
@@ -37,6 +38,10 @@ class DepartedWindows {
   // Null: not known (any more). Valid until the next Add.
   PushWindow* Find(std::uint64_t incarnation);
   const PushWindow* Find(std::uint64_t incarnation) const;
+  std::optional<std::uint32_t> RankOf(std::uint64_t incarnation) const;  // nothing: not known (any more)
+
+  // One above the newest step that any of them has begun and not ended; 0: none has.
+  std::uint64_t end() const;
 
   // `round` has closed, with these ranks' pushes in it: what those who departed while it was open had given to it has
   // its verdict.

@@ -38,9 +38,9 @@ void Shard::FollowCut(const v1::Cut& cut) {
                                                                 : " has no weights yet"));
       return;
     }
-    // In rounds the cut is between two: a checkpoint does not hold what is held for an open one, also of a worker that
-    // has left.
-    if (aggregation() == v1::ROUND) cut_report_.set_round(rounds_.end());
+    // In rounds the cut is between two: a checkpoint does not hold what is held for an open one, or is about to be,
+    // also of a worker that has left.
+    if (aggregation() == v1::ROUND) cut_report_.set_round(std::max(rounds_.end(), departed_.end()));
     for (const auto& [id, info] : members_) {
       if (info.proto.state() == v1::OBSERVER) continue;
       v1::MemberClock& seen = *cut_report_.add_seen();

@@ -305,30 +305,27 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
     std::vector<ReplyCallback> waiting = TakeDuplicates(header);
     if (!replaying_) --chunks_under_way_;
     if (verdict == v1::REFUSED) stats_.set_chunks_nonfinite(stats_.chunks_nonfinite() + 1);
-    const auto it = members_.find(worker);
-    if (it == members_.end() || it->second.proto.incarnation() != header.stamp().incarnation()) {
-      // Departed meanwhile: what was applied stays applied; a round takes nothing from who is no member.
-      if (verdict == v1::HELD) verdict = v1::DROPPED;
-      PushWindow* window = departed_.Find(header.stamp().incarnation());
-      if (window != nullptr) window->Finish(header.clock(), header.chunk(), verdict);
-    } else {
-      MemberInfo& member = it->second;
-      if (aggregation() == v1::ROUND) {
-        const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
-        bool whole = false;
-        if (late) {
-          verdict = v1::DROPPED;
-        } else if (verdict == v1::REFUSED) {
-          whole = rounds_.AddRefused(header.clock(), member.proto.rank(), header.chunk(), header.chunk_count());
-        } else {
-          whole = rounds_.Add(header.clock(), member.proto.rank(), header.samples(), header.chunk(),
-                              header.chunk_count(), {header.encoding(), std::move(payload)});
-        }
-        if (whole && on_round_) actions.push_back(on_round_);
+    MemberInfo* const member = IsMember(header.stamp()) ? &members_.at(worker) : nullptr;
+    // Departed meanwhile: what was applied stays applied, and what a round holds it holds. Whether its record stands
+    // before the departure in the journal, or behind it, a restart comes to the same.
+    PushWindow* const window = member != nullptr ? &member->window : departed_.Find(header.stamp().incarnation());
+    if (aggregation() == v1::ROUND) {
+      const std::optional<std::uint32_t> rank =
+          member != nullptr ? member->proto.rank() : departed_.RankOf(header.stamp().incarnation());
+      const bool late = header.clock() < open_round_ || (closing_ && header.clock() == open_round_);
+      bool whole = false;
+      if (late || !rank) {
+        verdict = v1::DROPPED;
+      } else if (verdict == v1::REFUSED) {
+        whole = rounds_.AddRefused(header.clock(), *rank, header.chunk(), header.chunk_count());
+      } else {
+        whole = rounds_.Add(header.clock(), *rank, header.samples(), header.chunk(), header.chunk_count(),
+                            {header.encoding(), std::move(payload)});
       }
-      member.window.Finish(header.clock(), header.chunk(), verdict);
-      if (aggregation() == v1::EACH) AdvanceClock(worker, member, &actions);
+      if (whole && on_round_) actions.push_back(on_round_);
     }
+    if (window != nullptr) window->Finish(header.clock(), header.chunk(), verdict);
+    if (member != nullptr && aggregation() == v1::EACH) AdvanceClock(worker, *member, &actions);
     const auto answer = [&actions, &status](ReplyCallback done, const v1::PushReply& reply) {
       actions.push_back([done = std::move(done), reply, status] {
         if (status.ok()) return Reply(done, reply);

@@ -163,6 +163,23 @@ TEST_CASE("A cut in rounds falls between two rounds") {
   CHECK(sink.weights[0] == std::vector<float>(f.Elements(), -3));
 }
 
+TEST_CASE("A cut in rounds waits for the round of a push that is under way when its worker leaves") {
+  ShardFixture f(ExactPolicy(0, v1::ROUND));
+  MemorySink sink;
+  f.shard.set_cut_sink(&sink);
+  f.Start(2);
+  const auto push = f.Push(f.PushOf(0, 0), Filled(f.Elements(), 3));
+  f.RemoveMember(0);
+  f.snapshot.mutable_cut()->set_id(7);
+  f.snapshot.mutable_cut()->set_name("step-1");
+  f.snapshot.set_sequence(f.snapshot.sequence() + 1);
+  f.snapshot.set_membership_epoch(f.snapshot.membership_epoch() + 1);
+  REQUIRE(f.shard.ApplySnapshot(f.snapshot).ok());
+  CHECK(f.shard.Describe().cut().round() == 1);
+  f.executor.RunAll();
+  CHECK(push->message.verdict() == v1::HELD);
+}
+
 TEST_CASE("A cut waits for steps that a return from parking has left open, if anything has come of them anywhere") {
   ShardFixture f(ExactPolicy(-1), kLarge);
   MemorySink sink;

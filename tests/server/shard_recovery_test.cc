@@ -198,6 +198,48 @@ TEST_CASE("A push that was recorded after its worker had left is known to be app
   CHECK(again->message.duplicate());
 }
 
+// A restart finds the record before its worker's departure, and so the push in the round: the worker is told the same.
+TEST_CASE("A push to a round that was recorded when its worker left is in the round, before a restart and after it") {
+  CrashFiles files(1);
+  v1::WatchReply snapshot;
+  v1::PushRequest push;
+  const auto in_round = [](ShardFixture& f) {
+    const v1::ReportRoundRequest report = f.shard.DescribeRound();
+    return report.complete_size() == 1 && report.complete(0).rank() == 0;
+  };
+  {
+    Process process(files, ExactPolicy(0, v1::ROUND), kSmall, 1);
+    ShardFixture& f = process.fixture;
+    f.Start(2);
+    process.RunAll();
+    push = f.PushOf(0, 0);
+    const auto answer = f.Push(push, Filled(f.Elements(), 4));
+    f.executor.RunAll();  // its record is queued
+    f.RemoveMember(0);
+    f.snapshot.set_sequence(f.snapshot.sequence() + 1);
+    f.snapshot.set_membership_epoch(f.snapshot.membership_epoch() + 1);
+    REQUIRE(f.shard.ApplySnapshot(f.snapshot).ok());
+    process.RunAll();
+    REQUIRE(answer->ok());
+    CHECK(answer->message.verdict() == v1::HELD);
+    CHECK(in_round(f));
+    snapshot = f.snapshot;
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  Process process(files, ExactPolicy(0, v1::ROUND), kSmall, 2, &snapshot);
+  ShardFixture& f = process.fixture;
+  CHECK(in_round(f));
+  v1::RoundClose& close = *f.snapshot.add_closes();
+  close.add_ranks(0);
+  close.set_samples(1);
+  REQUIRE(f.Publish().ok());
+  process.RunAll();
+  const auto again = f.Push(push, Filled(f.Elements(), 4));
+  REQUIRE(again->ok());
+  CHECK(again->message.verdict() == v1::APPLIED);
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -4));
+}
+
 TEST_CASE("A second process of a shard, and another shard's journal, are refused") {
   CrashFiles files(1);
   Process process(files, ExactPolicy(-1), kSmall, 1);
