@@ -237,7 +237,10 @@ void Coordinator::CloseRounds() {
     std::optional<v1::RoundClose> close = rounds_.TryClose(expected);
     // All who took part are gone, and those who came since wait for the next one, or a checkpoint does.
     const bool waited_for = LaterRoundsHaveMembers() || course_.cut().round() > rounds_.open_round();
-    if (expected.empty() && waited_for) close = rounds_.Abandon();
+    // A shard that heard of it before it has made its cut would be a round ahead of the others' in the checkpoint.
+    const v1::Cut& cut = course_.cut();
+    const bool in_cut = cut.limited() && cut.round() <= rounds_.open_round() && !course_.written();
+    if (expected.empty() && waited_for && !in_cut) close = rounds_.Abandon();
     if (!close) return;
     AddClose(*close);
     // A limit in steps or time holds exactly here, not some rounds later.

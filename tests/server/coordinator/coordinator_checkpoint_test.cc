@@ -173,6 +173,37 @@ TEST_CASE("Coordinator: a checkpoint does not wait for the others of a round who
   CHECK(run.committer.indices[1].coordinator_state().steps() == 2);
 }
 
+// A shard that hears of the close before it has made its cut would have made it one round later than the others; a run
+// that goes back to that checkpoint would wait for ever for the round between.
+TEST_CASE("Coordinator: a round that all have left, and at which a cut is being made, is not closed for the next") {
+  CheckpointRun run(RoundsPolicy(2, 100));
+  CoordinatorFixture& f = run.f;
+  f.Start(2);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().id() != 0);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {{0, 0}, {1, 0}});
+  f.SyncShards();
+  REQUIRE(f.snapshot().cut().limited());
+  REQUIRE(f.snapshot().cut().round() == 0);
+  f.Leave(1);
+  const auto again = f.Join(f.JoinOf("w1", 500));
+  f.SyncShards();
+  REQUIRE(again->ok());
+  CHECK(again->message.entry_clock() == 1);
+  run.Tell(0, {});  // its cut is made
+  f.Leave(0);       // and nobody has pushed
+  f.SyncShards();
+  CHECK(f.snapshot().closes_size() == 0);
+  run.Tell(1, {});
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  REQUIRE(run.committer.indices.size() == 1);
+  CHECK(run.committer.indices[0].coordinator_state().rounds().open_round() == 0);
+  REQUIRE(f.snapshot().closes_size() == 1);
+  CHECK(f.snapshot().closes(0).round() == 0);
+}
+
 TEST_CASE("Coordinator: a checkpoint is taken when training begins, whether the shards keep journals or not") {
   for (const bool journals : {true, false}) {
     CheckpointRun run(LeasedPolicy(2));
