@@ -130,7 +130,7 @@ class Coordinator {
     bool expired = false;
   };
 
-  // What is remembered of a member's data requests and commits.
+  // What is remembered of a member's data requests and commits, and of an evaluator's reports.
   struct DataState {
     std::uint64_t incarnation = 0;
     std::uint64_t last_request = 0;
@@ -138,6 +138,7 @@ class Coordinator {
     bool reentering = false;                              // parked, and has data again
     std::optional<v1::DataRange> waiting = std::nullopt;  // that data
     std::set<std::uint64_t> committed = {};               // clocks; the newest kCommitsRemembered
+    v1::Evaluation evaluation = {};                       // the last, as it came
   };
 
   template <typename Request>
@@ -345,7 +346,6 @@ class Coordinator {
   // Joiners by worker id: incarnation, and the sequence of the snapshot that first told of this joining. A shard's word
   // that it has installed one counts from there on; what a slow message says of an earlier joining does not.
   std::map<std::uint32_t, std::pair<std::uint64_t, std::uint64_t>> joining_since_ LEEWAY_GUARDED_BY(mu_);
-  // Progress.
   std::map<std::uint32_t, DataState> data_states_ LEEWAY_GUARDED_BY(mu_);       // by worker id
   std::map<std::uint32_t, std::uint64_t> data_cursor_ LEEWAY_GUARDED_BY(mu_);   // STATIC: by rank
   std::map<std::uint32_t, std::uint32_t> rank_samples_ LEEWAY_GUARDED_BY(mu_);  // `round`: batch of each rank

@@ -88,6 +88,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
     saved.set_reentering(data.reentering);
     if (data.waiting) *saved.mutable_waiting() = *data.waiting;
     saved.mutable_committed()->Add(data.committed.begin(), data.committed.end());
+    *saved.mutable_evaluation() = data.evaluation;
   }
   state.mutable_data_cursor()->insert(data_cursor_.begin(), data_cursor_.end());
   state.mutable_rank_samples()->insert(rank_samples_.begin(), rank_samples_.end());
@@ -221,6 +222,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
     data.reentering = saved.reentering();
     if (saved.has_waiting()) data.waiting = saved.waiting();
     data.committed.insert(saved.committed().begin(), saved.committed().end());
+    data.evaluation = saved.evaluation();
   }
   data_cursor_.insert(state.data_cursor().begin(), state.data_cursor().end());
   rank_samples_.insert(state.rank_samples().begin(), state.rank_samples().end());

@@ -17,6 +17,11 @@ namespace {
 // A shard asks every second, whatever the lease.
 constexpr absl::Duration kSilentShard = absl::Seconds(3);
 
+// By the evaluator's own time: one whose answer was lost, also with the coordinator's process, or an older one still.
+bool ComesAgain(const v1::Evaluation& now, const v1::Evaluation& last) {
+  return now.seconds() < last.seconds() || now.SerializeAsString() == last.SerializeAsString();
+}
+
 bool IsSilent(absl::Duration silence, absl::Duration lease) { return silence >= std::max(lease, kSilentShard); }
 
 }  // namespace
@@ -37,7 +42,10 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
         divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
                             request.progress().samples(), steps_, request.progress().nonfinite_samples());
       }
-      if (request.has_evaluation()) {
+      DataState& data = data_states_[member.worker_id()];
+      if (data.incarnation != member.incarnation()) data = DataState{member.incarnation()};
+      if (request.has_evaluation() && !ComesAgain(request.evaluation(), data.evaluation)) {
+        data.evaluation = request.evaluation();
         v1::Evaluation evaluation = request.evaluation();
         evaluation.set_samples(samples_);
         board_.AddEvaluation(now, evaluation);

@@ -218,6 +218,39 @@ TEST_CASE("Coordinator: a report that cannot be true changes nothing") {
   CHECK(f.Status().evaluations().empty());
 }
 
+// Its answer was lost, once with the process that had saved it.
+TEST_CASE("Coordinator: an evaluation that is reported again counts once") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_target_metric("loss");
+  policy.mutable_stop()->set_target_value(-1);
+  policy.mutable_stop()->set_patience(1);
+  CrashFiles files(1);
+  v1::ReportProgressRequest first, second;
+  {
+    CoordinatorFixture f(policy, 1, &files);
+    f.Start(1);
+    *first.mutable_stamp() = f.StampOf(0);
+    first.mutable_evaluation()->set_seconds(10);
+    first.mutable_evaluation()->set_loss(0.5);
+    for (int i = 0; i < 2; ++i) CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", first)->ok());
+    CHECK(f.Status().evaluations_size() == 1);
+    CHECK(f.coordinator.state() == v1::TRAINING);
+    second = first;
+    second.mutable_evaluation()->set_seconds(20);
+    second.mutable_evaluation()->set_loss(0.25);
+    CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", second)->ok());
+  }
+  files.Restart(CrashFiles::Loss::kPower);
+  CoordinatorFixture f(policy, 1, &files);
+  f.SyncShards();
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", second)->ok());
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", first)->ok());
+  CHECK(f.Status().evaluations_size() == 2);
+  CHECK(f.coordinator.state() == v1::TRAINING);
+  second.mutable_evaluation()->set_seconds(30);  // no better than the one before
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", second)->message.state() == v1::FINISHING);
+}
+
 TEST_CASE("Coordinator: a target, and minutes, end the run") {
   v1::Policy policy = LeasedPolicy(1);
   policy.mutable_stop()->set_target_metric("accuracy");
