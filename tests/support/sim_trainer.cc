@@ -213,7 +213,7 @@ void TrainerProcess::AskForData() {
   life.acquiring = true;
   v1::AcquireDataRequest request;
   request.set_records(std::max<std::uint64_t>(life.source.wanted(), 1));
-  request.set_request(++life.data_requests);
+  request.set_request(life.data_ranges + 1);
   const bool ahead = life.source.missing() == 0;
   request.set_ahead(ahead);
   life.coordinator->AcquireData(
@@ -228,6 +228,7 @@ void TrainerProcess::AskForData() {
         if (reply.reentered()) life->pipeline.Reenter(reply.entry_clock());
         *life->settled = life->pipeline.settled();
         if (reply.has_range()) {
+          ++life->data_ranges;
           life->parked = life->no_more_data = false;
           if (const absl::Status added = life->source.Add(reply.range()); !added.ok()) Fail("data", added);
         } else if (!ahead || reply.parked()) {

@@ -123,7 +123,7 @@ class TrainerProcess {
     std::uint64_t work_clock = 0;
     std::optional<Step> step;
     std::optional<std::shared_ptr<Push>> held;  // for its round
-    std::uint64_t data_requests = 0;
+    std::uint64_t data_ranges = 0;  // given
     std::size_t commits = 0;
     bool acquiring = false, parked = false, no_more_data = false;
     bool draining = false, abandoned = false, asking = false, leaving = false;
