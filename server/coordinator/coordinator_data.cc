@@ -108,11 +108,12 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
       const DataLeases::Holder holder{worker, request.stamp().incarnation()};
       DataState& data = data_states_[worker];
       if (data.incarnation != holder.incarnation) data = DataState{holder.incarnation};
-      // One that is older than all of many that are remembered comes again.
+      // One that is older than all of many that are remembered comes again; or, of leased records, for the first time:
+      // then they are still out.
       const bool forgotten = data.committed.size() >= kCommitsRemembered && request.clock() < *data.committed.begin();
       const bool first = !forgotten && data.committed.insert(request.clock()).second;
       if (data.committed.size() > kCommitsRemembered) data.committed.erase(data.committed.begin());
-      if (first) {
+      if (first || (forgotten && leases_)) {
         const bool applied = request.applied() && !request.partial();
         std::uint64_t records = 0;
         const std::uint64_t skipped = leases_ ? leases_->skipped() : 0;
@@ -124,7 +125,8 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
                              " records are given up, as their pushes were refused too often; ", leases_->skipped(),
                              " in all"));
         }
-        if (policies_.policy().aggregation() == v1::EACH && request.applied()) {
+        const bool counts = first || records > 0;
+        if (policies_.policy().aggregation() == v1::EACH && request.applied() && counts) {
           samples_ += leases_ ? records : request.samples();
           ++steps_;
         }
@@ -133,7 +135,7 @@ void Coordinator::CommitData(const v1::CommitDataRequest& request, ReplyCallback
             std::uint64_t& cursor = data_cursor_[member->rank()];
             cursor = std::max(cursor, request.data_step());
           }
-          if (at_cut_) at_cut_->Commit(request, member->rank());
+          if (at_cut_ && counts) at_cut_->Commit(request, member->rank());
         }
         for (const v1::Journaled& journaled : request.journaled()) {
           HearOfJournal(journaled, membership_.NameOf(worker).value_or(""));

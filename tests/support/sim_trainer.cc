@@ -16,6 +16,7 @@ constexpr absl::Duration kShortBatchAfter = absl::Milliseconds(100);
 constexpr absl::Duration kPreemptionGrace = absl::Seconds(10);
 constexpr absl::Duration kLeaveAttempt = absl::Milliseconds(2500);
 constexpr std::size_t kMaxCommits = 16;
+constexpr std::uint64_t kMaxPastCommit = 32;
 
 }  // namespace
 
@@ -133,7 +134,9 @@ void TrainerProcess::GoOn() {
   Life& life = *life_;
   if (life.draining || Broken() || Ending()) return Drain();
   SendPulls();
-  if (life.pipeline.CanCompute() && life.commits < kMaxCommits && GetWork()) BeginStep();
+  const bool late = life.commits.size() >= kMaxCommits ||
+                    (!life.commits.empty() && *life.commits.begin() + kMaxPastCommit <= life.pipeline.clock());
+  if (life.pipeline.CanCompute() && !late && GetWork()) BeginStep();
 }
 
 void TrainerProcess::SendPulls() {
@@ -257,7 +260,7 @@ void TrainerProcess::Drain() {
     life.abandoned = true;
     for (auto& [clock, push] : life.pushes) push.push->Abandon();
   }
-  if (!life.pushes.empty() || (!Broken() && life.commits > 0)) return;
+  if (!life.pushes.empty() || (!Broken() && !life.commits.empty())) return;
   if (!error_.empty()) return;
   if (life.held && !life.view->expired().ok()) {
     (*life.held)->AskOfRound([this](v1::Verdict verdict) {

@@ -7,11 +7,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -123,8 +123,8 @@ class TrainerProcess {
     std::uint64_t work_clock = 0;
     std::optional<Step> step;
     std::optional<std::shared_ptr<Push>> held;  // for its round
-    std::uint64_t data_ranges = 0;  // given
-    std::size_t commits = 0;
+    std::uint64_t data_ranges = 0;              // given
+    std::set<std::uint64_t> commits;            // unanswered
     bool acquiring = false, parked = false, no_more_data = false;
     bool draining = false, abandoned = false, asking = false, leaving = false;
   };

@@ -157,9 +157,9 @@ void TrainerProcess::OnPush(std::uint64_t clock, PushResult result) {
   v1::CommitDataRequest commit =
       life.source.Settle(in_flight.work, clock, result.verdict == v1::APPLIED, result.partial);
   for (v1::Journaled& journaled : result.journaled) *commit.add_journaled() = std::move(journaled);
-  ++life.commits;
-  life.coordinator->CommitData(std::move(commit), [this, life = life_](const absl::Status& status) {
-    --life->commits;
+  life.commits.insert(clock);
+  life.coordinator->CommitData(std::move(commit), [this, life = life_, clock](const absl::Status& status) {
+    life->commits.erase(clock);
     if (!status.ok() && !absl::IsFailedPrecondition(status)) Fail("CommitData", status);
     Wake();
   });

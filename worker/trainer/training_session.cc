@@ -14,6 +14,9 @@ namespace {
 constexpr absl::Duration kTick = absl::Seconds(1);  // between reports of progress
 constexpr absl::Duration kSayWaiting = absl::Seconds(10);
 constexpr std::size_t kMaxCommits = 16;  // unanswered; they are small, but not free
+// Steps past the oldest unanswered commit: of the steps before the newest 64 commits the coordinator knows no more
+// whether it has had them.
+constexpr std::uint64_t kMaxPastCommit = 32;
 
 bool NeedsTicket(const v1::Policy& policy) { return policy.max_delay() >= 0 || policy.delay_policy() != v1::APPLY; }
 
@@ -176,16 +179,21 @@ void TrainingSession::OnPull(std::uint64_t id, PullResult result) {
   pipeline_.PullArrived(id);
 }
 
+bool TrainingSession::TooManyCommits() const {
+  return commits_.size() >= kMaxCommits ||
+         (!commits_.empty() && *commits_.begin() + kMaxPastCommit <= pipeline_.clock());
+}
+
 bool TrainingSession::WaitForBuffers() {
   const auto stop = [this] { return Broken() || Ending() || source_.finished(pipeline_.clock()); };
   std::optional<Instant> pull_wait;
-  while (!stop() && (!pipeline_.CanCompute() || commits_ >= kMaxCommits)) {
+  while (!stop() && (!pipeline_.CanCompute() || TooManyCommits())) {
     SendPulls();
     const Instant from = worker_.caller.Now();
     const std::size_t pushes = pushes_.size();
-    const bool push_first = !pipeline_.GradientFree() || commits_ >= kMaxCommits;
+    const bool push_first = !pipeline_.GradientFree() || TooManyCommits();
     if (push_first) {
-      WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && commits_ < kMaxCommits); });
+      WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && !TooManyCommits()); });
       WaitedForPush(from, worker_.caller.Now());
     } else {
       if (!pull_wait) pull_wait = from;

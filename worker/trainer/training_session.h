@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -103,6 +104,7 @@ class TrainingSession {
   void SendPulls();
   void OnPull(std::uint64_t id, PullResult result);
   bool WaitForBuffers();
+  bool TooManyCommits() const;  // that are unanswered
   bool GetWork();
   void AskForData();
   void OnData(bool ahead, absl::Status status, const v1::AcquireDataReply& reply);
@@ -170,11 +172,11 @@ class TrainingSession {
   std::optional<Work> work_;      // of the next step
   std::uint64_t work_clock_ = 0;  // the clock it was taken for
   bool acquiring_ = false;
-  std::uint64_t data_ranges_ = 0;  // given
-  bool no_more_data_ = false;      // the coordinator had none when last asked
-  bool parked_ = false;            // and none has come since
-  bool none_ahead_ = false;        // nor is it asked again before there is need
-  std::size_t commits_ = 0;        // unanswered
+  std::uint64_t data_ranges_ = 0;    // given
+  bool no_more_data_ = false;        // the coordinator had none when last asked
+  bool parked_ = false;              // and none has come since
+  bool none_ahead_ = false;          // nor is it asked again before there is need
+  std::set<std::uint64_t> commits_;  // steps whose commits are unanswered
   // The first push that was given up before it was answered.
   std::uint64_t first_abandoned_ = std::numeric_limits<std::uint64_t>::max();
   bool reporting_ = false;

@@ -113,7 +113,7 @@ void TrainingSession::Drain() {
   for (auto& [id, pull] : pulls_) pull.pull->Abandon();
   pulls_.clear();
   worker_.engine.FlushSender();  // every chunk that was computed has reached its push
-  const auto settled = [this] { return pushes_.empty() && commits_ == 0; };
+  const auto settled = [this] { return pushes_.empty() && commits_.empty(); };
   const Instant start = worker_.caller.Now();
   while (!Broken() && !mailbox_->RunUntil([&] { return settled() || Broken(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled() && worker_.caller.Now() - start >= kPreemptionGrace) break;

@@ -122,10 +122,11 @@ v1::Verdict TrainingSession::AskOfHeldPush() {
 }
 
 void TrainingSession::Commit(v1::CommitDataRequest commit) {
-  ++commits_;
-  coordinator_->CommitData(std::move(commit), [this, mailbox = mailbox_](absl::Status status) {
-    mailbox->Post([this, status] {
-      --commits_;
+  const std::uint64_t clock = commit.clock();
+  commits_.insert(clock);
+  coordinator_->CommitData(std::move(commit), [this, mailbox = mailbox_, clock](absl::Status status) {
+    mailbox->Post([this, status, clock] {
+      commits_.erase(clock);
       if (!status.ok()) Fail(status);
     });
   });

@@ -34,7 +34,7 @@ void TrainingSession::WaitedForPush(Instant from, Instant to) {
   wait.set_clock(pipeline_.clock());
   if (ended_push_.at < from) {
     // None has ended meanwhile: commits were to be answered first, or this is the end.
-    wait.set_kind(commits_ > 0 ? v1::WAIT_COMMIT : v1::WAIT_PUSH);
+    wait.set_kind(!commits_.empty() ? v1::WAIT_COMMIT : v1::WAIT_PUSH);
     return waits_.Add(from, to, std::move(wait));
   }
   wait.set_clock(ended_push_.clock);

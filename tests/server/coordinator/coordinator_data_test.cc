@@ -46,6 +46,19 @@ TEST_CASE("Coordinator: a data request that was answered without a range, and co
   CHECK(ask().range().SerializeAsString() == unheard.SerializeAsString());
 }
 
+// Its first attempt was lost, and the worker went on meanwhile.
+TEST_CASE("Coordinator: a commit of leased records that comes first when many later ones have come counts, once") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  std::vector<v1::DataRange> ranges;
+  for (std::uint64_t number = 1; number <= 100; ++number) ranges.push_back(f.Acquire(0, number, 1)->message.range());
+  for (std::uint64_t clock = 1; clock < 100; ++clock) REQUIRE(f.Commit(0, clock, {ranges[clock]})->ok());
+  CHECK(f.Status().samples() == 99);
+  for (int attempt = 0; attempt < 2; ++attempt) REQUIRE(f.Commit(0, 0, {ranges[0]})->ok());
+  CHECK(f.Status().samples() == 100);
+  CHECK(f.Status().steps() == 100);
+}
+
 TEST_CASE("Coordinator: a commit that comes again when many later ones have come counts once") {
   v1::Policy policy = LeasedPolicy(1);
   policy.set_data_sharing(v1::STATIC);

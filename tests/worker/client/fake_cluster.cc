@@ -187,6 +187,12 @@ void FakeCluster::CloseRound(std::uint64_t round, bool counted) {
   const auto [first, last] = held_.equal_range(round);
   for (auto it = first; counted && it != last; ++it) Apply(it->second.first, it->second.second);
   held_.erase(first, last);
+  for (auto& [push, verdicts] : chunks_) {
+    if (push.second != round) continue;
+    for (auto& [chunk, verdict] : verdicts) {
+      if (verdict == v1::HELD) verdict = counted ? v1::APPLIED : v1::DROPPED;
+    }
+  }
 }
 
 FakeCluster::Answer FakeCluster::Push(std::uint32_t shard, const Buffer& bytes) {

@@ -76,5 +76,52 @@ TEST_CASE("Rounds: a push that was held and is then left out counts as dropped, 
   CHECK(worst < 1e-5 * most);
 }
 
+TEST_CASE("Rounds: what became of the push that was held when the lease ran out is asked for") {
+  v1::Policy policy;
+  policy.set_aggregation(v1::ROUND);
+  policy.set_max_delay(-1);
+  policy.mutable_stop()->set_epochs(1);
+  // What is applied of 19 rounds when the lease runs out behind the seventh, which closes with the push or without it.
+  const auto applied = [&](bool leave_out) {
+    Bench bench(policy, 0, 2, Engine::Gradients::kFloats);
+    bench.options.push_encoding = {v1::TOP_K, 1.0, 0};  // all of it
+    {
+      MutexLock lock(bench.fake.mu);
+      bench.fake.rate = 0;
+      bench.fake.join.set_rounds_per_epoch(19);
+      bench.fake.script.verdict = [](const v1::PushRequest&) { return v1::HELD; };
+      bench.fake.script.fail = [&fake = bench.fake, leave_out](const std::string&, const std::string& method) {
+        const auto held = std::count_if(fake.pushes.begin(), fake.pushes.end(),
+                                        [](const v1::PushRequest& push) { return push.clock() == 6; });
+        const bool now = method == "ParameterServer/Pull" && fake.expired.empty() && held == 2;  // on both shards
+        if (now) {
+          fake.expired.insert(fake.joins[0].incarnation());
+          fake.join.set_entry_clock(7);
+          fake.CloseRound(6, !leave_out);
+        }
+        return absl::OkStatus();
+      };
+      bench.fake.script.last_push = [&fake = bench.fake](const v1::PullRequest& pull) {
+        if (pull.clock() == 0) return v1::VERDICT_NONE;
+        fake.CloseRound(pull.clock() - 1, true);
+        return v1::APPLIED;
+      };
+    }
+    REQUIRE(bench.Run().ok());
+    MutexLock lock(bench.fake.mu);
+    REQUIRE(bench.fake.joins.size() == 2);
+    bench.fake.CloseRound(18, true);
+    return bench.fake.applied;
+  };
+  const std::vector<double> with = applied(false), without = applied(true);
+  double worst = 0, most = 0;
+  for (std::size_t i = 0; i < with.size(); ++i) {
+    worst = std::max(worst, std::abs(with[i] - without[i]));
+    most = std::max(most, std::abs(with[i]));
+  }
+  CHECK(most > 0.1);
+  CHECK(worst < 1e-5 * most);
+}
+
 }  // namespace
 }  // namespace leeway
