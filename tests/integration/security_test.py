@@ -69,7 +69,7 @@ class Security(ByHand):
 
     def start_worker(self, name, *flags):
         # Long enough a run for all that is tried meanwhile.
-        return super().start_worker(name, *self.tls("worker"), self.token("worker"), *flags, "--pace=150ms")
+        return super().start_worker(name, *self.tls("worker"), self.token("worker"), *flags, "--pace=250ms")
 
     def ports(self):
         return [int(ps.wait_for(r"serves at 127\.0\.0\.1:(\d+)").group(1)) for ps in self.servers]
