@@ -66,7 +66,7 @@ Totals RunMany(int count, bool rounds) {
 }
 
 TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, deaths, full disks, and checkpoints") {
-  const Totals totals = RunMany(700, false);
+  const Totals totals = RunMany(600, false);
   CHECK(totals.lives > 250);
   CHECK(totals.held > 100);
   CHECK(totals.applied > 1000);

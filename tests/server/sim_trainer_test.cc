@@ -50,7 +50,7 @@ Totals RunMany(int count, bool rounds) {
 }
 
 TEST_CASE("simulation of trainers: what `each` applies and what is kept are all of the gradients, whatever happens") {
-  const Totals totals = RunMany(200, false);
+  const Totals totals = RunMany(150, false);
   CHECK(totals.incarnations > totals.processes);
   CHECK(totals.exact > 50);
   CHECK(totals.applied > 1000);
