@@ -85,6 +85,7 @@ std::unique_ptr<SimMember> SimCluster::NewTrainer(std::uint32_t index) {
   trainer.null_chance = options_.null_chance;
   const bool each = options_.policy.aggregation() == v1::EACH;
   if (options_.policy.staleness_bound() != 0) trainer.depth = static_cast<int>(random_.Below(5));
+  deepest_ = std::max(deepest_, static_cast<std::uint64_t>(trainer.depth));
   // Two values of each block leave, so that a third stays behind.
   const PushEncoding encodings[] = {{v1::TOP_K, 2.0 / static_cast<double>(placement_.block_elements())},
                                     {v1::TOP_K, 2.0 / static_cast<double>(placement_.block_elements())},

@@ -164,6 +164,7 @@ class SimCluster {
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
   std::uint64_t exact_ = 0;
+  std::uint64_t deepest_ = 0;  // pipeline
   std::size_t most_members_ = 0;
   // What the coordinator has told anyone.
   v1::WatchReply snapshot_;   // the newest
