@@ -114,8 +114,8 @@ class Push : public std::enable_shared_from_this<Push> {
   // knowing, but a shard that has moved meanwhile would not be found.
   void Abandon();
   // After a `done` with `held`, when no pull will tell: asks for some seconds what the round has made of the push.
-  // APPLIED, DROPPED, or VERDICT_NONE where nobody answers. Of one whose round is still open then, whoever has left it
-  // is left out: DROPPED. On the executor.
+  // APPLIED, DROPPED, or VERDICT_NONE where the round is still open then, nobody answers, or nothing is kept that could
+  // return. On the executor.
   void AskOfRound(std::function<void(v1::Verdict)> told) { AskOfRound(std::move(told), std::nullopt); }
   // After a `done` with `held`: the round has closed without the push. What it sent returns to the error feedback. The
   // bytes of a gradient that came encoded must still be there.
