@@ -145,6 +145,7 @@ absl::Status Shard::ApplySnapshot(const v1::WatchReply& snapshot) {
   Actions actions;
   {
     MutexLock lock(mu_);
+    if (!replaying_) unconfirmed_ = false;
     if (snapshot.sequence() > sequence_) JournalSnapshot(snapshot, new_model);
     if (run_id_ == 0) book_ = PolicyBook(snapshot.policy());
     Adopt(snapshot);

@@ -322,6 +322,9 @@ class Shard {
   std::shared_ptr<BlockStore> store_ LEEWAY_GUARDED_BY(mu_);
   std::set<std::uint64_t> missing_blocks_ LEEWAY_GUARDED_BY(mu_);  // that PutWeights has not brought
   bool weights_ready_ LEEWAY_GUARDED_BY(mu_) = false;
+  // What the journal has brought back may lack its end, which the coordinator's first word tells. Until then no new
+  // push is taken: its record would have the number of one that is lost, and the next process would seem to have that.
+  bool unconfirmed_ LEEWAY_GUARDED_BY(mu_) = false;
   std::string lost_ LEEWAY_GUARDED_BY(mu_);  // not empty: the run must go back to a checkpoint, and why
   std::string lost_said_by_ LEEWAY_GUARDED_BY(mu_);
   // Members and their pushes.

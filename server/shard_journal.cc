@@ -26,6 +26,7 @@ void Shard::UseJournal(Journal* journal, std::uint64_t replayed) {
   }
   journal_replayed_ = replayed;
   journal_found_ = journal->last_sequence();
+  unconfirmed_ = run_id_ != 0;
 }
 
 void Shard::WhenWritten(Journal::Done done) {

@@ -126,6 +126,10 @@ bool Shard::AttemptPush(Held& held, Actions* actions) {
     if (status.ok() && !lost_.empty()) {
       status = absl::UnavailableError(absl::StrCat("shard ", options_.index, " cannot go on: ", lost_));
     }
+    if (status.ok() && fresh && unconfirmed_) {
+      status = absl::UnavailableError(
+          absl::StrCat("shard ", options_.index, " waits for ps 0's word on what its journal has brought back"));
+    }
     // A cut that is waited for says itself which steps it needs.
     const bool cut_decides = cut_phase_ == CutPhase::kHolding;
     if (status.ok() && draining_ && !cut_decides && header.clock() >= member.window.highest()) {

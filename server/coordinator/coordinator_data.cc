@@ -215,8 +215,17 @@ void Coordinator::ReportRound(const v1::ReportRoundRequest& request, ReplyCallba
       journaled.set_generation(request.generation());
       journaled.set_records(request.journaled());
       HearOfJournal(journaled, "");
-      rounds_.Report(request.shard_index(), request);
-      store_->Changed();
+      const std::uint64_t serves = shards_[request.shard_index()].generation;
+      // What another process had is lost where the run has gone back, and else is reported by its successor. (One of
+      // the version before does not say which it is.)
+      if (request.generation() != 0 && request.generation() != serves) {
+        status = absl::UnavailableError(absl::StrCat("round report of ps ", request.shard_index(), ", generation ",
+                                                     absl::Hex(request.generation()), "; the shard is served by ",
+                                                     absl::Hex(serves)));
+      } else {
+        rounds_.Report(request.shard_index(), request);
+        store_->Changed();
+      }
     }
     replies.Give(std::move(done), status, v1::ReportRoundReply());
     Settle(&replies);

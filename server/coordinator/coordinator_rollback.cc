@@ -28,6 +28,7 @@ std::uint64_t FoundBy(const v1::WatchRequest& request) {
 }  // namespace
 
 Coordinator::Loss Coordinator::WhyLost(const v1::WatchRequest& request) const {
+  if (state_ == v1::FINISHED) return {};  // nobody needs its weights any more: it is told that the run is over
   if (!request.lost().empty()) return {request.lost(), request.lost_said_by()};
   if (request.era() < era_) return {absl::StrCat("it has nothing of era ", era_), ""};
   const ShardInfo& known = shards_[request.shard_index()];

@@ -70,7 +70,8 @@ TEST_CASE("Each answer says how much of the journal is written, and a new proces
         snapshot = f.snapshot;
         files.Restart(loss);
       }
-      Process process(files, ExactPolicy(0, aggregation), kSmall, 2, &snapshot);
+      Process process(files, ExactPolicy(0, aggregation), kSmall, 2);
+      process.fixture.snapshot = snapshot;
       const std::uint64_t found = process.fixture.shard.Describe().journal().found();
       // (The power fails before anything is synced: how much of it has reached the disk all the same is the seed's.)
       CHECK((found == told) == (loss == CrashFiles::Loss::kProcess));
@@ -108,6 +109,35 @@ TEST_CASE("A round that names a push of which the journal has lost a chunk is no
   CHECK(f.shard.Describe().closed_round() == 0);
   CHECK(absl::StrContains(f.shard.Describe().lost(), "round 0 is closed with the push of rank 1"));
   CHECK(absl::IsUnavailable(f.Push(f.PushOf(0, 1, 0), Filled(f.Elements(0), 4))->status));
+}
+
+TEST_CASE("What a journal has brought back takes no new push before the coordinator has said that it is all") {
+  CrashFiles files(1);
+  v1::WatchReply snapshot;
+  {
+    Process process(files, ExactPolicy(-1), kSmall, 1);
+    ShardFixture& f = process.fixture;
+    f.Start(1);
+    f.PushValue(0, 0, 1);
+    process.RunAll();
+    snapshot = f.snapshot;
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  Process process(files, ExactPolicy(-1), kSmall, 2);
+  ShardFixture& f = process.fixture;
+  f.snapshot = snapshot;
+  const std::uint64_t found = f.shard.Describe().journal().found();
+  const auto again = f.PushValue(0, 0, 1);
+  const auto early = f.PushValue(0, 1, 1);
+  process.RunAll();
+  CHECK(again->message.duplicate());
+  CHECK(absl::IsUnavailable(early->status));
+  CHECK(f.shard.Describe().journal().written() == found);
+  REQUIRE(f.shard.ApplySnapshot(snapshot).ok());
+  const auto late = f.PushValue(0, 1, 1);
+  process.RunAll();
+  CHECK(late->message.verdict() == v1::APPLIED);
+  CHECK(f.Weights() == std::vector<float>(f.Elements(), -2));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct Process {
     INFO(recovered.status().ToString());
     REQUIRE(recovered.ok());
     storage = *std::move(recovered);
+    if (snapshot != nullptr) REQUIRE(fixture.shard.ApplySnapshot(*snapshot).ok());  // the coordinator's first word
   }
   ~Process() {
     fixture.shard.Shutdown("killed");

@@ -94,29 +94,6 @@ TEST_CASE("simulation: rounds under the same") {
   CHECK(totals.given_up > 100);
 }
 
-TEST_CASE("simulation: what a machine takes with it of a journal that is not synced is noticed") {
-  std::uint64_t went_back = 0;
-  std::uint64_t restarts = 0;
-  for (std::uint64_t i = 0; i < 300; ++i) {
-    SimCluster::Options options = SimOptions(TestSeed() + i, i % 2 == 1);
-    // (A push that nobody has committed is lost with the worker that was answered.)
-    options.deaths = options.cuts = options.preemptions = options.partitions = options.full_disks = 0;
-    options.sick_after.reset();
-    options.policy.set_quarantine_after(0);
-    options.files = options.power_loss = options.unsynced = true;
-    options.ps_deaths = 1 + static_cast<int>(i % 3);
-    options.checkpoint_steps = 5;
-    SimCluster cluster(options);
-    const std::optional<std::string> wrong = cluster.Run();
-    if (wrong) FAIL("run " << i << ": " << *wrong);
-    went_back += cluster.went_back() ? 1 : 0;
-    restarts += cluster.ps_restarts();
-  }
-  std::printf("%llu restarts, %llu goings back\n", static_cast<unsigned long long>(restarts),
-              static_cast<unsigned long long>(went_back));
-  CHECK(went_back > 20);
-}
-
 TEST_CASE("simulation: from 1 worker to 64 and back while it trains, with deaths of a ps") {
   for (std::uint64_t i = 0; i < 2; ++i) {
     SimCluster::Options options;

@@ -28,9 +28,10 @@ static std::uint64_t Promised(const SimLife& life, std::uint32_t shard, std::uin
 }
 
 void SimCluster::OnArrival(const std::string& address, const std::string& method, const Buffer& request) {
-  if (method != "ParameterServer/Push" || options_.unsynced) return;
+  if (method != "ParameterServer/Push") return;
   Decoded<v1::PushRequest> push;
   if (!DecodeMessage(request, &push.message, &push.payload).ok()) return;
+  if (!OfThisEra(push.message.stamp().incarnation())) return;
   if (const auto wrong = pushes_.Came(IndexOf(address), push.message, push.payload)) Complain(*wrong);
 }
 
@@ -42,8 +43,11 @@ void SimCluster::OnReply(const std::string& address, const std::string& method, 
   };
   if (method == "Coordinator/OpenPush") return OnTicket(as(request, v1::OpenPushRequest()), status, reply);
   if (method == "ParameterServer/Push") {
-    const auto wrong =
-        pushes_.Answered(IndexOf(address), as(request, v1::PushRequest()), status, as(reply, v1::PushReply()));
+    const auto push = as(request, v1::PushRequest());
+    // (Shards that are still to go back, and those that have, may say different things of what was pushed before.)
+    const bool counts = OfThisEra(push.stamp().incarnation());
+    const auto wrong = counts ? pushes_.Answered(IndexOf(address), push, status, as(reply, v1::PushReply()))
+                              : std::optional<std::string>();
     if (wrong) Complain(*wrong);
   }
   if (!status.ok()) return;
@@ -171,7 +175,7 @@ void SimCluster::CheckEach(std::uint32_t shard, const std::vector<std::vector<fl
     std::uint64_t sure = 0;
     std::uint64_t in_doubt = 0;
     for (const auto& [step, push] : life->pushes) {
-      if (push.null) continue;
+      if (push.null || !OfThisEra(life->incarnation)) continue;
       const auto verdict = push.verdicts.find(shard);
       if (verdict == push.verdicts.end()) {
         ++in_doubt;
@@ -179,8 +183,9 @@ void SimCluster::CheckEach(std::uint32_t shard, const std::vector<std::vector<fl
         ++sure;
       }
     }
-    for (const std::vector<float>& block : blocks) {
-      const float weight = -block[life->slot];
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      const std::uint64_t begin = placement_.BlockBegin(shard + i * options_.shards);
+      const float weight = Base(begin + life->slot) - blocks[i][life->slot];
       if (weight < static_cast<float>(sure) || weight > static_cast<float>(sure + in_doubt)) {
         Complain(absl::StrCat("ps", shard, " applied ", weight, " pushes of ", life->name, " (slot ", life->slot,
                               "); acknowledged: ", sure, ", in doubt: ", in_doubt));
@@ -190,10 +195,12 @@ void SimCluster::CheckEach(std::uint32_t shard, const std::vector<std::vector<fl
 }
 
 // Who gave to a round and went on to a later one was a member when it was closed.
-void SimCluster::CheckNamed(const v1::RoundClose& close) {
+void SimCluster::CheckNamed(const Close& told) {
+  const v1::RoundClose& close = told.close;
   const bool all_finite = options_.null_chance == 0 && !options_.sick_after;
   for (const auto& life : lives_) {
     const auto push = life->pushes.find(close.round());
+    if (EraOf(life->incarnation) != told.era) continue;
     if (push == life->pushes.end() || push->second.null || life->pushes.rbegin()->first == close.round()) continue;
     const bool named = std::count(close.ranks().begin(), close.ranks().end(), life->rank) > 0;
     const bool dropped = std::any_of(push->second.verdicts.begin(), push->second.verdicts.end(),
@@ -213,21 +220,24 @@ void SimCluster::CheckRounds(std::uint32_t shard, const std::vector<std::vector<
   for (std::uint64_t round = 0; round < closed; ++round) {
     const auto close = closes_.find(round);
     if (close == closes_.end()) return Complain(absl::StrCat("ps", shard, " closed round ", round, " by itself"));
+    const v1::RoundClose& named = close->second.close;
     std::uint64_t divisor = 0;
-    for (std::uint32_t rank : close->second.ranks()) {
+    for (std::uint32_t rank : named.ranks()) {
       const SimLife* contributor = nullptr;
       for (const auto& life : lives_) {
         const auto push = life->pushes.find(round);
-        if (!life->joined || life->rank != rank || push == life->pushes.end() || push->second.null) continue;
+        if (!life->joined || EraOf(life->incarnation) != close->second.era || life->rank != rank ||
+            push == life->pushes.end() || push->second.null)
+          continue;
         if (contributor != nullptr) return Complain(absl::StrCat("two lives gave to round ", round, ", rank ", rank));
         contributor = life.get();
       }
       if (contributor == nullptr) return Complain(absl::StrCat("nobody gave to round ", round, ", rank ", rank));
       const auto samples = static_cast<double>(1 + rank);  // names, and so ranks, go up with the batches
       divisor += 1 + rank;
-      expected[contributor->slot] -= static_cast<float>(samples / static_cast<double>(close->second.samples()));
+      expected[contributor->slot] -= static_cast<float>(samples / static_cast<double>(named.samples()));
     }
-    if (divisor != close->second.samples()) Complain(absl::StrCat("round ", round, " has a wrong divisor"));
+    if (divisor != named.samples()) Complain(absl::StrCat("round ", round, " has a wrong divisor"));
     CheckNamed(close->second);
   }
   for (const std::vector<float>& block : blocks) {

@@ -113,29 +113,33 @@ SimCluster::~SimCluster() {
   clock_.Stop();
 }
 
-void SimCluster::StartPs(std::uint32_t index) {
+void SimCluster::StartPs(std::uint32_t index, const std::optional<Era>& go_back) {
+  if (index >= options_.shards || ps_[index] != nullptr || gone_[index] != nullptr) return;
   SimPs::Options options;
   options.index = index;
   options.num_shards = options_.shards;
   options.policy = options_.policy;
+  options.journal = options_.journal;
   options.fsync = options_.power_loss && !options_.unsynced;
-  options.on_go_back = [this] {
-    went_back_ = true;
-    if (!options_.unsynced) Complain("the run goes back, and nothing is lost");
-  };
+  options.go_back = go_back;
   // A real worker waits 20 s for an answer that was lost: a few in a row, and the only one is away for minutes.
   if (options_.trainers) options.abandon_timeout = absl::Minutes(10);
   options.checkpoint_steps = options_.checkpoint_steps;
   options.checkpoint_keep = options_.checkpoint_keep;
   CrashFiles& files = *files_[index];
   if (clock_.Now() < full_until_[index]) files.FailAppends(absl::ResourceExhaustedError("no space left"));
+  if (go_back && options_.journal && crashes_while_back_ < 3 && random_.Chance(0.4)) {
+    ++crashes_while_back_;
+    files.CrashAt(files.operations() + 1 + random_.Below(20));
+  }
   ps_[index] = std::make_unique<SimPs>(options, &clock_, &random_, &network_, options_.files ? &files : nullptr);
   const absl::Status& started = ps_[index]->started();
   // It dies again at once; or its disk is full, and who has started it tries again.
   if (files.crashed() || absl::IsResourceExhausted(started)) return KillPs(index);
   if (started.ok()) {
+    if (ps_[index]->era_of_run()) NoteEra(*ps_[index]->era_of_run());
     // On the first start there is nothing to look at.
-    if (ps_[index]->shard().store() != nullptr) CheckShard(index);
+    if (ps_[index]->shard().store() != nullptr && ps_[index]->era() == era_) CheckShard(index);
     return;
   }
   // Every shard knew of the end when it died: there is nothing to come back for.
@@ -152,33 +156,25 @@ Shard& SimCluster::ShardOf(std::uint32_t index) {
   return gone_[index] != nullptr ? gone_[index]->shard() : ps_[index]->shard();
 }
 
-void SimCluster::KillPs(std::uint32_t index) {
-  if (ps_[index] == nullptr || ps_[index]->end()) return;
+void SimCluster::EndPs(std::uint32_t index, CrashFiles::Loss loss) {
   network_.Serve(absl::StrCat("ps", index), nullptr);
-  ps_[index]->Kill(options_.power_loss ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
+  ps_[index]->Kill(loss);
   killed_.push_back(std::move(ps_[index]));
   coordinator_restarts_ += index == 0 ? 1 : 0;
   version_.erase(absl::StrCat("ps", index));  // versions count within a generation
-  clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1), [this, index] { StartPs(index); });
 }
 
-void SimCluster::FillDisk(std::uint32_t index) {
-  if (clock_.Now() < full_until_[index]) return;
-  // Short enough that everything which waits for it is answered in time.
-  full_until_[index] = clock_.Now() + absl::Seconds(3) * random_.Unit();
-  files_[index]->FailAppends(absl::ResourceExhaustedError("no space left"));
-  clock_.RunAt(full_until_[index], [this, index] { files_[index]->FailAppends(absl::OkStatus()); });
+void SimCluster::StartAgain(std::uint32_t index, absl::Duration mean, const std::optional<Era>& go_back) {
+  clock_.RunAt(clock_.Now() + mean * random_.Exponential(1), [this, index, go_back] { StartPs(index, go_back); });
 }
 
-void SimCluster::CutSome() {
-  std::vector<std::string> names;
-  for (std::uint32_t i = 0; i < options_.shards; ++i) names.push_back(absl::StrCat("ps", i));
-  for (const auto& worker : workers_) names.push_back(worker->name());
-  const std::size_t one = random_.Below(names.size());
-  const std::size_t other = (one + 1 + random_.Below(names.size() - 1)) % names.size();
-  const Instant until = clock_.Now() + std::min(absl::Seconds(2) * random_.Exponential(1), SimPs::kLease * 3);
-  network_.Cut(names[one], names[other], until);
-  if (random_.Chance(0.5)) network_.Cut(names[other], names[one], until);
+void SimCluster::KillPs(std::uint32_t index) {
+  if (ps_[index] == nullptr || ps_[index]->end()) return;
+  // (At the end a process is needed to look at its weights, as it leaves none.)
+  if (!options_.journal && snapshot_.state() == v1::FINISHED) return;
+  if (options_.unsynced || !options_.journal) lost_ = true;
+  EndPs(index, options_.power_loss ? CrashFiles::Loss::kPower : CrashFiles::Loss::kProcess);
+  StartAgain(index, absl::Seconds(1), std::nullopt);
 }
 
 void SimCluster::BringBack(SimMember* worker) {
@@ -197,91 +193,9 @@ void SimCluster::Visit(SimMember* worker) {
   });
 }
 
-void SimCluster::ChangePolicy() {
-  v1::SetPolicyRequest request;
-  const auto add = [&request](const std::string& name, std::int64_t value) -> v1::PolicySetting& {
-    v1::PolicySetting& setting = *request.add_settings();
-    setting.set_name(name);
-    setting.set_value(absl::StrCat(value));
-    return setting;
-  };
-  // (Who has a pipeline needs a bound.)
-  const std::int64_t bounds[] = {-1, options_.trainers ? 2 : 0, 1, 3};
-  if (options_.policy.aggregation() == v1::ROUND) {
-    add("clip_norm", static_cast<std::int64_t>(person_random_.Between(1, 1000)));  // these workers do not clip
-  } else if (options_.policy.dc_lambda() > 0 && person_random_.Chance(0.5)) {
-    add("delay_policy", 0).set_value(person_random_.Chance(0.5) ? "dc" : "apply");
-  } else if (options_.policy.max_delay() >= 0 && person_random_.Chance(0.5)) {
-    v1::PolicySetting& limit =
-        add("max_delay", person_random_.Chance(0.4) ? -1 : static_cast<std::int64_t>(person_random_.Between(1, 6)));
-    if (limit.value() == "6") limit.set_value("sqrt");
-  } else {
-    add("staleness_bound", bounds[person_random_.Below(4)]);
-  }
-  request.set_wait_millis(static_cast<std::uint32_t>(person_random_.Below(3000)));
-  AskForPolicy(request, 20);
-}
-
-// Again and again until it is so, like somebody who types the same line; not for ever.
-void SimCluster::AskForPolicy(const v1::SetPolicyRequest& request, int tries) {
-  if (tries == 0) return;
-  person_->Call("ps0", "Coordinator/SetPolicy", EncodeMessage(request), absl::Seconds(4),
-                [this, request, tries](const absl::Status& status, const Buffer& bytes) {
-                  v1::SetPolicyReply reply;
-                  if (status.ok() && DecodeMessage(bytes, &reply).ok() && !reply.has_not_yet()) return;
-                  if (absl::IsInvalidArgument(status)) return Complain(status.ToString());
-                  clock_.RunAt(clock_.Now() + absl::Milliseconds(200),
-                               [this, request, tries] { AskForPolicy(request, tries - 1); });
-                });
-}
-
-void SimCluster::Script() {
-  const auto at_random = [this](std::function<void(SimMember*)> act) {
-    SimMember* const worker = workers_[random_.Below(workers_.size())].get();
-    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [act, worker] { act(worker); });
-  };
-  for (int i = 0; i < options_.deaths; ++i) {
-    at_random([this](SimMember* worker) {
-      if (!worker->joined()) return;
-      worker->Kill();
-      BringBack(worker);
-    });
-  }
-  for (int i = 0; i < options_.cuts; ++i) {
-    const std::string name = absl::StrCat("w", random_.Below(workers_.size()));
-    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5),
-                 [this, name] { network_.Cut(name, "", clock_.Now() + SimPs::kLease * 1.5); });
-  }
-  for (int i = 0; i < options_.partitions; ++i) {
-    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this] { CutSome(); });
-  }
-  for (int i = 0; i < options_.full_disks; ++i) {
-    const auto index = static_cast<std::uint32_t>(random_.Below(options_.shards));
-    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this, index] { FillDisk(index); });
-  }
-  for (int i = 0; i < options_.ps_deaths; ++i) {
-    const auto index = static_cast<std::uint32_t>(random_.Below(options_.shards));
-    const bool on_file = random_.Chance(0.5);
-    clock_.RunAt(clock_.Now() + absl::Seconds(1) * random_.Exponential(1.5), [this, index, on_file] {
-      CrashFiles& files = *files_[index];
-      if (on_file) return files.CrashAt(files.operations() + 1 + random_.Below(8));
-      KillPs(index);
-    });
-  }
-  for (int i = 0; i < options_.policy_changes; ++i) {
-    clock_.RunAt(clock_.Now() + absl::Seconds(1) * person_random_.Exponential(1.5), [this] { ChangePolicy(); });
-  }
-  for (int i = 0; i < options_.preemptions; ++i) {
-    at_random([this](SimMember* worker) {
-      if (!worker->joined()) return;
-      worker->Preempt();
-      BringBack(worker);
-    });
-  }
-}
-
 void SimCluster::Complain(const std::string& what) {
-  if (!complaint_) complaint_ = absl::StrCat("at ", absl::FormatDuration(clock_.Now() - Instant{}), ": ", what);
+  std::optional<std::string>& first = lost_ ? suspicion_ : complaint_;
+  if (!first) first = absl::StrCat("at ", absl::FormatDuration(clock_.Now() - Instant{}), ": ", what);
 }
 
 bool SimCluster::Over() const {
@@ -295,15 +209,9 @@ bool SimCluster::Over() const {
 
 std::optional<std::string> SimCluster::Run() {
   const Instant limit = clock_.Now() + options_.time_limit;
-  // Before there is a checkpoint it is refused, and told why.
-  const auto refused = [](const auto& ps) {
-    return ps != nullptr && ps->end() && absl::IsFailedPrecondition(*ps->end()) &&
-           absl::StrContains(ps->end()->message(), "cannot go on");
-  };
-  const auto noticed = [&] { return went_back_ || std::any_of(ps_.begin(), ps_.end(), refused); };
-  const auto go_on = [&] { return options_.unsynced ? !noticed() : !complaint_; };
   bool late = false;
-  while (!late && go_on() && !Over()) {
+  while (!late && !complaint_ && !Over()) {
+    if (Stuck()) break;
     const std::optional<Instant> next = clock_.NextTimer();
     if (!next || limit < *next) {
       std::string shards;
@@ -321,22 +229,27 @@ std::optional<std::string> SimCluster::Run() {
     }
     clock_.AdvanceTo(*next);
     ++events_;
+    for (const auto& worker : workers_) {
+      if (worker->error().empty()) continue;
+      Complain(worker->error());
+      worker->Kill();  // it ended with an error, and who has started it tries again
+      BringBack(worker.get());
+    }
     for (std::uint32_t index = 0; index < options_.shards; ++index) {
       if (files_[index]->crashed()) KillPs(index);
       // Who has ended dies no more: it would answer nobody who asks it still.
       if (ps_[index] != nullptr && ps_[index]->end()) files_[index]->CrashAt(0);
+      if (ps_[index] != nullptr && ps_[index]->next_era()) GoBack(index);
     }
     // No server holds anything for longer than its shards' kMaxHold.
     if (const auto complaint = network_.Complaint(Shard::kMaxHold + absl::Seconds(1))) Complain(*complaint);
-    for (const auto& worker : workers_) {
-      if (!worker->error().empty()) Complain(worker->error());
-    }
   }
-  if (options_.unsynced && noticed()) return std::nullopt;
+  stuck_ = Stuck();
+  if (stuck_) return complaint_;
   // What a late repetition has set going may still be on its way to the journal.
   clock_.AdvanceTo(clock_.Now() + absl::Seconds(1));
-  if (go_on()) CheckEnd();
-  return complaint_;
+  if (!complaint_) CheckEnd();
+  return complaint_ ? complaint_ : suspicion_;
 }
 
 std::uint64_t SimCluster::pulls_held() {

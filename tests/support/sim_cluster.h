@@ -12,9 +12,13 @@
 // With every start of a `ps`, and at the end: each life's acknowledged pushes are in the weights exactly once (`each`),
 // or the weights are the replay of the closed rounds, bit for bit (`round`). At the end, with a real worker's parts:
 // what a process's gradients were is in the weights or in the residual of its encoding. With every checkpoint that is
-// committed: recovering each shard from it gives all that recovering without it gives. At the end: every record was
-// committed, clocks never were further apart than the bound allows, nothing is held, nobody is in quarantine who should
-// not be.
+// committed: recovering each shard from it gives all that recovering without it gives; it has pushes whole, and its
+// records are those whose pushes are in its weights. At the end: every record was committed, clocks never were further
+// apart than the bound allows, nothing is held, nobody is in quarantine who should not be.
+//
+// Where something can be lost the run goes back to a checkpoint, and only then. All that is said above then holds for
+// what the checkpoint has and what came after; what was wrong between the loss and the going back is healed by it, and
+// must have been.
 //
 // Thread safety: none.
 #pragma once
@@ -28,7 +32,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "proto/checkpoint.pb.h"
 #include "proto/policy.pb.h"
+#include "server/era.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/push_book.h"
 #include "tests/support/random.h"
@@ -63,9 +70,14 @@ class SimCluster {
     int full_disks = 0;
     // SetPolicy of the bound (of max_delay, or of delay_policy=dc, if there is one), while it trains.
     int policy_changes = 0;
-    bool files = false;                  // --checkpoint_dir; needed by the two above
-    bool power_loss = false;             // a `ps` dies with its machine: fsync, and what was not synced is lost
-    bool unsynced = false;               // with power_loss: without fsync
+    bool files = false;       // --checkpoint_dir; needed by the two above
+    bool power_loss = false;  // a `ps` dies with its machine: fsync, and what was not synced is lost
+    // What takes the run back: with power_loss, no fsync; no journals (needs checkpoint_steps); a journal that a `ps`
+    // has lost, or that is damaged, when it dies; all end, and another number of `ps` goes on.
+    bool unsynced = false;
+    bool journal = true;
+    int damages = 0;
+    int reshards = 0;
     std::uint64_t checkpoint_steps = 0;  // with files; 0: none are taken
     std::size_t checkpoint_keep = 1;
     std::optional<std::uint64_t> sick_after;        // steps, after which all gradients of the first worker hold a NaN
@@ -75,8 +87,8 @@ class SimCluster {
   explicit SimCluster(const Options& options);
   ~SimCluster();
 
-  // Runs to the end, or, with `unsynced`, until the run goes back: whatever a machine's loss makes go wrong must end
-  // so. What went wrong, or nothing.
+  // Runs to the end, or, where something can be lost, until the run is stuck, as it was before there was a checkpoint.
+  // What went wrong, or nothing.
   std::optional<std::string> Run();
 
   // What the run was like: the same for the same seed.
@@ -97,25 +109,49 @@ class SimCluster {
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
   bool without_last_checkpoint() const;  // it was given up, for want of a ps or of room
   std::uint64_t quarantined() const;     // workers
-  bool went_back() const { return went_back_; }
+  std::uint64_t eras() const { return era_.number; }
+  bool stuck() const { return stuck_; }  // something was lost, and there was nothing to go back to
   std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
 
  private:
+  // sim_script.cc
   void Script();
   void CutSome();
   void ChangePolicy();
   void AskForPolicy(const v1::SetPolicyRequest& request, int tries);
   void FillDisk(std::uint32_t index);
+  // sim_cluster.cc
   void AddWorker(std::uint32_t index);
   std::unique_ptr<SimMember> NewWorker(std::uint32_t index);
   std::unique_ptr<SimMember> NewTrainer(std::uint32_t index);
   void BringBack(SimMember* worker);
   void Visit(SimMember* worker);
-  void StartPs(std::uint32_t index);
+  void StartPs(std::uint32_t index, const std::optional<Era>& go_back = std::nullopt);
+  // Nobody hears of it again. StartAgain: as another process, soon.
+  void EndPs(std::uint32_t index, CrashFiles::Loss loss);
+  void StartAgain(std::uint32_t index, absl::Duration mean, const std::optional<Era>& go_back);
   void KillPs(std::uint32_t index);
   bool Over() const;
   // Of shard `index`; of one that ended and died, what it has left.
   Shard& ShardOf(std::uint32_t index);
+
+  // sim_going_back.cc
+  bool lossy() const { return options_.unsynced || !options_.journal || options_.damages + options_.reshards > 0; }
+  void GoBack(std::uint32_t index);
+  void NoteEra(const Era& era);
+  void CallBack();
+  void DamageJournal(std::uint32_t index);
+  void Reshard();
+  bool Stuck() const;
+  std::optional<std::uint64_t> EraOf(std::uint64_t incarnation) const;  // in which it was a member; nothing: in none
+  bool OfThisEra(std::uint64_t incarnation) const { return EraOf(incarnation) == era_.number; }
+  float Base(std::uint64_t element) const { return base_.empty() ? 0 : base_[element]; }
+  struct SavedRun {
+    v1::CheckpointIndex index;
+    std::vector<float> weights;
+  };
+  absl::StatusOr<SavedRun> ReadCheckpoint(const std::string& name) const;
+  void CheckWhole(const std::string& name, const SavedRun& saved);
 
   // sim_checkers.cc
   void OnArrival(const std::string& address, const std::string& method, const Buffer& request);
@@ -123,11 +159,15 @@ class SimCluster {
                const Buffer& reply);
   void CheckPull(const SimLife& life, std::uint32_t shard, const v1::PullRequest& request, const v1::PullReply& reply,
                  const std::vector<float>& weights);
+  struct Close {
+    v1::RoundClose close;
+    std::uint64_t era = 0;
+  };
   void CheckEnd();
   void CheckShard(std::uint32_t index);
   void CheckEach(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
   void CheckRounds(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
-  void CheckNamed(const v1::RoundClose& close);
+  void CheckNamed(const Close& close);
   // sim_mass_checkers.cc: of SimTrainers
   void CheckRead(const TrainerProcess& process, std::uint64_t own_clock, const std::vector<float>& weights);
   void CheckSums(std::uint32_t shard, const std::vector<std::vector<float>>& blocks);
@@ -141,9 +181,9 @@ class SimCluster {
   void CheckData();
   void Complain(const std::string& what);
 
-  const Options options_;
+  Options options_;
   const Manifest manifest_;
-  const Placement placement_;
+  Placement placement_;
   Random random_;
   FakeClock clock_;
   SimNetwork network_;
@@ -160,7 +200,14 @@ class SimCluster {
   const std::unique_ptr<Transport> person_;
   Random person_random_;  // of its own: without changes of the policy a seed's run is what it was
   std::optional<std::string> complaint_;
-  bool went_back_ = false;
+  // Something was lost since the run last went back; then what is wrong may be for that.
+  bool lost_ = false;
+  std::optional<std::string> suspicion_;
+  bool stuck_ = false;
+  int crashes_while_back_ = 0;                        // of processes that begin anew in another era
+  Era era_;                                           // that the run is in, as far as anybody was told
+  std::vector<float> base_;                           // the weights that it began with; empty: zeros
+  std::map<std::uint64_t, std::uint64_t> member_in_;  // by incarnation: the era
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
   std::uint64_t exact_ = 0;
@@ -178,14 +225,14 @@ class SimCluster {
   std::map<std::uint64_t, Offset> offsets_;
   std::map<std::uint64_t, std::string> told_;     // by sequence
   std::map<std::uint64_t, std::string> members_;  // by membership epoch
-  std::map<std::uint64_t, v1::RoundClose> closes_;
+  std::map<std::uint64_t, Close> closes_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> tickets_;  // by incarnation and clock: the decision
   std::map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>> serials_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> ranges_;  // by incarnation and request
-  std::set<std::pair<std::uint64_t, std::uint64_t>> commits_;              // by incarnation and clock
-  std::set<std::pair<std::uint64_t, std::uint64_t>> committed_;            // records, by epoch and position
-  std::set<std::string> checkpoints_;                                      // that were committed
-  std::map<std::string, std::uint64_t> version_;                           // by address
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> ranges_;             // by incarnation and request
+  std::map<std::pair<std::uint64_t, std::uint64_t>, v1::CommitDataRequest> commits_;  // by incarnation and clock
+  std::set<std::pair<std::uint64_t, std::uint64_t>> committed_;                       // records, by epoch and position
+  std::set<std::string> checkpoints_;                                                 // that were committed
+  std::map<std::string, std::uint64_t> version_;                                      // by address
 };
 
 }  // namespace leeway

@@ -13,9 +13,15 @@ namespace leeway {
 
 void SimCluster::OnSnapshot(v1::WatchReply snapshot) {
   if (snapshot.prove() != 0) return;  // there is none in it
+  NoteEra({snapshot.era(), snapshot.base_checkpoint()});
+  for (const v1::Member& member : snapshot.members()) {
+    if (member_in_.try_emplace(member.incarnation(), snapshot.era()).first->second == snapshot.era()) continue;
+    Complain(absl::StrCat("incarnation ", absl::Hex(member.incarnation()),
+                          " is a member in two eras: ", member.ShortDebugString()));
+  }
   for (const v1::RoundClose& close : snapshot.closes()) {
-    const auto [it, first] = closes_.try_emplace(close.round(), close);
-    if (!first && it->second.SerializeAsString() != close.SerializeAsString()) {
+    const auto [it, first] = closes_.try_emplace(close.round(), Close{close, snapshot.era()});
+    if (!first && it->second.close.SerializeAsString() != close.SerializeAsString()) {
       Complain(absl::StrCat("round ", close.round(), " was closed twice"));
     }
   }
@@ -33,7 +39,8 @@ void SimCluster::OnSnapshot(v1::WatchReply snapshot) {
   if (snapshot_.run_id() != 0 && snapshot.run_id() != snapshot_.run_id()) Complain("there are two runs");
   if (sequence <= snapshot_.sequence()) return;
   if (epoch < snapshot_.membership_epoch()) Complain(absl::StrCat("membership epoch ", epoch, " after a later one"));
-  if (snapshot.state() < snapshot_.state()) Complain("the run's state went back");
+  if (snapshot.era() < snapshot_.era()) Complain("the run's era fell");
+  if (snapshot.state() < snapshot_.state() && snapshot.era() == snapshot_.era()) Complain("the run's state went back");
   if (snapshot.policy().number() < snapshot_.policy().number()) Complain("the policy's number fell");
   const std::int64_t bound = snapshot.policy().staleness_bound();
   loosest_ = bound < 0 || loosest_ < 0 ? -1 : std::max(loosest_, bound);
@@ -75,7 +82,8 @@ void SimCluster::OnLease(const v1::AcquireDataRequest& request, const v1::Acquir
 }
 
 void SimCluster::OnCommit(const v1::CommitDataRequest& request) {
-  if (!commits_.emplace(request.stamp().incarnation(), request.clock()).second || !request.applied()) return;
+  const std::pair<std::uint64_t, std::uint64_t> push(request.stamp().incarnation(), request.clock());
+  if (!commits_.try_emplace(push, request).second || !request.applied()) return;
   for (const v1::DataRange& range : request.ranges()) {
     for (std::uint64_t position = range.begin(); position < range.end(); ++position) {
       if (!committed_.emplace(range.epoch(), position).second) {
@@ -88,9 +96,13 @@ void SimCluster::OnCommit(const v1::CommitDataRequest& request) {
 void SimCluster::CheckCheckpoint(const std::string& name) {
   // What it came after may be gone by now, with what the journal had before, or lost with a machine; then it must do
   // alone.
-  const bool alone = options_.unsynced || (options_.checkpoint_keep == 1 && !checkpoints_.empty());
+  const bool alone = lossy() || (options_.checkpoint_keep == 1 && !checkpoints_.empty());
   // A restarted coordinator that would take one of the same steps finds it there, and tells of it again.
   if (!checkpoints_.insert(name).second) return;
+  const absl::StatusOr<SavedRun> saved = ReadCheckpoint(name);
+  if (!saved.ok()) return Complain(saved.status().ToString());
+  CheckWhole(name, *saved);
+  if (!options_.journal) return;
   for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {
     const auto with = RecoveredShard::From(*files_[shard], SimPs::kDirectory, shard, options_.shards, "");
     if (!with.ok()) return Complain(absl::StrCat("ps", shard, " and ", name, ": ", with.status().ToString()));

@@ -26,8 +26,11 @@ void SimCluster::CheckRead(const TrainerProcess& process, std::uint64_t own_cloc
   // Other encodings round; in rounds a step's share of its round is not known here.
   if (process.options().pull != v1::F32 || options_.policy.aggregation() == v1::ROUND) return;
   if (options_.elements > 100'000 || own_clock % 8 != 0) return;  // or it would take most of the time
+  if (!OfThisEra(process.incarnations().back().first)) return;
   std::vector<double> applied(options_.elements);
+  for (std::uint64_t element = 0; element < options_.elements; ++element) applied[element] = -Base(element);
   for (const auto& [incarnation, rank] : process.incarnations()) {
+    if (!OfThisEra(incarnation)) continue;
     const bool now = incarnation == process.incarnations().back().first;
     for (auto it = pushes_.chunks().lower_bound({incarnation}); it != pushes_.chunks().end(); ++it) {
       if (it->first.incarnation != incarnation || (now && it->first.step >= own_clock)) break;
@@ -51,9 +54,10 @@ void SimCluster::CheckSums(std::uint32_t shard, const std::vector<std::vector<fl
   std::map<std::uint64_t, std::uint32_t> ranks;
   for (const auto& process : processes_) ranks.insert(process->incarnations().begin(), process->incarnations().end());
   std::vector<double> least(options_.elements);
+  for (std::uint64_t element = 0; element < options_.elements; ++element) least[element] = -Base(element);
   std::vector<double> in_doubt(options_.elements);
   for (const auto& [key, chunk] : pushes_.chunks()) {
-    if (key.shard != shard) continue;
+    if (key.shard != shard || !OfThisEra(key.incarnation)) continue;
     if (!rounds) {
       if (chunk.told == v1::APPLIED) PushBook::Add(placement_, chunk, 1, &least);
       if (chunk.told == v1::VERDICT_NONE && !chunk.denied) PushBook::Add(placement_, chunk, 1, &in_doubt);
@@ -61,12 +65,13 @@ void SimCluster::CheckSums(std::uint32_t shard, const std::vector<std::vector<fl
     }
     const auto close = closes_.find(key.step);
     if (key.step >= closed || close == closes_.end()) continue;
-    const auto& named = close->second.ranks();
+    const auto& named = close->second.close.ranks();
     if (std::count(named.begin(), named.end(), ranks[key.incarnation]) == 0) continue;
     // Two incarnations may have had the rank one after the other: then one of them has been told that it is not in.
     const bool sure = chunk.told == v1::APPLIED || chunk.told == v1::HELD;
     if (chunk.told == v1::DROPPED || chunk.told == v1::REFUSED) continue;
-    PushBook::Add(placement_, chunk, 1.0 / static_cast<double>(close->second.samples()), sure ? &least : &in_doubt);
+    PushBook::Add(placement_, chunk, 1.0 / static_cast<double>(close->second.close.samples()),
+                  sure ? &least : &in_doubt);
   }
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const std::uint64_t begin = placement_.BlockBegin(shard + i * options_.shards);
@@ -89,6 +94,8 @@ void SimCluster::CheckResiduals() {
   const bool rounds = options_.policy.aggregation() == v1::ROUND;
   for (const auto& process : processes_) {
     if (process->killed() || process->residual().empty()) continue;
+    const auto& all = process->incarnations();
+    if (!std::all_of(all.begin(), all.end(), [this](const auto& one) { return OfThisEra(one.first); })) continue;
     std::vector<double> sent(options_.elements);
     std::vector<double> in_doubt(options_.elements);
     for (const auto& [incarnation, rank] : process->incarnations()) {
@@ -96,8 +103,8 @@ void SimCluster::CheckResiduals() {
         const auto& [key, chunk] = *it;
         if (key.incarnation != incarnation) break;
         const auto close = closes_.find(key.step);
-        const bool named =
-            close != closes_.end() && std::count(close->second.ranks().begin(), close->second.ranks().end(), rank) > 0;
+        const bool named = close != closes_.end() &&
+                           std::count(close->second.close.ranks().begin(), close->second.close.ranks().end(), rank) > 0;
         const bool applied =
             rounds ? named && chunk.told != v1::DROPPED && chunk.told != v1::REFUSED : chunk.told == v1::APPLIED;
         if (applied) PushBook::Add(placement_, chunk, 1, &sent);

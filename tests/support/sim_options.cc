@@ -82,4 +82,33 @@ SimCluster::Options SimTrainerOptions(std::uint64_t seed, bool rounds) {
   return options;
 }
 
+SimCluster::Options SimLossOptions(std::uint64_t seed, bool rounds, bool trainers, SimLoss loss) {
+  SimCluster::Options options = trainers ? SimTrainerOptions(seed, rounds) : SimOptions(seed, rounds);
+  Random random(HashCombine(seed, 0x1055));
+  options.files = true;
+  options.checkpoint_steps = random.Between(2, 8);
+  const int times = static_cast<int>(random.Between(1, 3));
+  switch (loss) {
+    case SimLoss::kUnsynced:
+      // (A push that nobody has committed is lost with the worker that was answered, and nobody knows.)
+      options.deaths = options.cuts = options.preemptions = options.partitions = options.full_disks = 0;
+      options.sick_after.reset();
+      options.policy.set_quarantine_after(0);
+      options.power_loss = options.unsynced = true;
+      options.ps_deaths = times;
+      break;
+    case SimLoss::kNoJournal:
+      options.journal = false;
+      options.ps_deaths = times;
+      break;
+    case SimLoss::kJournalLost:
+      options.damages = times;
+      break;
+    case SimLoss::kOtherShards:
+      options.reshards = times;
+      break;
+  }
+  return options;
+}
+
 }  // namespace leeway

@@ -18,4 +18,8 @@ SimCluster::Options SimOptions(std::uint64_t seed, bool rounds);
 // encoding's residual and the weights have together is exact, whatever else happens.
 SimCluster::Options SimTrainerOptions(std::uint64_t seed, bool rounds);
 
+// Something is lost now and then, and the run goes back to a checkpoint.
+enum class SimLoss { kUnsynced, kNoJournal, kJournalLost, kOtherShards };
+SimCluster::Options SimLossOptions(std::uint64_t seed, bool rounds, bool trainers, SimLoss loss);
+
 }  // namespace leeway

@@ -4,7 +4,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/run_failure.h"
 #include "common/status_macros.h"
+#include "server/take_up_run.h"
 
 namespace leeway {
 
@@ -22,9 +24,17 @@ SimPs::SimPs(const Options& options, FakeClock* clock, Random* random, SimNetwor
   CoordinatorLink::Options link;
   link.coordinator = "ps0";
   link.address = absl::StrCat("ps", options.index);
+  link.era = storage_.era;
+  link.lost = lost_;
   link_ = std::make_unique<CoordinatorLink>(link, shard_.get(), transport_.get(), clock, &control_);
   network->Serve(link.address, this);
-  link_->Start([this](absl::Status status) { end_ = std::move(status); });
+  link_->Start([this](absl::Status status) {
+    if (absl::IsAborted(status) && !IsRunFailure(status)) {
+      next_era_ = link_->next_era();
+    } else {
+      end_ = std::move(status);
+    }
+  });
 }
 
 absl::Status SimPs::Start(const Options& options, FakeClock* clock, Random* random) {
@@ -33,16 +43,30 @@ absl::Status SimPs::Start(const Options& options, FakeClock* clock, Random* rand
   shard.num_shards = options.num_shards;
   shard.generation = random->Bits() | 1;
   if (options.index == 0) RETURN_IF_ERROR(MakeCoordinator(options, shard.generation, clock, random));
-  shard_ = std::make_unique<Shard>(shard, clock, &apply_);
+  RETURN_IF_ERROR(MakeShard(options, shard, clock));
   if (process_ != nullptr) {
-    ASSIGN_OR_RETURN(storage_, RecoverShard({.checkpoint_dir = kDirectory, .fsync = options.fsync}, shard,
-                                            process_.get(), clock, &disk_, shard_.get()));
     const ShardCheckpoints::Options checkpoints{kDirectory, options.index, options.num_shards, storage_.era};
     checkpoints_ = std::make_unique<ShardCheckpoints>(checkpoints, process_.get(), &checkpoint_disk_, shard_.get(),
                                                       storage_.journal.get());
     shard_->set_cut_sink(checkpoints_.get());
   }
   if (coordinator_ != nullptr) coordinator_->Start();
+  return absl::OkStatus();
+}
+
+absl::Status SimPs::MakeShard(const Options& options, const Shard::Options& shard, FakeClock* clock) {
+  shard_ = std::make_unique<Shard>(shard, clock, &apply_);
+  if (process_ == nullptr || (!options.journal && !options.go_back)) return absl::OkStatus();
+  RecoverOptions recover{.checkpoint_dir = kDirectory, .journal = options.journal, .fsync = options.fsync};
+  recover.go_back = options.go_back;
+  absl::StatusOr<ShardFiles> files = RecoverShard(recover, shard, process_.get(), clock, &disk_, shard_.get());
+  if (absl::IsDataLoss(files.status())) {
+    lost_ = std::string(files.status().message());
+    shard_ = std::make_unique<Shard>(shard, clock, &apply_);
+    storage_.era = options.go_back.value_or(Era{});
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(storage_, std::move(files));
   return absl::OkStatus();
 }
 
@@ -55,7 +79,7 @@ absl::Status SimPs::MakeCoordinator(const Options& options, std::uint64_t genera
   coordinator.lease = kLease;
   coordinator.own_generation = generation;
   coordinator.abandon_timeout = options.abandon_timeout;
-  coordinator.on_go_back = [on_go_back = options.on_go_back](std::uint64_t, const std::string&) { on_go_back(); };
+  coordinator.on_go_back = [this](std::uint64_t era, const std::string& base) { next_era_ = {era, base}; };
   CoordinatorStore* store = &no_store_;
   std::optional<FileCoordinatorStore::Saved> saved;
   if (process_ != nullptr) {
@@ -65,9 +89,15 @@ absl::Status SimPs::MakeCoordinator(const Options& options, std::uint64_t genera
     if (options.checkpoint_steps > 0) coordinator.committer = committer_.get();
     coordinator.checkpoint_steps = options.checkpoint_steps;
     store = store_.get();
-    saved = store_->TakeSaved();
+    std::optional<FileCoordinatorStore::Saved> earlier = store_->TakeSaved();
+    const bool knows_manifest = earlier.has_value();
+    ASSIGN_OR_RETURN(saved, TakeUpRun(*process_, kDirectory, options.num_shards, earlier));
+    if (saved && !knows_manifest) store_->SetManifest(saved->manifest);
   }
-  if (saved) coordinator.run_id = saved->state.run_id();
+  if (saved) {
+    coordinator.run_id = saved->state.run_id();
+    era_of_run_ = {saved->state.era(), saved->state.base_checkpoint()};
+  }
   coordinator_ = std::make_unique<Coordinator>(coordinator, clock, &control_, store);
   return saved ? coordinator_->Restore(saved->state, saved->manifest) : absl::OkStatus();
 }

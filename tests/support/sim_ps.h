@@ -1,12 +1,12 @@
 // SimPs: one `ps` of the simulated cluster: shard, link, checkpoints, and on shard 0 the coordinator, as
-// server/ps_node.cc puts them together, on a simulated clock, executor, network and file system.
+// server/ps_node.cc puts them together, on a simulated clock, executor, network and file system. When the run goes back
+// to a checkpoint it is over, and another begins in the next era, as PsNode makes its parts anew.
 //
 // Thread safety: none. Ownership: clock, random, network and files outlive it; destroy it after the clock has stopped,
 // also when it was killed: what was under way still refers to it, though nobody hears of it any more.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +16,7 @@
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/file_coordinator_store.h"
 #include "server/coordinator_link.h"
+#include "server/era.h"
 #include "server/file_checkpoint_committer.h"
 #include "server/recover_shard.h"
 #include "server/shard.h"
@@ -36,11 +37,12 @@ class SimPs final : public RequestHandler {
     std::uint32_t index = 0;
     std::uint32_t num_shards = 1;
     v1::Policy policy;
+    bool journal = true;                 // with files
     bool fsync = false;                  // the journal's
+    std::optional<Era> go_back;          // into this era
     std::uint64_t checkpoint_steps = 0;  // 0: none are taken
     std::size_t checkpoint_keep = 1;
     absl::Duration abandon_timeout = absl::Minutes(1);
-    std::function<void()> on_go_back;  // the run goes back to a checkpoint: what becomes of it is not simulated
   };
 
   // Serves "ps<index>"; the coordinator is at "ps0". With `files` it takes up what is there and keeps its own there.
@@ -61,9 +63,15 @@ class SimPs final : public RequestHandler {
   Coordinator* coordinator() { return coordinator_.get(); }  // null but on shard 0
   // How its link ended, once it has.
   const std::optional<absl::Status>& end() const { return end_; }
+  // The run goes back: what this process is to begin anew in.
+  const std::optional<Era>& next_era() const { return next_era_; }
+  // That its shard is in, and, on shard 0, the coordinator, if it has taken up a run.
+  const Era& era() const { return storage_.era; }
+  const std::optional<Era>& era_of_run() const { return era_of_run_; }
 
  private:
   absl::Status Start(const Options& options, FakeClock* clock, Random* random);
+  absl::Status MakeShard(const Options& options, const Shard::Options& shard, FakeClock* clock);
   absl::Status MakeCoordinator(const Options& options, std::uint64_t generation, FakeClock* clock, Random* random);
 
   SimExecutor apply_;
@@ -76,6 +84,7 @@ class SimPs final : public RequestHandler {
   bool killed_ = false;
   absl::Status started_;
   ShardFiles storage_;
+  std::string lost_;  // not empty: the shard has nothing to go on from, and why
   VolatileCoordinatorStore no_store_;
   const std::unique_ptr<Transport> transport_;
   std::unique_ptr<Shard> shard_;
@@ -85,6 +94,8 @@ class SimPs final : public RequestHandler {
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<CoordinatorLink> link_;
   std::optional<absl::Status> end_;
+  std::optional<Era> next_era_;
+  std::optional<Era> era_of_run_;
 };
 
 }  // namespace leeway

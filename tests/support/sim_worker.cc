@@ -61,7 +61,8 @@ void SimWorker::Start() {
   life_->name = options_.name;
   life_->slot = static_cast<std::uint32_t>(lives_->size() - 1);
   life_->incarnation = random_->Bits() | 1;
-  preempted_ = false;
+  preempted_ = finished_ = false;
+  error_.clear();
   epoch_ = 0;
   open_round_ = 0;
   acquire_number_ = 0;

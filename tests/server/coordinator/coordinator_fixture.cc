@@ -207,18 +207,24 @@ absl::Status CoordinatorFixture::Heartbeat(std::uint32_t worker) {
   return Call<v1::HeartbeatReply>("Heartbeat", request)->status;
 }
 
-void CoordinatorFixture::Report(std::uint32_t shard, std::uint64_t round, const std::vector<std::uint32_t>& ranks) {
+v1::ReportRoundRequest CoordinatorFixture::ReportOf(std::uint32_t shard, std::uint64_t round,
+                                                    const std::vector<std::uint32_t>& ranks) {
   v1::ReportRoundRequest request;
   request.set_shard_index(shard);
   request.set_run_id(kRun);
   request.set_round(round);
+  request.set_generation(7000 + shard);
   for (std::uint32_t rank : ranks) {
     v1::RoundContribution& contribution = *request.add_complete();
     contribution.set_rank(rank);
     contribution.set_samples(10);
     contribution.set_usable(true);
   }
-  Call<v1::ReportRoundReply>("ReportRound", request);
+  return request;
+}
+
+void CoordinatorFixture::Report(std::uint32_t shard, std::uint64_t round, const std::vector<std::uint32_t>& ranks) {
+  Call<v1::ReportRoundReply>("ReportRound", ReportOf(shard, round, ranks));
 }
 
 v1::GetStatusReply CoordinatorFixture::Status() {

@@ -63,6 +63,7 @@ class CoordinatorFixture {
   std::shared_ptr<Answer<v1::LeaveReply>> Leave(std::uint32_t worker, bool finished = false, std::uint64_t pushed = 0);
   absl::Status Heartbeat(std::uint32_t worker);
   // Shard `shard` has whole pushes of these ranks.
+  v1::ReportRoundRequest ReportOf(std::uint32_t shard, std::uint64_t round, const std::vector<std::uint32_t>& ranks);
   void Report(std::uint32_t shard, std::uint64_t round, const std::vector<std::uint32_t>& ranks);
   v1::GetStatusReply Status();
 

@@ -164,5 +164,28 @@ TEST_CASE("Coordinator: what a process had answered that died unheard of, and of
   }
 }
 
+TEST_CASE("Coordinator: a ps that has lost everything when the run is over is told that it is") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_epochs(1);
+  CoordinatorFixture f(policy, 2);
+  f.Start(1);
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 100)->message.range()})->ok());
+  f.Leave(0);
+  REQUIRE(f.coordinator.state() == v1::FINISHED);
+  f.known.erase(1);
+  v1::WatchRequest request = f.WatchOf(1);
+  request.set_generation(8001);
+  request.set_lost("its journal is damaged");
+  const auto told = f.Call<v1::WatchReply>("WatchMembership", request);
+  REQUIRE(told->ok());
+  CHECK(told->message.state() == v1::FINISHED);
+  CHECK_FALSE(f.coordinator.Over());
+  request.set_known_sequence(told->message.sequence());
+  f.Call<v1::WatchReply>("WatchMembership", request);
+  f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+  f.SyncShards();
+  CHECK(f.coordinator.Over());
+}
+
 }  // namespace
 }  // namespace leeway

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/support/status_check.h"
 
 namespace leeway {
 namespace {
@@ -28,6 +29,21 @@ TEST_CASE("Coordinator: a round closes once for all shards, and exactly as many 
   f.Report(0, 3, {0, 1});
   f.Report(1, 3, {0, 1});
   CHECK(f.Status().steps() == 3);
+}
+
+// It was under way when its sender died, or when the run went back: what it speaks of may be lost.
+TEST_CASE("Coordinator: a report of a process that does not serve its shard any more, or not yet, is not counted") {
+  CoordinatorFixture f(RoundsPolicy(1, 3));
+  f.Start(1);
+  v1::ReportRoundRequest late = f.ReportOf(0, 0, {0});
+  late.set_generation(0x6999);
+  CHECK(Says(f.Call<v1::ReportRoundReply>("ReportRound", late)->status, absl::StatusCode::kUnavailable,
+             {"generation 6999", "1b58"}));
+  f.SyncShards();
+  CHECK(f.Status().steps() == 0);
+  f.Report(0, 0, {0});
+  f.SyncShards();
+  CHECK(f.Status().steps() == 1);
 }
 
 TEST_CASE("Coordinator: a round that a death leaves short closes without the dead") {
