@@ -137,7 +137,6 @@ void SimCluster::StartPs(std::uint32_t index, const std::optional<Era>& go_back)
   // It dies again at once; or its disk is full, and who has started it tries again.
   if (files.crashed() || absl::IsResourceExhausted(started)) return KillPs(index);
   if (started.ok()) {
-    if (ps_[index]->era_of_run()) NoteEra(*ps_[index]->era_of_run());
     // On the first start there is nothing to look at.
     if (ps_[index]->shard().store() != nullptr && ps_[index]->era() == era_) CheckShard(index);
     return;

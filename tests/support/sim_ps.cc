@@ -94,10 +94,7 @@ absl::Status SimPs::MakeCoordinator(const Options& options, std::uint64_t genera
     ASSIGN_OR_RETURN(saved, TakeUpRun(*process_, kDirectory, options.num_shards, earlier));
     if (saved && !knows_manifest) store_->SetManifest(saved->manifest);
   }
-  if (saved) {
-    coordinator.run_id = saved->state.run_id();
-    era_of_run_ = {saved->state.era(), saved->state.base_checkpoint()};
-  }
+  if (saved) coordinator.run_id = saved->state.run_id();
   coordinator_ = std::make_unique<Coordinator>(coordinator, clock, &control_, store);
   return saved ? coordinator_->Restore(saved->state, saved->manifest) : absl::OkStatus();
 }

@@ -65,9 +65,7 @@ class SimPs final : public RequestHandler {
   const std::optional<absl::Status>& end() const { return end_; }
   // The run goes back: what this process is to begin anew in.
   const std::optional<Era>& next_era() const { return next_era_; }
-  // That its shard is in, and, on shard 0, the coordinator, if it has taken up a run.
-  const Era& era() const { return storage_.era; }
-  const std::optional<Era>& era_of_run() const { return era_of_run_; }
+  const Era& era() const { return storage_.era; }  // that its shard is in
 
  private:
   absl::Status Start(const Options& options, FakeClock* clock, Random* random);
@@ -95,7 +93,6 @@ class SimPs final : public RequestHandler {
   std::unique_ptr<CoordinatorLink> link_;
   std::optional<absl::Status> end_;
   std::optional<Era> next_era_;
-  std::optional<Era> era_of_run_;
 };
 
 }  // namespace leeway
