@@ -106,7 +106,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
     absl::Status status = CheckShard(request);
     const std::uint64_t prove = status.ok() ? MustProve(request) : 0;
     const Loss lost = status.ok() && prove == 0 ? WhyLost(request) : Loss();
-    const bool newcomer = status.ok() && request.era() < era_ && shards_[request.shard_index()].generation == 0;
+    // None of its processes has carried out anything of this era: nothing of it can be lost.
+    const bool newcomer = status.ok() && request.era() < era_ && shards_[request.shard_index()].acknowledged == 0;
     if (!lost.reason.empty() && !newcomer) status = AnswerLost(request.shard_index(), lost);
     if (!status.ok()) {
       spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));

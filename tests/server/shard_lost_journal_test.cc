@@ -3,8 +3,12 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/checkpoint/checkpoint_index.h"
+#include "server/shard_checkpoints.h"
 #include "tests/catch.h"
 #include "tests/server/shard_process.h"
+#include "tests/support/status_check.h"
 
 namespace leeway {
 namespace {
@@ -138,6 +142,48 @@ TEST_CASE("What a journal has brought back takes no new push before the coordina
   process.RunAll();
   CHECK(late->message.verdict() == v1::APPLIED);
   CHECK(f.Weights() == std::vector<float>(f.Elements(), -2));
+}
+
+TEST_CASE("A journal that is gone is missed where a checkpoint was taken behind its beginning") {
+  CrashFiles files(1);
+  {
+    Process process(files, ExactPolicy(-1), kSmall, 1);
+    ShardFixture& f = process.fixture;
+    ShardCheckpoints checkpoints({.directory = Process::kFolder}, &files, &process.disk, &f.shard,
+                                 process.storage.journal.get());
+    f.shard.set_cut_sink(&checkpoints);
+    f.Start(1);
+    f.PushValue(0, 0, 1);
+    process.RunAll();
+    f.snapshot.mutable_cut()->set_id(7);
+    f.snapshot.mutable_cut()->set_name("step-00000001");
+    f.snapshot.mutable_cut()->set_limited(true);
+    REQUIRE(f.Publish().ok());
+    process.RunAll();
+    v1::CheckpointIndex index;
+    index.set_format(kCheckpointFormat);
+    index.set_step(1);
+    index.set_run_id(kRun);
+    index.set_num_shards(1);
+    *index.mutable_policy() = f.snapshot.policy();
+    *index.mutable_manifest() = f.snapshot.manifest();
+    index.set_model_fingerprint(f.snapshot.model_fingerprint());
+    index.set_block_elements(f.snapshot.block_elements());
+    *index.mutable_files() = f.shard.Describe().cut().files();
+    REQUIRE(CommitCheckpoint(files, absl::StrCat(Process::kFolder, "/step-00000001"), index).ok());
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
+  { Process process(files, ExactPolicy(-1), kSmall, 2); }
+  files.Restart(CrashFiles::Loss::kProcess);
+  const std::string journal = JournalDirectory(Process::kFolder, 0);
+  for (const auto names = files.List(journal).value(); const std::string& name : names) {
+    REQUIRE(files.Remove(absl::StrCat(journal, "/", name)).ok());
+  }
+  ShardFixture f(ExactPolicy(-1), kSmall, Shard::Options{.generation = 3});
+  PumpedExecutor disk;
+  const absl::Status gone =
+      RecoverShard({.checkpoint_dir = Process::kFolder}, f.options, &files, &f.clock, &disk, &f.shard).status();
+  CHECK(Says(gone, absl::StatusCode::kDataLoss, {"shard-00000 has no journal", "step-00000001"}));
 }
 
 }  // namespace

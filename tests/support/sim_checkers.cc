@@ -28,6 +28,11 @@ static std::uint64_t Promised(const SimLife& life, std::uint32_t shard, std::uin
 }
 
 void SimCluster::OnArrival(const std::string& address, const std::string& method, const Buffer& request) {
+  if (method == "Coordinator/CommitData") {
+    v1::CommitDataRequest commit;
+    DecodeMessage(request, &commit).IgnoreError();
+    asked_.try_emplace({commit.stamp().incarnation(), commit.clock()}, commit);
+  }
   if (method != "ParameterServer/Push") return;
   Decoded<v1::PushRequest> push;
   if (!DecodeMessage(request, &push.message, &push.payload).ok()) return;

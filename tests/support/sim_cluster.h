@@ -228,11 +228,12 @@ class SimCluster {
   std::map<std::uint64_t, Close> closes_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> tickets_;  // by incarnation and clock: the decision
   std::map<std::uint64_t, std::pair<std::uint64_t, std::uint64_t>> serials_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> ranges_;             // by incarnation and request
-  std::map<std::pair<std::uint64_t, std::uint64_t>, v1::CommitDataRequest> commits_;  // by incarnation and clock
-  std::set<std::pair<std::uint64_t, std::uint64_t>> committed_;                       // records, by epoch and position
-  std::set<std::string> checkpoints_;                                                 // that were committed
-  std::map<std::string, std::uint64_t> version_;                                      // by address
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::string> ranges_;  // by incarnation and request
+  std::set<std::pair<std::uint64_t, std::uint64_t>> commits_;  // by incarnation and clock: that were answered
+  std::map<std::pair<std::uint64_t, std::uint64_t>, v1::CommitDataRequest> asked_;  // that were asked for
+  std::set<std::pair<std::uint64_t, std::uint64_t>> committed_;                     // records, by epoch and position
+  std::set<std::string> checkpoints_;                                               // that were committed
+  std::map<std::string, std::uint64_t> version_;                                    // by address
 };
 
 }  // namespace leeway

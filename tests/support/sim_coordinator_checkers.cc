@@ -83,7 +83,7 @@ void SimCluster::OnLease(const v1::AcquireDataRequest& request, const v1::Acquir
 
 void SimCluster::OnCommit(const v1::CommitDataRequest& request) {
   const std::pair<std::uint64_t, std::uint64_t> push(request.stamp().incarnation(), request.clock());
-  if (!commits_.try_emplace(push, request).second || !request.applied()) return;
+  if (!commits_.insert(push).second || !request.applied()) return;
   for (const v1::DataRange& range : request.ranges()) {
     for (std::uint64_t position = range.begin(); position < range.end(); ++position) {
       if (!committed_.emplace(range.epoch(), position).second) {

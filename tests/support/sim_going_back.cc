@@ -64,16 +64,20 @@ void SimCluster::CheckWhole(const std::string& name, const SavedRun& saved) {
       least = std::min(least, pushes);
       most = std::max(most, pushes);
     }
-    if (least != most && !life->over) {
+    const auto& members = snapshot_.members();
+    const bool member = std::any_of(members.begin(), members.end(), [&life](const v1::Member& one) {
+      return one.incarnation() == life->incarnation && one.state() != v1::JOINING;
+    });
+    if (least != most && member) {
       Complain(absl::StrCat(name, " has a push of ", life->name, " in part: ", least, " and ", most, " of them"));
     }
     float seen = 0;
     for (const auto& [step, push] : life->pushes) {
-      const auto commit = commits_.find({life->incarnation, step});
-      const bool applied = commit != commits_.end() ? commit->second.applied() : !push.null;
+      const auto commit = asked_.find({life->incarnation, step});
+      const bool applied = commit != asked_.end() ? commit->second.applied() : !push.null;
       if (!applied) continue;
       if (++seen > least) break;
-      if (commit == commits_.end()) continue;
+      if (commit == asked_.end()) continue;  // it was never asked for
       for (const v1::DataRange& range : commit->second.ranges()) {
         for (std::uint64_t position = range.begin(); position < range.end(); ++position) {
           held.emplace(range.epoch(), position);

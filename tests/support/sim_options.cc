@@ -88,12 +88,14 @@ SimCluster::Options SimLossOptions(std::uint64_t seed, bool rounds, bool trainer
   options.files = true;
   options.checkpoint_steps = random.Between(2, 8);
   const int times = static_cast<int>(random.Between(1, 3));
+  if (loss == SimLoss::kUnsynced || loss == SimLoss::kJournalLost) {
+    // (A push that nobody has committed is lost with the worker that was answered, and nobody knows.)
+    options.deaths = options.cuts = options.preemptions = options.partitions = options.full_disks = 0;
+    options.sick_after.reset();
+    options.policy.set_quarantine_after(0);
+  }
   switch (loss) {
     case SimLoss::kUnsynced:
-      // (A push that nobody has committed is lost with the worker that was answered, and nobody knows.)
-      options.deaths = options.cuts = options.preemptions = options.partitions = options.full_disks = 0;
-      options.sick_after.reset();
-      options.policy.set_quarantine_after(0);
       options.power_loss = options.unsynced = true;
       options.ps_deaths = times;
       break;

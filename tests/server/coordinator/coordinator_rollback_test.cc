@@ -167,6 +167,16 @@ TEST_CASE("Coordinator: a shard of an era before that has been in this one is lo
   REQUIRE(run.gone_back.size() == 1);
   run.Begin();
   run.f->era = 1;
+  // One that dies when it has come, before it has heard anything, has lost nothing.
+  run.f->Call<v1::WatchReply>("WatchMembership", run.f->WatchOf(0));
+  v1::WatchRequest died = run.RestartedWatch(0);
+  died.set_era(0);
+  died.set_generation(8010);
+  died.set_lost("its journal is of 3 ps");
+  const auto told = run.f->Call<v1::WatchReply>("WatchMembership", died);
+  REQUIRE(told->ok());
+  CHECK(told->message.era() == 1);
+  CHECK(run.gone_back.size() == 1);
   run.f->SyncShards();
   v1::WatchRequest earlier = run.RestartedWatch(0);
   earlier.set_era(0);
