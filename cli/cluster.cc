@@ -21,7 +21,6 @@
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kPortFileTimeout = absl::Minutes(1);
 constexpr absl::Duration kRestartDelay = absl::Seconds(2);
 constexpr absl::Duration kPsRestartDelay = absl::Milliseconds(200);  // everybody waits for it
 constexpr int kMaxRestarts = 20;                                     // of one process: more is no accident
@@ -85,7 +84,6 @@ absl::Status LocalCluster::Start(const std::function<bool(absl::Duration)>& wait
 
 absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Duration)>& wait) {
   Process* ps = children_.front().second.process.get();
-  const absl::Time deadline = absl::Now() + kPortFileTimeout;
   while (true) {
     std::ifstream file(PortFile(options_, 0));
     std::string address;
@@ -97,10 +95,6 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
     if (ps->Poll()) {
       const std::string what = absl::StrCat(ps->name(), " ", Describe(*ps->Poll()), LastLines(ps->name()));
       return ps->Poll()->code == kExitBadInput ? absl::InvalidArgumentError(what) : absl::UnavailableError(what);
-    }
-    if (absl::Now() > deadline) {
-      return absl::UnavailableError(absl::StrCat(ps->name(), " has not said where it listens for ",
-                                                 absl::FormatDuration(kPortFileTimeout), LastLines(ps->name())));
     }
     if (!wait(absl::Milliseconds(20))) return absl::CancelledError("interrupted while ps-0 was starting");
   }

@@ -33,10 +33,10 @@ class LocalCluster {
   explicit LocalCluster(RunOptions options);
   ~LocalCluster();
 
-  // Starts ps-0, waits until it has said where it listens, and starts all the others. `wait` sleeps for at
-  // most the time it is given; when it answers false, the start is CANCELLED. INVALID_ARGUMENT: ps-0 refuses what it
-  // was given (kExitBadInput). UNAVAILABLE: a program cannot be started, or ps-0 ended or stayed silent for a minute.
-  // The message quotes its log.
+  // Starts ps-0, waits until it has said where it listens, however long it reads what an earlier one has kept, and
+  // starts all the others. `wait` sleeps for at most the time it is given; when it answers false, the start is
+  // CANCELLED. INVALID_ARGUMENT: ps-0 refuses what it was given (kExitBadInput). UNAVAILABLE: a program cannot be
+  // started, or ps-0 ended. The message quotes its log.
   absl::Status Start(const std::function<bool(absl::Duration)>& wait);
 
   // "host:port" of ps-0, after Start.
