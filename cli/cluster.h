@@ -47,9 +47,9 @@ class LocalCluster {
   // The id of the process `name`, or 0 when there is none.
   pid_t Pid(const std::string& name) const;
 
-  // The processes that have ended since the last call. With options.restart_workers (restart_ps), a worker (ps) that
-  // died of anything that may go well the next time starts again some time later, in a later call; ps-0 under the same
-  // address.
+  // The processes that have ended since the last call. The evaluator, and with options.restart_workers (restart_ps) a
+  // worker (ps), that died of anything that may go well the next time starts again some time later, in a later call;
+  // ps-0 under the same address.
   absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
 
   // The process `name`, which has ended, starts again too, in a later Reap. False: it has been started too often.

@@ -66,14 +66,22 @@ TEST_CASE("a worker that dies is reported, and the run goes on") {
   CHECK(run.AreGone(kAll));
 }
 
-TEST_CASE("an evaluator that dies fails the run, but after training has ended and its results are written") {
+TEST_CASE("an evaluator that dies is started again: nobody else keeps the final weights") {
   const RunFixture run(2, {"FAKE_DIE=eval"});
+  CHECK(run.Run(kTwoAndTwo).ok());
+  CHECK(absl::StrContains(run.Output(), "eval will be started again"));
+  CHECK(absl::StrContains(run.File("eval.log"), "eval was started again: yes"));
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("an evaluator that cannot go on fails the run, but after training has ended and its results are written") {
+  const RunFixture run(2, {"FAKE_DIE=eval", "FAKE_CODE=1"});
   const ProcessExit exit = run.Run(kTwoAndTwo);
   const std::string output = run.Output();
   INFO(output);
   CHECK(exit.code == 2);
   CHECK(absl::StrContains(output, "eval ran out of luck"));
-  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 5\n"));
+  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 1\n"));
   CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
   CHECK(run.AreGone(kAll));
 }
