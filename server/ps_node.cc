@@ -111,6 +111,10 @@ class PsNode::Impl {
     link.address = address_;
     link.local_endpoint = local;
     link.on_drain = [this] { RequestDrain("leeway drain: shutting down"); };
+    link.pushes_wait = [this] {
+      const absl::Status ready = files_.journal == nullptr ? absl::OkStatus() : files_.journal->Ready();
+      return std::string(ready.message());
+    };
     if (own_ == nullptr) link.check = [this] { return CheckShared(RealFileSystem(), options_.checkpoint_dir); };
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;
