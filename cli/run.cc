@@ -159,6 +159,8 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
       ended_ps_.push_back({ended.name, what, early, restart, now, monitor_.observations()});
       continue;
     }
+    // Training goes on without an evaluator, but what was asked for is not all there unless another one completes it.
+    if (ended.role == ProcessRole::kEvaluator) failed_ = EndedWithRun(ended.exit) ? "" : what;
     if (EndedWithRun(ended.exit) && monitor_.ending()) continue;
     if (EndedWithRun(ended.exit)) {
       Say(absl::StrCat(ended.name, " has left the run"));
@@ -172,8 +174,6 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
       return absl::StrCat(what, " before training began", cluster_.LastLines(ended.name));
     } else {
       Say(quoted);
-      // Training goes on without it, but what was asked for is not all there.
-      if (ended.role == ProcessRole::kEvaluator) failed_ = what;
     }
   }
   if (cluster_.Count(ProcessRole::kTrainer) > 0 || monitor_.ending()) {

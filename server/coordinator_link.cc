@@ -84,7 +84,7 @@ void CoordinatorLink::Watch() {
 
 void CoordinatorLink::Send() {
   if (stopped()) return;
-  last_request_.set_pushes_wait(options_.pushes_wait());
+  last_request_.set_pushes_wait(std::string(options_.can_write().message()));
   CallRpc<v1::WatchReply>(
       *transport_, options_.coordinator, "Coordinator/WatchMembership", last_request_, {}, kTimeout,
       [this](absl::Status status, Decoded<v1::WatchReply> reply) {

@@ -32,8 +32,8 @@ class CoordinatorLink {
     Era era;                                 // that the shard is in
     std::string lost;                        // not empty: it has nothing to go on from, and why
     std::function<void()> on_drain = [] {};  // this shard is to end; perhaps more than once
-    // What its pushes wait for, that people should know of; "": nothing.
-    std::function<std::string()> pushes_wait = [] { return ""; };
+    // Whether the journal can be written; what is not OK is told to people, as pushes wait for it.
+    std::function<absl::Status()> can_write = [] { return absl::OkStatus(); };
     // Asked once the coordinator has answered; what is not OK is the end.
     std::function<absl::Status()> check = [] { return absl::OkStatus(); };
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
