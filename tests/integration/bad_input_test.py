@@ -79,6 +79,7 @@ class BadInput(TestCase):
                 (["--give_up_after=-1m"], ["--give_up_after=-1m", "more than 0"]),
                 (["--start_timeout=0s"], ["--start_timeout=0", "more than 0"]),
                 (["--max_held_bytes=0"], ["--max_held_bytes=0", "1 to "]),
+                (["--port_file=/no/such/port"], ["--port_file=/no/such/port", "a file that can be written", "No such"]),
                 (["--num_evaluators=4294967295"], ["--num_evaluators=4294967295", "0 to 4096"]),
             ],
         )
