@@ -21,7 +21,6 @@
 namespace leeway {
 namespace {
 
-constexpr absl::Duration kPortFileTimeout = absl::Minutes(1);
 constexpr absl::Duration kRestartDelay = absl::Seconds(2);
 constexpr absl::Duration kPsRestartDelay = absl::Milliseconds(200);  // everybody waits for it
 constexpr int kMaxRestarts = 20;                                     // of one process: more is no accident
@@ -85,7 +84,6 @@ absl::Status LocalCluster::Start(const std::function<bool(absl::Duration)>& wait
 
 absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Duration)>& wait) {
   Process* ps = children_.front().second.process.get();
-  const absl::Time deadline = absl::Now() + kPortFileTimeout;
   while (true) {
     std::ifstream file(PortFile(options_, 0));
     std::string address;
@@ -98,10 +96,6 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
       const std::string what = absl::StrCat(ps->name(), " ", Describe(*ps->Poll()), LastLines(ps->name()));
       return ps->Poll()->code == kExitBadInput ? absl::InvalidArgumentError(what) : absl::UnavailableError(what);
     }
-    if (absl::Now() > deadline) {
-      return absl::UnavailableError(absl::StrCat(ps->name(), " has not said where it listens for ",
-                                                 absl::FormatDuration(kPortFileTimeout), LastLines(ps->name())));
-    }
     if (!wait(absl::Milliseconds(20))) return absl::CancelledError("interrupted while ps-0 was starting");
   }
 }
@@ -113,7 +107,9 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     if (child.ended || !child.process->Poll()) continue;
     child.ended = true;
     const ProcessExit exit = *child.process->Poll();
-    const bool wanted = child.role == ProcessRole::kPs ? options_.restart_ps : options_.restart_workers;
+    // Nobody else keeps the weights that training ends with.
+    const bool evaluator = child.role == ProcessRole::kEvaluator;
+    const bool wanted = child.role == ProcessRole::kPs ? options_.restart_ps : evaluator || options_.restart_workers;
     const bool again = !exit.ok() && std::count(std::begin(kNotAgain), std::end(kNotAgain), exit.code) == 0;
     news.push_back({name, child.role, exit, wanted && again && Restart(name, now, &child)});
   }
@@ -124,7 +120,8 @@ bool LocalCluster::Restart(const std::string& name, absl::Time now, Child* child
   if (child->restarts >= kMaxRestarts) return false;
   ++child->restarts;
   child->restart_at = now + (child->role == ProcessRole::kPs ? kPsRestartDelay : kRestartDelay);
-  if (name == PsName(0)) child->command[1] = absl::StrCat("--listen=", coordinator_);
+  if (name != PsName(0)) return true;
+  child->command[1] = absl::StrCat("--listen=", coordinator_);
   for (std::string& word : child->command) {  // whoever watches goes on watching
     if (status_page_.empty() || !absl::StartsWith(word, "--http_port=")) continue;
     word = absl::StrCat("--http_port=", status_page_.substr(status_page_.rfind(':') + 1));

@@ -33,10 +33,10 @@ class LocalCluster {
   explicit LocalCluster(RunOptions options);
   ~LocalCluster();
 
-  // Starts ps-0, waits until it has said where it listens, and starts all the others. `wait` sleeps for at
-  // most the time it is given; when it answers false, the start is CANCELLED. INVALID_ARGUMENT: ps-0 refuses what it
-  // was given (kExitBadInput). UNAVAILABLE: a program cannot be started, or ps-0 ended or stayed silent for a minute.
-  // The message quotes its log.
+  // Starts ps-0, waits until it has said where it listens, however long it reads what an earlier one has kept, and
+  // starts all the others. `wait` sleeps for at most the time it is given; when it answers false, the start is
+  // CANCELLED. INVALID_ARGUMENT: ps-0 refuses what it was given (kExitBadInput). UNAVAILABLE: a program cannot be
+  // started, or ps-0 ended. The message quotes its log.
   absl::Status Start(const std::function<bool(absl::Duration)>& wait);
 
   // "host:port" of ps-0, after Start.
@@ -47,9 +47,9 @@ class LocalCluster {
   // The id of the process `name`, or 0 when there is none.
   pid_t Pid(const std::string& name) const;
 
-  // The processes that have ended since the last call. With options.restart_workers (restart_ps), a worker (ps) that
-  // died of anything that may go well the next time starts again some time later, in a later call; ps-0 under the same
-  // address.
+  // The processes that have ended since the last call. The evaluator, and with options.restart_workers (restart_ps) a
+  // worker (ps), that died of anything that may go well the next time starts again some time later, in a later call;
+  // ps-0 under the same address.
   absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
 
   // The process `name`, which has ended, starts again too, in a later Reap. False: it has been started too often.

@@ -36,6 +36,7 @@ struct Verb {
   // `words`: what follows the verb; the flags are parsed. Returns the exit code.
   int (*run)(const std::vector<std::string>& words, int argc, char** argv);
   const char* more = "";  // lines of its --help below the summary
+  const char* hint = "";  // behind the refusal of a flag that it does not have
 };
 
 int Run(const std::vector<std::string>& words, int argc, char** argv) {
@@ -48,7 +49,8 @@ int Run(const std::vector<std::string>& words, int argc, char** argv) {
 constexpr char kOfAll[] = "common/log.cc common/security_flags.cc";
 
 constexpr Verb kVerbs[] = {
-    {"run", "", "train on a cluster of local processes", "cli/run_options.cc common/ server/ worker/", Run},
+    {"run", "", "train on a cluster of local processes", "cli/run_options.cc common/ server/ worker/", Run, "",
+     "; a flag of ps goes into --ps_flags, as in --ps_flags=\"--lease=2s\""},
     {"status", "--coordinator=HOST:PORT", "how a running cluster is: the run, its policy, workers, ps",
      "coordinator output o", RunStatus},
     {"top", "--coordinator=HOST:PORT", "the same, redrawn every second", "coordinator output o", RunTop},
@@ -117,8 +119,9 @@ int Main(int argc, char** argv) {
   // Flags may come first, so the verb is the first word that is one.
   const auto first = std::find_if(given.begin(), given.end(), [](const auto& word) { return Find(word) != nullptr; });
   const Verb* named = first == given.end() ? nullptr : Find(*first);
-  const std::vector<std::string> arguments =
-      named == nullptr ? ParseFlags(argc, argv, Usage()) : ParseFlags(argc, argv, Usage(*named), FlagsOf(*named));
+  const std::vector<std::string> arguments = named == nullptr
+                                                 ? ParseFlags(argc, argv, Usage())
+                                                 : ParseFlags(argc, argv, Usage(*named), FlagsOf(*named), named->hint);
   if (arguments.empty() || arguments[0] == "help") {
     const bool one = arguments.size() == 2 && named != nullptr;
     std::fputs((one ? FlagHelp(Usage(*named), FlagsOf(*named)) : Usage()).c_str(), stdout);
@@ -134,7 +137,7 @@ int Main(int argc, char** argv) {
                      " (leeway help lists all)")));
   }
   const absl::Status taken = CheckArguments(given, FlagsOf(*verb), absl::StrCat("leeway ", verb->name));
-  if (!taken.ok()) ExitWithError(taken);
+  if (!taken.ok()) ExitWithError(absl::InvalidArgumentError(absl::StrCat(taken.message(), verb->hint)));
   const absl::Status logging = InitLogging("leeway");
   if (!logging.ok()) ExitWithError(logging);
   RouteLibraryLogs();

@@ -35,7 +35,7 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(250);
-constexpr absl::Duration kSilence = absl::Seconds(10);     // without an answer, before it is mentioned
+constexpr absl::Duration kSilence = absl::Seconds(10);     // of ps-0, before it is mentioned
 constexpr absl::Duration kNobodyLeft = absl::Seconds(5);   // without a trainer, before the run is given up
 constexpr absl::Duration kEndTogether = absl::Seconds(2);  // what ends with the run has ended within this time of ps-0
 constexpr absl::Duration kLeaveTime = absl::Seconds(10);   // for every process, once training has finished
@@ -84,7 +84,8 @@ class Run {
   int signal_ = 0;
   absl::Time complete_at_ = absl::InfiniteFuture();
   absl::Time nobody_since_ = absl::InfiniteFuture();
-  std::string failed_;  // "": nothing failed that the run can go on without
+  std::string failed_;                 // "": nothing failed that the run can go on without
+  int error_code_ = kExitClusterLost;  // of a run that cannot be completed
   // A ps that has ended with the run, or because somebody has told it to.
   struct EndedPs {
     std::string name;
@@ -105,7 +106,14 @@ int Run::Execute() {
   Say(absl::StrCat("leeway ", kVersion, ": ", options_.num_ps, " ps, ", options_.num_workers, " worker",
                    options_.num_workers == 1 ? "" : "s", options_.eval ? " and an evaluator" : "", " on ",
                    facts_.machine, "; logs in ", options_.directory));
-  const absl::Status started = cluster_.Start([this](absl::Duration time) { return Wait(time); });
+  absl::Time said = absl::Now();
+  const absl::Status started = cluster_.Start([this, &said](absl::Duration time) {
+    if (absl::Now() - said >= kSilence) {
+      said = absl::Now();
+      Say(absl::StrCat(PsName(0), " does not listen yet", cluster_.LastLines(PsName(0))));
+    }
+    return Wait(time);
+  });
   if (signal_ != 0) return End(128 + signal_, "interrupted");
   const int not_started = absl::IsInvalidArgument(started) ? kExitBadInput : kExitClusterLost;
   if (!started.ok()) return End(not_started, std::string(started.message()));
@@ -124,7 +132,7 @@ int Run::Execute() {
     }
     client_->Ask();
     const std::optional<std::string> error = CheckProcesses(now);
-    if (error) return End(kExitClusterLost, *error);
+    if (error) return End(error_code_, *error);
     if (Finished(now)) {
       const absl::Status failure = RunFailure(monitor_.now().failure());
       if (!failure.ok()) return End(kExitRunFailed, std::string(failure.message()));
@@ -151,6 +159,8 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
       ended_ps_.push_back({ended.name, what, early, restart, now, monitor_.observations()});
       continue;
     }
+    // Training goes on without an evaluator, but what was asked for is not all there unless another one completes it.
+    if (ended.role == ProcessRole::kEvaluator) failed_ = EndedWithRun(ended.exit) ? "" : what;
     if (EndedWithRun(ended.exit) && monitor_.ending()) continue;
     if (EndedWithRun(ended.exit)) {
       Say(absl::StrCat(ended.name, " has left the run"));
@@ -159,12 +169,11 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
     const std::string quoted = absl::StrCat(what, cluster_.LastLines(ended.name));
     if (ended.restarting) {
       Say(absl::StrCat(quoted, "\n", ended.name, " will be started again"));
-    } else if (ended.role == ProcessRole::kTrainer && monitor_.farthest() == v1::STARTING) {
+    } else if (monitor_.farthest() == v1::STARTING) {  // which waits for it
+      if (ended.exit.code == kExitBadInput) error_code_ = kExitBadInput;
       return absl::StrCat(what, " before training began", cluster_.LastLines(ended.name));
     } else {
       Say(quoted);
-      // Training goes on without it, but what was asked for is not all there.
-      if (ended.role == ProcessRole::kEvaluator) failed_ = what;
     }
   }
   if (cluster_.Count(ProcessRole::kTrainer) > 0 || monitor_.ending()) {

@@ -1,5 +1,7 @@
 #include "cli/run_directory.h"
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -25,7 +27,7 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
   file.close();
-  return file ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("cannot write ", path));
+  return file ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("cannot write ", path, ": ", strerror(errno)));
 }
 
 constexpr char kNewOrEmpty[] = "a directory that is new or empty";

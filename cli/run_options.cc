@@ -2,9 +2,7 @@
 
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <set>
 #include <system_error>
@@ -112,12 +110,11 @@ absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder)
   return CheckFlagValue(name, word.substr(equals + 1));
 }
 
-// Whether the files that a worker's flags name are there.
+// Whether the files that a worker's flags name can be read and written.
 absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
   RETURN_IF_ERROR(CheckModelTakes(worker.model, worker.data));
   RETURN_IF_ERROR(CheckDataset(worker.data, evaluator ? Split::kTest : Split::kTrain));
-  if (worker.init_from.empty() || access(worker.init_from.c_str(), R_OK) == 0) return absl::OkStatus();
-  return FlagError("init_from", worker.init_from, absl::StrCat("a file that can be read (", strerror(errno), ")"));
+  return CheckFiles(worker, evaluator);
 }
 
 // The flags of the process `name` as it will see them: with its special ones.

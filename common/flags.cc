@@ -95,9 +95,9 @@ absl::CommandLineFlag* Find(const std::string& name) {
 
 absl::Status UnknownFlag(const std::string& written, const std::string& name) {
   const std::string guess = DidYouMean(name, FlagNames());
-  return absl::InvalidArgumentError(absl::StrCat("unknown flag ", written,
-                                                 guess.empty() ? "" : absl::StrCat(", did you mean --", guess, "?"),
-                                                 " (--help lists all)"));
+  return absl::NotFoundError(absl::StrCat("unknown flag ", written,
+                                          guess.empty() ? "" : absl::StrCat(", did you mean --", guess, "?"),
+                                          " (--help lists all)"));
 }
 
 absl::Status SetFromFile(const std::string& path, int depth, std::vector<std::string>* positional);
@@ -271,7 +271,8 @@ absl::StatusOr<std::vector<std::string>> SetFlags(const std::vector<std::string>
   return positional;
 }
 
-std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown) {
+std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown,
+                                    const std::string& hint) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   for (const std::string& argument : arguments) {
     if (argument == "--") break;
@@ -288,6 +289,9 @@ std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& us
   for (char** word = environ; *word != nullptr; ++word) environment.emplace_back(*word);
   std::vector<std::string> unknown;
   absl::StatusOr<std::vector<std::string>> positional = SetFlags(arguments, environment, &unknown);
+  if (absl::IsNotFound(positional.status())) {
+    ExitWithError(absl::NotFoundError(absl::StrCat(positional.status().message(), hint)));
+  }
   if (!positional.ok()) ExitWithError(positional.status());
   if (!unknown.empty()) {
     std::fprintf(stderr, "%s: warning: no flag is named by the environment's %s\n", program_invocation_short_name,

@@ -31,8 +31,9 @@ using FlagFilter = std::function<bool(const std::string& name, const std::string
 // Sets the flags from the environment and `argv`, and returns the positional arguments (without the program's
 // name; all that follows `--` is positional). `usage`: the first lines of --help. A mistake is printed as
 // one line on stderr and ends the process with exit code 1; LEEWAY_ variables that name no flag cost one
-// line of warning. `shown`: which flags --help lists; null: all.
-std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown = nullptr);
+// line of warning. `shown`: which flags --help lists; null: all. `hint`: what is added where a flag is unknown.
+std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown = nullptr,
+                                    const std::string& hint = "");
 
 // Prints "program: message" on stderr and ends the process with exit code 1: how main() reports what is wrong
 // with its flags taken together.
@@ -51,7 +52,7 @@ bool FlagGiven(absl::string_view flag);
 absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value);
 
 // What ParseFlags is made of, without its exits. `environment`: "NAME=value" words. Adds to `unknown` (may be
-// null) the LEEWAY_ variables that name no flag. INVALID_ARGUMENT: an unknown flag, an illegal value, a flag
+// null) the LEEWAY_ variables that name no flag. NOT_FOUND: an unknown flag; INVALID_ARGUMENT: an illegal value, a flag
 // file that cannot be read; flags before the mistake are set. --help and --version are unknown here.
 absl::StatusOr<std::vector<std::string>> SetFlags(const std::vector<std::string>& arguments,
                                                   const std::vector<std::string>& environment,

@@ -8,34 +8,37 @@
 namespace leeway {
 namespace {
 
+// As FlagError: a person has given a flag.
 template <typename T>
-absl::Status Refuse(const char* field, T value, const std::string& allowed) {
-  return absl::InvalidArgumentError(absl::StrCat("schedule: ", field, " is ", value, "; allowed: ", allowed));
+absl::Status Refuse(const char* flag, T value, const std::string& allowed) {
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": allowed: ", allowed));
 }
 
 }  // namespace
 
 // Every comparison is written so that NaN fails it.
 absl::Status CheckSchedule(const v1::ScheduleConfig& config) {
-  if (!(config.rate() > 0 && config.rate() <= 1e6)) return Refuse("rate", config.rate(), "above 0, at most 1e6");
+  if (!(config.rate() > 0 && config.rate() <= 1e6))
+    return Refuse("learning_rate", config.rate(), "above 0, at most 1e6");
   switch (config.kind()) {
     case v1::ScheduleConfig::CONSTANT:
       return absl::OkStatus();
     case v1::ScheduleConfig::STEP:
-      if (config.step_samples() == 0) return Refuse("step_samples", 0, "1 and above");
-      if (!(config.gamma() > 0 && config.gamma() <= 1)) return Refuse("gamma", config.gamma(), "above 0, at most 1");
+      if (config.step_samples() == 0) return Refuse("schedule_step_samples", 0, "1 and above with --schedule=step");
+      if (!(config.gamma() > 0 && config.gamma() <= 1))
+        return Refuse("schedule_gamma", config.gamma(), "above 0, at most 1");
       return absl::OkStatus();
     case v1::ScheduleConfig::COSINE:
       if (config.total_samples() <= config.warmup_samples()) {
-        return Refuse("total_samples", config.total_samples(),
-                      absl::StrCat("above warmup_samples, which is ", config.warmup_samples()));
+        return Refuse("schedule_total_samples", config.total_samples(),
+                      absl::StrCat("above --warmup_samples=", config.warmup_samples(), " with --schedule=cosine"));
       }
       if (!(config.final_rate() >= 0 && config.final_rate() <= config.rate())) {
-        return Refuse("final_rate", config.final_rate(), absl::StrCat("0 to rate, which is ", config.rate()));
+        return Refuse("final_learning_rate", config.final_rate(), absl::StrCat("0 to --learning_rate=", config.rate()));
       }
       return absl::OkStatus();
     default:
-      return Refuse("kind", static_cast<int>(config.kind()), "0 (constant), 1 (step), 2 (cosine)");
+      return Refuse("schedule", static_cast<int>(config.kind()), "0 (constant), 1 (step), 2 (cosine)");
   }
 }
 

@@ -17,7 +17,7 @@
 
 namespace leeway {
 
-// INVALID_ARGUMENT naming the field, its value and what is allowed.
+// INVALID_ARGUMENT naming the flag, its value and what is allowed.
 absl::Status CheckSchedule(const v1::ScheduleConfig& config);
 
 // The rate of an update made when `samples` samples have been trained on. The same bits on every machine.

@@ -62,7 +62,7 @@ void CoordinatorLink::WatchOn(std::uint64_t id, bool written) {
   if (written) {
     Watch();
   } else {
-    Send(last_request_);
+    Send();
   }
 }
 
@@ -78,14 +78,15 @@ void CoordinatorLink::Watch() {
   request.set_can_prove(true);
   request.set_proof(last_request_.proof());
   told_the_end_ = finishing_;
-  last_request_ = request;
-  Send(request);
+  last_request_ = std::move(request);
+  Send();
 }
 
-void CoordinatorLink::Send(const v1::WatchRequest& request) {
+void CoordinatorLink::Send() {
   if (stopped()) return;
+  last_request_.set_pushes_wait(std::string(options_.can_write().message()));
   CallRpc<v1::WatchReply>(
-      *transport_, options_.coordinator, "Coordinator/WatchMembership", request, {}, kTimeout,
+      *transport_, options_.coordinator, "Coordinator/WatchMembership", last_request_, {}, kTimeout,
       [this](absl::Status status, Decoded<v1::WatchReply> reply) {
         executor_->Post([this, status, snapshot = std::move(reply.message)] { OnWatch(status, snapshot); });
       });
@@ -97,7 +98,7 @@ void CoordinatorLink::OnWatch(absl::Status status, const v1::WatchReply& snapsho
   last_contact_ = clock_->Now();
   if (snapshot.prove() != 0) {
     last_request_.set_proof(snapshot.prove());
-    return Send(last_request_);
+    return Send();
   }
   if (absl::Status fits = reached_ ? absl::OkStatus() : options_.check(); !fits.ok()) return End(fits);
   // What a journal brought back of the open round has not been reported by this process.
@@ -139,7 +140,7 @@ void CoordinatorLink::OnFailure(const absl::Status& status) {
     last_complaint_ = now;
     spdlog::warn("waiting for the coordinator at {}: {}", options_.coordinator, std::string(status.message()));
   }
-  clock_->RunAt(now + backoff_.Next(status), [this] { executor_->Post([this] { Send(last_request_); }); });
+  clock_->RunAt(now + backoff_.Next(status), [this] { executor_->Post([this] { Send(); }); });
 }
 
 void CoordinatorLink::ReportRound() {

@@ -32,6 +32,8 @@ class CoordinatorLink {
     Era era;                                 // that the shard is in
     std::string lost;                        // not empty: it has nothing to go on from, and why
     std::function<void()> on_drain = [] {};  // this shard is to end; perhaps more than once
+    // Whether the journal can be written; what is not OK is told to people, as pushes wait for it.
+    std::function<absl::Status()> can_write = [] { return absl::OkStatus(); };
     // Asked once the coordinator has answered; what is not OK is the end.
     std::function<absl::Status()> check = [] { return absl::OkStatus(); };
     absl::Duration start_timeout = absl::Minutes(1);   // for the first contact
@@ -61,7 +63,7 @@ class CoordinatorLink {
 
  private:
   void Watch();
-  void Send(const v1::WatchRequest& request);
+  void Send();  // last_request_
   void WatchOn(std::uint64_t id, bool written);
   void OnWatch(absl::Status status, const v1::WatchReply& snapshot);
   void OnFailure(const absl::Status& status);

@@ -258,7 +258,9 @@ int Main(int argc, char** argv) {
                options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()), AvailableCores());
   if (const std::string file = absl::GetFlag(FLAGS_port_file); !file.empty()) {
     const absl::Status written = WriteAtomically(RealFileSystem(), file, (*node)->address() + "\n");
-    if (!written.ok()) ExitWithError(written);
+    if (!written.ok()) {
+      ExitWithError(FlagError("port_file", file, absl::StrCat("a file that can be written (", written.message(), ")")));
+    }
   }
 
   std::atomic<bool> over = false;

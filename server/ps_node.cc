@@ -106,11 +106,11 @@ class PsNode::Impl {
     }
     ASSIGN_OR_RETURN(const OwnAddresses own, OwnAddressesOf(options_.listen, options_.advertise, server_->port()));
     address_ = own.others;
-    link.coordinator = options_.shard_index == 0 ? own.self : options_.coordinator;
-    coordinator_address_ = link.coordinator;
+    link.coordinator = coordinator_address_ = options_.shard_index == 0 ? own.self : options_.coordinator;
     link.address = address_;
     link.local_endpoint = local;
     link.on_drain = [this] { RequestDrain("leeway drain: shutting down"); };
+    if (files_.journal != nullptr) link.can_write = [this] { return files_.journal->Ready(); };
     if (own_ == nullptr) link.check = [this] { return CheckShared(RealFileSystem(), options_.checkpoint_dir); };
     link.start_timeout = options_.start_timeout;
     link.give_up_after = options_.give_up_after;

@@ -121,6 +121,7 @@ class Connection {
 
 absl::Status RunWorker(const WorkerOptions& options, const Security& security, WorkerMetrics* metrics,
                        Cancellation& cancellation, Readiness& readiness) {
+  RETURN_IF_ERROR(CheckFiles(options, options.evaluator));
   const Split split = options.evaluator ? Split::kTest : Split::kTrain;
   RETURN_IF_ERROR(CheckModelTakes(options.model, options.data));
   ASSIGN_OR_RETURN(const Dataset data, LoadDataFor(options.model, options.data, split));

@@ -2,8 +2,13 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
+#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
@@ -202,6 +207,26 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   RETURN_IF_ERROR(
       Check(In(options.preempted_exit_code, 0, 255), "preempted_exit_code", options.preempted_exit_code, "0 to 255"));
   return options;
+}
+
+absl::Status CheckFiles(const WorkerOptions& options, bool evaluator) {
+  namespace fs = std::filesystem;
+  if (!evaluator) {
+    const std::string& path = options.init_from;
+    std::error_code error;
+    if (path.empty()) return absl::OkStatus();
+    if (access(path.c_str(), R_OK) == 0 && !fs::is_directory(path, error)) return absl::OkStatus();
+    const char* const why = strerror(access(path.c_str(), R_OK) == 0 ? EISDIR : errno);
+    return FlagError("init_from", path, absl::StrCat("a file that can be read (", why, ")"));
+  }
+  const std::pair<const char*, std::string> written[] = {{"best_weights", options.best_weights},
+                                                         {"final_weights", options.final_weights}};
+  for (const auto& [flag, path] : written) {
+    const std::string folder = fs::path(path).parent_path().string();
+    if (path.empty() || access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0) continue;
+    return FlagError(flag, path, absl::StrCat("a file in a folder that can be written (", strerror(errno), ")"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace leeway

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/flags/declare.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "worker/client/encodings.h"
@@ -56,5 +57,8 @@ struct WorkerOptions {
 // INVALID_ARGUMENT: one line with the flag, its value and what is allowed. `need_coordinator`: a worker cannot do
 // without the flags that `leeway run` fills in.
 absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator);
+
+// As above, where a file that a trainer reads at its start, or an evaluator writes when it has evaluated, cannot be.
+absl::Status CheckFiles(const WorkerOptions& options, bool evaluator);
 
 }  // namespace leeway

@@ -13,22 +13,23 @@
 namespace leeway {
 namespace {
 
-absl::Status Refuse(const char* field, double value, const char* allowed) {
-  return absl::InvalidArgumentError(absl::StrCat("optimizer: ", field, " is ", value, "; allowed: ", allowed));
+// As FlagError: a person has given a flag.
+absl::Status Refuse(const char* flag, double value, const char* allowed) {
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": allowed: ", allowed));
 }
 
 // Comparisons are written so that NaN fails them.
-absl::Status CheckFraction(const char* field, double value) {
-  return value >= 0 && value < 1 ? absl::OkStatus() : Refuse(field, value, "0 and above, below 1");
+absl::Status CheckFraction(const char* flag, double value) {
+  return value >= 0 && value < 1 ? absl::OkStatus() : Refuse(flag, value, "0 and above, below 1");
 }
 
 // Far from 0, so that it is still there as a float and 0 / (0 + epsilon) is 0.
-absl::Status CheckDivisor(const char* field, double value) {
-  return value >= 1e-30 && value <= 1e6 ? absl::OkStatus() : Refuse(field, value, "1e-30 to 1e6");
+absl::Status CheckDivisor(const char* flag, double value) {
+  return value >= 1e-30 && value <= 1e6 ? absl::OkStatus() : Refuse(flag, value, "1e-30 to 1e6");
 }
 
-absl::Status CheckPenalty(const char* field, double value) {
-  return value >= 0 && value <= 1e6 ? absl::OkStatus() : Refuse(field, value, "0 to 1e6");
+absl::Status CheckPenalty(const char* flag, double value) {
+  return value >= 0 && value <= 1e6 ? absl::OkStatus() : Refuse(flag, value, "0 to 1e6");
 }
 
 absl::StatusOr<AdamParameters> CheckedAdam(const v1::OptimizerConfig& config) {
@@ -47,7 +48,7 @@ absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const v1::OptimizerConf
       return std::make_unique<Sgd>();
     case v1::OptimizerConfig::MOMENTUM:
       RETURN_IF_ERROR(CheckFraction("momentum", config.momentum()));
-      if (config.nesterov() && config.momentum() == 0) return Refuse("momentum", 0, "above 0 with nesterov");
+      if (config.nesterov() && config.momentum() == 0) return Refuse("momentum", 0, "above 0 with --nesterov");
       return std::make_unique<Momentum>(config.momentum(), config.nesterov());
     case v1::OptimizerConfig::ADAGRAD:
       RETURN_IF_ERROR(CheckDivisor("epsilon", config.epsilon()));
@@ -70,7 +71,7 @@ absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const v1::OptimizerConf
       RETURN_IF_ERROR(CheckDivisor("beta", config.beta()));
       return std::make_unique<Ftrl>(FtrlParameters{config.l1(), config.l2(), config.beta()});
     default:
-      return Refuse("kind", config.kind(),
+      return Refuse("optimizer", config.kind(),
                     "0 (sgd), 1 (momentum), 2 (adagrad), 3 (rmsprop), 4 (adam), 5 (adamw), 6 (ftrl)");
   }
 }

@@ -11,7 +11,7 @@
 
 namespace leeway {
 
-// INVALID_ARGUMENT naming the field, its value and what is allowed. Fields that the kind does not use are not
+// INVALID_ARGUMENT naming the flag, its value and what is allowed. Fields that the kind does not use are not
 // looked at (RMSPROP has no momentum). config.weight_decay is checked here, but reaches a step by StepArgs, after the
 // parameter group's factor.
 absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const v1::OptimizerConfig& config);

@@ -19,13 +19,22 @@ namespace {
 constexpr std::uint64_t kUnknown = std::numeric_limits<std::uint64_t>::max();
 constexpr absl::Duration kLongestRun = absl::Hours(24 * 365 * 100);
 
-// "staleness_bound: 8 -> 1; stop.epochs: 4 -> 5", or nothing.
+// By the names of the flags: "staleness_bound: 8 -> 1; epochs: 4 -> 5", or nothing.
 std::string Differences(const v1::Policy& before, const v1::Policy& after) {
   std::string report;
   google::protobuf::util::MessageDifferencer differencer;
   differencer.ReportDifferencesToString(&report);
   if (differencer.Compare(before, after)) return "";
-  return absl::StrReplaceAll(absl::StripSuffix(report, "\n"), {{"modified: ", ""}, {"\n", "; "}});
+  return absl::StrReplaceAll(absl::StripSuffix(report, "\n"), {{"modified: ", ""},
+                                                               {"\n", "; "},
+                                                               {"optimizer.kind", "optimizer"},
+                                                               {"optimizer.", ""},
+                                                               {"schedule.kind", "schedule"},
+                                                               {"schedule.rate", "learning_rate"},
+                                                               {"schedule.final_rate", "final_learning_rate"},
+                                                               {"schedule.warmup_samples", "warmup_samples"},
+                                                               {"schedule.", "schedule_"},
+                                                               {"stop.", ""}});
 }
 
 }  // namespace
@@ -142,7 +151,8 @@ absl::Status Coordinator::CheckRun(const v1::CoordinatorState& state) const {
   }
   if (const std::string differences = Differences(state.policy(), options_.policy); !differences.empty()) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "the run was begun with another policy than this ps's flags say (its value -> the flag's): ", differences));
+        "the run was begun with another policy than this ps's flags say (its value -> the flag's): ", differences,
+        ": allowed: the run's, or another --checkpoint_dir"));
   }
   if (state.shards_size() != static_cast<int>(options_.num_shards)) {
     return absl::DataLossError(absl::StrCat("coordinator: ", state.shards_size(), " of ", options_.num_shards, " ps"));

@@ -18,6 +18,17 @@ namespace {
 constexpr char kOutOfDate[] =
     ": what it has saved is out of date; without coordinator/ and journal/ (of every ps) in --checkpoint_dir the run "
     "goes on from its newest checkpoint";
+constexpr absl::Duration kRefusalEvery = absl::Seconds(10);
+
+// Who is refused for now asks every second or so. `shard`: that it wants to be; null: there is none of that number.
+void LogRefusal(const absl::Status& status, Instant now, ShardInfo* shard) {
+  if (shard != nullptr) {
+    if (shard->refused == status.message() && now - shard->refused_said < kRefusalEvery) return;
+    shard->refused = std::string(status.message());
+    shard->refused_said = now;
+  }
+  spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
+}
 
 }  // namespace
 
@@ -110,7 +121,8 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
     const bool newcomer = status.ok() && request.era() < era_ && shards_[request.shard_index()].acknowledged == 0;
     if (!lost.reason.empty() && !newcomer) status = AnswerLost(request.shard_index(), lost);
     if (!status.ok()) {
-      spdlog::warn("coordinator: a ps was refused: {}", std::string(status.message()));
+      LogRefusal(status, clock_->Now(),
+                 request.shard_index() < shards_.size() ? &shards_[request.shard_index()] : nullptr);
       replies.Refuse(done, status);
     } else if (prove != 0) {
       v1::WatchReply reply;
@@ -143,6 +155,7 @@ void Coordinator::Watch(const v1::WatchRequest& request, ReplyCallback done) {
       shard.generation = request.generation();
       shard.protocol_version = request.protocol_version();
       shard.seen = clock_->Now();
+      shard.pushes_wait = request.pushes_wait();
       // Whether all know the end decides what a restart finds left to do.
       if (state_ == v1::FINISHED && shard.acknowledged < request.known_sequence()) store_->Changed();
       if (!late) {

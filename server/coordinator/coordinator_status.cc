@@ -78,6 +78,8 @@ void Coordinator::NoteRates(Instant now) {
 
 std::string Coordinator::WaitsFor(Instant now) const {
   if (state_ == v1::FINISHED) return "";
+  // Then it hears of nothing else.
+  if (const absl::Status ready = store_->Ready(); !ready.ok()) return std::string(ready.message());
   std::vector<std::string> not_come;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (shards_[i].generation == 0) not_come.push_back(absl::StrCat("ps ", i));
@@ -90,6 +92,9 @@ std::string Coordinator::WaitsFor(Instant now) const {
   const std::string missing = MissingShard(now);
   if (LastIsDue()) return absl::StrCat("the last checkpoint", missing.empty() ? "" : ": ", missing);
   if (!missing.empty()) return missing;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (!shards_[i].pushes_wait.empty()) return absl::StrCat("ps ", i, ": ", shards_[i].pushes_wait);
+  }
   return deserted_since_ ? absl::StrCat("a worker: none is left", InQuarantine()) : "";
 }
 

@@ -21,6 +21,9 @@ struct ShardInfo {
   std::uint32_t protocol_version = 0;  // 0: not known: it has not come to this coordinator's process
   Instant seen;
   bool silent = false;             // and that has been said
+  std::string pushes_wait;         // for what, if its journal cannot be written
+  std::string refused;             // why a process that wants to be it was, as the log says
+  Instant refused_said;            // when it said so: who is refused comes again
   std::uint64_t acknowledged = 0;  // sequence
   std::uint64_t closed_round = 0;
   bool weights_ready = false;

@@ -3,6 +3,7 @@
 //   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code 3 after half of the time
 //   FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM
 //   FAKE_FAILURE=why   the run has failed at its end; all exit with code 4
+//   FAKE_LATE=11   it writes "reads its journal" to its log, and says after so many seconds where it listens
 #include <grpc/grpc.h>
 #include <signal.h>
 #include <unistd.h>
@@ -100,6 +101,10 @@ int Main(int argc, char** argv) {
   const std::string name = absl::StrCat("ps-", index);
   if (Environment("FAKE_STUBBORN_PS", "") == name) signal(SIGTERM, SIG_IGN);
   std::ofstream(absl::StrCat(Environment("FAKE_PIDS", "/tmp"), "/", name, ".pid")) << getpid() << "\n";
+  if (const int late = std::atoi(Environment("FAKE_LATE", "0").c_str()); late > 0) {
+    std::fprintf(stderr, "reads its journal\n");
+    sleep(static_cast<unsigned>(late));
+  }
   FakeCoordinator coordinator(std::atof(Environment("FAKE_SECONDS", "1").c_str()),
                               std::atoi(Flag(argc, argv, "num_workers").c_str()));
   auto server = GrpcServer::Start("127.0.0.1:0", &coordinator);

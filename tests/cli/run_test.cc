@@ -66,16 +66,34 @@ TEST_CASE("a worker that dies is reported, and the run goes on") {
   CHECK(run.AreGone(kAll));
 }
 
-TEST_CASE("an evaluator that dies fails the run, but after training has ended and its results are written") {
+TEST_CASE("an evaluator that dies is started again: nobody else keeps the final weights") {
   const RunFixture run(2, {"FAKE_DIE=eval"});
+  CHECK(run.Run(kTwoAndTwo).ok());
+  CHECK(absl::StrContains(run.Output(), "eval will be started again"));
+  CHECK(absl::StrContains(run.File("eval.log"), "eval was started again: yes"));
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("an evaluator that cannot go on fails the run, but after training has ended and its results are written") {
+  const RunFixture run(2, {"FAKE_DIE=eval", "FAKE_CODE=1"});
   const ProcessExit exit = run.Run(kTwoAndTwo);
   const std::string output = run.Output();
   INFO(output);
   CHECK(exit.code == 2);
   CHECK(absl::StrContains(output, "eval ran out of luck"));
-  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 5\n"));
+  CHECK(absl::StrContains(output, "leeway: eval ended with exit code 1\n"));
   CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
   CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("a ps that has much to read before it listens is waited for, and leeway says so") {
+  const RunFixture run(2, {"FAKE_LATE=11"});
+  const ProcessExit exit = run.Run({"--num_workers=2"});
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.ok());
+  CHECK(absl::StrContains(output, "ps-0 does not listen yet; the end of "));
+  CHECK(absl::StrContains(output, "    reads its journal\n"));
 }
 
 TEST_CASE("a run that has failed by its end says so, and nobody is started again for it") {
@@ -152,7 +170,9 @@ TEST_CASE("kill -9 of leeway leaves nothing behind") {
 TEST_CASE("bad flags are one line and nothing is started") {
   const std::pair<std::vector<std::string>, std::string> cases[] = {
       {{"--num_ps=0"}, "leeway: --num_ps=0: allowed: 1 to 64\n"},
-      {{"--num_wrokers=3"}, "leeway: unknown flag --num_wrokers, did you mean --num_workers? (--help lists all)\n"},
+      {{"--num_wrokers=3"},
+       "leeway: unknown flag --num_wrokers, did you mean --num_workers? (--help lists all); a flag of ps goes into "
+       "--ps_flags, as in --ps_flags=\"--lease=2s\"\n"},
       {{"--straggle=7:4"},
        "leeway: --straggle=7:4: allowed: worker:factor with a worker from 0 to 0 and a factor"
        " of at least 1\n"},

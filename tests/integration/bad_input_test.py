@@ -55,6 +55,9 @@ class BadInput(TestCase):
                 (["--optimizer=sdg"], ["--optimizer=sdg", "sgd", "adamw"]),
                 (["--clip_norm=1", "--push_atomicity=stream"], ["--push_atomicity=stream", "--clip_norm"]),
                 (["--patience=2"], ["--patience=2", "--target_metric"]),
+                (["--learning_rate=-1"], ["--learning_rate=-1", "above 0"]),
+                (["--schedule=cosine"], ["--schedule_total_samples=0", "above --warmup_samples=0"]),
+                (["--optimizer=adam", "--beta1=2"], ["--beta1=2", "below 1"]),
                 (["--lease=5"], ["--lease=5", "duration"]),
                 (["--num_shards=2", "--shard_index=1"], ["--coordinator", "shard 0"]),
                 (["--num_shards=2", "--shard_index=2", NOBODY], ["shard_index", "2"]),
@@ -76,6 +79,7 @@ class BadInput(TestCase):
                 (["--give_up_after=-1m"], ["--give_up_after=-1m", "more than 0"]),
                 (["--start_timeout=0s"], ["--start_timeout=0", "more than 0"]),
                 (["--max_held_bytes=0"], ["--max_held_bytes=0", "1 to "]),
+                (["--port_file=/no/such/port"], ["--port_file=/no/such/port", "a file that can be written", "No such"]),
                 (["--num_evaluators=4294967295"], ["--num_evaluators=4294967295", "0 to 4096"]),
             ],
         )
@@ -94,7 +98,13 @@ class BadInput(TestCase):
                 ([NOBODY, *SMALL, "--role=boss"], ["--role=boss", "train, eval"]),
                 ([NOBODY, *SMALL, "--pipeline_depth=99"], ["--pipeline_depth=99", "0 to 14"]),
                 ([NOBODY, "--data=synthetic:many"], ["synthetic:many", "number"]),
+                ([NOBODY, "--data=csv:"], ["csv:", "behind the colon", "csv:TRAIN[,TEST]"]),
                 ([NOBODY, *SMALL, "--token_file=/no/such"], ["--token_file", "/no/such", "No such file"]),
+                ([NOBODY, *SMALL, "--init_from=/tmp"], ["--init_from=/tmp", "Is a directory"]),
+                (
+                    [NOBODY, *SMALL, "--role=eval", "--final_weights=/no/such/final"],
+                    ["--final_weights=/no/such/final", "folder", "No such file"],
+                ),
             ],
         )
 
@@ -107,6 +117,8 @@ class BadInput(TestCase):
             [LEEWAY, "run"],
             [
                 (["--num_pss=2"], ["unknown flag --num_pss", "did you mean --num_ps?"]),
+                (["--checkpoint_dir=/tmp/x"], ["unknown flag --checkpoint_dir", "--ps_flags"]),
+                (["--lease=2s"], ["does not take --lease", "--ps_flags"]),
                 ([*SMALL, "--num_ps=0"], ["--num_ps=0", "1 to 64"]),
                 ([*SMALL, "--num_workers=0"], ["--num_workers=0"]),
                 (["--model=softmax"], ["--data"]),
@@ -120,6 +132,8 @@ class BadInput(TestCase):
                 ([*SMALL, "--device=tpu"], ["--device=tpu", "auto, cpu"]),
                 ([*SMALL, "--data=/no/such"], ["/no/such", "no directory"]),
                 ([*SMALL, "--init_from=/no/such"], ["--init_from=/no/such", "No such file"]),
+                ([*SMALL, "--init_from=/tmp"], ["--init_from=/tmp", "a file", "Is a directory"]),
+                ([*SMALL, "--best_weights=/no/such/best"], ["--best_weights=/no/such/best", "folder", "No such file"]),
                 ([*SMALL, "--worker_flags=0:--model=resnet"], ["--model=resnet"]),
             ],
         )
@@ -187,11 +201,13 @@ class BadInput(TestCase):
             self.wait_until_gone()
 
     def test_bad_data_ends_leeway_run(self):
-        run = self.run_leeway(self.idx_folder("data", {"train-labels-idx1-ubyte": struct.pack(">2i", 2049, 4)}))
-        self.assertEqual(run.wait(), 2, run.everything())
-        self.assertIn("worker-0 ended with exit code 1 before training began", run.stderr())
-        self.assertIn("train-labels-idx1-ubyte: is truncated", run.stderr())
-        self.wait_until_gone()
+        # The start waits for the evaluator, too.
+        for who, labels in (("worker-0", "train-labels-idx1-ubyte"), ("eval", "t10k-labels-idx1-ubyte")):
+            run = self.run_leeway(self.idx_folder(who, {labels: struct.pack(">2i", 2049, 4)}))
+            self.assertEqual(run.wait(), 1, run.everything())
+            self.assertIn(f"{who} ended with exit code 1 before training began", run.stderr())
+            self.assertIn(f"{labels}: is truncated", run.stderr())
+            self.wait_until_gone()
 
     def test_init_from(self):
         run = self.run_leeway("--epochs=1")

@@ -37,7 +37,11 @@ class Death(TestCase):
 
     def test_a_killed_worker_rejoins_under_its_name_and_no_record_is_lost(self):
         # It is the only one, so nobody can train on what it had in hand.
-        run = self.run_leeway("--epochs=4", "--pace=20ms", "--restart_workers", "--lease_records=500", LEASE_FLAG)
+        # (The status page keeps its port to itself when somebody is started again.)
+        http = ["--http_port=0", "--worker_flags=0:--http_port=0"]
+        run = self.run_leeway(
+            "--epochs=4", "--pace=20ms", "--restart_workers", "--lease_records=500", LEASE_FLAG, *http
+        )
         run.wait_until_training()
         os.kill(run.pid_of("worker-0"), signal.SIGKILL)
         run.wait_for("worker-0 will be started again")

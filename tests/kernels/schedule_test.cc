@@ -94,20 +94,21 @@ TEST_CASE("schedule: good configurations are accepted") {
   CHECK(CheckSchedule(Cosine(0.1, 5, 6, 0.1)).ok());
 }
 
-TEST_CASE("schedule: refusals name field, value and what is allowed") {
+TEST_CASE("schedule: refusals name flag, value and what is allowed") {
   for (const double rate : {0.0, -0.1, 2e6, std::nan(""), std::numeric_limits<double>::infinity()}) {
-    CHECK(Refusal(Constant(rate, 0)).find("schedule: rate is ") == 0);
+    CHECK(Refusal(Constant(rate, 0)).find("--learning_rate=") == 0);
   }
-  CHECK(Refusal(Constant(0, 0)) == "schedule: rate is 0; allowed: above 0, at most 1e6");
-  CHECK(Refusal(Step(0.1, 0, 0, 0.5)) == "schedule: step_samples is 0; allowed: 1 and above");
-  CHECK(Refusal(Step(0.1, 0, 10, 0)) == "schedule: gamma is 0; allowed: above 0, at most 1");
-  CHECK(Refusal(Step(0.1, 0, 10, 1.5)) == "schedule: gamma is 1.5; allowed: above 0, at most 1");
-  CHECK(Refusal(Cosine(0.1, 10, 10, 0)) == "schedule: total_samples is 10; allowed: above warmup_samples, which is 10");
-  CHECK(Refusal(Cosine(0.1, 0, 10, 0.2)) == "schedule: final_rate is 0.2; allowed: 0 to rate, which is 0.1");
-  CHECK(Refusal(Cosine(0.1, 0, 10, std::nan(""))).find("schedule: final_rate is nan") == 0);
+  CHECK(Refusal(Constant(0, 0)) == "--learning_rate=0: allowed: above 0, at most 1e6");
+  CHECK(Refusal(Step(0.1, 0, 0, 0.5)) == "--schedule_step_samples=0: allowed: 1 and above with --schedule=step");
+  CHECK(Refusal(Step(0.1, 0, 10, 0)) == "--schedule_gamma=0: allowed: above 0, at most 1");
+  CHECK(Refusal(Step(0.1, 0, 10, 1.5)) == "--schedule_gamma=1.5: allowed: above 0, at most 1");
+  CHECK(Refusal(Cosine(0.1, 10, 10, 0)) ==
+        "--schedule_total_samples=10: allowed: above --warmup_samples=10 with --schedule=cosine");
+  CHECK(Refusal(Cosine(0.1, 0, 10, 0.2)) == "--final_learning_rate=0.2: allowed: 0 to --learning_rate=0.1");
+  CHECK(Refusal(Cosine(0.1, 0, 10, std::nan(""))).find("--final_learning_rate=nan: ") == 0);
   Config unknown = Constant(0.1, 0);
   unknown.set_kind(static_cast<Config::Kind>(9));
-  CHECK(Refusal(unknown) == "schedule: kind is 9; allowed: 0 (constant), 1 (step), 2 (cosine)");
+  CHECK(Refusal(unknown) == "--schedule=9: allowed: 0 (constant), 1 (step), 2 (cosine)");
 }
 
 }  // namespace

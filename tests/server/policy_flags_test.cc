@@ -180,15 +180,15 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--optimizer=sgdm"}, "--optimizer=sgdm", "momentum"},
       {{"--optimizer=adam", "--beta1=1"}, "beta1", ""},
       {{"--optimizer=momentum", "--momentum=1.5"}, "momentum", ""},
-      {{"--optimizer=ftrl", "--beta=0"}, "beta is 0", "1e-30 to 1e6"},
-      {{"--optimizer=ftrl", "--l1=-1"}, "l1 is -1", "0 to 1e6"},
-      {{"--optimizer=ftrl", "--l2=nan"}, "l2 is nan", "0 to 1e6"},
+      {{"--optimizer=ftrl", "--beta=0"}, "--beta=0: ", "1e-30 to 1e6"},
+      {{"--optimizer=ftrl", "--l1=-1"}, "--l1=-1: ", "0 to 1e6"},
+      {{"--optimizer=ftrl", "--l2=nan"}, "--l2=nan: ", "0 to 1e6"},
       {{"--l1=0.5"}, "--l1=0.5", "0 without --optimizer=ftrl"},
       {{"--optimizer=adagrad", "--l2=0.5"}, "--l2=0.5", "0 without --optimizer=ftrl"},
-      {{"--weight_decay=-1"}, "weight_decay", ""},
-      {{"--learning_rate=nan"}, "rate", ""},
-      {{"--schedule=step"}, "step_samples", ""},
-      {{"--schedule=cosine"}, "total_samples", ""},
+      {{"--weight_decay=-1"}, "--weight_decay=-1: ", "0 to 1e6"},
+      {{"--learning_rate=nan"}, "--learning_rate=nan: ", "above 0"},
+      {{"--schedule=step"}, "--schedule_step_samples=0: ", "1 and above"},
+      {{"--schedule=cosine"}, "--schedule_total_samples=0: ", "above --warmup_samples=0"},
   };
   for (const Refused& refused : cases) {
     absl::FlagSaver saver;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -35,11 +36,16 @@ absl::StatusOr<Source> ParseSpec(const std::string& spec) {
   const std::string kind = spec.substr(0, colon);
   if (colon == std::string::npos || absl::StrContains(kind, "/")) return Source{Source::kImages, spec};
   const std::string rest = spec.substr(colon + 1);
-  if (kind == "idx") return Source{Source::kImages, rest};
-  if (kind == "csv") return Source{Source::kCsv, rest};
-  if (kind == "libsvm") return Source{Source::kLibsvm, rest};
-  if (kind == "synthetic") return Source{Source::kSynthetic, rest};
-  if (kind == "tokens") return Source{Source::kTokens, rest};
+  constexpr std::pair<const char*, Source::Kind> kKinds[] = {{"idx", Source::kImages},
+                                                             {"csv", Source::kCsv},
+                                                             {"libsvm", Source::kLibsvm},
+                                                             {"synthetic", Source::kSynthetic},
+                                                             {"tokens", Source::kTokens}};
+  for (const auto& [name, value] : kKinds) {
+    if (kind != name) continue;
+    if (!rest.empty()) return Source{value, rest};
+    return absl::InvalidArgumentError(absl::StrCat("data '", spec, "': nothing stands behind the colon; ", kAllowed));
+  }
   return absl::InvalidArgumentError(absl::StrCat("data '", spec, "': the kind '", kind, "' is unknown; ", kAllowed));
 }
 

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "worker/client/pull.h"
+#include "worker/trainer/best_weights.h"
 #include "worker/trainer/leave_cluster.h"
 #include "worker/trainer/weights_file.h"
 
@@ -20,11 +21,17 @@ constexpr absl::Duration kLastWords = absl::Seconds(5);
 // A copy of one round is asked for two rounds ahead, so that all chunks' requests are there when it closes.
 constexpr std::uint64_t kRoundsAhead = 2;
 
+// A full disk is lost as a server is lost, not memory that this worker needs more of than there is (exit_code_of.h).
+absl::Status WorthAnotherStart(const absl::Status& saved) {
+  return absl::IsResourceExhausted(saved) ? absl::UnavailableError(saved.message()) : saved;
+}
+
 }  // namespace
 
 EvalSession::EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation,
                          const Placement& placement)
     : worker_(worker),
+      run_id_(join.run_id()),
       placement_(placement),
       rounds_(join.policy().aggregation() == v1::ROUND),
       mailbox_(std::make_shared<Mailbox>()),
@@ -43,6 +50,13 @@ bool EvalSession::Interrupted() const {
 }
 
 absl::StatusOr<bool> EvalSession::Run() {
+  if (!worker_.best) {
+    worker_.best = SavedBest(worker_.files, worker_.options.best_weights, run_id_);
+    if (worker_.best) {
+      spdlog::info("{} holds the best weights of this run so far: loss {:.4f}, accuracy {:.2f} %",
+                   worker_.options.best_weights, worker_.best->loss(), 100 * worker_.best->accuracy());
+    }
+  }
   coordinator_->StartHeartbeat(std::min(lease_, kNews));
   bool final = false;
   while (!Interrupted() && !final) {
@@ -127,9 +141,9 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   if (worker_.options.metrics != nullptr) worker_.options.metrics->Evaluated(evaluation);
   if (!worker_.best || Better(evaluation, *worker_.best)) {
     worker_.best = evaluation;
-    RETURN_IF_ERROR(Save(worker_.options.best_weights));
+    RETURN_IF_ERROR(SaveBest());
   }
-  if (final) RETURN_IF_ERROR(Save(worker_.options.final_weights));
+  if (final) RETURN_IF_ERROR(SaveFinal());
   v1::ReportProgressRequest report;
   *report.mutable_evaluation() = evaluation;
   const absl::Status reported =
@@ -138,11 +152,17 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   return true;
 }
 
-absl::Status EvalSession::Save(const std::string& path) {
+absl::Status EvalSession::SaveBest() {
+  const std::string& path = worker_.options.best_weights;
   if (path.empty()) return absl::OkStatus();
-  absl::Status saved = SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0));
-  // A full disk is lost as a server is lost, not memory that this worker needs more of than there is (exit_code_of.h).
-  return absl::IsResourceExhausted(saved) ? absl::UnavailableError(saved.message()) : saved;
+  return WorthAnotherStart(
+      SaveBestWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0), run_id_, *worker_.best));
+}
+
+absl::Status EvalSession::SaveFinal() {
+  const std::string& path = worker_.options.final_weights;
+  if (path.empty()) return absl::OkStatus();
+  return WorthAnotherStart(SaveWeights(worker_.files, path, worker_.manifest, worker_.engine.weights(0)));
 }
 
 }  // namespace leeway

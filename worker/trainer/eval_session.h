@@ -50,7 +50,7 @@ class EvalSession {
     FileSystem& files;
     const EvaluatorOptions& options;
     Cancellation& cancellation;
-    std::optional<v1::Evaluation> best;  // over all incarnations
+    std::optional<v1::Evaluation> best;  // over all incarnations, and of the run's earlier evaluators that kept it
   };
 
   EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_t incarnation, const Placement& placement);
@@ -66,11 +66,13 @@ class EvalSession {
   // run's end came while it waited for a round (and `final` is false).
   absl::StatusOr<std::optional<std::uint64_t>> PullWeights(bool final);
   absl::StatusOr<bool> EvaluateOnce(bool final);  // false: there were no weights, as PullWeights says
-  absl::Status Save(const std::string& path);
+  absl::Status SaveBest();
+  absl::Status SaveFinal();
   // Runs one call of the coordinator's to its end; after an interruption for kLastWords at most.
   absl::Status Await(const std::function<void(std::function<void(absl::Status)>)>& call);
 
   Worker& worker_;
+  const std::uint64_t run_id_;
   const Placement placement_;
   const bool rounds_;
   const std::shared_ptr<Mailbox> mailbox_;

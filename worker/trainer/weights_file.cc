@@ -17,12 +17,15 @@ std::string ShapeText(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-absl::Status SaveWeights(FileSystem& files, const std::string& path, const Manifest& manifest, const float* weights) {
+absl::Status SaveWeights(FileSystem& files, const std::string& path, const Manifest& manifest, const float* weights,
+                         SafetensorsMetadata more) {
   std::vector<SafetensorsInput> inputs;
   for (const Tensor& tensor : manifest.tensors()) {
     inputs.push_back({tensor.name, tensor.shape, absl::MakeConstSpan(weights + tensor.offset, tensor.count)});
   }
-  return WriteSafetensors(files, path, inputs, {{"format", "leeway"}, {"model", manifest.model()}});
+  more["format"] = "leeway";
+  more["model"] = manifest.model();
+  return WriteSafetensors(files, path, inputs, more);
 }
 
 absl::StatusOr<std::shared_ptr<const std::vector<float>>> LoadWeights(FileSystem& files, const std::string& path,

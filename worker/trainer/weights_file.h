@@ -12,11 +12,14 @@
 #include "absl/status/statusor.h"
 #include "common/files.h"
 #include "common/manifest.h"
+#include "common/safetensors_header.h"
 
 namespace leeway {
 
-// Writes `weights` (manifest.elements() floats) atomically. The file system's error.
-absl::Status SaveWeights(FileSystem& files, const std::string& path, const Manifest& manifest, const float* weights);
+// Writes `weights` (manifest.elements() floats) atomically, with what `more` has to say of them. The file system's
+// error.
+absl::Status SaveWeights(FileSystem& files, const std::string& path, const Manifest& manifest, const float* weights,
+                         SafetensorsMetadata more = {});
 
 // INVALID_ARGUMENT: a tensor is missing, unknown or of another shape (both are named), a value is not finite; else
 // the file's error.

@@ -63,45 +63,45 @@ TEST_CASE("MakeOptimizer: each kind is itself, with its slots") {
   CHECK(FirstStep(nesterov) == Approx(1 - 0.125 * (2 + 0.9 * 2)).epsilon(1e-6));
 }
 
-TEST_CASE("MakeOptimizer: refusals name field, value and what is allowed") {
+TEST_CASE("MakeOptimizer: refusals name flag, value and what is allowed") {
   using Config = v1::OptimizerConfig;
   Config config = Good(Config::MOMENTUM);
   config.set_momentum(1);
-  CHECK(Refusal(config) == "optimizer: momentum is 1; allowed: 0 and above, below 1");
+  CHECK(Refusal(config) == "--momentum=1: allowed: 0 and above, below 1");
   config.set_momentum(0);
   CHECK(MakeOptimizer(config).ok());
   config.set_nesterov(true);
-  CHECK(Refusal(config) == "optimizer: momentum is 0; allowed: above 0 with nesterov");
+  CHECK(Refusal(config) == "--momentum=0: allowed: above 0 with --nesterov");
 
   config = Good(Config::ADAM);
   config.set_beta1(-0.1);
-  CHECK(Refusal(config) == "optimizer: beta1 is -0.1; allowed: 0 and above, below 1");
+  CHECK(Refusal(config) == "--beta1=-0.1: allowed: 0 and above, below 1");
   config = Good(Config::ADAMW);
   config.set_beta2(std::nan(""));
-  CHECK(Refusal(config) == "optimizer: beta2 is nan; allowed: 0 and above, below 1");
+  CHECK(Refusal(config) == "--beta2=nan: allowed: 0 and above, below 1");
   for (const auto kind : {Config::ADAGRAD, Config::RMSPROP, Config::ADAM, Config::ADAMW}) {
     config = Good(kind);
     config.set_epsilon(0);
-    CHECK(Refusal(config) == "optimizer: epsilon is 0; allowed: 1e-30 to 1e6");
+    CHECK(Refusal(config) == "--epsilon=0: allowed: 1e-30 to 1e6");
   }
   config = Good(Config::FTRL);
   config.set_beta(0);
-  CHECK(Refusal(config) == "optimizer: beta is 0; allowed: 1e-30 to 1e6");
+  CHECK(Refusal(config) == "--beta=0: allowed: 1e-30 to 1e6");
   config = Good(Config::FTRL);
   config.set_l1(-1);
-  CHECK(Refusal(config) == "optimizer: l1 is -1; allowed: 0 to 1e6");
+  CHECK(Refusal(config) == "--l1=-1: allowed: 0 to 1e6");
   config = Good(Config::FTRL);
   config.set_l2(2e6);
-  CHECK(Refusal(config) == "optimizer: l2 is 2e+06; allowed: 0 to 1e6");
+  CHECK(Refusal(config) == "--l2=2e+06: allowed: 0 to 1e6");
   config = Good(Config::RMSPROP);
   config.set_rho(2);
-  CHECK(Refusal(config) == "optimizer: rho is 2; allowed: 0 and above, below 1");
+  CHECK(Refusal(config) == "--rho=2: allowed: 0 and above, below 1");
   config = Good(Config::SGD);
   config.set_weight_decay(-1);
-  CHECK(Refusal(config) == "optimizer: weight_decay is -1; allowed: 0 to 1e6");
+  CHECK(Refusal(config) == "--weight_decay=-1: allowed: 0 to 1e6");
   config = Good(Config::SGD);
   config.set_kind(static_cast<Config::Kind>(17));
-  CHECK(Refusal(config).find("optimizer: kind is 17; allowed: 0 (sgd)") == 0);
+  CHECK(Refusal(config).find("--optimizer=17: allowed: 0 (sgd)") == 0);
 }
 
 TEST_CASE("MakeOptimizer: fields of other kinds are not looked at") {

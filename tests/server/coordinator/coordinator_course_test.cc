@@ -5,6 +5,7 @@
 
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
+#include "tests/support/crash_files.h"
 #include "tests/support/status_check.h"
 
 namespace leeway {
@@ -68,6 +69,26 @@ TEST_CASE("Coordinator: its status tells rates, of each shard and over time, and
   CHECK(status.workers(0).silent_seconds() < 0.5);
   CHECK(status.workers(1).silent_seconds() == Approx(8).margin(0.5));
   CHECK(status.workers(1).state() == "live");
+}
+
+TEST_CASE("Coordinator: who cannot write is named until it can: the journal of a ps, its own state") {
+  CrashFiles files(1);
+  CoordinatorFixture f(LeasedPolicy(1), 2, &files);
+  f.Start(1);
+  CHECK(f.Status().waiting_for().empty());
+  v1::WatchRequest watch = f.WatchOf(1);
+  watch.set_pushes_wait("the journal cannot be written: the disk is on fire");
+  f.Call<v1::WatchReply>("WatchMembership", watch);
+  CHECK(f.Status().waiting_for() == "ps 1: the journal cannot be written: the disk is on fire");
+  f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(1));
+  CHECK(f.Status().waiting_for().empty());
+
+  files.FailAppends(absl::ResourceExhaustedError("no room"));
+  f.Acquire(0, 1, 10);
+  CHECK(f.Status().waiting_for() == "the coordinator's state cannot be saved: no room");
+  files.FailAppends(absl::OkStatus());
+  f.Advance(absl::Seconds(1));
+  CHECK(f.Status().waiting_for().empty());
 }
 
 TEST_CASE("Coordinator: a ps that falls silent while the rest trains is named, at once and until it is back") {

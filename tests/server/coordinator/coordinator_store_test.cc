@@ -219,14 +219,20 @@ TEST_CASE("Coordinator: another policy, num_shards or run id than what is saved"
   CrashFiles files(1);
   v1::Policy policy = LeasedPolicy(1);
   policy.mutable_stop()->set_epochs(4);
+  policy.mutable_schedule()->set_rate(0.5);
+  policy.mutable_optimizer()->set_kind(v1::OptimizerConfig::ADAM);
   { CoordinatorFixture(policy, 2, &files).Start(1); }
   CHECK(Restore(files, OptionsOf(policy, 2)).ok());
   CHECK(Says(Restore(files, OptionsOf(policy, 3)), Code::kFailedPrecondition, {"num_shards=2", "num_shards=3"}));
   v1::Policy other = policy;
   other.set_staleness_bound(1);
   other.mutable_stop()->set_epochs(5);
+  other.mutable_schedule()->set_rate(0.25);
+  other.mutable_optimizer()->set_kind(v1::OptimizerConfig::ADAMW);
   const absl::Status refused = Restore(files, OptionsOf(other, 2));
-  CHECK(Says(refused, Code::kFailedPrecondition, {"staleness_bound: 8 -> 1", "stop.epochs: 4 -> 5"}));
+  CHECK(Says(refused, Code::kFailedPrecondition,
+             {"staleness_bound: 8 -> 1", " epochs: 4 -> 5", "learning_rate: 0.5 -> 0.25", "optimizer: ADAM -> ADAMW",
+              "allowed: the run's"}));
   CHECK(refused.message().find('\n') == refused.message().npos);
   Coordinator::Options stranger = OptionsOf(policy, 2);
   stranger.run_id = 5;

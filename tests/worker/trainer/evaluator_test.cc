@@ -5,12 +5,14 @@
 
 #include "common/crc32c.h"
 #include "common/exit_code.h"
+#include "common/files.h"
 #include "common/run_failure.h"
 #include "tests/catch.h"
 #include "tests/support/crash_files.h"
 #include "tests/worker/client/runtime.h"
 #include "tests/worker/trainer/small_worker.h"
 #include "worker/exit_code_of.h"
+#include "worker/trainer/eval_schedule.h"
 #include "worker/trainer/weights_file.h"
 
 namespace leeway {
@@ -89,6 +91,44 @@ TEST_CASE("While training it evaluates by the cluster's samples; the best weight
   REQUIRE(bench.fake.reports.size() == 3);
   CHECK_FALSE(bench.fake.reports[0].evaluation().final());
   CHECK(bench.fake.reports[2].evaluation().final());
+}
+
+TEST_CASE("Started again it keeps the run's best weights of before; those of another run give way") {
+  char folder[] = "/tmp/evaluator_test.XXXXXX";
+  REQUIRE(mkdtemp(folder) != nullptr);
+  const std::string best = std::string(folder) + "/best";
+  // A process of its own: evaluates `weights` and ends. Its loss and accuracy.
+  const auto evaluate = [](const std::string& path, std::uint64_t run_id, const std::vector<float>& weights) {
+    Bench bench(v1::EACH);
+    bench.options.best_weights = path;
+    {
+      MutexLock lock(bench.fake.mu);
+      bench.fake.join.set_run_id(run_id);
+      bench.fake.weights = weights;
+      bench.fake.state = v1::EVALUATING;
+    }
+    REQUIRE(bench.Run().ok());
+    MutexLock lock(bench.fake.mu);
+    REQUIRE(bench.fake.reports.size() == 1);
+    return bench.fake.reports[0].evaluation();
+  };
+  const auto kept = [&] { return **LoadWeights(RealFileSystem(), best, SmallWorker(90, 16, 1).manifest()); };
+
+  std::vector<float> better(SmallWorker(90, 16, 1).manifest().elements()), worse = better;
+  for (std::size_t i = 0; i < worse.size(); ++i) worse[i] = static_cast<float>(i) / 8;
+  if (Better(evaluate("", 7, worse), evaluate("", 7, better))) std::swap(better, worse);
+  evaluate(best, 7, better);
+  evaluate(best, 7, worse);
+  CHECK(kept() == better);
+  evaluate(best, 8, worse);
+  CHECK(kept() == worse);
+  evaluate(best, 8, better);
+  CHECK(kept() == better);
+  // What is no file of weights says nothing.
+  REQUIRE(WriteAtomically(RealFileSystem(), best, "{}").ok());
+  evaluate(best, 8, worse);
+  CHECK(kept() == worse);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("In rounds it waits for one round to be on every shard, and is not held by one that never comes") {
