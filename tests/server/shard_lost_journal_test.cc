@@ -157,9 +157,11 @@ TEST_CASE("A journal that is gone is missed where a checkpoint was taken behind 
     process.RunAll();
     f.snapshot.mutable_cut()->set_id(7);
     f.snapshot.mutable_cut()->set_name("step-00000001");
+    REQUIRE(f.Publish().ok());
     f.snapshot.mutable_cut()->set_limited(true);
     REQUIRE(f.Publish().ok());
     process.RunAll();
+    REQUIRE(f.shard.Describe().cut().written());
     v1::CheckpointIndex index;
     index.set_format(kCheckpointFormat);
     index.set_step(1);

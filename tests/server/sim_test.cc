@@ -66,7 +66,7 @@ Totals RunMany(int count, bool rounds) {
 }
 
 TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, deaths, full disks, and checkpoints") {
-  const Totals totals = RunMany(600, false);
+  const Totals totals = RunMany(400, false);
   CHECK(totals.lives > 250);
   CHECK(totals.held > 100);
   CHECK(totals.applied > 1000);
@@ -81,7 +81,7 @@ TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, dea
 }
 
 TEST_CASE("simulation: rounds under the same") {
-  const Totals totals = RunMany(400, true);
+  const Totals totals = RunMany(300, true);
   // For a minute one ps or another did not answer: that happens, but not often.
   CHECK(totals.without_last < 10);
   CHECK(totals.lives > 150);

@@ -50,7 +50,7 @@ Totals RunMany(int count, bool rounds) {
 }
 
 TEST_CASE("simulation of trainers: what `each` applies and what is kept are all of the gradients, whatever happens") {
-  const Totals totals = RunMany(150, false);
+  const Totals totals = RunMany(100, false);
   CHECK(totals.incarnations > totals.processes);
   CHECK(totals.exact > 50);
   CHECK(totals.applied > 1000);
@@ -58,7 +58,7 @@ TEST_CASE("simulation of trainers: what `each` applies and what is kept are all 
 }
 
 TEST_CASE("simulation of trainers: what rounds apply and what is kept are all of the gradients, whatever happens") {
-  const Totals totals = RunMany(200, true);
+  const Totals totals = RunMany(140, true);
   CHECK(totals.incarnations > totals.processes);
   CHECK(totals.exact > 50);
   CHECK(totals.restarts > 20);
