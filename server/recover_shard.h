@@ -49,9 +49,9 @@ absl::StatusOr<std::uint64_t> RestoreCheckpoint(const std::string& path, const E
 // `go_back->base` alone is restored, on whatever number of shards, without members and what they have pushed, and the
 // journal begins anew. Without a journal there is nothing to restore unless the run goes back.
 //
-// DATA_LOSS: what there is cannot be gone on from, and the message says why (damaged, gone, or of another number of ps): the
-// run must go back. FAILED_PRECONDITION: it is not this shard's. UNAVAILABLE: another process has this shard's files.
-// Else the file system's errors. After an error `shard` must not be used.
+// DATA_LOSS: what there is cannot be gone on from, and the message says why (damaged, gone, or of another number of
+// ps): the run must go back. FAILED_PRECONDITION: it is not this shard's. UNAVAILABLE: another process has this shard's
+// files. Else the file system's errors. After an error `shard` must not be used.
 absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Shard::Options& options, FileSystem* files,
                                         Clock* clock, Executor* executor, Shard* shard);
 
