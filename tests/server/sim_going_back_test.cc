@@ -38,22 +38,22 @@ Totals RunMany(int count, SimLoss loss, bool trainers) {
 }
 
 TEST_CASE("simulation of losses: a machine takes the end of its journal with it") {
-  CHECK(RunMany(100, SimLoss::kUnsynced, false).back > 5);
+  CHECK(RunMany(100, SimLoss::kUnsynced, false).back > 1);
   CHECK(RunMany(30, SimLoss::kUnsynced, true).back > 1);
 }
 
 TEST_CASE("simulation of losses: a ps without a journal dies") {
-  CHECK(RunMany(100, SimLoss::kNoJournal, false).back > 5);
+  CHECK(RunMany(100, SimLoss::kNoJournal, false).back > 1);
   CHECK(RunMany(30, SimLoss::kNoJournal, true).back > 1);
 }
 
 TEST_CASE("simulation of losses: a ps has lost its journal") {
-  CHECK(RunMany(100, SimLoss::kJournalLost, false).back > 5);
+  CHECK(RunMany(100, SimLoss::kJournalLost, false).back > 1);
   CHECK(RunMany(30, SimLoss::kJournalLost, true).back > 1);
 }
 
 TEST_CASE("simulation of losses: another number of ps goes on") {
-  CHECK(RunMany(100, SimLoss::kOtherShards, false).back > 5);
+  CHECK(RunMany(100, SimLoss::kOtherShards, false).back > 1);
   CHECK(RunMany(30, SimLoss::kOtherShards, true).back > 1);
 }
 
