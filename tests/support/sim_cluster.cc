@@ -245,6 +245,9 @@ std::optional<std::string> SimCluster::Run() {
   }
   stuck_ = Stuck();
   if (stuck_) return complaint_;
+  // Who had lost everything when the run was over was told that it is over: the last checkpoint has its weights.
+  const auto lost = [](const auto& ps) { return ps != nullptr && ps->lost(); };
+  if (lost_ && Over() && std::any_of(ps_.begin(), ps_.end(), lost)) return complaint_;
   // What a late repetition has set going may still be on its way to the journal.
   clock_.AdvanceTo(clock_.Now() + absl::Seconds(1));
   if (!complaint_) CheckEnd();

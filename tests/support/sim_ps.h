@@ -65,6 +65,7 @@ class SimPs final : public RequestHandler {
   const std::optional<absl::Status>& end() const { return end_; }
   // The run goes back: what this process is to begin anew in.
   const std::optional<Era>& next_era() const { return next_era_; }
+  bool lost() const { return !lost_.empty(); }     // its shard had nothing to go on from
   const Era& era() const { return storage_.era; }  // that its shard is in
 
  private:
