@@ -20,7 +20,8 @@ constexpr char kOutOfDate[] =
     "goes on from its newest checkpoint";
 constexpr absl::Duration kRefusalEvery = absl::Seconds(10);
 
-// Who is refused for now asks every second or so. `shard`: that it wants to be; null: there is none of that number.
+// Who is refused and may come again does so every second or so. `shard`: that it wants to be; null: there is none of
+// that number.
 void LogRefusal(const absl::Status& status, Instant now, ShardInfo* shard) {
   if (shard != nullptr) {
     if (shard->refused == status.message() && now - shard->refused_said < kRefusalEvery) return;

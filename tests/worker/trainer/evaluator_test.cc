@@ -1,7 +1,6 @@
 #include "worker/trainer/evaluator.h"
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "common/crc32c.h"
 #include "common/exit_code.h"
@@ -9,6 +8,7 @@
 #include "common/run_failure.h"
 #include "tests/catch.h"
 #include "tests/support/crash_files.h"
+#include "tests/support/temp_directory.h"
 #include "tests/worker/client/runtime.h"
 #include "tests/worker/trainer/small_worker.h"
 #include "worker/exit_code_of.h"
@@ -41,11 +41,10 @@ struct Bench {
 };
 
 TEST_CASE("At the end it evaluates the final weights, reports them with their CRC, keeps them, and leaves") {
-  char folder[] = "/tmp/evaluator_test.XXXXXX";
-  REQUIRE(mkdtemp(folder) != nullptr);
+  const TempDirectory folder;
   Bench bench(v1::EACH);
-  bench.options.best_weights = std::string(folder) + "/best";
-  bench.options.final_weights = std::string(folder) + "/final";
+  bench.options.best_weights = folder / "best";
+  bench.options.final_weights = folder / "final";
   std::vector<float> weights(bench.worker.manifest().elements());
   for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i) / 8;
   {
@@ -70,7 +69,6 @@ TEST_CASE("At the end it evaluates the final weights, reports them with their CR
     REQUIRE(kept.ok());
     CHECK(**kept == weights);
   }
-  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("While training it evaluates by the cluster's samples; the best weights are kept") {
@@ -94,9 +92,8 @@ TEST_CASE("While training it evaluates by the cluster's samples; the best weight
 }
 
 TEST_CASE("Started again it keeps the run's best weights of before; those of another run give way") {
-  char folder[] = "/tmp/evaluator_test.XXXXXX";
-  REQUIRE(mkdtemp(folder) != nullptr);
-  const std::string best = std::string(folder) + "/best";
+  const TempDirectory folder;
+  const std::string best = folder / "best";
   // A process of its own: evaluates `weights` and ends. Its loss and accuracy.
   const auto evaluate = [](const std::string& path, std::uint64_t run_id, const std::vector<float>& weights) {
     Bench bench(v1::EACH);
@@ -128,7 +125,6 @@ TEST_CASE("Started again it keeps the run's best weights of before; those of ano
   REQUIRE(WriteAtomically(RealFileSystem(), best, "{}").ok());
   evaluate(best, 8, worse);
   CHECK(kept() == worse);
-  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("In rounds it waits for one round to be on every shard, and is not held by one that never comes") {
