@@ -114,8 +114,9 @@ const Setting kSettings[] = {
        return finite && CheckSchedule(OnlyRate(policy->schedule())).ok();
      },
      [](const v1::Policy& policy) { return Number(policy.schedule().rate()); }},
-    {"final_learning_rate", "0 to learning_rate",
+    {"final_learning_rate", "0 to learning_rate, with --schedule=cosine",
      [](const std::string& text, v1::Policy* policy) {
+       if (policy->schedule().kind() != v1::ScheduleConfig::COSINE) return false;  // it would change nothing
        return Finite(text, [policy](double value) { policy->mutable_schedule()->set_final_rate(value); });
      },
      [](const v1::Policy& policy) { return Number(policy.schedule().final_rate()); }},

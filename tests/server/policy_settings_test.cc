@@ -42,9 +42,9 @@ std::string ValueOf(const v1::Policy& policy, const std::string& wanted) {
 }
 
 TEST_CASE("Settings: each of them is set, shown as it was given, and nothing else changes") {
-  const Settings all = {{"staleness_bound", "-1"},   {"max_delay", "12"},       {"delay_policy", "scale"},
-                        {"push_atomicity", "whole"}, {"clip_norm", "0.5"},      {"learning_rate", "0.025"},
-                        {"quarantine_after", "0"},   {"checkpoint_steps", "7"}, {"final_learning_rate", "0.001"}};
+  const Settings all = {{"staleness_bound", "-1"},   {"max_delay", "12"},      {"delay_policy", "scale"},
+                        {"push_atomicity", "whole"}, {"clip_norm", "0.5"},     {"learning_rate", "0.025"},
+                        {"quarantine_after", "0"},   {"checkpoint_steps", "7"}};
   for (const auto& setting : all) {
     const auto next = With({setting});
     REQUIRE(next.ok());
@@ -91,6 +91,23 @@ TEST_CASE("Settings: dc and its lambda, in any order; without dc there is none")
     CHECK(Says(With({{"dc_lambda", lambda}}, *dc).status(), Code::kInvalidArgument, {"dc_lambda=", "above 0"}));
   }
   CHECK(Says(With({{"dc_lambda", "0.5"}}).status(), Code::kInvalidArgument, {"dc_lambda=0.5", "--delay_policy=dc"}));
+}
+
+TEST_CASE("Settings: a final rate only where the schedule has one") {
+  v1::Policy cosine = Start();
+  cosine.mutable_schedule()->set_kind(v1::ScheduleConfig::COSINE);
+  cosine.mutable_schedule()->set_total_samples(1000);
+  CHECK(ValueOf(*With({{"final_learning_rate", "0.001"}}, cosine), "final_learning_rate") == "0.001");
+  CHECK(With({{"final_learning_rate", "0.5"}, {"learning_rate", "1"}}, cosine).ok());
+  v1::Policy step = Start();
+  step.mutable_schedule()->set_kind(v1::ScheduleConfig::STEP);
+  step.mutable_schedule()->set_step_samples(10);
+  step.mutable_schedule()->set_gamma(0.5);
+  REQUIRE(With({{"learning_rate", "0.2"}}, step).ok());
+  for (const v1::Policy& policy : {Start(), step}) {
+    CHECK(Says(With({{"final_learning_rate", "0.001"}}, policy).status(), Code::kInvalidArgument,
+               {"final_learning_rate=0.001", "--schedule=cosine"}));
+  }
 }
 
 TEST_CASE("Settings: checkpoints go by the flags until one of theirs is set") {
