@@ -16,6 +16,7 @@
 #include "cli/checkpoint/checkpoint_verbs.h"
 #include "cli/replay.h"
 #include "cli/run.h"
+#include "cli/run_options.h"
 #include "cli/study/study.h"
 #include "cli/tokenize.h"
 #include "cli/why/why.h"
@@ -37,6 +38,7 @@ struct Verb {
   int (*run)(const std::vector<std::string>& words, int argc, char** argv);
   const char* more = "";  // lines of its --help below the summary
   const char* hint = "";  // behind the refusal of a flag that it does not have
+  bool (*sets_itself)(const std::string& flag) = [](const std::string&) { return false; };  // not listed by --help
 };
 
 int Run(const std::vector<std::string>& words, int argc, char** argv) {
@@ -50,7 +52,7 @@ constexpr char kOfAll[] = "common/log.cc common/security_flags.cc";
 
 constexpr Verb kVerbs[] = {
     {"run", "", "train on a cluster of local processes", "cli/run_options.cc common/ server/ worker/", Run, "",
-     "; a flag of ps goes into --ps_flags, as in --ps_flags=\"--lease=2s\""},
+     "; a flag of ps goes into --ps_flags, as in --ps_flags=\"--lease=2s\"", RunSetsItself},
     {"status", "--coordinator=HOST:PORT", "how a running cluster is: the run, its policy, workers, ps",
      "coordinator output o", RunStatus},
     {"top", "--coordinator=HOST:PORT", "the same, redrawn every second", "coordinator output o", RunTop},
@@ -114,17 +116,23 @@ FlagFilter FlagsOf(const Verb& verb) {
   };
 }
 
+FlagFilter ListedFlagsOf(const Verb& verb) {
+  return [&verb, taken = FlagsOf(verb)](const std::string& name, const std::string& file) {
+    return taken(name, file) && !verb.sets_itself(name);
+  };
+}
+
 int Main(int argc, char** argv) {
   const std::vector<std::string> given(argv + 1, argv + argc);
   // Flags may come first, so the verb is the first word that is one.
   const auto first = std::find_if(given.begin(), given.end(), [](const auto& word) { return Find(word) != nullptr; });
   const Verb* named = first == given.end() ? nullptr : Find(*first);
-  const std::vector<std::string> arguments = named == nullptr
-                                                 ? ParseFlags(argc, argv, Usage())
-                                                 : ParseFlags(argc, argv, Usage(*named), FlagsOf(*named), named->hint);
+  const std::vector<std::string> arguments =
+      named == nullptr ? ParseFlags(argc, argv, Usage())
+                       : ParseFlags(argc, argv, Usage(*named), ListedFlagsOf(*named), named->hint);
   if (arguments.empty() || arguments[0] == "help") {
     const bool one = arguments.size() == 2 && named != nullptr;
-    std::fputs((one ? FlagHelp(Usage(*named), FlagsOf(*named)) : Usage()).c_str(), stdout);
+    std::fputs((one ? FlagHelp(Usage(*named), ListedFlagsOf(*named)) : Usage()).c_str(), stdout);
     return arguments.empty() ? 1 : 0;
   }
   const Verb* verb = Find(arguments[0]);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -84,8 +85,9 @@ class Run {
   int signal_ = 0;
   absl::Time complete_at_ = absl::InfiniteFuture();
   absl::Time nobody_since_ = absl::InfiniteFuture();
-  std::string failed_;                 // "": nothing failed that the run can go on without
-  int error_code_ = kExitClusterLost;  // of a run that cannot be completed
+  std::set<std::string> cannot_go_on_;  // workers that would end in the same way again
+  std::string failed_;                  // "": nothing failed that the run can go on without
+  int error_code_ = kExitClusterLost;   // of a run that cannot be completed
   // A ps that has ended with the run, or because somebody has told it to.
   struct EndedPs {
     std::string name;
@@ -174,7 +176,12 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
       return absl::StrCat(what, " before training began", cluster_.LastLines(ended.name));
     } else {
       Say(quoted);
+      if (ended.exit.code == kExitBadInput && ended.role == ProcessRole::kTrainer) cannot_go_on_.insert(ended.name);
     }
+  }
+  if (static_cast<int>(cannot_go_on_.size()) == options_.num_workers && !monitor_.ending()) {
+    error_code_ = kExitBadInput;
+    return "no worker can go on with this run";
   }
   if (cluster_.Count(ProcessRole::kTrainer) > 0 || monitor_.ending()) {
     nobody_since_ = absl::InfiniteFuture();

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "cli/run_directory.h"
 #include "common/flags.h"
 #include "common/http_flags.h"
 #include "common/security_flags.h"
@@ -25,9 +26,8 @@
 
 ABSL_FLAG(int, num_ps, 1, "leeway run: parameter servers, 1 to 64");
 ABSL_FLAG(bool, eval, true, "leeway run: start an evaluator beside the workers");
-ABSL_FLAG(
-    bool, restart_ps, false,
-    "leeway run: start a ps again when it dies or is told to end; it goes on if --ps_flags has a --checkpoint_dir");
+ABSL_FLAG(bool, restart_ps, false,
+          "leeway run: start a ps again when it dies or is told to end; only with a --checkpoint_dir in --ps_flags");
 ABSL_FLAG(bool, restart_workers, false, "leeway run: start a worker again when it dies");
 ABSL_FLAG(std::string, out, "",
           "leeway run: directory for logs, report and weights: new or empty, or that of a run that was interrupted; "
@@ -104,7 +104,7 @@ absl::Status CheckWorkerFlag(const std::string& word, const std::string& folder)
   }
   const std::string name = word.substr(2, equals - 2);
   absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
-  if (flag == nullptr || OwnedFlags().count(name) > 0 || !(IsFrom(*flag, folder) || IsFrom(*flag, kHttpFlags))) {
+  if (flag == nullptr || RunSetsItself(name) || !(IsFrom(*flag, folder) || IsFrom(*flag, kHttpFlags))) {
     return FlagError("worker_flags", word, "flags of the worker that leeway run does not set itself");
   }
   return CheckFlagValue(name, word.substr(equals + 1));
@@ -145,6 +145,8 @@ std::string PortFile(const RunOptions& options, int index) {
 }
 
 std::string HttpPortFile(const RunOptions& options) { return absl::StrCat(options.directory, "/", PsName(0), ".http"); }
+
+bool RunSetsItself(const std::string& flag) { return OwnedFlags().count(flag) > 0; }
 
 std::vector<std::string> GivenFlagsOf(const std::string& folder) {
   std::map<std::string, std::string> given;  // sorted: the same command line every time
@@ -234,10 +236,16 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   RETURN_IF_ERROR(CheckEncodings(policy, worker));
   for (const absl::string_view word : absl::StrSplit(absl::GetFlag(FLAGS_ps_flags), ' ', absl::SkipWhitespace())) {
     const std::string name(absl::StripPrefix(word.substr(0, word.find('=')), "--"));
-    if (!absl::StartsWith(word, "--") || OwnedFlags().count(name) > 0) {
+    if (!absl::StartsWith(word, "--") || RunSetsItself(name)) {
       return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
     }
     options.ps_flags.emplace_back(word);
+  }
+  if (options.restart_ps && CheckpointDirIn(options.ps_flags).empty()) {
+    return FlagError(
+        "restart_ps", "true",
+        "with a --checkpoint_dir in --ps_flags: without one a ps that dies has lost its weights, and nobody "
+        "can go on");
   }
   ASSIGN_OR_RETURN(options.security, SecurityFromFlags());
   for (const std::string& word : GivenSecurityFlags()) {

@@ -39,6 +39,9 @@ struct RunOptions {
 // sets itself. NOT_FOUND: ps or worker is not where it should be.
 absl::StatusOr<RunOptions> RunOptionsFromFlags();
 
+// What leeway run gives its processes itself, and so refuses: --name, --rank and so on.
+bool RunSetsItself(const std::string& flag);
+
 // "--flag=value" for every flag that was given a value and is defined in a file of `folder` ("server/").
 std::vector<std::string> GivenFlagsOf(const std::string& folder);
 

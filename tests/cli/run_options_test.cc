@@ -177,6 +177,18 @@ TEST_CASE("encodings are handed to the workers; what the coordinator would refus
   CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--pull_encoding=delta: allowed: f32 or bf16"));
 }
 
+TEST_CASE("a ps is started again only where it finds something to go on from") {
+  absl::FlagSaver saver;
+  REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--restart_ps",
+                    "--ps_flags=--lease=2s"},
+                   {}, nullptr)
+              .ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(),
+                         "--restart_ps=true: allowed: with a --checkpoint_dir"));
+  REQUIRE(SetFlags({"--ps_flags=--lease=2s --checkpoint_dir=/tmp/x"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags()->restart_ps);
+}
+
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
   REQUIRE(SetFlags({"--name=x", "--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr)

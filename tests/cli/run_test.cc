@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "tests/catch.h"
 #include "tests/cli/run_fixture.h"
@@ -18,6 +19,7 @@ namespace {
 
 const std::vector<std::string> kAll = {"ps-0", "ps-1", "worker-0", "worker-1", "eval"};
 const std::vector<std::string> kTwoAndTwo = {"--num_ps=2", "--num_workers=2"};
+const std::string kDir = "--ps_flags=--checkpoint_dir=/no/ps/looks/there";
 
 TEST_CASE("a run trains, shows how it goes, leaves its results and no process") {
   const RunFixture run(3);
@@ -98,7 +100,7 @@ TEST_CASE("a ps that has much to read before it listens is waited for, and leewa
 
 TEST_CASE("a run that has failed by its end says so, and nobody is started again for it") {
   const RunFixture run(2, {"FAKE_FAILURE=the loss has diverged"});
-  const ProcessExit exit = run.Run({"--num_ps=2", "--num_workers=2", "--restart_workers", "--restart_ps"});
+  const ProcessExit exit = run.Run({"--num_ps=2", "--num_workers=2", "--restart_workers", "--restart_ps", kDir});
   const std::string output = run.Output();
   INFO(output);
   CHECK(exit.code == 4);
@@ -123,6 +125,34 @@ TEST_CASE("when the last worker has died the run is given up") {
   CHECK(exit.code == 2);
   CHECK(absl::StrContains(run.Output(), "leeway: no worker is left to train\n"));
   CHECK(run.AreGone({"ps-0", "worker-0"}));
+}
+
+TEST_CASE("when no worker can go on with the run, it ends as it would again: with 1") {
+  const RunFixture run(6, {"FAKE_DIE=worker-0", "FAKE_CODE=1"});
+  const ProcessExit exit = run.Run({"--eval=false", "--restart_workers"});
+  INFO(run.Output());
+  CHECK(exit.code == 1);
+  CHECK(absl::StrContains(run.Output(), "worker-0 ran out of luck"));
+  CHECK(absl::StrContains(run.Output(), "leeway: no worker can go on with this run\n"));
+  CHECK(run.AreGone({"ps-0", "worker-0"}));
+}
+
+TEST_CASE("of several workers one that can go on is enough") {
+  const RunFixture run(2, {"FAKE_DIE=worker-1", "FAKE_CODE=1"});
+  CHECK(run.Run({"--num_workers=2", "--eval=false"}).ok());
+  CHECK(absl::StrContains(run.Output(), "worker-1 ran out of luck"));
+}
+
+TEST_CASE("--help lists what can be given") {
+  const RunFixture run(1);
+  CHECK(run.Run({"--help"}).ok());
+  const std::string output = run.Output();
+  for (const char* taken : {"num_ps", "model", "staleness_bound", "http_port", "tls_ca_file"}) {
+    CHECK(absl::StrContains(output, absl::StrCat("\n  --", taken, "=")));
+  }
+  for (const char* refused : {"coordinator", "http_port_file", "name", "rank", "role"}) {
+    CHECK_FALSE(absl::StrContains(output, absl::StrCat("\n  --", refused, "=")));
+  }
 }
 
 TEST_CASE("Ctrl-C ends everything, also a worker that ignores SIGTERM") {
@@ -183,6 +213,11 @@ TEST_CASE("bad flags are one line and nothing is started") {
       {{"--out=/dev/null"}, "leeway: --out=/dev/null: allowed: a directory that is new or empty\n"},
       {{"--model=resnet"}, "leeway: --model=resnet: allowed are softmax, mlp[:hidden,...], cnn, gpt[:sizes]\n"},
       {{"--data=/no/such"}, "leeway: /no/such: is no directory; one with IDX files is expected\n"},
+      {{"--name=x"}, "leeway: --name=x: allowed: nothing: leeway run sets this flag itself\n"},
+      {{"--restart_ps"},
+       "leeway: --restart_ps=true: allowed: with a --checkpoint_dir in --ps_flags: without one a ps that dies has lost "
+       "its "
+       "weights, and nobody can go on\n"},
       {{"what"}, "leeway: leeway run takes flags only, not \"what\"\n"},
   };
   for (const auto& [flags, expected] : cases) {

@@ -50,6 +50,9 @@ class Resume(TestCase):
             f"--ps_flags=--checkpoint_dir={self.folder}/other",
         )
 
+        # Its workers are refused, whatever state the run is in: they would be again.
+        self.refused("worker", "--model=softmax")
+
         run = self.again()
         run.wait_for(f"the run in .* goes on from {re.escape(self.folder)}/kept")
         summary = run.finish()
