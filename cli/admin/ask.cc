@@ -10,6 +10,7 @@
 #include "common/mutex.h"
 #include "common/retry.h"
 #include "common/rpc.h"
+#include "common/status_macros.h"
 
 namespace leeway {
 namespace {
@@ -79,16 +80,24 @@ absl::StatusOr<v1::GetStatusReply> AskStatus(const Ask& ask) {
 }
 
 absl::StatusOr<v1::SetPolicyReply> AskSetPolicy(const Ask& ask, v1::SetPolicyRequest request) {
-  return UntilDone<v1::SetPolicyReply>(ask, [&](absl::Duration wait) {
+  return UntilDone<v1::SetPolicyReply>(ask, [&](absl::Duration wait) -> absl::StatusOr<v1::SetPolicyReply> {
+    if (request.based_on() == 0) {
+      v1::SetPolicyRequest which;
+      which.set_run_id(request.run_id());
+      ASSIGN_OR_RETURN(const v1::SetPolicyReply now, CallOnce<v1::SetPolicyReply>(ask, "SetPolicy", which, kTimeout));
+      request.set_based_on(now.policy().number());
+    }
     request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(wait)));
     return CallOnce<v1::SetPolicyReply>(ask, "SetPolicy", request, kTimeout);
   });
 }
 
 absl::StatusOr<v1::DrainReply> AskDrain(const Ask& ask, v1::DrainRequest request) {
-  // The first answer comes at once: it says who is meant, so that whoever takes its place is not drained too.
+  // Until an answer says who is meant, nobody is drained: whoever takes its place should not be, too. The first one
+  // comes at once.
   absl::Duration hold = absl::ZeroDuration();
   return UntilDone<v1::DrainReply>(ask, [&](absl::Duration wait) {
+    request.set_only_look(request.incarnation() == 0);
     request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(std::min(hold, wait))));
     absl::StatusOr<v1::DrainReply> reply = CallOnce<v1::DrainReply>(ask, "Drain", request, kTimeout);
     if (reply.ok()) {

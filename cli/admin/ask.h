@@ -23,6 +23,8 @@ struct Ask {
 };
 
 // Errors: the coordinator's; DEADLINE_EXCEEDED with what it waits for; UNAVAILABLE: the coordinator is not reached.
+// AskSetPolicy and AskDrain first ask what is there, and then for a change of that only: the network may bring a call
+// again when much has changed.
 absl::StatusOr<v1::GetStatusReply> AskStatus(const Ask& ask);
 absl::StatusOr<v1::SetPolicyReply> AskSetPolicy(const Ask& ask, v1::SetPolicyRequest request);
 absl::StatusOr<v1::DrainReply> AskDrain(const Ask& ask, v1::DrainRequest request);

@@ -48,6 +48,7 @@ absl::Status Coordinator::FindDrained(const v1::DrainRequest& request, Held* hel
     held->drained_incarnation = request.incarnation();
     if (member == nullptr || !meant(member->incarnation())) return absl::OkStatus();  // it has left
     held->drained_incarnation = member->incarnation();
+    if (request.only_look()) return absl::OkStatus();
     if (std::exchange(drained_workers_[*id], member->incarnation()) != member->incarnation()) {
       Event(absl::StrCat("worker '", target, "' is drained"));
     }
@@ -66,7 +67,8 @@ absl::Status Coordinator::FindDrained(const v1::DrainRequest& request, Held* hel
     held->drained_shard = index;
     const std::uint64_t generation = shards_[index].generation;
     held->drained_incarnation = request.incarnation() != 0 ? request.incarnation() : generation;
-    if (generation != 0 && meant(generation) && std::exchange(drained_shards_[index], generation) != generation) {
+    if (request.only_look() || generation == 0 || !meant(generation)) return absl::OkStatus();
+    if (std::exchange(drained_shards_[index], generation) != generation) {
       Event(absl::StrCat("ps ", index, " is drained"));
       changed_ = true;
     }

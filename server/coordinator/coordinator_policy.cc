@@ -89,6 +89,11 @@ bool Coordinator::AttemptSetPolicy(Held& held, Replies* replies) {
     if (policies_.InEffect()) return answer();
     return not_yet(absl::StrCat("policy ", policies_.policy().number(), " is decided; ", policies_.WaitsFor()));
   }
+  const std::uint64_t based_on = held.set_policy.based_on();
+  if (based_on != 0 && based_on != policies_.policy().number()) {
+    return refuse(absl::AbortedError(absl::StrCat("set: policy ", policies_.policy().number(),
+                                                  " is decided meanwhile; this was to change policy ", based_on)));
+  }
   if (state_ != v1::TRAINING) {
     return refuse(absl::FailedPreconditionError(
         absl::StrCat("set: ", state_ == v1::STARTING ? "training has not begun" : "training is over")));

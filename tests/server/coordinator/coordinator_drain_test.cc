@@ -11,8 +11,10 @@ namespace {
 using Code = absl::StatusCode;
 using Asked = std::shared_ptr<Answer<v1::DrainReply>>;
 
-Asked Ask(CoordinatorFixture& f, const std::string& target, std::uint64_t incarnation = 0, int wait_seconds = 10) {
+Asked Ask(CoordinatorFixture& f, const std::string& target, std::uint64_t incarnation = 0, int wait_seconds = 10,
+          bool only_look = false) {
   v1::DrainRequest request;
+  request.set_only_look(only_look);
   request.set_target(target);
   request.set_incarnation(incarnation);
   request.set_wait_millis(static_cast<std::uint32_t>(1000 * wait_seconds));
@@ -83,6 +85,41 @@ TEST_CASE("Coordinator: a ps that is drained is told so until it is silent; the 
   const Asked again = Ask(f, "ps-1", first->message.incarnation());
   REQUIRE(again->ok());
   CHECK(again->message.done() == "ps-1 has ended, and another process has taken its place");
+}
+
+TEST_CASE("Coordinator: who looks first drains nobody else by a call that the network brings again much later") {
+  CheckpointRun run(LeasedPolicy(2));
+  CoordinatorFixture& f = run.f;
+  f.Start(2);
+  const Asked worker = Ask(f, "w1", 0, 0, /*only_look=*/true);
+  const Asked ps = Ask(f, "ps-1", 0, 0, /*only_look=*/true);
+  REQUIRE(worker->ok());
+  REQUIRE(ps->ok());
+  CHECK(worker->message.incarnation() == 101);
+  CHECK(ps->message.incarnation() == 7001);
+  f.SyncShards();
+  CHECK_FALSE(ToldToLeave(f, 1));
+  CHECK(f.snapshot().drains().empty());
+  Ask(f, "w1", 101);
+  Ask(f, "ps-1", 7001);
+  f.SyncShards();
+  CHECK(ToldToLeave(f, 1));
+  CHECK(f.snapshot().drains_size() == 1);
+  // Others take their places, and all four calls come again.
+  f.Leave(1);
+  f.SyncShards();
+  f.Join(f.JoinOf("w1", 555));
+  f.SyncShards();
+  v1::WatchRequest next = f.WatchOf(1);
+  next.set_generation(9001);
+  run.Send(1, next);
+  for (const bool only_look : {true, false}) {
+    CHECK(Ask(f, "w1", only_look ? 0 : 101, 0, only_look)->ok());
+    CHECK(Ask(f, "ps-1", only_look ? 0 : 7001, 0, only_look)->ok());
+  }
+  CHECK_FALSE(ToldToLeave(f, 1));
+  run.Send(1, next);
+  CHECK(f.known[1].drains().empty());
 }
 
 TEST_CASE("Coordinator: a ps without --checkpoint_dir is not drained: the run would end with it") {

@@ -21,8 +21,9 @@ v1::Policy Trainable(std::uint32_t workers) {
   return policy;
 }
 
-Asked Set(CoordinatorFixture& f, const Settings& settings, int wait_seconds = 10) {
+Asked Set(CoordinatorFixture& f, const Settings& settings, int wait_seconds = 10, std::uint64_t based_on = 0) {
   v1::SetPolicyRequest request;
+  request.set_based_on(based_on);
   for (const auto& [name, value] : settings) {
     v1::PolicySetting& setting = *request.add_settings();
     setting.set_name(name);
@@ -152,6 +153,40 @@ TEST_CASE("Coordinator: one change at a time; a step of before, and a joiner, ar
   CHECK(next->message.policy().number() == 3);
   REQUIRE(joining->ok());
   CHECK(joining->message.policy().number() == 3);
+}
+
+TEST_CASE("Coordinator: a call that the network brings again much later changes nothing, also after a restart") {
+  CrashFiles files(1);
+  const Settings two = {{"staleness_bound", "2"}};
+  {
+    CoordinatorFixture f(Trainable(1), 1, &files);
+    f.Start(1);
+    const Asked which = Set(f, {}, 0);  // no setting: which policy is it?
+    f.Advance(absl::Milliseconds(50));
+    REQUIRE(which->ok());
+    CHECK(which->message.policy().number() == 1);
+    const Asked asked = Set(f, two, 10, 1);
+    const Asked twin = Set(f, two, 10, 1);  // while it is under way
+    f.SyncShards();
+    REQUIRE(asked->ok());
+    REQUIRE(twin->ok());
+    const Asked answered = Set(f, two, 10, 1);  // and when it has just been done
+    REQUIRE(answered->ok());
+    CHECK(answered->message.policy().number() == 2);
+    const Asked next = Set(f, {{"staleness_bound", "4"}}, 10, 2);
+    f.SyncShards();
+    REQUIRE(next->ok());
+    const Asked late = Set(f, two, 10, 1);
+    f.SyncShards();
+    CHECK(Says(late->status, Code::kAborted, {"policy 3", "policy 1"}));
+  }
+  files.Restart(CrashFiles::Loss::kProcess);
+  CoordinatorFixture f(Trainable(1), 1, &files);
+  f.SyncShards();
+  const Asked late = Set(f, two, 10, 1);
+  f.SyncShards();
+  CHECK(Says(late->status, Code::kAborted, {"policy 3", "policy 1"}));
+  CHECK(f.Status().policy().staleness_bound() == 4);
 }
 
 TEST_CASE("Coordinator: tickets follow the policy of the push's step, and schedules go on where they were") {
