@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "common/mutex.h"
@@ -14,13 +15,15 @@ class Cancellation {
  public:
   void Cancel();
   bool cancelled() const;
-  // `fn` is called by Cancel, or now if that has happened already. It stays until then.
-  void AddListener(std::function<void()> fn);
+  // Called by Cancel as long as somebody has it.
+  using Listener = std::shared_ptr<const std::function<void()>>;
+  // `fn` is called by Cancel, or now if that has happened already.
+  [[nodiscard]] Listener AddListener(std::function<void()> fn);
 
  private:
   mutable Mutex mu_;
   bool cancelled_ LEEWAY_GUARDED_BY(mu_) = false;
-  std::vector<std::function<void()>> listeners_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<std::weak_ptr<Listener::element_type>> listeners_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

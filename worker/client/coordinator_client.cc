@@ -63,14 +63,16 @@ void CoordinatorClient::Heartbeat() {
     {
       MutexLock lock(mu_);
       --unanswered_;
-      if (number < answered_) return;  // a newer one has told more
+      // A newer one has told more; and so has the next incarnation's join.
+      if (stopped_ || number < answered_) return;
       answered_ = number;
-    }
-    if (status.ok()) {
-      if (!reply.shard_addresses().empty()) {
+      // With the lock, so that no older book comes after: nobody would ever bring the newer one again.
+      if (status.ok() && !reply.shard_addresses().empty()) {
         caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
                                   {reply.local_endpoints().begin(), reply.local_endpoints().end()});
       }
+    }
+    if (status.ok()) {
       view_->Update(reply);
       if (reply.drain()) view_->SetDrain();
     } else if (!absl::IsFailedPrecondition(status)) {

@@ -3,7 +3,7 @@
 // A FAILED_PRECONDITION from any of them marks the view expired: the lease ran out.
 //
 // Thread safety: any thread; callbacks run on the caller's executor and must not block.
-// Ownership: shared, because calls under way keep it; Stop() ends the heartbeat.
+// Ownership: shared, because calls under way keep it; Stop() ends the heartbeat: no answer is heard after it.
 #pragma once
 
 #include <cstdint>

@@ -35,7 +35,7 @@ std::chrono::steady_clock::time_point In(absl::Duration delay) {
 absl::StatusOr<v1::JoinReply> JoinCluster(Caller& caller, const v1::JoinRequest& request, absl::Duration patience,
                                           Cancellation& cancellation) {
   auto exchange = std::make_shared<Exchange>();
-  cancellation.AddListener([exchange] {
+  const auto listener = cancellation.AddListener([exchange] {
     MutexLock lock(exchange->mu);
     exchange->cancelled = true;
     exchange->changed.NotifyAll();

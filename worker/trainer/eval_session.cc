@@ -35,13 +35,12 @@ EvalSession::EvalSession(Worker& worker, const v1::JoinReply& join, std::uint64_
       placement_(placement),
       rounds_(join.policy().aggregation() == v1::ROUND),
       mailbox_(std::make_shared<Mailbox>()),
+      wakes_mailbox_(worker.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); })),
       view_(std::make_shared<ClusterView>(join, incarnation, [mailbox = mailbox_] { mailbox->Wake(); })),
       coordinator_(std::make_shared<CoordinatorClient>(worker.caller, view_, [] { return std::uint64_t{0}; })),
       lease_(absl::Milliseconds(join.lease_millis())),
       start_(worker.caller.Now()),
-      schedule_({worker.options.every_epochs, worker.options.every_seconds, join.num_records()}, start_) {
-  worker_.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); });
-}
+      schedule_({worker.options.every_epochs, worker.options.every_seconds, join.num_records()}, start_) {}
 
 EvalSession::~EvalSession() { coordinator_->Stop(); }
 

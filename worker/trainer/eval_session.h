@@ -76,6 +76,7 @@ class EvalSession {
   const Placement placement_;
   const bool rounds_;
   const std::shared_ptr<Mailbox> mailbox_;
+  const Cancellation::Listener wakes_mailbox_;
   const std::shared_ptr<ClusterView> view_;
   const std::shared_ptr<CoordinatorClient> coordinator_;
   const absl::Duration lease_;

@@ -34,6 +34,7 @@ TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std:
     : worker_(worker),
       placement_(placement),
       mailbox_(std::make_shared<Mailbox>()),
+      wakes_mailbox_(worker.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); })),
       view_(std::make_shared<ClusterView>(join, incarnation, [mailbox = mailbox_] { mailbox->Wake(); })),
       settled_(std::make_shared<std::atomic<std::uint64_t>>(join.entry_clock())),
       coordinator_(
@@ -48,9 +49,7 @@ TrainingSession::TrainingSession(Worker& worker, const v1::JoinReply& join, std:
       ledger_(worker.device, worker.metrics),
       last_report_(worker.caller.Now()),
       say_waiting_(kSayWaiting),
-      say_refused_(kSayWaiting) {
-  worker_.cancellation.AddListener([mailbox = mailbox_] { mailbox->Wake(); });
-}
+      say_refused_(kSayWaiting) {}
 
 TrainingSession::~TrainingSession() {
   coordinator_->Stop();

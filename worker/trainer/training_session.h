@@ -140,6 +140,7 @@ class TrainingSession {
   Worker& worker_;
   const Placement placement_;
   const std::shared_ptr<Mailbox> mailbox_;
+  const Cancellation::Listener wakes_mailbox_;
   const std::shared_ptr<ClusterView> view_;
   const std::shared_ptr<std::atomic<std::uint64_t>> settled_;  // the clock that heartbeats report
   const std::shared_ptr<CoordinatorClient> coordinator_;

@@ -79,7 +79,9 @@ void TrainingSession::OnData(bool ahead, absl::Status status, const v1::AcquireD
   if (!status.ok()) return Fail(status);
   if (reply.reentered()) {
     pipeline_.Reenter(reply.entry_clock());
-    SendPulls();  // what was prefetched is dropped, and the training thread may be waiting for just that
+    // What was prefetched is dropped, and the training thread may be waiting for just that. At the end it is not, and
+    // what is pulled then would come into the engine's memory when the next session uses it.
+    if (!Broken() && !Ending()) SendPulls();
   }
   *settled_ = pipeline_.settled();
   none_ahead_ = !reply.has_range();

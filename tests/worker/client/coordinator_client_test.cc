@@ -165,5 +165,34 @@ TEST_CASE("Heartbeats go on while none is answered, but not for more than a leas
   caller.Stop();
 }
 
+TEST_CASE("What a heartbeat of an incarnation that has ended brings late is not heard") {
+  Slow slow;
+  FakeClock clock;
+  PumpedExecutor executor;
+  Caller caller(slow, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(5), 1);
+  int updates = 0;
+  const auto view = std::make_shared<ClusterView>(v1::JoinReply(), 42, [&] { ++updates; });
+  auto coordinator = std::make_shared<CoordinatorClient>(caller, view, [] { return std::uint64_t{3}; });
+  coordinator->StartHeartbeat(absl::Seconds(3));
+  coordinator->Stop();
+  caller.SetShardAddresses({"of-the-next-join"});
+  std::vector<std::function<void()>> held;
+  {
+    MutexLock lock(slow.mu);
+    held.swap(slow.held);
+  }
+  REQUIRE(held.size() == 1);
+  held[0]();
+  executor.RunAll();
+  CHECK(updates == 0);
+  caller.Call<v1::PullReply>(0, "ParameterServer/Pull", v1::PullRequest(), {}, [](absl::Status, const auto&) {});
+  executor.RunAll();
+  {
+    MutexLock lock(slow.mu);
+    CHECK(slow.called == "of-the-next-join");
+  }
+  caller.Stop();
+}
+
 }  // namespace
 }  // namespace leeway

@@ -1,4 +1,8 @@
-// RunTrainer: a worker whose last call, Leave, is not answered at once.
+// RunTrainer: the end of a worker: what comes late, or is not answered at once.
+#include <functional>
+#include <vector>
+
+#include "common/codec.h"
 #include "common/run_failure.h"
 #include "tests/catch.h"
 #include "tests/worker/trainer/trainer_bench.h"
@@ -55,6 +59,99 @@ TEST_CASE("A worker that was told to end need not hear how the run has ended") {
   CHECK(EndOf(bench, 1000, true).ok());
   MutexLock lock(bench.fake.mu);
   CHECK(bench.fake.calls["Coordinator/Leave"] > 0);
+}
+
+// Between the worker and its cluster: holds commits, and the second request for data; then the worker is preempted. The
+// data come while it waits for its commits.
+class LateData final : public Transport {
+ public:
+  explicit LateData(FakeCluster& fake) : fake_(fake) {}
+
+  void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
+            ReplyCallback done) override {
+    bool preempt = false;
+    {
+      MutexLock lock(mu_);
+      if (method == "ParameterServer/Pull" && given_) ++late_pulls_;
+      if (method == "Coordinator/CommitData" && !commits_go_) {
+        commits_.push_back(
+            [this, address, method, request, timeout, done] { fake_.Call(address, method, request, timeout, done); });
+        return;
+      }
+      v1::AcquireDataRequest acquire;
+      if (method == "Coordinator/AcquireData" && DecodeMessage(request, &acquire).ok() && acquire.request() > 1) {
+        data_ = done;
+        preempt = true;
+      }
+    }
+    if (preempt) return preempted();
+    fake_.Call(address, method, std::move(request), timeout, std::move(done));
+  }
+
+  // The worker has data again, and goes on at another clock.
+  void GiveData() {
+    v1::AcquireDataReply reply;
+    reply.set_reentered(true);
+    reply.set_entry_clock(50);
+    reply.mutable_range()->set_end(16);
+    ReplyCallback done;
+    {
+      MutexLock lock(mu_);
+      given_ = true;
+      done.swap(data_);
+    }
+    done(absl::OkStatus(), EncodeMessage(reply));
+  }
+  void LetCommitsGo() {
+    std::vector<std::function<void()>> commits;
+    {
+      MutexLock lock(mu_);
+      commits_go_ = true;
+      commits.swap(commits_);
+    }
+    for (const auto& commit : commits) commit();
+  }
+  int late_pulls() {
+    MutexLock lock(mu_);
+    return late_pulls_;
+  }
+
+  std::function<void()> preempted;
+
+ private:
+  FakeCluster& fake_;
+  Mutex mu_;
+  bool given_ LEEWAY_GUARDED_BY(mu_) = false;
+  bool commits_go_ LEEWAY_GUARDED_BY(mu_) = false;
+  int late_pulls_ LEEWAY_GUARDED_BY(mu_) = 0;
+  ReplyCallback data_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<std::function<void()>> commits_ LEEWAY_GUARDED_BY(mu_);
+};
+
+// A pull that it begins then would write into the engine's memory when the next session uses it.
+TEST_CASE("A worker that ends and hears meanwhile that there is data again begins no pull") {
+  Bench bench(Leased(4), 1);
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.ranges.resize(1);
+    bench.fake.ranges[0].set_end(16);
+  }
+  LateData late(bench.fake);
+  Runtime runtime(late);
+  late.preempted = [&] {
+    bench.cancellation.Cancel();
+    runtime.caller.After(absl::Milliseconds(100), [&] {
+      late.GiveData();
+      runtime.caller.After(absl::Milliseconds(100), [&] { late.LetCommitsGo(); });
+    });
+  };
+  REQUIRE(RunTrainer(runtime.caller, *bench.worker.engine, bench.worker.manifest(), bench.worker.data, bench.options,
+                     bench.cancellation)
+              .ok());
+  CHECK(late.late_pulls() == 0);
+  MutexLock lock(bench.fake.mu);
+  CHECK(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.commits.size() == 1);
 }
 
 }  // namespace
