@@ -109,6 +109,7 @@ class SimCluster {
   std::uint64_t ps_restarts() const { return killed_.size(); }
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
+  std::uint64_t brought() const { return brought_; }  // pieces of checkpoints that shard 0 has taken
   bool without_last_checkpoint() const;  // it was given up, for want of a ps or of room
   std::uint64_t quarantined() const;     // workers
   std::uint64_t eras() const { return era_.number; }
@@ -227,6 +228,7 @@ class SimCluster {
   std::map<std::uint64_t, std::uint64_t> member_in_;  // by incarnation: the era
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
+  std::uint64_t brought_ = 0;
   std::uint64_t exact_ = 0;
   std::uint64_t deepest_ = 0;  // pipeline
   std::size_t most_members_ = 0;

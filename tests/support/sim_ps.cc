@@ -147,6 +147,7 @@ void SimPs::Kill(CrashFiles::Loss loss) {
 void SimPs::EndWaits() {
   waits_end_ = true;
   if (own_ != nullptr) own_->Stop();
+  if (checkpoints_ != nullptr) checkpoints_->Stop();
 }
 
 void SimPs::Stop() {
@@ -154,7 +155,6 @@ void SimPs::Stop() {
   if (link_ != nullptr) link_->Stop();
   if (shard_ != nullptr) shard_->Shutdown("the simulation is over");
   if (coordinator_ != nullptr) coordinator_->Shutdown("the simulation is over");
-  if (checkpoints_ != nullptr) checkpoints_->Stop();
   if (storage_.journal != nullptr) storage_.journal->Stop();
   if (store_ != nullptr) store_->Stop();
 }
