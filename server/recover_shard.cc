@@ -205,8 +205,8 @@ absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Sha
     ASSIGN_OR_RETURN(restored, RestoreNewest(from, opened.era, options, shard));
     // (A journal's file is there before its first record is.)
     if (restored.after > 0 && newest.num_shards() == 0) {
-      return absl::DataLossError(absl::StrCat(directory, " has no journal, and ", restored.path,
-                                              " was taken at its record ", restored.after));
+      return absl::DataLossError(
+          absl::StrCat(directory, " has no journal, and ", restored.path, " was taken at its record ", restored.after));
     }
   }
   opened.checkpoint = restored.path;

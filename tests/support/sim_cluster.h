@@ -110,8 +110,8 @@ class SimCluster {
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
   std::uint64_t brought() const { return brought_; }  // pieces of checkpoints that shard 0 has taken
-  bool without_last_checkpoint() const;  // it was given up, for want of a ps or of room
-  std::uint64_t quarantined() const;     // workers
+  bool without_last_checkpoint() const;               // it was given up, for want of a ps or of room
+  std::uint64_t quarantined() const;                  // workers
   std::uint64_t eras() const { return era_.number; }
   bool stuck() const { return stuck_; }  // something was lost, and there was nothing to go back to
   std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
