@@ -2,14 +2,11 @@
 
 #include <spdlog/spdlog.h>
 
-#include <chrono>
+#include <algorithm>
 #include <memory>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/hash.h"
-#include "common/mutex.h"
 #include "common/retry.h"
 
 namespace leeway {
@@ -18,33 +15,28 @@ namespace {
 // 4 MiB over a slow network, or the sync of a large file; after that it is asked again whether it is done.
 constexpr absl::Duration kTimeout = absl::Seconds(30);
 constexpr absl::Duration kComplainEvery = absl::Seconds(10);
-constexpr auto kLook = std::chrono::milliseconds(50);
+constexpr absl::Duration kLook = absl::Milliseconds(50);
 
 // A call under way holds it as well.
 struct Answer {
-  Mutex mu;
-  CondVar came;
-  std::optional<absl::StatusOr<Buffer>> result LEEWAY_GUARDED_BY(mu);
+  Event came;
+  absl::StatusOr<Buffer> result;  // once it came
 };
 
 // One wait for shard 0: from the first attempt to the answer.
 class Wait {
  public:
-  Wait(const CheckpointCalls::Options& options, const std::function<bool()>& go_on)
-      : options_(options), go_on_(go_on), limit_(options.limit()) {}
+  Wait(const CheckpointCalls::Options& options, const std::function<bool()>& go_on, Waiter* waiter)
+      : options_(options), go_on_(go_on), waiter_(waiter), limit_(options.limit()) {}
 
-  // Until `answer` has one or `until` has passed. False: it is to end.
-  bool For(Answer& answer, absl::Time until) {
+  // Until `event` has happened, or for `most`. False: it is to end.
+  bool For(Event& event, absl::Duration most) {
+    const Instant begin = waiter_->Now();
     for (;;) {
-      {
-        MutexLock lock(answer.mu);
-        if (answer.result) return true;
-        const absl::Time now = absl::Now();
-        if (now >= until) return true;
-        const auto wait = std::min<std::chrono::milliseconds>(kLook, absl::ToChronoMilliseconds(until - now));
-        answer.came.WaitUntil(answer.mu, std::chrono::steady_clock::now() + wait + std::chrono::milliseconds(1));
-        if (answer.result) return true;
-      }
+      const absl::Duration left = most - (waiter_->Now() - begin);
+      if (event.happened() || left <= absl::ZeroDuration()) return true;
+      waiter_->Wait(event, std::min(kLook, left));
+      if (event.happened()) return true;
       if (!go_on_()) return false;
       Complain();
     }
@@ -54,8 +46,8 @@ class Wait {
   bool MayGoOn(const absl::Status& status) {
     reason_ = std::string(status.message());
     // That there is no room now is an answer.
-    if (absl::IsResourceExhausted(status)) since_ = complained_ = absl::Now();
-    return absl::Now() - since_ < limit_;
+    if (absl::IsResourceExhausted(status)) since_ = complained_ = waiter_->Now();
+    return waiter_->Now() - since_ < limit_;
   }
   absl::Status TooLong() const {
     return absl::DeadlineExceededError(absl::StrCat("ps 0 at ", options_.address, ", which keeps the checkpoints",
@@ -65,17 +57,18 @@ class Wait {
 
  private:
   void Complain() {
-    if (absl::Now() - complained_ < kComplainEvery) return;
-    complained_ = absl::Now();
+    if (waiter_->Now() - complained_ < kComplainEvery) return;
+    complained_ = waiter_->Now();
     spdlog::warn("shard {}: waits for ps 0 at {}, which keeps the checkpoints: {}", options_.shard, options_.address,
                  reason_);
   }
 
   const CheckpointCalls::Options& options_;
   const std::function<bool()>& go_on_;
+  Waiter* const waiter_;
   const absl::Duration limit_;
-  absl::Time since_ = absl::Now();
-  absl::Time complained_ = since_;
+  Instant since_ = waiter_->Now();
+  Instant complained_ = since_;
   std::string reason_ = "no answer yet";
 };
 
@@ -84,25 +77,21 @@ class Wait {
 absl::StatusOr<Buffer> CheckpointCalls::CallBytes(const std::string& method, const Buffer& request,
                                                   const std::function<bool()>& go_on) const {
   const absl::Status ends = absl::CancelledError(absl::StrCat("told to end, ps 0 at ", options_.address, " was asked"));
-  Wait wait(options_, go_on);
+  Wait wait(options_, go_on, waiter_);
   Backoff backoff(HashString(options_.address) + options_.shard);
   while (go_on()) {
     const auto answer = std::make_shared<Answer>();
     transport_->Call(options_.address, absl::StrCat("CheckpointStore/", method), request, kTimeout,
                      [answer](absl::Status status, Buffer reply) {
-                       MutexLock lock(answer->mu);
                        if (status.ok()) {
                          answer->result = std::move(reply);
                        } else {
                          answer->result = std::move(status);
                        }
-                       answer->came.NotifyAll();
+                       answer->came.Happen();
                      });
-    if (!wait.For(*answer, absl::InfiniteFuture())) return ends;  // each call has its deadline
-    absl::StatusOr<Buffer> result = [&] {
-      MutexLock lock(answer->mu);
-      return *std::move(answer->result);
-    }();
+    if (!wait.For(answer->came, absl::InfiniteDuration())) return ends;  // each call has its deadline
+    absl::StatusOr<Buffer> result = std::move(answer->result);
     if (absl::IsUnimplemented(result.status())) {
       return absl::FailedPreconditionError(
           absl::StrCat("ps 0 at ", options_.address,
@@ -111,8 +100,8 @@ absl::StatusOr<Buffer> CheckpointCalls::CallBytes(const std::string& method, con
     }
     if (result.ok() || !IsRetryable(result.status())) return result;
     if (!wait.MayGoOn(result.status())) return wait.TooLong();
-    Answer nobody;
-    if (!wait.For(nobody, absl::Now() + backoff.Next(result.status()))) return ends;
+    Event never;
+    if (!wait.For(never, backoff.Next(result.status()))) return ends;
   }
   return ends;
 }

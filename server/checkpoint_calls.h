@@ -1,7 +1,8 @@
 // CheckpointCalls: calls of shard 0's CheckpointStore that are repeated until they are answered. Shard 0 may be away
 // for as long as it takes to start it again; who waits for it, and why, is in the log every 10 s.
 //
-// Thread safety: any thread; it blocks, and so is not for those that answer calls. Ownership: `transport` outlives it.
+// Thread safety: any thread; it blocks, and so is not for those that answer calls. Ownership: `transport` and
+// `waiter` outlive it.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/rpc.h"
 #include "common/transport.h"
+#include "server/waiter.h"
 
 namespace leeway {
 
@@ -25,7 +27,8 @@ class CheckpointCalls {
     std::function<absl::Duration()> limit = [] { return absl::InfiniteDuration(); };
   };
 
-  CheckpointCalls(Options options, Transport* transport) : options_(std::move(options)), transport_(transport) {}
+  CheckpointCalls(Options options, Transport* transport, Waiter* waiter = Waiter::Real())
+      : options_(std::move(options)), transport_(transport), waiter_(waiter) {}
 
   const std::string& address() const { return options_.address; }
 
@@ -48,6 +51,7 @@ class CheckpointCalls {
 
   const Options options_;
   Transport* const transport_;
+  Waiter* const waiter_;
 };
 
 }  // namespace leeway

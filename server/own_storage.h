@@ -1,8 +1,8 @@
 // OwnStorage: what a `ps` with --checkpoint_storage=own has instead of shard 0's folder: its checkpoints are read from
 // shard 0, and brought there, over the network. Its journal is in its own --checkpoint_dir.
 //
-// Thread safety: Started and Stop from any thread; place() is a value. Ownership: `files` and `transport` outlive it.
-// Destroy it when nobody uses its place any more.
+// Thread safety: Started and Stop from any thread; place() is a value. Ownership: `files`, `transport` and `waiter`
+// outlive it. Destroy it when nobody uses its place any more.
 #pragma once
 
 #include <atomic>
@@ -16,6 +16,7 @@
 #include "server/checkpoint_upload.h"
 #include "server/ps_options.h"
 #include "server/remote_checkpoints.h"
+#include "server/waiter.h"
 
 namespace leeway {
 
@@ -25,7 +26,7 @@ class OwnStorage {
   // there. Until Started(): waits as long as start_timeout, and ends when it is told to. Errors: as
   // CheckpointCalls::Call; the file system's.
   static absl::StatusOr<std::unique_ptr<OwnStorage>> Open(const PsOptions& options, FileSystem* files,
-                                                          Transport* transport);
+                                                          Transport* transport, Waiter* waiter = Waiter::Real());
 
   CheckpointPlace place() { return {&checkpoints_, checkpoints_.root(), &upload_}; }
 
@@ -35,7 +36,7 @@ class OwnStorage {
   void Stop() { stopped_ = true; }
 
  private:
-  OwnStorage(const PsOptions& options, FileSystem* files, Transport* transport);
+  OwnStorage(const PsOptions& options, FileSystem* files, Transport* transport, Waiter* waiter);
 
   const PsOptions options_;
   std::atomic<bool> started_ = false;

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -112,29 +113,54 @@ absl::StatusOr<Restored> GoBack(const CheckpointPlace& from, const Era& to, cons
   return restored;
 }
 
-// The newest good one of this era; without one, what the era began with.
-absl::StatusOr<Restored> RestoreNewest(const CheckpointPlace& from, const Era& era, const Shard::Options& options,
-                                       Shard* shard) {
+// One look at the checkpoints that there are, newest first.
+struct Look {
+  std::optional<Restored> restored;
+  std::vector<std::string> missing;  // were not there, or not committed, when they were to be read
+  absl::Status damage;               // of the newest that is damaged
+};
+
+absl::StatusOr<Look> LookForNewest(const CheckpointPlace& from, const Era& era, const Shard::Options& options,
+                                   Shard* shard) {
   ASSIGN_OR_RETURN(const std::vector<CheckpointEntry> all,
                    ListCheckpoints(*from.files, from.directory, CheckpointCheck::kIndex));
-  absl::Status damage;
+  Look look;
   for (const CheckpointEntry& entry : all) {
     absl::Status status = entry.status;
     if (status.ok()) {
       if (entry.era != era.number) continue;
       const absl::StatusOr<std::uint64_t> after = RestoreCheckpoint(entry.path, era, options, from.files, shard);
-      if (after.ok()) return Restored{entry.path, *after};
+      if (after.ok()) {
+        look.restored = {entry.path, *after};
+        return look;
+      }
       status = after.status();
     }
-    // Not committed: it was being written when everything ended.
-    if (absl::IsNotFound(status)) continue;
+    if (absl::IsNotFound(status)) {
+      look.missing.push_back(entry.path);
+      continue;
+    }
     if (!absl::IsDataLoss(status)) return status;
     spdlog::error("shard {}: the checkpoint before is tried, for {}", options.index, std::string(status.message()));
-    damage.Update(status);
+    look.damage.Update(status);
   }
+  return look;
+}
+
+// The newest good one of this era; without one, what the era began with.
+absl::StatusOr<Restored> RestoreNewest(const CheckpointPlace& from, const Era& era, const Shard::Options& options,
+                                       Shard* shard) {
+  ASSIGN_OR_RETURN(Look look, LookForNewest(from, era, options, shard));
+  // What is missing was being written when everything ended, and will never be there; or shard 0 has just removed it,
+  // for a newer one that this shard's process of before had part in: then that one is there by now.
+  for (std::vector<std::string> before; !look.restored && look.missing != before;) {
+    before = std::move(look.missing);
+    ASSIGN_OR_RETURN(look, LookForNewest(from, era, options, shard));
+  }
+  if (look.restored) return *std::move(look.restored);
   if (!era.base.empty()) return GoBack(from, era, options, shard);
   // Without any the journal begins at the beginning; with bad ones only, what it begins with is lost.
-  RETURN_IF_ERROR(damage);
+  RETURN_IF_ERROR(look.damage);
   return Restored{};
 }
 
@@ -179,8 +205,8 @@ absl::StatusOr<ShardFiles> RecoverShard(const RecoverOptions& recover, const Sha
     ASSIGN_OR_RETURN(restored, RestoreNewest(from, opened.era, options, shard));
     // (A journal's file is there before its first record is.)
     if (restored.after > 0 && newest.num_shards() == 0) {
-      return absl::DataLossError(absl::StrCat(directory, " has no journal, and ", restored.path,
-                                              " was taken at its record ", restored.after));
+      return absl::DataLossError(
+          absl::StrCat(directory, " has no journal, and ", restored.path, " was taken at its record ", restored.after));
     }
   }
   opened.checkpoint = restored.path;

@@ -54,16 +54,22 @@ void PushAndSave(Process& process, CrashFiles& kept, std::uint64_t step) {
   f.shard.set_cut_sink(nullptr);
 }
 
-TEST_CASE("Whenever shard 0 goes away, what its oldest checkpoint needs of the journal stays") {
-  CrashFiles own(1), kept(2);
+// So many lives, each with a checkpoint.
+v1::WatchReply LiveAndSave(CrashFiles& own, CrashFiles& kept, std::uint64_t lives) {
   v1::WatchReply snapshot;
-  for (std::uint64_t life = 0; life < 2; ++life) {
+  for (std::uint64_t life = 0; life < lives; ++life) {
     Process process(own, ExactPolicy(-1), kSmall, 1 + life, life == 0 ? nullptr : &snapshot);
     if (life == 0) process.fixture.Start(1);
     PushAndSave(process, kept, life);
     snapshot = process.fixture.snapshot;
     own.Restart(CrashFiles::Loss::kProcess);
   }
+  return snapshot;
+}
+
+TEST_CASE("Whenever shard 0 goes away, what its oldest checkpoint needs of the journal stays") {
+  CrashFiles own(1), kept(2);
+  const v1::WatchReply snapshot = LiveAndSave(own, kept, 2);
   Process process(own, ExactPolicy(-1), kSmall, 3, &snapshot);
   const std::unique_ptr<Executor> executor = MakeThreadPool(1);
   CheckpointStore store("kept", &kept, executor.get());
@@ -95,6 +101,58 @@ TEST_CASE("Whenever shard 0 goes away, what its oldest checkpoint needs of the j
   disk.RunAll();
   CHECK_FALSE(own.Exists(absl::StrCat(journal, "/", oldest)));
   executor->Stop();
+}
+
+// Its files for that one were there when it died, and others' came later.
+TEST_CASE("A checkpoint whose place a newer one takes while a shard reads it is not missed") {
+  CrashFiles own(1), kept(2);
+  const v1::WatchReply snapshot = LiveAndSave(own, kept, 3);
+  std::vector<float> weights;
+  {
+    Process process(own, ExactPolicy(-1), kSmall, 4, &snapshot);
+    weights = process.fixture.Weights();
+    REQUIRE(RemoveCheckpoint(kept, "kept/step-00000001").ok());
+    PumpedExecutor disk;
+    ShardCheckpoints checkpoints({.directory = Process::kFolder, .checkpoints = {&kept, "kept"}}, &own, &disk,
+                                 &process.fixture.shard, process.storage.journal.get());
+    checkpoints.Committed("step-00000003");  // and with the first one the journal's beginning is gone
+    disk.RunAll();
+  }
+  const std::string marker = "kept/step-00000003/COMMITTED";
+  REQUIRE(kept.Rename(marker, marker + ".later").ok());
+  for (int when = 0;; ++when) {
+    CAPTURE(when);
+    const std::unique_ptr<CrashFiles> own_now = own.Clone(), kept_now = kept.Clone();
+    const std::unique_ptr<Executor> executor = MakeThreadPool(1);
+    CheckpointStore store("kept", kept_now.get(), executor.get());
+    StoreTransport transport(&store, [&](int call, const std::string&) {
+      if (call == when) {
+        REQUIRE(kept_now->Rename(marker + ".later", marker).ok());
+        REQUIRE(RemoveCheckpoint(*kept_now, "kept/step-00000002").ok());
+      }
+      return StoreTransport::Fault::kNone;
+    });
+    const CheckpointCalls calls({"ps-0:1", 0}, &transport);
+    RemoteCheckpoints remote(&calls, [] { return true; });
+    ShardFixture fixture(ExactPolicy(-1), kSmall, Shard::Options{.generation = 5});
+    PumpedExecutor disk;
+    const auto recovered = RecoverShard({.checkpoint_dir = Process::kFolder, .checkpoints = {&remote, remote.root()}},
+                                        fixture.options, own_now.get(), &fixture.clock, &disk, &fixture.shard);
+    INFO(recovered.status().ToString());
+    REQUIRE(recovered.ok());
+    fixture.snapshot = snapshot;
+    REQUIRE(fixture.Publish().ok());
+    CHECK(fixture.Weights() == weights);
+    fixture.shard.Shutdown("killed");
+    recovered->journal->Stop();
+    while (fixture.executor.size() + disk.size() > 0) {
+      fixture.executor.RunAll();
+      disk.RunAll();
+    }
+    executor->Stop();
+    if (transport.calls() <= when) break;
+    REQUIRE(when < 100);
+  }
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ struct Totals {
   std::uint64_t restarts = 0;      // of a ps
   std::uint64_t coordinators = 0;  // restarts of ps 0
   std::uint64_t checkpoints = 0;
+  std::uint64_t brought = 0;       // pieces of them, to ps 0
   std::uint64_t without_last = 0;  // checkpoint: runs
   std::uint64_t quarantined = 0;
   std::uint64_t policies = 0;  // changes of one
@@ -47,6 +48,7 @@ Totals RunMany(int count, bool rounds) {
     totals.restarts += cluster.ps_restarts();
     totals.coordinators += cluster.coordinator_restarts();
     totals.checkpoints += cluster.checkpoints();
+    totals.brought += cluster.brought();
     totals.without_last += cluster.without_last_checkpoint() ? 1 : 0;
     totals.quarantined += cluster.quarantined();
     totals.policies += cluster.policy_changes();
@@ -55,13 +57,15 @@ Totals RunMany(int count, bool rounds) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::printf(
-      "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu of them of ps 0, %llu checkpoints, %llu "
-      "runs without the last one, %llu quarantines, %llu changes of the policy, %llu pulls held, %llu differences, "
+      "%d clusters, %llu events, %llu lives, %llu restarts of a ps, %llu of them of ps 0, %llu checkpoints (%llu "
+      "pieces "
+      "brought), %llu runs without the last one, %llu quarantines, %llu changes of the policy, %llu pulls held, %llu "
+      "differences, "
       "%llu steps given up, %llu pushes applied, %llu of them learned of late, %llu corrected: %.1f s\n",
       count, number(totals.events), number(totals.lives), number(totals.restarts), number(totals.coordinators),
-      number(totals.checkpoints), number(totals.without_last), number(totals.quarantined), number(totals.policies),
-      number(totals.held), number(totals.deltas), number(totals.given_up), number(totals.applied),
-      number(totals.resolved), number(totals.corrected), took.count());
+      number(totals.checkpoints), number(totals.brought), number(totals.without_last), number(totals.quarantined),
+      number(totals.policies), number(totals.held), number(totals.deltas), number(totals.given_up),
+      number(totals.applied), number(totals.resolved), number(totals.corrected), took.count());
   return totals;
 }
 
@@ -75,6 +79,7 @@ TEST_CASE("simulation: `each` under loss, duplication, disorder, partitions, dea
   CHECK(totals.restarts > 100);
   CHECK(totals.coordinators > 30);
   CHECK(totals.checkpoints > 100);
+  CHECK(totals.brought > 100);
   CHECK(totals.quarantined > 10);
   CHECK(totals.policies > 200);
   CHECK(totals.corrected > 500);

@@ -56,6 +56,7 @@ void SimCluster::OnReply(const std::string& address, const std::string& method, 
     if (wrong) Complain(*wrong);
   }
   if (!status.ok()) return;
+  if (method == "CheckpointStore/Write") ++brought_;
   if (method == "Coordinator/WatchMembership") return OnSnapshot(as(reply, v1::WatchReply()));
   if (method == "Coordinator/CommitData") return OnCommit(as(request, v1::CommitDataRequest()));
   if (method == "Coordinator/AcquireData") {

@@ -30,6 +30,7 @@ SimCluster::SimCluster(const Options& options)
       network_(&clock_, &random_, options.faults),
       person_(network_.Connect("person")),
       person_random_(HashCombine(options.seed, 0x901c7)),
+      limit_(clock_.Now() + options.time_limit),
       loosest_(options.policy.staleness_bound()) {
   spdlog::set_level(spdlog::level::off);
   network_.set_probe([this](const std::string& address, const std::string& method, const Buffer& request,
@@ -39,15 +40,24 @@ SimCluster::SimCluster(const Options& options)
     OnArrival(address, method, request);
   });
   ps_.resize(options.shards);
+  starting_.resize(options.shards);
   gone_.resize(options.shards);
   full_until_.resize(options.shards);
-  for (std::uint32_t index = 0; index < options.shards; ++index) {
-    const std::uint64_t seed = random_.Bits();
-    files_.push_back(index == 0 ? std::make_unique<CrashFiles>(seed) : std::make_unique<CrashFiles>(seed, *files_[0]));
-    StartPs(index);
-  }
+  while (files_.size() < options.shards) files_.push_back(NewFiles(random_.Bits()));
+  for (std::uint32_t index = 0; index < options.shards; ++index) StartPs(index);
   for (std::uint32_t i = 0; i < options.workers + options.visitors; ++i) AddWorker(i);
   Script();
+}
+
+std::unique_ptr<CrashFiles> SimCluster::NewFiles(std::uint64_t seed) const {
+  const bool apart = files_.empty() || options_.own_storage;
+  return apart ? std::make_unique<CrashFiles>(seed) : std::make_unique<CrashFiles>(seed, *files_[0]);
+}
+
+absl::StatusOr<std::unique_ptr<RecoveredShard>> SimCluster::Recovered(std::uint32_t index,
+                                                                      const std::string& ignored) const {
+  return RecoveredShard::From(*files_[index], *files_[options_.own_storage ? 0 : index], SimPs::kDirectory, index,
+                              options_.shards, ignored);
 }
 
 void SimCluster::AddWorker(std::uint32_t index) {
@@ -107,14 +117,18 @@ std::unique_ptr<SimMember> SimCluster::NewTrainer(std::uint32_t index) {
 }
 
 SimCluster::~SimCluster() {
-  for (auto& ps : ps_) {
-    if (ps != nullptr) ps->Stop();
+  for (auto* all : {&ps_, &starting_}) {
+    for (auto& ps : *all) {
+      if (ps != nullptr) ps->Stop();
+    }
   }
   clock_.Stop();
 }
 
 void SimCluster::StartPs(std::uint32_t index, const std::optional<Era>& go_back) {
-  if (index >= options_.shards || ps_[index] != nullptr || gone_[index] != nullptr) return;
+  if (index >= options_.shards || ps_[index] != nullptr || starting_[index] != nullptr || gone_[index] != nullptr) {
+    return;
+  }
   SimPs::Options options;
   options.index = index;
   options.num_shards = options_.shards;
@@ -132,10 +146,20 @@ void SimCluster::StartPs(std::uint32_t index, const std::optional<Era>& go_back)
     ++crashes_while_back_;
     files.CrashAt(files.operations() + 1 + random_.Below(20));
   }
-  ps_[index] = std::make_unique<SimPs>(options, &clock_, &random_, &network_, options_.files ? &files : nullptr);
-  const absl::Status& started = ps_[index]->started();
-  // It dies again at once; or its disk is full, and who has started it tries again.
-  if (files.crashed() || absl::IsResourceExhausted(started)) return KillPs(index);
+  const bool own = options_.own_storage && index > 0;
+  starting_[index] = std::make_unique<SimPs>(options, &clock_, &random_, &network_, options_.files ? &files : nullptr,
+                                             own ? &others_ : nullptr);
+  SimPs* const ps = starting_[index].get();
+  ps->Start();
+  if (starting_[index].get() != ps) return;  // it was killed while it waited
+  ps_[index] = std::move(starting_[index]);
+  const absl::Status& started = ps->started();
+  // Shard 0 was there for the last time before this one came back: it cannot begin without it (docs/adr/0020).
+  const bool alone = own && absl::IsDeadlineExceeded(started) && gone_[0] != nullptr;
+  // It dies again at once; or its disk is full, or shard 0 away for too long, and who has started it tries again.
+  if (files.crashed() || absl::IsResourceExhausted(started) || (absl::IsDeadlineExceeded(started) && !alone)) {
+    return KillPs(index);
+  }
   if (started.ok()) {
     // On the first start there is nothing to look at.
     if (ps_[index]->shard().store() != nullptr && ps_[index]->era() == era_) CheckShard(index);
@@ -144,9 +168,9 @@ void SimCluster::StartPs(std::uint32_t index, const std::optional<Era>& go_back)
   // Every shard knew of the end when it died: there is nothing to come back for.
   const bool finished =
       index == 0 && absl::IsFailedPrecondition(started) && absl::StrContains(started.message(), "the run is finished");
-  if (!finished) return Complain(absl::StrCat("ps", index, " did not come back: ", started.ToString()));
+  if (!finished && !alone) return Complain(absl::StrCat("ps", index, " did not come back: ", started.ToString()));
   killed_.push_back(std::move(ps_[index]));
-  auto left = RecoveredShard::From(files, SimPs::kDirectory, index, options_.shards, "");
+  auto left = Recovered(index, "");
   if (!left.ok()) return Complain(absl::StrCat("what ps", index, " has left: ", left.status().ToString()));
   gone_[index] = *std::move(left);
 }
@@ -156,9 +180,10 @@ Shard& SimCluster::ShardOf(std::uint32_t index) {
 }
 
 void SimCluster::EndPs(std::uint32_t index, CrashFiles::Loss loss) {
+  std::unique_ptr<SimPs>& ps = ps_[index] != nullptr ? ps_[index] : starting_[index];
   network_.Serve(absl::StrCat("ps", index), nullptr);
-  ps_[index]->Kill(loss);
-  killed_.push_back(std::move(ps_[index]));
+  ps->Kill(loss);
+  killed_.push_back(std::move(ps));
   coordinator_restarts_ += index == 0 ? 1 : 0;
   version_.erase(absl::StrCat("ps", index));  // versions count within a generation
 }
@@ -168,7 +193,7 @@ void SimCluster::StartAgain(std::uint32_t index, absl::Duration mean, const std:
 }
 
 void SimCluster::KillPs(std::uint32_t index) {
-  if (ps_[index] == nullptr || ps_[index]->end()) return;
+  if (ps_[index] == nullptr ? starting_[index] == nullptr : ps_[index]->end().has_value()) return;
   // (At the end a process is needed to look at its weights, as it leaves none.)
   if (!options_.journal && snapshot_.state() == v1::FINISHED) return;
   if (options_.unsynced || !options_.journal) lost_ = true;
@@ -206,42 +231,62 @@ bool SimCluster::Over() const {
   return std::none_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->running(); });
 }
 
-std::optional<std::string> SimCluster::Run() {
-  const Instant limit = clock_.Now() + options_.time_limit;
-  bool late = false;
-  while (!late && !complaint_ && !Over()) {
-    if (Stuck()) break;
-    const std::optional<Instant> next = clock_.NextTimer();
-    if (!next || limit < *next) {
-      std::string shards;
-      for (std::uint32_t index = 0; index < options_.shards; ++index) {
-        if (ps_[index] == nullptr) continue;
-        v1::ShardState state = ps_[index]->shard().SaveState();
-        state.clear_stats();
-        state.mutable_snapshot()->clear_policy();
-        absl::StrAppend(&shards, "\nps", index, ": ", state.ShortDebugString(),
-                        "; its cut: ", ps_[index]->shard().Describe().cut().ShortDebugString());
+std::string SimCluster::NoEnd() {
+  std::string what = absl::StrCat("no end; the newest snapshot: ", snapshot_.ShortDebugString());
+  for (std::uint32_t index = 0; index < options_.shards; ++index) {
+    if (ps_[index] == nullptr) continue;
+    v1::ShardState state = ps_[index]->shard().SaveState();
+    state.clear_stats();
+    state.mutable_snapshot()->clear_policy();
+    absl::StrAppend(&what, "\nps", index, ": ", state.ShortDebugString(),
+                    "; its cut: ", ps_[index]->shard().Describe().cut().ShortDebugString());
+  }
+  return what;
+}
+
+bool SimCluster::Step() {
+  if (late_ || complaint_ || Over() || Stuck()) return false;
+  const std::optional<Instant> next = clock_.NextTimer();
+  if (!next || limit_ < *next) {
+    Complain(NoEnd());
+    late_ = true;
+    return false;
+  }
+  clock_.AdvanceTo(*next);
+  ++events_;
+  for (const auto& worker : workers_) {
+    if (worker->error().empty()) continue;
+    Complain(worker->error());
+    worker->Kill();  // it ended with an error, and who has started it tries again
+    BringBack(worker.get());
+  }
+  for (std::uint32_t index = 0; index < options_.shards; ++index) {
+    if (files_[index]->crashed()) KillPs(index);
+    // Who has ended dies no more: it would answer nobody who asks it still.
+    if (ps_[index] != nullptr && ps_[index]->end()) files_[index]->CrashAt(0);
+    if (ps_[index] != nullptr && ps_[index]->next_era()) GoBack(index);
+  }
+  // No server holds anything for longer than its shards' kMaxHold.
+  if (const auto complaint = network_.Complaint(Shard::kMaxHold + absl::Seconds(1))) Complain(*complaint);
+  return true;
+}
+
+// Who waits begins to wait within an event, and so the others' are within it.
+void SimCluster::LetOthersGoOn(Event& event, absl::Duration most) {
+  const Instant until = clock_.Now() + most;
+  while (!event.happened() && clock_.Now() < until) {
+    if (Step()) continue;
+    for (auto* all : {&ps_, &starting_}) {
+      for (auto& ps : *all) {
+        if (ps != nullptr) ps->EndWaits();
       }
-      Complain(absl::StrCat("no end; the newest snapshot: ", snapshot_.ShortDebugString(), shards));
-      late = true;
-      continue;
     }
-    clock_.AdvanceTo(*next);
-    ++events_;
-    for (const auto& worker : workers_) {
-      if (worker->error().empty()) continue;
-      Complain(worker->error());
-      worker->Kill();  // it ended with an error, and who has started it tries again
-      BringBack(worker.get());
-    }
-    for (std::uint32_t index = 0; index < options_.shards; ++index) {
-      if (files_[index]->crashed()) KillPs(index);
-      // Who has ended dies no more: it would answer nobody who asks it still.
-      if (ps_[index] != nullptr && ps_[index]->end()) files_[index]->CrashAt(0);
-      if (ps_[index] != nullptr && ps_[index]->next_era()) GoBack(index);
-    }
-    // No server holds anything for longer than its shards' kMaxHold.
-    if (const auto complaint = network_.Complaint(Shard::kMaxHold + absl::Seconds(1))) Complain(*complaint);
+    return;
+  }
+}
+
+std::optional<std::string> SimCluster::Run() {
+  while (Step()) {
   }
   stuck_ = Stuck();
   if (stuck_) return complaint_;

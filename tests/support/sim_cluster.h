@@ -36,6 +36,7 @@
 #include "proto/checkpoint.pb.h"
 #include "proto/policy.pb.h"
 #include "server/era.h"
+#include "server/waiter.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/push_book.h"
 #include "tests/support/random.h"
@@ -70,8 +71,9 @@ class SimCluster {
     int full_disks = 0;
     // SetPolicy of the bound (of max_delay, or of delay_policy=dc, if there is one), while it trains.
     int policy_changes = 0;
-    bool files = false;       // --checkpoint_dir; needed by the two above
-    bool power_loss = false;  // a `ps` dies with its machine: fsync, and what was not synced is lost
+    bool files = false;        // --checkpoint_dir; needed by the two above
+    bool own_storage = false;  // --checkpoint_storage=own, of all but shard 0
+    bool power_loss = false;   // a `ps` dies with its machine: fsync, and what was not synced is lost
     // What takes the run back: with power_loss, no fsync; no journals (needs checkpoint_steps); a journal that a `ps`
     // has lost, or that is damaged, when it dies; all end, and another number of `ps` goes on.
     bool unsynced = false;
@@ -107,8 +109,9 @@ class SimCluster {
   std::uint64_t ps_restarts() const { return killed_.size(); }
   std::uint64_t coordinator_restarts() const { return coordinator_restarts_; }
   std::uint64_t checkpoints() const { return checkpoints_.size(); }
-  bool without_last_checkpoint() const;  // it was given up, for want of a ps or of room
-  std::uint64_t quarantined() const;     // workers
+  std::uint64_t brought() const { return brought_; }  // pieces of checkpoints that shard 0 has taken
+  bool without_last_checkpoint() const;               // it was given up, for want of a ps or of room
+  std::uint64_t quarantined() const;                  // workers
   std::uint64_t eras() const { return era_.number; }
   bool stuck() const { return stuck_; }  // something was lost, and there was nothing to go back to
   std::uint64_t policy_changes() const { return snapshot_.policy().number() - options_.policy.number(); }
@@ -124,6 +127,10 @@ class SimCluster {
   void AddWorker(std::uint32_t index);
   std::unique_ptr<SimMember> NewWorker(std::uint32_t index);
   std::unique_ptr<SimMember> NewTrainer(std::uint32_t index);
+  // What happens next. False: it is over, or went wrong.
+  bool Step();
+  std::string NoEnd();
+  void LetOthersGoOn(Event& event, absl::Duration most);
   void BringBack(SimMember* worker);
   void Visit(SimMember* worker);
   void StartPs(std::uint32_t index, const std::optional<Era>& go_back = std::nullopt);
@@ -187,9 +194,18 @@ class SimCluster {
   Random random_;
   FakeClock clock_;
   SimNetwork network_;
-  std::vector<std::unique_ptr<CrashFiles>> files_;  // by shard: machines with one disk
+  struct Others final : Waiter {
+    explicit Others(SimCluster* the_cluster) : cluster(the_cluster) {}
+    Instant Now() const override { return cluster->clock_.Now(); }
+    void Wait(Event& event, absl::Duration most) override { cluster->LetOthersGoOn(event, most); }
+    SimCluster* const cluster;
+  } others_{this};
+  std::unique_ptr<CrashFiles> NewFiles(std::uint64_t seed) const;
+  absl::StatusOr<std::unique_ptr<RecoveredShard>> Recovered(std::uint32_t index, const std::string& ignored) const;
+  std::vector<std::unique_ptr<CrashFiles>> files_;  // by shard: machines with one disk, or (own_storage) each its own
   std::vector<Instant> full_until_;
-  std::vector<std::unique_ptr<SimPs>> ps_;  // null: it is down
+  std::vector<std::unique_ptr<SimPs>> ps_;        // null: it is down
+  std::vector<std::unique_ptr<SimPs>> starting_;  // null: it is not, or serves already
   std::vector<std::unique_ptr<SimPs>> killed_;
   std::vector<std::unique_ptr<RecoveredShard>> gone_;  // of those that were not needed any more
   std::uint64_t coordinator_restarts_ = 0;
@@ -199,6 +215,8 @@ class SimCluster {
   std::vector<std::unique_ptr<SimMember>> workers_;
   const std::unique_ptr<Transport> person_;
   Random person_random_;  // of its own: without changes of the policy a seed's run is what it was
+  const Instant limit_;
+  bool late_ = false;
   std::optional<std::string> complaint_;
   // Something was lost since the run last went back; then what is wrong may be for that.
   bool lost_ = false;
@@ -210,6 +228,7 @@ class SimCluster {
   std::map<std::uint64_t, std::uint64_t> member_in_;  // by incarnation: the era
   std::uint64_t events_ = 0;
   std::uint64_t applied_ = 0;
+  std::uint64_t brought_ = 0;
   std::uint64_t exact_ = 0;
   std::uint64_t deepest_ = 0;  // pipeline
   std::size_t most_members_ = 0;

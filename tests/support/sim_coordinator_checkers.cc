@@ -104,13 +104,13 @@ void SimCluster::CheckCheckpoint(const std::string& name) {
   CheckWhole(name, *saved);
   if (!options_.journal) return;
   for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {
-    const auto with = RecoveredShard::From(*files_[shard], SimPs::kDirectory, shard, options_.shards, "");
+    const auto with = Recovered(shard, "");
     if (!with.ok()) return Complain(absl::StrCat("ps", shard, " and ", name, ": ", with.status().ToString()));
     if (!absl::EndsWith((*with)->checkpoint(), name)) {
       return Complain(absl::StrCat("ps", shard, " would not use ", name, ", but '", (*with)->checkpoint(), "'"));
     }
     if (alone) continue;
-    const auto without = RecoveredShard::From(*files_[shard], SimPs::kDirectory, shard, options_.shards, name);
+    const auto without = Recovered(shard, name);
     if (!without.ok()) {
       return Complain(absl::StrCat("ps", shard, " without ", name, ": ", without.status().ToString()));
     }

@@ -154,13 +154,14 @@ void SimCluster::Reshard() {
     return;
   lost_ = true;
   for (std::uint32_t index = 0; index < options_.shards; ++index) {
-    if (ps_[index] != nullptr) EndPs(index, CrashFiles::Loss::kProcess);
+    if (ps_[index] != nullptr || starting_[index] != nullptr) EndPs(index, CrashFiles::Loss::kProcess);
   }
   const auto shards = static_cast<std::uint32_t>(1 + (options_.shards + random_.Below(2)) % 3);
-  while (files_.size() < shards) files_.push_back(std::make_unique<CrashFiles>(random_.Bits(), *files_[0]));
+  while (files_.size() < shards) files_.push_back(NewFiles(random_.Bits()));
   options_.shards = shards;
   placement_ = *Placement::Make(options_.elements, shards);
   ps_.resize(shards);
+  starting_.resize(shards);
   gone_.resize(shards);
   full_until_.resize(files_.size());
   for (std::uint32_t index = 0; index < shards; ++index) StartAgain(index, absl::Seconds(1), std::nullopt);

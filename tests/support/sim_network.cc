@@ -110,7 +110,18 @@ std::optional<std::string> SimNetwork::Complaint(absl::Duration limit) const {
 
 void SimExecutor::Post(std::function<void()> fn) {
   last_ = std::max(last_, clock_->Now() + absl::Microseconds(1) * random_->Exponential(100));
-  clock_->RunAt(last_, std::move(fn));
+  clock_->RunAt(last_, [this, fn = std::move(fn)]() mutable { Run(std::move(fn)); });
+}
+
+void SimExecutor::Run(std::function<void()> fn) {
+  waiting_.push_back(std::move(fn));
+  if (std::exchange(busy_, true)) return;
+  while (!waiting_.empty()) {
+    const std::function<void()> next = std::move(waiting_.front());
+    waiting_.pop_front();
+    next();
+  }
+  busy_ = false;
 }
 
 }  // namespace leeway

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -85,13 +86,18 @@ class SimExecutor final : public Executor {
  public:
   SimExecutor(FakeClock* clock, Random* random) : clock_(clock), random_(random) {}
 
-  // What is posted runs a little later, in the order of posting.
+  // What is posted runs a little later, in the order of posting, and one at a time: what comes while one blocks (a
+  // Waiter lets others go on meanwhile) has to wait.
   void Post(std::function<void()> fn) override;
 
  private:
+  void Run(std::function<void()> fn);
+
   FakeClock* const clock_;
   Random* const random_;
   Instant last_;
+  bool busy_ = false;
+  std::deque<std::function<void()>> waiting_;
 };
 
 }  // namespace leeway

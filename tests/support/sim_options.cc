@@ -57,6 +57,7 @@ SimCluster::Options SimOptions(std::uint64_t seed, bool rounds) {
     if (random.Chance(0.3)) options.full_disks = static_cast<int>(random.Between(1, 3));
     if (random.Chance(0.6)) options.checkpoint_steps = random.Between(3, 30);
     options.checkpoint_keep = random.Between(1, 3);
+    options.own_storage = Random(seed + 110).Chance(0.4);  // nor this
   }
   if (options.workers > 1 && options.null_chance == 0 && random.Chance(0.15)) {
     options.sick_after = random.Below(8);

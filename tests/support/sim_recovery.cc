@@ -9,20 +9,22 @@
 
 namespace leeway {
 
-absl::StatusOr<std::unique_ptr<RecoveredShard>> RecoveredShard::From(const CrashFiles& files,
+absl::StatusOr<std::unique_ptr<RecoveredShard>> RecoveredShard::From(const CrashFiles& files, const CrashFiles& kept,
                                                                      const std::string& checkpoint_dir,
                                                                      std::uint32_t index, std::uint32_t num_shards,
                                                                      const std::string& ignored) {
-  std::unique_ptr<RecoveredShard> recovered(new RecoveredShard(files.Clone()));
+  std::unique_ptr<RecoveredShard> recovered(new RecoveredShard(files.Clone(), kept.Clone()));
   if (!ignored.empty())
-    RETURN_IF_ERROR(recovered->files_->Remove(absl::StrCat(checkpoint_dir, "/", ignored, "/COMMITTED")));
+    RETURN_IF_ERROR(recovered->kept_->Remove(absl::StrCat(checkpoint_dir, "/", ignored, "/COMMITTED")));
   Shard::Options options;
   options.index = index;
   options.num_shards = num_shards;
   recovered->shard_ = std::make_unique<Shard>(options, &recovered->clock_, &recovered->executor_);
   ASSIGN_OR_RETURN(recovered->storage_,
-                   RecoverShard({.checkpoint_dir = checkpoint_dir}, options, recovered->files_.get(),
-                                &recovered->clock_, &recovered->executor_, recovered->shard_.get()));
+                   RecoverShard({.checkpoint_dir = checkpoint_dir,
+                                 .checkpoints = {.files = recovered->kept_.get(), .directory = checkpoint_dir}},
+                                options, recovered->files_.get(), &recovered->clock_, &recovered->executor_,
+                                recovered->shard_.get()));
   return recovered;
 }
 

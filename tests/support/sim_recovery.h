@@ -19,8 +19,9 @@ namespace leeway {
 
 class RecoveredShard {
  public:
-  // From the files in `checkpoint_dir`, but for the checkpoint in the directory `ignored` ("": all count).
-  static absl::StatusOr<std::unique_ptr<RecoveredShard>> From(const CrashFiles& files,
+  // From the files in `checkpoint_dir`, and the checkpoints there in `kept` (perhaps the same machine's), but for the
+  // one in the directory `ignored` ("": all count).
+  static absl::StatusOr<std::unique_ptr<RecoveredShard>> From(const CrashFiles& files, const CrashFiles& kept,
                                                               const std::string& checkpoint_dir, std::uint32_t index,
                                                               std::uint32_t num_shards, const std::string& ignored);
   ~RecoveredShard();
@@ -35,11 +36,13 @@ class RecoveredShard {
   std::string Everything(bool counts);
 
  private:
-  explicit RecoveredShard(std::unique_ptr<CrashFiles> files) : files_(std::move(files)) {}
+  RecoveredShard(std::unique_ptr<CrashFiles> files, std::unique_ptr<CrashFiles> kept)
+      : files_(std::move(files)), kept_(std::move(kept)) {}
   // Of those who have left, with what is whole counted.
   std::string DepartedWindows();
 
   const std::unique_ptr<CrashFiles> files_;
+  const std::unique_ptr<CrashFiles> kept_;
   FakeClock clock_;
   PumpedExecutor executor_;
   std::unique_ptr<Shard> shard_;

@@ -1,0 +1,43 @@
+#include "server/waiter.h"
+
+#include <chrono>
+
+namespace leeway {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+class RealWaiter final : public Waiter {
+ public:
+  Instant Now() const override {
+    return {std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyClock::now().time_since_epoch()).count()};
+  }
+  void Wait(Event& event, absl::Duration most) override { event.WaitFor(most); }
+};
+
+}  // namespace
+
+void Event::Happen() {
+  MutexLock lock(mu_);
+  happened_ = true;
+  changed_.NotifyAll();
+}
+
+bool Event::happened() {
+  MutexLock lock(mu_);
+  return happened_;
+}
+
+void Event::WaitFor(absl::Duration most) {
+  const SteadyClock::time_point until = SteadyClock::now() + absl::ToChronoNanoseconds(most);
+  MutexLock lock(mu_);
+  while (!happened_ && changed_.WaitUntil(mu_, until)) {
+  }
+}
+
+Waiter* Waiter::Real() {
+  static RealWaiter waiter;
+  return &waiter;
+}
+
+}  // namespace leeway

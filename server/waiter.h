@@ -1,0 +1,38 @@
+// Waiter: how code that may block waits for an answer: the seam by which a simulation lets others go on meanwhile.
+// Event: what it waits for.
+//
+// Thread safety: every method, from any thread.
+#pragma once
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+
+namespace leeway {
+
+// Happens once.
+class Event {
+ public:
+  void Happen();
+  bool happened();
+  // Blocks until it has, or for `most`.
+  void WaitFor(absl::Duration most);
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  bool happened_ LEEWAY_GUARDED_BY(mu_) = false;
+};
+
+class Waiter {
+ public:
+  virtual ~Waiter() = default;
+  virtual Instant Now() const = 0;
+  // Returns when `event` has happened or `most` has passed; it may return earlier.
+  virtual void Wait(Event& event, absl::Duration most) = 0;
+
+  // Blocks the thread, by the machine's monotonic clock.
+  static Waiter* Real();
+};
+
+}  // namespace leeway
