@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <ctime>
 #include <memory>
@@ -74,6 +75,14 @@ absl::StatusOr<CertificateFacts> CheckCertificates(FileSystem& system, const Tls
                                           absl::FormatTime(facts.not_after, absl::UTCTimeZone())));
   }
   return facts;
+}
+
+absl::StatusOr<bool> CertificateNames(FileSystem& system, const std::string& path, const std::string& host) {
+  ASSIGN_OR_RETURN(const OwnedCertificate certificate, ReadCertificate(system, path));
+  // (-2: it is no address.)
+  const int as_address = X509_check_ip_asc(certificate.get(), host.c_str(), 0);
+  if (as_address != -2) return as_address == 1;
+  return X509_check_host(certificate.get(), host.data(), host.size(), 0, nullptr) == 1;
 }
 
 }  // namespace leeway

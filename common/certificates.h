@@ -32,4 +32,8 @@ struct CertificateFacts {
 // kind, a key that does not belong to the certificate, a certificate that is not valid at `now`.
 absl::StatusOr<CertificateFacts> CheckCertificates(FileSystem& system, const TlsFiles& files, absl::Time now);
 
+// Whether the first certificate in the file `path` is that of `host`, a name or an IP address: clients refuse a server
+// that shows another one. Errors of the file.
+absl::StatusOr<bool> CertificateNames(FileSystem& system, const std::string& path, const std::string& host);
+
 }  // namespace leeway

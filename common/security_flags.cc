@@ -6,6 +6,7 @@
 #include "absl/flags/reflection.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/certificates.h"
 #include "common/files.h"
 #include "common/flags.h"
 #include "common/log.h"
@@ -140,6 +141,23 @@ absl::Status CheckListenFlag(const std::string& flag, const std::string& address
   return FlagError(flag, address,
                    "an address of this machine alone, such as 127.0.0.1:0; others with --tls_cert_file, "
                    "--tls_key_file and --tls_ca_file, or in the clear with --insecure (docs/security.md)");
+}
+
+absl::Status CheckCalledFlag(const std::string& flag, const std::string& address, const Security& security) {
+  const TlsFiles& tls = security.tls;
+  if (tls.empty()) return absl::OkStatus();
+  std::string host = tls.server_name;
+  if (host.empty()) {
+    ASSIGN_OR_RETURN(const auto parts, SplitAddress(address));
+    host = parts.first;
+  }
+  const absl::StatusOr<bool> named = CertificateNames(RealFileSystem(), tls.cert, host);
+  RETURN_IF_ERROR(OfFlag("tls_cert_file", named.status()));
+  if (*named) return absl::OkStatus();
+  const std::string certificate = absl::StrCat(" that the certificate in ", tls.cert, " names");
+  if (!tls.server_name.empty()) return FlagError("tls_server_name", tls.server_name, "a name" + certificate);
+  return FlagError(flag, address,
+                   absl::StrCat("a host", certificate, ", or --tls_server_name: nobody else is believed"));
 }
 
 std::vector<std::string> GivenSecurityFlags() {

@@ -21,6 +21,10 @@ absl::StatusOr<Security> SecurityFromFlags();
 // OK unless `address`, the value of `flag`, is to be listened on in the clear beyond this machine without --insecure.
 absl::Status CheckListenFlag(const std::string& flag, const std::string& address, const Security& security);
 
+// OK when a client that calls this process at `address` (host:port, of `flag`) finds itself served by who it meant: the
+// certificate is that host's, or --tls_server_name's. Without TLS always.
+absl::Status CheckCalledFlag(const std::string& flag, const std::string& address, const Security& security);
+
 // Those that were given, as words of a command line: for processes that this one starts.
 std::vector<std::string> GivenSecurityFlags();
 

@@ -42,6 +42,7 @@ class Asker {
         heard = now;
         request_.set_number(reply->number());
         waits_for = reply->not_yet().reason();
+        if (ask_.on_wait) ask_.on_wait(waits_for);
       } else {
         waits_for = std::string(reply.status().message());
         if (now - heard >= ask_.unreachable_limit) {

@@ -17,8 +17,9 @@ struct CheckpointAsk {
   std::string coordinator;   // host:port
   bool if_possible = false;  // a ps that is missing is not waited for
   absl::Duration limit = absl::InfiniteDuration();
-  absl::Duration unreachable_limit = absl::Seconds(10);  // without an answer of the coordinator
-  std::function<bool()> go_on = {};                      // called some 50 times a second; false: CANCELLED
+  absl::Duration unreachable_limit = absl::Seconds(10);         // without an answer of the coordinator
+  std::function<bool()> go_on = {};                             // called some 50 times a second; false: CANCELLED
+  std::function<void(const std::string& reason)> on_wait = {};  // called with every not_yet
 };
 
 // What the coordinator answers in the end (its name is not empty). Errors: Coordinator.Checkpoint's; DEADLINE_EXCEEDED

@@ -199,6 +199,11 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   if (!security.ok()) return security.status();
   options.security = *std::move(security);
   if (absl::Status status = CheckListenFlag("listen", options.listen, options.security); !status.ok()) return status;
+  const bool advertises = !options.advertise.empty();
+  if (absl::Status status = CheckCalledFlag(advertises ? "advertise" : "listen",
+                                            advertises ? options.advertise : options.listen, options.security);
+      !status.ok())
+    return status;
   if (absl::Status status = CheckLimits(options); !status.ok()) return status;
   if (options.shard_index > 0 && !SplitAddress(options.coordinator).ok()) {
     return FlagError("coordinator", options.coordinator,

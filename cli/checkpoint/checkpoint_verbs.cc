@@ -100,6 +100,11 @@ absl::StatusOr<int> Now(const Paths&) {
     return FlagError("checkpoint_timeout", absl::FormatDuration(ask.limit), "above 0s");
   }
   ASSIGN_OR_RETURN(const Security security, SecurityFromFlags());
+  ask.on_wait = [said = std::string()](const std::string& reason) mutable {
+    if (reason == said) return;
+    said = reason;
+    std::fprintf(stderr, "leeway: waiting: %s\n", EscapeUnprintable(reason).c_str());
+  };
   const std::unique_ptr<Transport> transport = MakeGrpcTransport({.security = security});
   ASSIGN_OR_RETURN(const v1::CheckpointReply reply, AskForCheckpoint(*transport, ask));
   const nlohmann::ordered_json object = {{"name", reply.name()}, {"path", reply.path()}};

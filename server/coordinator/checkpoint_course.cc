@@ -53,6 +53,7 @@ void CheckpointCourse::Begin(Instant now, std::uint64_t id, const std::string& n
   reports_.assign(config_.num_shards, std::nullopt);
   last_round_ = last_round;
   failure_.clear();
+  waited_for_to_end_ = false;
   began_ = now;
 }
 

@@ -50,6 +50,10 @@ class CheckpointCourse {
   bool under_way() const { return cut_.id() != 0; }
   // What the shards are told. id 0: nothing.
   const v1::Cut& cut() const { return cut_; }
+  // A `ps` waits for the one under way, and ends then. It does for all that end, since none of them is there for
+  // another.
+  void WaitedForToEnd() { waited_for_to_end_ = under_way(); }
+  bool waited_for_to_end() const { return waited_for_to_end_; }
 
   // What shard `shard` says. True: cut(), written() or failure() has changed. Reports on another cut are old news.
   bool Report(std::uint32_t shard, const v1::CutReport& report);
@@ -74,6 +78,7 @@ class CheckpointCourse {
   std::optional<std::uint64_t> last_round_;
   std::vector<std::optional<v1::CutReport>> reports_;  // the last of each shard
   std::string failure_;
+  bool waited_for_to_end_ = false;
   Instant began_;
   // Of the last one that was committed, or of the start.
   Instant last_;

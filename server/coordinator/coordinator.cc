@@ -305,8 +305,9 @@ std::optional<Coordinator::Finish> Coordinator::ReasonToFinish() {
   if (round && rounds_.open_round() >= RoundLimit()) return Finish{absl::StrCat(RoundLimit(), " rounds are closed")};
   const std::uint64_t epochs = leases_ ? leases_->epochs_done() : 0;
   if (auto reason = stop_.Check(epochs, steps_, now - started_)) return Finish{*std::move(reason)};
-  // While a ps is missing nobody can join.
+  // While a ps is missing nobody can join; and where it is this machine that is cut off, workers are missing as well.
   const bool shards_here =
+      MissingShard(now).empty() &&
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
   // And while a round waits for what those who have left pushed to it, it is not the last word.
   if (membership_.trainers() > 0 || !shards_here || !rounds_.Owed(HeardOfAllShards()).empty()) {

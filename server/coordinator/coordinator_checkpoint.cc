@@ -196,7 +196,8 @@ void Coordinator::Checkpoint(const v1::CheckpointRequest& request, ReplyCallback
       held->kind = Held::kCheckpoint;
       held->checkpoint = request;
       if (request.number() == 0) {
-        const bool open = course_.under_way() && !course_.cut().limited();
+        const bool ends_too = request.if_possible() && course_.waited_for_to_end();
+        const bool open = course_.under_way() && (!course_.cut().limited() || ends_too);
         held->checkpoint.set_number(open ? course_.cut().id() : snapshot_.sequence() + 1);
       }
       held->done = std::move(done);
@@ -235,6 +236,7 @@ bool Coordinator::AttemptCheckpoint(Held& held, Replies* replies) {
   if (!missing.empty() && held.checkpoint.if_possible()) {
     return refuse(absl::FailedPreconditionError(absl::StrCat("checkpoint: ", missing)));
   }
+  if (held.checkpoint.if_possible() && course_.cut().id() >= number) course_.WaitedForToEnd();
   // The one under way does not do, or none is: DriveCheckpoint begins it.
   if (state_ == v1::TRAINING && (!course_.under_way() || course_.cut().id() < number) && !beginning_) asked_for_ = true;
   if (!held.expired) return false;

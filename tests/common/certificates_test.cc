@@ -54,5 +54,17 @@ TEST_CASE("certificates: facts of good ones, words for bad ones") {
   }
 }
 
+TEST_CASE("certificates: whose one is, by name, by address, by a pattern") {
+  const TempDirectory folder;
+  const std::string path = folder.Write(
+      "crt", MakeCertificate({.subject = "a ps", .names = "DNS:ps-0.example,DNS:*.svc.local,IP:10.0.0.1,IP:fd00::1"})
+                 .value()
+                 .cert);
+  const auto names = [&](const std::string& host) { return CertificateNames(RealFileSystem(), path, host).value(); };
+  for (const char* host : {"ps-0.example", "any.svc.local", "10.0.0.1", "fd00::1", "fd00:0:0::1"}) CHECK(names(host));
+  for (const char* host : {"ps-1.example", "10.0.0.2", "fd00::2", "a ps", "svc.local"}) CHECK_FALSE(names(host));
+  CHECK(CertificateNames(RealFileSystem(), path + "x", "10.0.0.1").status().code() == Code::kNotFound);
+}
+
 }  // namespace
 }  // namespace leeway

@@ -67,6 +67,24 @@ TEST_CASE("security flags: files of tokens are read at once") {
              {"--tokens_file", "bad", "line 1"}));
 }
 
+TEST_CASE("the address by which others call is one that the certificate names, or they have another name to ask for") {
+  const TempDirectory folder;
+  const PemPair pair = MakeCertificate({.subject = "ps", .names = "DNS:ps-0,IP:10.0.0.1"}).value();
+  const auto check = [&](const std::string& address, const std::string& server_name) {
+    Security security;
+    security.tls = {folder.Write("crt", pair.cert), "key", "ca", server_name};
+    return CheckCalledFlag("advertise", address, security);
+  };
+  CHECK(check("10.0.0.1:7100", "") == absl::OkStatus());
+  CHECK(check("ps-0:0", "") == absl::OkStatus());
+  CHECK(check("10.0.0.2:7100", "ps-0") == absl::OkStatus());
+  CHECK(Says(check("10.0.0.2:7100", ""), Code::kInvalidArgument,
+             {"--advertise=10.0.0.2:7100", (folder / "crt").c_str(), "--tls_server_name"}));
+  CHECK(Says(check("10.0.0.1:7100", "ps-1"), Code::kInvalidArgument,
+             {"--tls_server_name=ps-1", (folder / "crt").c_str()}));
+  CHECK(CheckCalledFlag("advertise", "10.0.0.2:7100", {.insecure = true}) == absl::OkStatus());
+}
+
 TEST_CASE("nothing is listened on in the clear beyond this machine, unless --insecure says so") {
   for (const char* here : {"127.0.0.1:0", "127.8.9.10:7000", "localhost:1", "[::1]:0", "[::ffff:127.0.0.1]:5"}) {
     CAPTURE(here);

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -B
-"""What leeway.sbatch needs of Slurm, on one machine: `scontrol`, `srun` and `scancel`, each under its own name.
+"""What leeway.sbatch needs of Slurm, on one machine: `scontrol`, `squeue`, `srun` and `scancel`, each under its own name.
 
 A node is an address of the loopback network, so a `ps` that listens on all addresses is given its node's instead. Fails
 on any option that it does not know. As the real one (tried with 22.05), `srun` kills its tasks when it gets SIGTERM;
@@ -45,7 +45,15 @@ def srun(words):
     sys.exit(max(abs(task.wait()) for task in tasks))
 
 
+def squeue(words):
+    if words != ["--noheader", "--jobs=" + os.environ["SLURM_JOB_ID"], "--format=%T"]:
+        sys.exit(f"squeue: {words}")
+    print(os.environ["FAKE_SLURM_STATE"])
+
+
 def scancel(words):
+    if os.environ["FAKE_SLURM_STATE"] != "RUNNING":
+        sys.exit("scancel: error: Kill job error on job id 17: Job can not be altered now, try again later")
     if words != ["--signal=TERM", os.environ["SLURM_JOB_ID"]]:
         sys.exit(f"scancel: {words}")
     with open(os.environ["FAKE_SLURM_TASKS"], encoding="ascii") as file:
@@ -53,4 +61,5 @@ def scancel(words):
             os.kill(int(pid), signal.SIGTERM)
 
 
-{"scontrol": scontrol, "srun": srun, "scancel": scancel}[os.path.basename(sys.argv[0])](sys.argv[1:])
+COMMANDS = {"scontrol": scontrol, "squeue": squeue, "srun": srun, "scancel": scancel}
+COMMANDS[os.path.basename(sys.argv[0])](sys.argv[1:])

@@ -23,7 +23,9 @@ class Slurm(TestCase):
         super().setUp()
         self.run_folder = os.path.join(self.folder, "run")
         self.requeued = os.path.join(self.folder, "requeued")
-        for name, target in (("srun", FAKE), ("scontrol", FAKE), ("scancel", FAKE), ("ps", PS), ("worker", WORKER)):
+        for name in ("srun", "scontrol", "squeue", "scancel"):
+            os.symlink(FAKE, os.path.join(self.folder, name))
+        for name, target in (("ps", PS), ("worker", WORKER)):
             os.symlink(target, os.path.join(self.folder, name))
         self.port = free_port()
 
@@ -31,6 +33,7 @@ class Slurm(TestCase):
         values = {
             "PATH": f"{self.folder}:{os.environ['PATH']}",
             "FAKE_SLURM_REQUEUED": self.requeued,
+            "FAKE_SLURM_STATE": "RUNNING",
             "FAKE_SLURM_TASKS": os.path.join(self.folder, f"{name}.tasks"),
             "SLURM_JOB_ID": "17",
             "SLURM_JOB_NODELIST": "127.0.0.1,127.0.0.2,127.0.0.3",
@@ -76,6 +79,19 @@ class Slurm(TestCase):
         again = self.sbatch("again")
         self.assert_trained(again)
         self.assertRegex(self.log("ps-0"), "the coordinator is back", self.everything())
+
+    def test_ended_by_slurm_it_takes_its_checkpoint_and_leaves_the_rest_to_slurm(self):
+        """scancel without a signal, and a node that is lost: Slurm tells steps and script, and a job that a person has
+        cancelled does not come back."""
+        job = self.sbatch("job", FAKE_SLURM_STATE="COMPLETING")
+        self.wait_until(lambda: re.search("evaluation after", self.log("ps-0")), "training", job.output)
+        for pid in read(os.path.join(self.folder, "job.tasks")).split():
+            os.kill(int(pid), signal.SIGTERM)
+        job.kill(signal.SIGTERM)
+        self.assertEqual(job.wait(), 0, job.output() + self.everything())
+        self.assertIn("Slurm ends the job", job.output())
+        self.assertEqual(read(self.requeued), "", job.output())
+        self.assertIn("is committed", self.log("ps-0"), self.everything())
 
     def test_a_wrong_number_of_ps_is_refused(self):
         job = self.sbatch("job", NUM_PS="4")

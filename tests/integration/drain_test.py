@@ -57,6 +57,18 @@ class Drain(ByHand):
         self.servers += [self.start_ps(1, 0, name="ps-1-again"), self.start_ps(0, self.port, name="ps-0-again")]
         self.assert_all()
 
+    def test_a_person_who_asks_for_a_checkpoint_hears_whom_it_waits_for(self):
+        self.start_cluster("--lease=1s")
+        self.servers[1].kill()
+        killed = [self.servers[1]]
+        self.servers[0].wait_for("ps 1 .* is silent for")
+        asks = self.start("asks", LEEWAY, "checkpoint", "now", f"--coordinator=127.0.0.1:{self.port}")
+        asks.wait_for("leeway: waiting: ps 1 is not there")
+        self.servers.append(self.start_ps(1, 0, name="ps-1-again"))
+        self.assertEqual(asks.wait(), 0, self.everything())
+        self.assertRegex(asks.stdout(), "/step-[0-9]+\n$")
+        self.assert_all(killed)
+
     def test_a_checkpoint_that_cannot_be_is_not_waited_for_too_long(self):
         limit = 5
         self.start_cluster(both=[f"--drain_timeout={limit}s"])

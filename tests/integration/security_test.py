@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from by_hand import ByHand  # noqa: E402
+from by_hand import ByHand, free_port  # noqa: E402
 from harness import LEEWAY, PS, main, read  # noqa: E402
 
 MAKE_CERTS = os.path.abspath("deploy/tls/make_certs.sh")
@@ -213,6 +213,19 @@ class Security(ByHand):
         self.assert_refused(self.leeway("revoked", *operator, self.token("admin")), f"127.0.0.1:{self.port}")
         self.assertIsNone(self.workers[0].process.poll(), "it should still train\n" + self.everything())
         self.assert_all()
+
+    def test_a_ps_that_nobody_would_believe_is_refused_at_start(self):
+        """Its certificate is not that of the address under which it would be called."""
+        self.port = free_port()
+        moved = self.start_ps(1, 0, "--listen=0.0.0.0:0", "--advertise=10.77.0.3:7100", name="moved")
+        self.assertEqual(moved.wait(), 1, moved.output())
+        self.assertIn("--advertise=10.77.0.3:7100: allowed: ", moved.stderr())
+        self.assertIn(f"certificate in {self.path('certs/ps/tls.crt')}", moved.stderr())
+        misnamed = self.start_ps(1, 0, "--tls_server_name=elsewhere", name="misnamed")
+        self.assertEqual(misnamed.wait(), 1, misnamed.output())
+        self.assertIn("--tls_server_name=elsewhere: allowed: ", misnamed.stderr())
+        elsewhere = ["--listen=0.0.0.0:0", "--advertise=10.77.0.3:0", "--tls_server_name=leeway-ps"]
+        self.start_ps(1, 0, *elsewhere, name="by-name").wait_for("waiting for the coordinator")
 
     def test_certificates_are_replaced_while_it_trains(self):
         self.start_cluster()

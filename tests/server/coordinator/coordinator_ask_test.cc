@@ -61,6 +61,22 @@ TEST_CASE("Coordinator: who asks when the cut is made gets the next checkpoint")
   CHECK(second->message.name() == "step-00000001");
 }
 
+// The first of them ends once it has its checkpoint: for another one it would be missing.
+TEST_CASE("Coordinator: all ps that are told to end at once have one checkpoint, also who asks when the cut is made") {
+  CheckpointRun run(LeasedPolicy(1));
+  run.f.Start(1);
+  const Asked first = Ask(run, 0, true);
+  for (std::uint32_t shard = 0; shard < 2; ++shard) run.Tell(shard, {{0, 0}});
+  run.f.SyncShards();
+  const Asked second = Ask(run, 0, true);
+  const Asked person = Ask(run);  // who does not end gets the next one
+  run.WriteAll();
+  CHECK(first->ok());
+  CHECK(second->ok());
+  CHECK(second->message.name() == "step-00000000");
+  CHECK_FALSE(person->done());
+}
+
 TEST_CASE("Coordinator: who asks hears why there is no checkpoint") {
   CheckpointRun run(LeasedPolicy(1));
   CHECK(Says(Ask(run)->status, Code::kFailedPrecondition, {"training has not begun"}));

@@ -82,6 +82,13 @@ void CoordinatorFixture::Advance(absl::Duration duration) {
   }
 }
 
+void CoordinatorFixture::AdvanceServed(absl::Duration duration) {
+  for (const Instant end = clock.Now() + duration; clock.Now() < end;) {
+    Advance(std::min(absl::Duration(end - clock.Now()), absl::Seconds(1)));
+    SyncShards();
+  }
+}
+
 v1::WatchRequest CoordinatorFixture::WatchOf(std::uint32_t shard) {
   v1::WatchRequest request;
   request.set_shard_index(shard);

@@ -43,6 +43,8 @@ class CoordinatorFixture {
 
   // Time passes in small steps, as it does for a process that is not starved.
   void Advance(absl::Duration duration);
+  // The same, and the shards ask all the while: none of them is silent.
+  void AdvanceServed(absl::Duration duration);
 
   // As shard `shard` would ask now.
   v1::WatchRequest WatchOf(std::uint32_t shard);

@@ -138,9 +138,9 @@ TEST_CASE("Quarantine: when all are in it, the run waits for another worker, the
   SayRun(f, 0, 0, 3);
   SayRun(f, 0, 1, 5);
   CHECK(f.snapshot().members_size() == 0);
-  f.Advance(absl::Seconds(59));
+  f.AdvanceServed(absl::Seconds(59));
   CHECK(f.coordinator.state() == v1::TRAINING);
-  f.Advance(absl::Seconds(2));
+  f.AdvanceServed(absl::Seconds(2));
   CHECK(f.coordinator.state() == v1::FINISHED);
   CHECK(f.Status().stop_reason() == "no worker for 1m; in quarantine: w0, w1");
   CHECK(f.Status().failure() == f.Status().stop_reason());
