@@ -240,9 +240,13 @@ bool Coordinator::AttemptCheckpoint(Held& held, Replies* replies) {
   // The one under way does not do, or none is: DriveCheckpoint begins it.
   if (state_ == v1::TRAINING && (!course_.under_way() || course_.cut().id() < number) && !beginning_) asked_for_ = true;
   if (!held.expired) return false;
-  reply.mutable_not_yet()->set_reason(!missing.empty()      ? missing
-                                      : course_.under_way() ? absl::StrCat(course_.cut().name(), " is being taken")
-                                                            : "it is about to begin");
+  std::string reason = missing;
+  if (reason.empty() && !course_.under_way()) reason = "it is about to begin";
+  if (reason.empty()) {
+    const std::string waits = WaitsFor(clock_->Now());  // a cut waits for what a full disk holds up
+    reason = absl::StrCat(course_.cut().name(), " is being taken", waits.empty() ? "" : "; waiting: ", waits);
+  }
+  reply.mutable_not_yet()->set_reason(reason);
   replies->Answer(std::move(held.done), reply);
   return true;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -B
-"""What leeway.sbatch needs of Slurm, on one machine: `scontrol`, `squeue`, `srun` and `scancel`, each under its own name.
+"""What leeway.sbatch needs of Slurm, on one machine: `scontrol`, `squeue`, `srun`, `scancel`, each under its own name.
 
 A node is an address of the loopback network, so a `ps` that listens on all addresses is given its node's instead. Fails
 on any option that it does not know. As the real one (tried with 22.05), `srun` kills its tasks when it gets SIGTERM;

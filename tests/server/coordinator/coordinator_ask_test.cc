@@ -107,6 +107,12 @@ TEST_CASE("Coordinator: a request that has waited long enough is told what for, 
   REQUIRE(asked->ok());
   CHECK(asked->message.name().empty());
   CHECK(asked->message.not_yet().reason() == "step-00000000 is being taken");
+  // Its cut waits for pushes that a full disk holds up.
+  v1::WatchRequest watch = run.f.WatchOf(1);
+  watch.set_pushes_wait("no room");
+  run.f.Call<v1::WatchReply>("WatchMembership", watch);
+  const Asked held_up = Ask(run, asked->message.number(), false, 0);
+  CHECK(held_up->message.not_yet().reason() == "step-00000000 is being taken; waiting: ps 1: no room");
   const std::uint64_t number = asked->message.number();
   run.f.SyncShards();
   run.Take();
