@@ -1,15 +1,11 @@
 #include "server/ask_checkpoint.h"
 
 #include <algorithm>
-#include <chrono>
-#include <memory>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/mutex.h"
 #include "common/retry.h"
-#include "common/rpc.h"
+#include "server/blocking_call.h"
 
 namespace leeway {
 namespace {
@@ -17,14 +13,6 @@ namespace {
 constexpr absl::Duration kWait = absl::Seconds(2);  // that the coordinator holds one call
 constexpr absl::Duration kTimeout = absl::Seconds(6);
 constexpr absl::Duration kPause = absl::Milliseconds(200);  // after a call that failed
-constexpr auto kLook = std::chrono::milliseconds(20);
-
-// A call under way holds it as well.
-struct Answer {
-  Mutex mu;
-  CondVar came;
-  std::optional<absl::StatusOr<v1::CheckpointReply>> reply LEEWAY_GUARDED_BY(mu);
-};
 
 class Asker {
  public:
@@ -49,7 +37,7 @@ class Asker {
           return absl::UnavailableError(
               absl::StrCat("no answer from the coordinator at ", ask_.coordinator, ": ", waits_for));
         }
-        if (!Pause()) return absl::CancelledError("given up");
+        if (!Pause(kPause, ask_.go_on)) return absl::CancelledError("given up");
       }
       if (now - begun_ >= ask_.limit) {
         return absl::DeadlineExceededError(
@@ -63,38 +51,8 @@ class Asker {
     const absl::Duration left = std::max(ask_.limit - (absl::Now() - begun_), absl::ZeroDuration());
     request_.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(std::min(kWait, left))));
     request_.set_if_possible(ask_.if_possible);
-    const auto answer = std::make_shared<Answer>();
-    CallRpc<v1::CheckpointReply>(transport_, ask_.coordinator, "Coordinator/Checkpoint", request_, {}, kTimeout,
-                                 [answer](absl::Status status, Decoded<v1::CheckpointReply> reply) {
-                                   MutexLock lock(answer->mu);
-                                   if (status.ok()) {
-                                     answer->reply = std::move(reply.message);
-                                   } else {
-                                     answer->reply = std::move(status);
-                                   }
-                                   answer->came.NotifyAll();
-                                 });
-    for (;;) {
-      {
-        MutexLock lock(answer->mu);
-        if (!answer->reply) answer->came.WaitUntil(answer->mu, std::chrono::steady_clock::now() + kLook);
-        if (answer->reply) return *answer->reply;
-      }
-      if (!GoOn()) return absl::CancelledError("given up");
-    }
-  }
-
-  bool GoOn() const { return !ask_.go_on || ask_.go_on(); }
-
-  bool Pause() {
-    Mutex mu;
-    CondVar never;
-    for (const absl::Time end = absl::Now() + kPause; absl::Now() < end;) {
-      MutexLock lock(mu);
-      never.WaitUntil(mu, std::chrono::steady_clock::now() + kLook);
-      if (!GoOn()) return false;
-    }
-    return true;
+    return CallAndWait<v1::CheckpointReply>(transport_, ask_.coordinator, "Coordinator/Checkpoint", request_, kTimeout,
+                                            ask_.go_on);
   }
 
   Transport& transport_;

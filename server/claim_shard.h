@@ -17,7 +17,7 @@ struct ShardClaim {
   std::string coordinator;  // host:port
   std::uint32_t num_shards = 0;
   absl::Duration limit = absl::Minutes(1);
-  std::function<bool()> go_on = {};  // asked some 10 times a second; false: CANCELLED
+  std::function<bool()> go_on = {};  // asked some 50 times a second; false: CANCELLED
 };
 
 // Errors: Coordinator.ClaimShard's; UNAVAILABLE, with the last reason, when `limit` has passed.

@@ -1,16 +1,13 @@
 #include "cli/admin/ask.h"
 
 #include <algorithm>
-#include <memory>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "common/mutex.h"
 #include "common/retry.h"
-#include "common/rpc.h"
 #include "common/status_macros.h"
+#include "server/blocking_call.h"
 
 namespace leeway {
 namespace {
@@ -22,25 +19,7 @@ constexpr absl::Duration kPause = absl::Milliseconds(300);  // after a call that
 template <typename Reply>
 absl::StatusOr<Reply> CallOnce(const Ask& ask, const std::string& method, const google::protobuf::Message& request,
                                absl::Duration timeout) {
-  struct Answer {
-    Mutex mu;
-    CondVar came;
-    std::optional<absl::StatusOr<Reply>> reply LEEWAY_GUARDED_BY(mu);
-  };
-  const auto answer = std::make_shared<Answer>();  // a call under way holds it as well
-  CallRpc<Reply>(*ask.transport, ask.coordinator, "Coordinator/" + method, request, {}, timeout,
-                 [answer](absl::Status status, Decoded<Reply> reply) {
-                   MutexLock lock(answer->mu);
-                   if (status.ok()) {
-                     answer->reply = std::move(reply.message);
-                   } else {
-                     answer->reply = std::move(status);
-                   }
-                   answer->came.NotifyAll();
-                 });
-  MutexLock lock(answer->mu);
-  while (!answer->reply) answer->came.Wait(answer->mu);
-  return *std::move(answer->reply);
+  return CallAndWait<Reply>(*ask.transport, ask.coordinator, "Coordinator/" + method, request, timeout);
 }
 
 // `send` gets how long the coordinator may hold the call.
