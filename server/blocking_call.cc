@@ -9,7 +9,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(20);
 
 }  // namespace
 
-bool AwaitEvent(Event& event, absl::Duration most, const std::function<bool()>& go_on) {
+bool AwaitEvent(OnceEvent& event, absl::Duration most, const std::function<bool()>& go_on) {
   const Instant begin = Waiter::Real()->Now();
   while (!event.happened()) {
     if (go_on && !go_on()) return false;

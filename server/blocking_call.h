@@ -18,11 +18,11 @@ namespace leeway {
 
 // Until `event` has happened, or for `most`. False: `go_on` (empty: always), which is asked some 50 times a second,
 // says no.
-bool AwaitEvent(Event& event, absl::Duration most, const std::function<bool()>& go_on);
+bool AwaitEvent(OnceEvent& event, absl::Duration most, const std::function<bool()>& go_on);
 
 // As much time, for nothing.
 inline bool Pause(absl::Duration time, const std::function<bool()>& go_on) {
-  Event never;
+  OnceEvent never;
   return AwaitEvent(never, time, go_on);
 }
 
@@ -32,7 +32,7 @@ absl::StatusOr<Reply> CallAndWait(Transport& transport, const std::string& addre
                                   const google::protobuf::Message& request, absl::Duration timeout,
                                   const std::function<bool()>& go_on = nullptr) {
   struct Answer {
-    Event came;
+    OnceEvent came;
     absl::StatusOr<Reply> reply;
   };
   const auto answer = std::make_shared<Answer>();  // the call under way holds it as well

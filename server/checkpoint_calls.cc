@@ -19,7 +19,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(50);
 
 // A call under way holds it as well.
 struct Answer {
-  Event came;
+  OnceEvent came;
   absl::StatusOr<Buffer> result;  // once it came
 };
 
@@ -30,7 +30,7 @@ class Wait {
       : options_(options), go_on_(go_on), waiter_(waiter), limit_(options.limit()) {}
 
   // Until `event` has happened, or for `most`. False: it is to end.
-  bool For(Event& event, absl::Duration most) {
+  bool For(OnceEvent& event, absl::Duration most) {
     const Instant begin = waiter_->Now();
     for (;;) {
       const absl::Duration left = most - (waiter_->Now() - begin);
@@ -100,7 +100,7 @@ absl::StatusOr<Buffer> CheckpointCalls::CallBytes(const std::string& method, con
     }
     if (result.ok() || !IsRetryable(result.status())) return result;
     if (!wait.MayGoOn(result.status())) return wait.TooLong();
-    Event never;
+    OnceEvent never;
     if (!wait.For(never, backoff.Next(result.status()))) return ends;
   }
   return ends;

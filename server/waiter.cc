@@ -12,23 +12,23 @@ class RealWaiter final : public Waiter {
   Instant Now() const override {
     return {std::chrono::duration_cast<std::chrono::nanoseconds>(SteadyClock::now().time_since_epoch()).count()};
   }
-  void Wait(Event& event, absl::Duration most) override { event.WaitFor(most); }
+  void Wait(OnceEvent& event, absl::Duration most) override { event.WaitFor(most); }
 };
 
 }  // namespace
 
-void Event::Happen() {
+void OnceEvent::Happen() {
   MutexLock lock(mu_);
   happened_ = true;
   changed_.NotifyAll();
 }
 
-bool Event::happened() {
+bool OnceEvent::happened() {
   MutexLock lock(mu_);
   return happened_;
 }
 
-void Event::WaitFor(absl::Duration most) {
+void OnceEvent::WaitFor(absl::Duration most) {
   const SteadyClock::time_point until = SteadyClock::now() + absl::ToChronoNanoseconds(most);
   MutexLock lock(mu_);
   while (!happened_ && changed_.WaitUntil(mu_, until)) {

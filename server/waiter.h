@@ -1,5 +1,5 @@
 // Waiter: how code that may block waits for an answer: the seam by which a simulation lets others go on meanwhile.
-// Event: what it waits for.
+// OnceEvent: what it waits for.
 //
 // Thread safety: every method, from any thread.
 #pragma once
@@ -11,7 +11,7 @@
 namespace leeway {
 
 // Happens once.
-class Event {
+class OnceEvent {
  public:
   void Happen();
   bool happened();
@@ -29,7 +29,7 @@ class Waiter {
   virtual ~Waiter() = default;
   virtual Instant Now() const = 0;
   // Returns when `event` has happened or `most` has passed; it may return earlier.
-  virtual void Wait(Event& event, absl::Duration most) = 0;
+  virtual void Wait(OnceEvent& event, absl::Duration most) = 0;
 
   // Blocks the thread, by the machine's monotonic clock.
   static Waiter* Real();

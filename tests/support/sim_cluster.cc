@@ -272,7 +272,7 @@ bool SimCluster::Step() {
 }
 
 // Who waits begins to wait within an event, and so the others' are within it.
-void SimCluster::LetOthersGoOn(Event& event, absl::Duration most) {
+void SimCluster::LetOthersGoOn(OnceEvent& event, absl::Duration most) {
   const Instant until = clock_.Now() + most;
   while (!event.happened() && clock_.Now() < until) {
     if (Step()) continue;

@@ -130,7 +130,7 @@ class SimCluster {
   // What happens next. False: it is over, or went wrong.
   bool Step();
   std::string NoEnd();
-  void LetOthersGoOn(Event& event, absl::Duration most);
+  void LetOthersGoOn(OnceEvent& event, absl::Duration most);
   void BringBack(SimMember* worker);
   void Visit(SimMember* worker);
   void StartPs(std::uint32_t index, const std::optional<Era>& go_back = std::nullopt);
@@ -197,7 +197,7 @@ class SimCluster {
   struct Others final : Waiter {
     explicit Others(SimCluster* the_cluster) : cluster(the_cluster) {}
     Instant Now() const override { return cluster->clock_.Now(); }
-    void Wait(Event& event, absl::Duration most) override { cluster->LetOthersGoOn(event, most); }
+    void Wait(OnceEvent& event, absl::Duration most) override { cluster->LetOthersGoOn(event, most); }
     SimCluster* const cluster;
   } others_{this};
   std::unique_ptr<CrashFiles> NewFiles(std::uint64_t seed) const;
