@@ -45,8 +45,11 @@ absl::Duration SimNetwork::Delay() {
 }
 
 void SimNetwork::Cut(const std::string& from, const std::string& to, Instant until) {
+  Instant& begin = cut_since_[{from, to}];
   Instant& end = cut_until_[{from, to}];
+  if (end < clock_->Now()) begin = clock_->Now();
   end = std::max(end, until);
+  longest_cut_ = std::max(longest_cut_, end - begin);
 }
 
 bool SimNetwork::IsCut(const std::string& from, const std::string& to) const {

@@ -42,6 +42,8 @@ class SimNetwork {
 
   // Nothing that `from` sends to `to` ("": to anybody) before `until` arrives; the other way it does.
   void Cut(const std::string& from, const std::string& to, Instant until);
+  // For how long one of these was without a break.
+  absl::Duration longest_cut() const { return longest_cut_; }
 
   // Called with every answer of a server when it is given, before it travels.
   using Probe = std::function<void(const std::string& address, const std::string& method, const Buffer& request,
@@ -72,7 +74,9 @@ class SimNetwork {
   Probe probe_;
   ArrivalProbe arrival_probe_;
   std::map<std::string, RequestHandler*> servers_;
+  std::map<std::pair<std::string, std::string>, Instant> cut_since_;
   std::map<std::pair<std::string, std::string>, Instant> cut_until_;
+  absl::Duration longest_cut_;
   struct Held {
     std::string what;
     Instant since;
