@@ -88,10 +88,10 @@ void SimCluster::CheckSums(std::uint32_t shard, const std::vector<std::vector<fl
 }
 
 // Of a process that was not killed everything is somewhere: in the weights, or in the residual of its encoding. Where a
-// message may be lost again and again, without a word or since a link is cut, a worker whose lease has run out gives up
-// asking what became of its last push: then something may be nowhere, but nothing is there twice.
+// message may be lost again and again, without a word or since a link is cut or a `ps` away, a worker whose lease has
+// run out gives up asking what became of its last pushes: then something may be nowhere, but nothing is there twice.
 void SimCluster::CheckResiduals() {
-  const bool heard = options_.faults.loss == 0 && network_.longest_cut() < absl::Seconds(5);
+  const bool heard = options_.faults.loss == 0 && network_.longest_silence() < absl::Seconds(4.6);
   const bool rounds = options_.policy.aggregation() == v1::ROUND;
   for (const auto& process : processes_) {
     if (process->killed() || process->residual().empty()) continue;

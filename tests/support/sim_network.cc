@@ -44,12 +44,24 @@ absl::Duration SimNetwork::Delay() {
   return mean * random_->Exponential(1);
 }
 
+void SimNetwork::Serve(const std::string& address, RequestHandler* handler) {
+  servers_[address] = handler;
+  if (handler == nullptr) {
+    away_since_.emplace(address, clock_->Now());
+    return;
+  }
+  const auto since = away_since_.find(address);
+  if (since == away_since_.end()) return;
+  longest_silence_ = std::max(longest_silence_, clock_->Now() - since->second);
+  away_since_.erase(since);
+}
+
 void SimNetwork::Cut(const std::string& from, const std::string& to, Instant until) {
   Instant& begin = cut_since_[{from, to}];
   Instant& end = cut_until_[{from, to}];
   if (end < clock_->Now()) begin = clock_->Now();
   end = std::max(end, until);
-  longest_cut_ = std::max(longest_cut_, end - begin);
+  longest_silence_ = std::max(longest_silence_, end - begin);
 }
 
 bool SimNetwork::IsCut(const std::string& from, const std::string& to) const {

@@ -35,15 +35,15 @@ class SimNetwork {
   SimNetwork(FakeClock* clock, Random* random, const Faults& faults)
       : clock_(clock), random_(random), faults_(faults) {}
 
-  void Serve(const std::string& address, RequestHandler* handler) { servers_[address] = handler; }
+  void Serve(const std::string& address, RequestHandler* handler);  // null: nobody listens any more
 
   // The network as `client` sees it.
   std::unique_ptr<Transport> Connect(const std::string& client);
 
   // Nothing that `from` sends to `to` ("": to anybody) before `until` arrives; the other way it does.
   void Cut(const std::string& from, const std::string& to, Instant until);
-  // For how long one of these was without a break.
-  absl::Duration longest_cut() const { return longest_cut_; }
+  // For how long a server was away, or a link was cut, at most.
+  absl::Duration longest_silence() const { return longest_silence_; }
 
   // Called with every answer of a server when it is given, before it travels.
   using Probe = std::function<void(const std::string& address, const std::string& method, const Buffer& request,
@@ -76,7 +76,8 @@ class SimNetwork {
   std::map<std::string, RequestHandler*> servers_;
   std::map<std::pair<std::string, std::string>, Instant> cut_since_;
   std::map<std::pair<std::string, std::string>, Instant> cut_until_;
-  absl::Duration longest_cut_;
+  std::map<std::string, Instant> away_since_;
+  absl::Duration longest_silence_;
   struct Held {
     std::string what;
     Instant since;
