@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/retry.h"
 #include "server/blocking_call.h"
+#include "server/waiter.h"
 
 namespace leeway {
 namespace {

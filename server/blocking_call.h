@@ -16,16 +16,6 @@
 
 namespace leeway {
 
-// Until `event` has happened, or for `most`. False: `go_on` (empty: always), which is asked some 50 times a second,
-// says no.
-bool AwaitEvent(OnceEvent& event, absl::Duration most, const std::function<bool()>& go_on);
-
-// As much time, for nothing.
-inline bool Pause(absl::Duration time, const std::function<bool()>& go_on) {
-  OnceEvent never;
-  return AwaitEvent(never, time, go_on);
-}
-
 // The answer, or why there is none; CANCELLED: `go_on` says no.
 template <typename Reply>
 absl::StatusOr<Reply> CallAndWait(Transport& transport, const std::string& address, const std::string& method,

@@ -2,7 +2,6 @@
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +14,6 @@ namespace {
 // 4 MiB over a slow network, or the sync of a large file; after that it is asked again whether it is done.
 constexpr absl::Duration kTimeout = absl::Seconds(30);
 constexpr absl::Duration kComplainEvery = absl::Seconds(10);
-constexpr absl::Duration kLook = absl::Milliseconds(50);
 
 // A call under way holds it as well.
 struct Answer {
@@ -29,17 +27,14 @@ class Wait {
   Wait(const CheckpointCalls::Options& options, const std::function<bool()>& go_on, Waiter* waiter)
       : options_(options), go_on_(go_on), waiter_(waiter), limit_(options.limit()) {}
 
-  // Until `event` has happened, or for `most`. False: it is to end.
-  bool For(OnceEvent& event, absl::Duration most) {
-    const Instant begin = waiter_->Now();
-    for (;;) {
-      const absl::Duration left = most - (waiter_->Now() - begin);
-      if (event.happened() || left <= absl::ZeroDuration()) return true;
-      waiter_->Wait(event, std::min(kLook, left));
-      if (event.happened()) return true;
-      if (!go_on_()) return false;
-      Complain();
-    }
+  // Until `event` has happened. False: it is to end.
+  bool For(OnceEvent& event) {
+    return AwaitEvent(
+        event, absl::InfiniteDuration(), [this] { return GoOn(); }, waiter_);
+  }
+  bool Pause(absl::Duration time) {
+    return leeway::Pause(
+        time, [this] { return GoOn(); }, waiter_);
   }
 
   // After an attempt that failed with `status`, which may be repeated. False: for too long.
@@ -56,11 +51,13 @@ class Wait {
   }
 
  private:
-  void Complain() {
-    if (waiter_->Now() - complained_ < kComplainEvery) return;
+  bool GoOn() {
+    if (!go_on_()) return false;
+    if (waiter_->Now() - complained_ < kComplainEvery) return true;
     complained_ = waiter_->Now();
     spdlog::warn("shard {}: waits for ps 0 at {}, which keeps the checkpoints: {}", options_.shard, options_.address,
                  reason_);
+    return true;
   }
 
   const CheckpointCalls::Options& options_;
@@ -90,7 +87,7 @@ absl::StatusOr<Buffer> CheckpointCalls::CallBytes(const std::string& method, con
                        }
                        answer->came.Happen();
                      });
-    if (!wait.For(answer->came, absl::InfiniteDuration())) return ends;  // each call has its deadline
+    if (!wait.For(answer->came)) return ends;  // each call has its deadline
     absl::StatusOr<Buffer> result = std::move(answer->result);
     if (absl::IsUnimplemented(result.status())) {
       return absl::FailedPreconditionError(
@@ -100,8 +97,7 @@ absl::StatusOr<Buffer> CheckpointCalls::CallBytes(const std::string& method, con
     }
     if (result.ok() || !IsRetryable(result.status())) return result;
     if (!wait.MayGoOn(result.status())) return wait.TooLong();
-    OnceEvent never;
-    if (!wait.For(never, backoff.Next(result.status()))) return ends;
+    if (!wait.Pause(backoff.Next(result.status()))) return ends;
   }
   return ends;
 }

@@ -32,7 +32,7 @@ class CheckpointCalls {
 
   const std::string& address() const { return options_.address; }
 
-  // "Write", "Read" or "List". `go_on` is called some 20 times a second. Errors: the method's; CANCELLED: `go_on` has
+  // "Write", "Read" or "List". `go_on` is called some 50 times a second. Errors: the method's; CANCELLED: `go_on` has
   // said no; DEADLINE_EXCEEDED: no answer within the limit, with the last reason; FAILED_PRECONDITION: shard 0 does not
   // know this service.
   template <typename Reply>

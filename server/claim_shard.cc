@@ -8,6 +8,7 @@
 #include "common/retry.h"
 #include "proto/coordinator.pb.h"
 #include "server/blocking_call.h"
+#include "server/waiter.h"
 
 namespace leeway {
 namespace {

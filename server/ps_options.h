@@ -27,7 +27,7 @@ struct PsOptions {
   std::string checkpoint_dir;
   // Of shards other than 0, with checkpoint_dir: it is not shard 0's folder, so checkpoints go there by way of shard 0.
   bool own_storage = false;
-  // Asked while the start waits for shard 0, some 20 times a second: is it to end?
+  // Asked while the start waits for shard 0, some 50 times a second: is it to end?
   std::function<bool()> told_to_end = [] { return false; };
   // Checkpoints, with checkpoint_dir; when is shard 0's to say.
   std::uint64_t checkpoint_steps = 0;

@@ -1,11 +1,14 @@
 #include "server/waiter.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace leeway {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
+
+constexpr absl::Duration kLook = absl::Milliseconds(20);
 
 class RealWaiter final : public Waiter {
  public:
@@ -38,6 +41,22 @@ void OnceEvent::WaitFor(absl::Duration most) {
 Waiter* Waiter::Real() {
   static RealWaiter waiter;
   return &waiter;
+}
+
+bool AwaitEvent(OnceEvent& event, absl::Duration most, const std::function<bool()>& go_on, Waiter* waiter) {
+  const Instant begin = waiter->Now();
+  while (!event.happened()) {
+    if (go_on && !go_on()) return false;
+    const absl::Duration left = most - (waiter->Now() - begin);
+    if (left <= absl::ZeroDuration()) break;
+    waiter->Wait(event, std::min(kLook, left));
+  }
+  return true;
+}
+
+bool Pause(absl::Duration time, const std::function<bool()>& go_on, Waiter* waiter) {
+  OnceEvent never;
+  return AwaitEvent(never, time, go_on, waiter);
 }
 
 }  // namespace leeway

@@ -133,6 +133,8 @@ class SimCluster {
   void LetOthersGoOn(OnceEvent& event, absl::Duration most);
   void BringBack(SimMember* worker);
   void Visit(SimMember* worker);
+  std::unique_ptr<CrashFiles> NewFiles(std::uint64_t seed) const;
+  absl::StatusOr<std::unique_ptr<RecoveredShard>> Recovered(std::uint32_t index, const std::string& ignored) const;
   void StartPs(std::uint32_t index, const std::optional<Era>& go_back = std::nullopt);
   // Nobody hears of it again. StartAgain: as another process, soon.
   void EndPs(std::uint32_t index, CrashFiles::Loss loss);
@@ -200,8 +202,6 @@ class SimCluster {
     void Wait(OnceEvent& event, absl::Duration most) override { cluster->LetOthersGoOn(event, most); }
     SimCluster* const cluster;
   } others_{this};
-  std::unique_ptr<CrashFiles> NewFiles(std::uint64_t seed) const;
-  absl::StatusOr<std::unique_ptr<RecoveredShard>> Recovered(std::uint32_t index, const std::string& ignored) const;
   std::vector<std::unique_ptr<CrashFiles>> files_;  // by shard: machines with one disk, or (own_storage) each its own
   std::vector<Instant> full_until_;
   std::vector<std::unique_ptr<SimPs>> ps_;        // null: it is down
