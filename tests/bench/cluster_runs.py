@@ -18,9 +18,10 @@ class Cluster:
     def path(self, program):
         return os.path.join(self.programs, program)
 
-    def run(self, flags, seconds, ps=None, logs=None):
+    def run(self, flags, seconds, ps=None, logs=None, inside=()):
         """summary.json of one run that should train for about `seconds`. `flags` is a dict; `ps` is another program to
-        start in place of the `ps`; `logs`, a dict, gets the text of each process's log by its name.
+        start in place of the `ps`; `logs`, a dict, gets the text of each process's log by its name; `inside` is what
+        to put before the command.
 
         Raises RuntimeError with the run's output when it fails, or takes much longer.
         """
@@ -33,7 +34,7 @@ class Cluster:
                 "out": os.path.join(folder, "run"),
                 "summary_json": summary,
             }
-            output = execute([self.path("cli/leeway"), "run"] + words(flags), 3 * seconds + GRACE_S)
+            output = execute([*inside, self.path("cli/leeway"), "run"] + words(flags), 3 * seconds + GRACE_S)
             for name in os.listdir(flags["out"]) if logs is not None else []:
                 if name.endswith(".log"):
                     with open(os.path.join(flags["out"], name), encoding="utf-8", errors="replace") as file:

@@ -4,20 +4,21 @@
     bazel build --config=opt //server:ps //worker //cli:leeway
     tests/bench/shaped_link.py
 
-One `ps`, one worker, and between them a link of 100 Mbit/s each way and a round trip of 40 ms (slow_link.py). The MLP
-784-1024-1024-10 (7.4 MB of float32), steps paced to 500 ms, as a GPU might take. Prints a markdown table, medians of
-the runs. About 8 minutes.
+One `ps`, one worker, and between them a link of 100 Mbit/s each way and a round trip of 40 ms: network namespaces and
+tests/chaos/wide_area.py, as root, with /dev/net/tun. The MLP 784-1024-1024-10 (7.4 MB of float32), steps paced to
+500 ms, as a GPU might take. Prints a markdown table, medians of the runs. About 8 minutes.
 """
 
 import argparse
+import contextlib
+import json
 import os
-import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 
 import cluster_runs
-import slow_link
 
 STEPS = 12
 BASE = {
@@ -30,6 +31,7 @@ BASE = {
     "learning_rate": 0.01,
     "pace": "500ms",
     "eval": "false",
+    "insecure": "true",
     "local_sockets": "false",
     "display_every": "1m",
 }
@@ -40,12 +42,27 @@ ENCODINGS = {  # name: (gradients, weights)
     "top_k 1 %, weights f32": ("top_k:0.01", "f32"),
     "top_k 1 %, weights as differences": ("top_k:0.01", "delta"),
 }
+WIDE_AREA = os.path.join(cluster_runs.ROOT, "tests/chaos/wide_area.py")
+ADDRESSES = "10.78.0.1", "10.78.0.2"  # of the worker and of the `ps`
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@contextlib.contextmanager
+def link(quality):
+    """What to put before a command to have it run at one end of the link, and at the other."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*command):
+            child = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(child.kill)
+            if child.stdout.readline() != "ready\n":
+                sys.exit(f"{command[0]} did not start: see above")
+            return child.pid
+
+        holder = "ip link set lo up && echo ready && exec sleep infinity"
+        ends = [start("unshare", "--net", "sh", "-c", holder) for _ in ADDRESSES]
+        sites = [f"{end}={address}" for end, address in zip(ends, ADDRESSES)]
+        start(sys.executable, "-B", WIDE_AREA, json.dumps(quality), *sites)
+        yield [["nsenter", f"--net=/proc/{end}/ns/net"] for end in ends]
 
 
 def wrapper(folder, name, command):
@@ -62,36 +79,34 @@ def main():
     parser.add_argument("--programs", default=programs, help="folder like bazel-bin")
     parser.add_argument("--rate", type=float, default=100, help="Mbit/s, each way")
     parser.add_argument("--delay", type=float, default=20, help="ms, one way")
+    parser.add_argument("--loss", type=float, default=0, help="share of packets")
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     cluster = cluster_runs.Cluster(args.programs)
     heading = ["encoding", "pushed per step", "pulled"]
     heading += [word for depth in (0, 1) for word in (f"depth {depth}: step", "communication")]
     rows = [heading]
-    port = free_port()
-    link = slow_link.SlowLink(port, args.rate * 1e6 / 8, args.delay / 1e3)
-    link.start()
-    with tempfile.TemporaryDirectory(prefix="leeway-link-") as folder:
-        # Everybody reaches the `ps` through the link.
-        addresses = f"--listen=127.0.0.1:{port} --advertise=127.0.0.1:{link.port}"
-        ps = wrapper(folder, "ps", f'exec {cluster.path("server/ps")} "${{@:2}}" {addresses}')
+    quality = {"rate": args.rate * 1e6 / 8, "delay": args.delay / 1e3, "loss": args.loss}
+    with tempfile.TemporaryDirectory(prefix="leeway-link-") as folder, link(quality) as (near, far):
+        # Only the `ps` is at the far end. (The first word is the address that `leeway run` gives it.)
+        listen = f"--listen={ADDRESSES[1]}:7070"
+        ps = wrapper(folder, "ps", f'exec {" ".join(far)} {cluster.path("server/ps")} "${{@:2}}" {listen}')
         for name, (push, pull) in ENCODINGS.items():
             row = [name]
             for depth in (0, 1):
-                runs = [run(cluster, ps, push, pull, depth) for _ in range(args.runs)]
+                runs = [run(cluster, near, ps, push, pull, depth) for _ in range(args.runs)]
                 if depth == 0:
                     row += [f"{statistics.median(r[kind] for r in runs) / 1e6:.2f} MB" for kind in ("push", "pull")]
                 row.append(f"{1000 * statistics.median(r['step'] for r in runs):.0f} ms")
                 row.append(f"{100 * statistics.median(r['share'] for r in runs):.0f} %")
                 print(f"{name}, depth {depth}: {row[-2:]}", file=sys.stderr)
             rows.append(row)
-    link.stop()
     print(cluster_runs.markdown(rows))
 
 
-def run(cluster, ps, push, pull, depth):
+def run(cluster, near, ps, push, pull, depth):
     flags = {**BASE, "push_encoding": push, "pull_encoding": pull, "pipeline_depth": depth}
-    summary = cluster.run(flags, 2 * STEPS, ps=ps)
+    summary = cluster.run(flags, 3 * STEPS, ps=ps, inside=near)
     trainer = cluster_runs.trainers(summary)[0]
     shard = summary["shards"][0]
     return {

@@ -62,15 +62,15 @@ def free_port():
 
 
 class Cluster(Stepped):
-    def __init__(self, case, training, links=True, keep=True):
+    def __init__(self, case, training, links=True, keep=True, quality=None):
         """`links`: each process on a network of its own and the files on a disk of theirs, where that is allowed.
-        `keep`: what the processes remove, for the proof."""
+        `keep`: what the processes remove, for the proof. `quality`: of the network, as World's."""
         super().__init__(case)
         self.training = training
         servers = [f"ps-{i}" for i in range(training.servers)]
         workers = [f"w{i}" for i in range(training.workers)]
         evaluators = ["eval"] if training.evaluate else []
-        self.world = World(case, servers + workers + evaluators, links)
+        self.world = World(case, servers + workers + evaluators, links, quality)
         self.checkpoints = os.path.join(self.world.disk, "checkpoints")
         if keep:
             self.keeper = Keeper(self.checkpoints, os.path.join(self.world.disk, "kept"))

@@ -4,6 +4,7 @@ enter() puts the test into namespaces of its own, as root or as a user who may m
 gone with the test. Where the machine does not allow that, every process is on loopback, and nothing is cut or filled.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,9 +43,10 @@ def run(*words):
 
 
 class World:
-    def __init__(self, case, names, links=True):
+    def __init__(self, case, names, links=True, quality=None):
         """`names`: of the processes. `case` starts what holds their namespaces, and ends it. `links`: False leaves all
-        on loopback, and the files in the test's folder."""
+        on loopback, and the files in the test's folder. `quality`: what the network between them is like
+        (wide_area.Quality, as a dict); None: as good as this machine's."""
         self.names = names
         self.disk = os.path.join(case.folder, "disk")
         os.mkdir(self.disk)
@@ -59,17 +61,29 @@ class World:
         # Of the world before: the kernel takes its time to remove what belonged to namespaces that are gone.
         for link in (BRIDGE, *names):
             subprocess.run(["ip", "link", "del", link], capture_output=True)
-        run("ip", "link", "add", BRIDGE, "type", "bridge")
-        run("ip", "link", "set", BRIDGE, "up")
         for name in names:
             holder = case.start(f"network.{name}", "unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity")
             holder.wait_for("ready")
             self.holders[name] = holder
+            run(*self.inside(name), "ip", "link", "set", "lo", "up")
+        if quality is None:
+            self.bridge()
+        else:
+            self.wide_area(case, quality)
+
+    def bridge(self):
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        run("ip", "link", "set", BRIDGE, "up")
+        for name, holder in self.holders.items():
             run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(holder.pid))
             run("ip", "link", "set", name, "master", BRIDGE, "up")
             for words in (["addr", "add", self.address(name) + "/24", "dev", "eth0"], ["link", "set", "eth0", "up"]):
                 run(*self.inside(name), "ip", *words)
-            run(*self.inside(name), "ip", "link", "set", "lo", "up")
+
+    def wide_area(self, case, quality):
+        sites = [f"{holder.pid}={self.address(name)}" for name, holder in self.holders.items()]
+        relay = os.path.join(os.path.dirname(os.path.realpath(__file__)), "wide_area.py")
+        case.start("wide_area", sys.executable, "-B", relay, json.dumps(quality), *sites).wait_for("ready")
 
     def address(self, name):
         return f"10.77.0.{10 + self.names.index(name)}" if self.holders else "127.0.0.1"
