@@ -131,7 +131,7 @@ std::string WorkersText(const v1::GetStatusReply& status) {
                FormatCount(progress.pushes_refused()), Share(progress.seconds().compute(), all),
                Share(progress.seconds().blocked(), all), BlockedOn(status, worker), StateOf(worker)});
   }
-  return table.Render() + WaitsText(status);
+  return table.Render() + WaitLinesText(status);
 }
 
 std::string WorkersJson(const v1::GetStatusReply& status) {

@@ -52,7 +52,7 @@ std::vector<std::string> WaitLines(const v1::GetStatusReply& status, std::size_t
   return lines;
 }
 
-std::string WaitsText(const v1::GetStatusReply& status) {
+std::string WaitLinesText(const v1::GetStatusReply& status) {
   std::string text;
   for (const std::string& line : WaitLines(status, kMostLines)) {
     const std::vector<std::string> words = absl::StrSplit(line, ' ');

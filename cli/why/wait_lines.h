@@ -17,6 +17,6 @@ namespace leeway {
 std::vector<std::string> WaitLines(const v1::GetStatusReply& status, std::size_t most);
 
 // The first of them below a table, in lines that a terminal shows without wrapping; "" where nobody waits.
-std::string WaitsText(const v1::GetStatusReply& status);
+std::string WaitLinesText(const v1::GetStatusReply& status);
 
 }  // namespace leeway

@@ -110,8 +110,9 @@ TEST_CASE("security flags: that files are looked at is nothing to say, until one
       }
     }
   }
-  CHECK(absl::StrContains(logged.text(), absl::StrCat("tokens: ", folder / "token", " is read")));
-  CHECK(std::count(logged.text().begin(), logged.text().end(), '\n') == 1);
+  const std::string text = logged.text();
+  CHECK(absl::StrContains(text, absl::StrCat("tokens: ", folder / "token", " is read")));
+  CHECK(std::count(text.begin(), text.end(), '\n') == 1);
 }
 
 TEST_CASE("security flags: a process that others call says until when its certificate is valid") {

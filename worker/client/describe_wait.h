@@ -17,8 +17,9 @@
 
 namespace leeway {
 
-// A wait that is told is longer: a shard that holds a pull at its gate has said so by then.
-inline constexpr absl::Duration kWorthTelling = Caller::kGateWait + absl::Seconds(1);
+// A wait that is told is as long: a shard that holds a pull at its gate has said so by then.
+inline constexpr absl::Duration kWorthTelling = absl::Seconds(6);
+static_assert(Caller::kGateWait < kWorthTelling);
 inline constexpr std::size_t kMostWaits = 4;        // told at once; of them
 inline constexpr int kMostWaitedFor = 8;            // workers at a gate
 inline constexpr std::size_t kLongestReason = 200;  // bytes of an error

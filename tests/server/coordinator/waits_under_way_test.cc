@@ -72,11 +72,11 @@ TEST_CASE("What a hostile worker tells is bounded, and printable") {
   WaitsUnderWay waits;
   v1::HeartbeatRequest heartbeat = Heartbeat(1, 1, std::numeric_limits<std::uint64_t>::max());
   v1::WaitUnderWay& wait = *heartbeat.mutable_waits(0);
-  wait.set_address(std::string(100'000, 'a') + "\x1b[2J");
+  wait.set_address("\x1b[2J" + std::string(100'000, 'a'));
   wait.set_error("\x1b[2J\n" + std::string(100'000, 'e'));
   wait.set_reason("\xff\xfe\xe2\x80\xae");
-  for (int i = 0; i < 100'000; ++i) wait.add_on()->set_worker_id(7);
-  for (int i = 0; i < 1000; ++i) *heartbeat.add_waits() = heartbeat.waits(0);
+  for (int i = 0; i < 1000; ++i) wait.add_on()->set_worker_id(7);
+  for (int i = 0; i < 9; ++i) *heartbeat.add_waits() = heartbeat.waits(0);
   waits.Hear(At(10), heartbeat);
   const v1::WorkerStatus status = Ask(waits, At(1e6));
   REQUIRE(status.waits_under_way_size() == WaitsUnderWay::kMost);

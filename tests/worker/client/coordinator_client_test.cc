@@ -101,7 +101,12 @@ TEST_CASE("Heartbeats say what the worker waits for, until it waits no more, and
   FakeClock clock;
   PumpedExecutor executor;
   Caller caller(fake, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(5), 1);
-  const auto view = std::make_shared<ClusterView>(v1::JoinReply(), 42, [] {});
+  v1::JoinReply join;
+  {
+    MutexLock lock(fake.mu);
+    join = fake.join;
+  }
+  const auto view = std::make_shared<ClusterView>(join, 42, [] {});
   auto coordinator = std::make_shared<CoordinatorClient>(caller, view, [] { return std::uint64_t{3}; });
   v1::WaitUnderWay wait;
   wait.set_kind(v1::WAIT_PULL);
