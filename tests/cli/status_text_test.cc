@@ -73,8 +73,8 @@ TEST_CASE("status and workers say who waits for whom, first those that cannot re
   wait.set_error("UNAVAILABLE: failed to connect to all addresses; last error: \x1b[2J timeout");
   const std::vector<std::string> lines = Lines(WorkersText(status));
   REQUIRE(lines.size() == 6);
-  CHECK(lines[3] == "waiting: slow?[2J for ps 1 at 10.0.0.7:7100, 14 s: no answer, Push of step");
-  CHECK(lines[4] == "  1233; UNAVAILABLE: failed to connect to all addresses; last error: ?[2J timeout");
+  CHECK(lines[3] == "waiting: slow?[2J for ps 1 at 10.0.0.7:7100, 14 s: no answer, Push of step 1233;");
+  CHECK(lines[4] == "  UNAVAILABLE: failed to connect to all addresses; last error: ?[2J timeout");
   CHECK(lines[5] == "waiting: fast for slow?[2J at clock 1233, 99 s: gate, Pull of step 1234");
   CHECK(StatusText(status).find("\n" + lines[3] + "\n" + lines[4] + "\n" + lines[5] + "\n") != std::string::npos);
   const auto json = nlohmann::json::parse(WorkersJson(status));

@@ -48,10 +48,12 @@ v1::WaitUnderWay FirstTold(Bench& bench, const std::string& address, const std::
 
 TEST_CASE("A worker says with its heartbeats which ps it waits for, with which call, and what that comes to") {
   Bench bench(Leased(4), 1);
-  const v1::WaitUnderWay wait = FirstTold(bench, "shard-1", "ParameterServer/Pull", 10);
+  // (The model is one block, of shard 0.)
+  const v1::WaitUnderWay wait = FirstTold(bench, "shard-0", "ParameterServer/Pull", 10);
   CHECK(wait.kind() == v1::WAIT_PULL);
-  CHECK(wait.shard() == 1);
-  CHECK(wait.address() == "shard-1");
+  CHECK(wait.has_shard());
+  CHECK(wait.shard() == 0);
+  CHECK(wait.address() == "shard-0");
   CHECK(wait.error() == "UNAVAILABLE: cut off");
   CHECK(wait.clock() > 0);
   CHECK(wait.millis() >= 6000);
@@ -60,7 +62,9 @@ TEST_CASE("A worker says with its heartbeats which ps it waits for, with which c
 TEST_CASE("The same of a push, and of what it waits for at the coordinator") {
   {
     Bench bench(Leased(4), 0);
-    CHECK(FirstTold(bench, "shard-1", "ParameterServer/Push", 10).kind() == v1::WAIT_PUSH);
+    const v1::WaitUnderWay wait = FirstTold(bench, "shard-1", "ParameterServer/Push", 10);
+    CHECK(wait.kind() == v1::WAIT_PUSH);
+    CHECK(wait.shard() == 1);
   }
   v1::Policy tickets = Leased(4);
   tickets.set_max_delay(100);
