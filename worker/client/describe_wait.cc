@@ -18,13 +18,14 @@ std::vector<v1::WaitUnderWay> DescribeWait(Caller& caller, v1::WaitKind kind, In
   common.set_millis(
       static_cast<std::uint64_t>(std::max<std::int64_t>(absl::ToInt64Milliseconds(caller.Now() - from), 0)));
   if (clock) common.set_clock(*clock);
-  const auto waits_for = [&](v1::WaitKind kind, Target target) {
+  // `heard`: of it, meanwhile. What failed before that is not why the wait lasts.
+  const auto waits_for = [&](v1::WaitKind kind, Target target, Instant heard = {}) {
     v1::WaitUnderWay wait = common;
     wait.set_kind(kind);
     wait.set_shard(target == kCoordinator ? 0 : static_cast<std::uint32_t>(target));
     wait.set_address(caller.Address(target));
     const Caller::Trouble trouble = caller.LastTrouble(target);
-    if (!trouble.status.ok() && trouble.at >= from) {
+    if (!trouble.status.ok() && trouble.at >= std::max(from, heard)) {
       wait.set_error(
           PrintableUtf8(trouble.status.ToString(absl::StatusToStringMode::kWithNoExtraData), kLongestReason));
     }
@@ -36,7 +37,7 @@ std::vector<v1::WaitUnderWay> DescribeWait(Caller& caller, v1::WaitKind kind, In
   std::vector<v1::WaitUnderWay> unreached, silent;
   std::map<std::uint32_t, std::uint64_t> at_gate;  // whom it waits for there, and their clocks
   for (const MissingAnswer& answer : missing) {
-    v1::WaitUnderWay wait = waits_for(kind, static_cast<Target>(answer.shard));
+    v1::WaitUnderWay wait = waits_for(kind, static_cast<Target>(answer.shard), answer.heard);
     if (!wait.error().empty()) {
       unreached.push_back(std::move(wait));
     } else if (!answer.waits_for.empty()) {

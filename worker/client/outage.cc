@@ -15,7 +15,8 @@ Outage::Advice Outage::Failed(Instant began, Instant now, absl::Duration limit) 
   }
   Advice advice;
   advice.lasting = now - since_;
-  advice.give_up = advice.lasting >= limit && began >= first_failure_;
+  const bool tried_again = began >= first_failure_;
+  advice.give_up = now - first_failure_ >= limit || (tried_again && advice.lasting >= limit);
   const bool first_due = !complained_ && advice.lasting >= kFirstComplaint;
   const bool again_due = complained_ && now - last_complaint_ >= kComplainEvery;
   if (first_due || again_due) {

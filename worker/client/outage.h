@@ -23,8 +23,8 @@ class Outage {
     absl::Duration lasting;
   };
 
-  // An attempt that `began` then failed at `now`; `limit` is how long an outage may last. Nothing is given up before an
-  // attempt has failed that began after the first one did: that one alone may have been lost on its way.
+  // An attempt that `began` then failed at `now`; `limit` is how long an outage may last. Where an attempt alone takes
+  // longer to fail, another one is made before the server is given up: the answer to the first may have been lost.
   Advice Failed(Instant began, Instant now, absl::Duration limit);
 
   // The server answered. True when somebody heard of the outage, so that its end is worth a line too.

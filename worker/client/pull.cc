@@ -117,7 +117,7 @@ void Pull::NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& repl
     result_.gated = true;
     result_.gate_open = std::max(result_.gate_open, caller_.Now());
     result_.gate_shard = shard;
-    asked_[shard].newest = {shard, {waited.begin(), waited.end()}, reply.not_yet().reason()};
+    asked_[shard].newest = {shard, {waited.begin(), waited.end()}, reply.not_yet().reason(), caller_.Now()};
   } else if (reply.gate_wait_micros() > 0) {
     result_.gated = true;
     const absl::Duration held = absl::Microseconds(static_cast<std::int64_t>(reply.gate_wait_micros()));
@@ -182,7 +182,7 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
       if (header.last_push() != v1::VERDICT_NONE) result_.last_push = header.last_push();
       --unanswered_;
       --asked_[piece.chunk.shard].pieces;
-      asked_[piece.chunk.shard].newest = {};
+      asked_[piece.chunk.shard].newest = {.heard = caller_.Now()};
       result_.last_shard = piece.chunk.shard;
       ShardRead& read = result_.reads[piece.chunk.shard];
       read.version = std::min<std::uint64_t>(read.version, header.version());

@@ -41,6 +41,7 @@ struct MissingAnswer {
   std::uint32_t shard = 0;
   std::vector<v1::Waiting> waits_for = {};  // a pull: for whom its gate holds it
   std::string reason = "";                  // why it cannot answer yet; "": it has said nothing
+  Instant heard = {};                       // when it has said something last, that or another part of what was asked
 };
 
 struct PullResult {

@@ -155,7 +155,9 @@ std::vector<MissingAnswer> Push::MissingAnswers() const {
   std::vector<MissingAnswer> missing;
   MutexLock lock(mu_);
   for (std::uint32_t shard = 0; shard < sent_.size(); ++shard) {
-    if (sent_[shard].chunks > 0) missing.push_back({shard, {}, sent_[shard].reason});
+    if (sent_[shard].chunks == 0) continue;
+    missing.push_back(sent_[shard].newest);
+    missing.back().shard = shard;
   }
   return missing;
 }
@@ -272,7 +274,7 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
   {
     MutexLock lock(mu_);
     again = status.ok() && reply.has_not_yet() && failure_.ok();
-    sent_[id.shard].reason = again ? reply.not_yet().reason() : "";
+    if (status.ok()) sent_[id.shard].newest = {.reason = reply.not_yet().reason(), .heard = caller_.Now()};
     if (!again) {
       --in_flight_;
       --sent_[id.shard].chunks;

@@ -163,8 +163,8 @@ class Push : public std::enable_shared_from_this<Push> {
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
   struct Sent {
-    std::size_t chunks = 0;   // of in_flight_
-    std::string reason = "";  // why the shard gives no verdict yet, as it has said last
+    std::size_t chunks = 0;     // of in_flight_
+    MissingAnswer newest = {};  // what the shard has said last
   };
   std::vector<Sent> sent_ LEEWAY_GUARDED_BY(mu_);     // by shard
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict

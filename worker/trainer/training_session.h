@@ -132,8 +132,9 @@ class TrainingSession {
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);
   void WaitedForPush(Instant from, Instant to);
   void WaitedForData(Instant from, Instant to);
-  // The wait under way, since `from`, for who can be reached to hear of it: while it is worth telling.
+  // Who keeps the training thread waiting, since `from`.
   std::vector<v1::WaitUnderWay> WaitsUnderWay(v1::WaitKind kind, Instant from) const;
+  // What heartbeats and /statusz say of that from now on; {}: nothing.
   void TellWaits(std::vector<v1::WaitUnderWay> waits);
   // Why a wait for this shard's answer, since `from`, may have lasted: else `kind`.
   v1::WaitKind KindOfWait(std::uint32_t shard, Instant from, v1::WaitKind kind) const;

@@ -86,10 +86,19 @@ TEST_CASE("A pull waits for a shard that cannot be reached, and for others at th
   CHECK(waits[0].error().empty());
   CHECK(waits[0].millis() == 0);
 
-  // When the shards answer, it waits for nobody.
+  // Nor is what failed before the shard has said that it holds the pull.
   {
     MutexLock lock(cluster.fake.mu);
     cluster.unreached.clear();
+  }
+  Await([&] { return pull->MissingAnswers().back().waits_for.size() == 1; });
+  waits = cluster.Describe(v1::WAIT_PULL, pull->MissingAnswers());
+  REQUIRE(waits.size() == 1);
+  CHECK(waits[0].kind() == v1::WAIT_GATE);
+
+  // When the shards answer, it waits for nobody.
+  {
+    MutexLock lock(cluster.fake.mu);
     cluster.fake.script.gate = nullptr;
   }
   Await([&] { return pull->MissingAnswers().empty(); });

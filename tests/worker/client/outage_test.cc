@@ -59,6 +59,11 @@ TEST_CASE("What fails is tried once more before a server is given up: its answer
   CHECK(outage.Failed(At(20), At(20.5), limit).give_up);
 }
 
+TEST_CASE("Without patience a server is given up at once") {
+  Outage outage;
+  CHECK(outage.Failed(At(0), At(20), absl::ZeroDuration()).give_up);
+}
+
 TEST_CASE("While nobody asks a server nothing lasts: what failed long before is no part of an outage") {
   Outage outage;
   CHECK_FALSE(Refused(outage, 0, absl::Minutes(10)).give_up);
