@@ -10,9 +10,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/text_table.h"
+#include "cli/why/wait_lines.h"
 
 namespace leeway {
 namespace {
+
+constexpr std::size_t kMostWaits = 3;  // lines
 
 // "1,234,567"
 std::string FormatCount(std::uint64_t count) {
@@ -239,6 +242,7 @@ std::vector<std::string> RenderBlock(const v1::GetStatusReply& now, const v1::Ge
     if (worker.state() == "left" || worker.state() == "expired") continue;
     lines.push_back(WorkerLine(now, before, worker, static_cast<int>(name_width)));
   }
+  for (const std::string& wait : WaitLines(now, kMostWaits)) lines.push_back("  " + wait);
   if (!now.events().empty()) {
     lines.push_back(absl::StrCat("  last event: ", Printable(now.events(now.events_size() - 1))));
   }

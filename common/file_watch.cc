@@ -34,7 +34,7 @@ FileWatch::Stamp FileWatch::Look(const std::string& path) {
 }
 
 void FileWatch::Loop() {
-  for (;;) {
+  for (bool first = true;; first = false) {
     {
       MutexLock lock(mu_);
       const auto until = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(interval_);
@@ -46,7 +46,7 @@ void FileWatch::Loop() {
       for (const std::string& path : entries_[i].paths) now.push_back(Look(path));
       if (now == stamps_[i]) continue;
       stamps_[i] = std::move(now);  // before they are read: what changes meanwhile is seen the next time
-      if (!entries_[i].on_change()) stamps_[i].clear();
+      if (!entries_[i].on_change(first)) stamps_[i].clear();
     }
   }
 }

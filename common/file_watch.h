@@ -20,13 +20,14 @@ class FileWatch {
  public:
   struct Entry {
     std::vector<std::string> paths;
-    // One or more of them: changed, appeared or gone. False: what is there could not be used; the next look asks again,
-    // for it may have been this process that could not read (no file descriptor was left).
-    std::function<bool()> on_change;
+    // One or more of them: changed, appeared or gone; or this is the `first` look, and nobody knows. False: what is
+    // there could not be used; the next look asks again, for it may have been this process that could not read (no file
+    // descriptor was left).
+    std::function<bool(bool first)> on_change;
   };
 
-  // Every file counts as changed at the first look, an `interval` from now: nothing is missed that happens between the
-  // owner's own reading and this.
+  // At the first look, an `interval` from now, every file counts as one that may have changed: nothing is missed that
+  // happens between the owner's own reading and this.
   explicit FileWatch(std::vector<Entry> entries, absl::Duration interval = absl::Seconds(1));
   ~FileWatch();  // waits for a callback under way
   FileWatch(const FileWatch&) = delete;

@@ -41,10 +41,10 @@ HttpResponse Readyz(const std::function<absl::Status()>& ready) {
 HttpResponse Statusz(const ProcessHttp& process, SteadyTime start) {
   const absl::Duration uptime = absl::FromChrono(std::chrono::steady_clock::now() - start);
   const absl::Status ready = process.ready();
-  return {.body =
-              absl::StrCat(VersionLine(process.program), "\n", process.name, ", up for ",
-                           absl::FormatDuration(absl::Trunc(uptime, absl::Seconds(1))), "\n",
-                           ready.ok() ? "ready" : absl::StrCat("not ready: ", ready.message()), "\n\n", GivenFlags())};
+  return {.body = absl::StrCat(VersionLine(process.program), "\n", process.name, ", up for ",
+                               absl::FormatDuration(absl::Trunc(uptime, absl::Seconds(1))), "\n",
+                               ready.ok() ? "ready" : absl::StrCat("not ready: ", ready.message()), "\n",
+                               process.now == nullptr ? "" : process.now(), "\n", GivenFlags())};
 }
 
 }  // namespace

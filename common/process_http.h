@@ -25,6 +25,7 @@ struct ProcessHttp {
   std::string name;                                  // "ps-0"
   std::function<absl::Status()> ready;               // not OK: the message says what is missing
   std::map<std::string, HttpHandler> handlers = {};  // further paths
+  std::function<std::string()> now = nullptr;        // for /statusz: what else is so now, in lines; null: nothing
   // Its certificate is shown (browsers and probes show none); tokens of role observer are asked for, but for the paths
   // that are HttpServer's open ones; in the clear also where other machines can listen, with `insecure`.
   Security security = {};

@@ -78,10 +78,12 @@ class Errors {
   absl::Status last_;
 };
 
-bool TellCertificate(const TlsFiles& tls, Errors* errors) {
+// `first`: there is only something to say if it is wrong.
+bool TellCertificate(const TlsFiles& tls, bool first, Errors* errors) {
   const absl::Time now = absl::Now();
   const absl::StatusOr<CertificateFacts> facts = CheckCertificates(RealFileSystem(), tls, now);
   if (!errors->Ok(facts.status(), "no new connection can be made with these certificates")) return false;
+  if (first) return true;
   const auto level = facts->not_after - now < kSoon ? spdlog::level::warn : spdlog::level::info;
   spdlog::log(level, "certificate of {} from {}, valid until {}", facts->subject, tls.cert,
               absl::FormatTime(facts->not_after, absl::UTCTimeZone()));
@@ -90,9 +92,9 @@ bool TellCertificate(const TlsFiles& tls, Errors* errors) {
 
 template <typename T>
 FileWatch::Entry Reloading(const std::string& what, const std::string& path, const std::shared_ptr<T>& object) {
-  return {{path}, [what, path, object, errors = Errors()]() mutable {
+  return {{path}, [what, path, object, errors = Errors()](bool first) mutable {
             if (!errors.Ok(object->Reload(), what + ": what was read before still counts")) return false;
-            spdlog::info("{}: {} is read", what, path);
+            if (!first) spdlog::info("{}: {} is read", what, path);
             return true;
           }};
 }
@@ -111,8 +113,8 @@ absl::StatusOr<Security> SecurityFromFlags() {
   std::vector<FileWatch::Entry> watched;
   if (!tls.empty()) {
     RETURN_IF_ERROR(OfFlag("tls_cert_file", CheckCertificates(RealFileSystem(), tls, absl::Now()).status()));
-    watched.push_back(
-        {{tls.cert, tls.key, tls.ca}, [tls, errors = Errors()]() mutable { return TellCertificate(tls, &errors); }});
+    watched.push_back({{tls.cert, tls.key, tls.ca},
+                       [tls, errors = Errors()](bool first) mutable { return TellCertificate(tls, first, &errors); }});
   }
   if (const std::string path = absl::GetFlag(FLAGS_tls_revoked_file); !path.empty()) {
     auto revoked = RevokedCertificates::Load(RealFileSystem(), path);
@@ -134,6 +136,11 @@ absl::StatusOr<Security> SecurityFromFlags() {
   }
   if (!watched.empty()) security.watch = std::make_shared<FileWatch>(std::move(watched));
   return security;
+}
+
+void LogCertificate(const Security& security) {
+  Errors errors;
+  if (!security.tls.empty()) TellCertificate(security.tls, /*first=*/false, &errors);
 }
 
 absl::Status CheckListenFlag(const std::string& flag, const std::string& address, const Security& security) {

@@ -18,6 +18,9 @@ namespace leeway {
 // when they change, as long as the result lives.
 absl::StatusOr<Security> SecurityFromFlags();
 
+// Says in the log until when this process's certificate is valid: of a process that others call, when it starts.
+void LogCertificate(const Security& security);
+
 // OK unless `address`, the value of `flag`, is to be listened on in the clear beyond this machine without --insecure.
 absl::Status CheckListenFlag(const std::string& flag, const std::string& address, const Security& security);
 

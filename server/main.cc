@@ -244,6 +244,7 @@ int Main(int argc, char** argv) {
   if (!options.ok()) ExitWithError(options.status());
   const std::string name = absl::StrCat("ps-", options->shard_index);
   if (absl::Status status = InitLogging(name); !status.ok()) ExitWithError(status);
+  LogCertificate(options->security);
   RouteLibraryLogs();
   const absl::StatusOr<std::unique_ptr<PsHttp>> http = PsHttp::Start(name, options->shard_index, options->security);
   if (!http.ok()) ExitWithError(http.status());

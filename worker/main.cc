@@ -30,6 +30,7 @@
 #include "common/security_flags.h"
 #include "common/status_macros.h"
 #include "common/tune_process.h"
+#include "common/wait_words.h"
 #include "kernels/device.h"
 #include "worker/client/caller.h"
 #include "worker/client/cancellation.h"
@@ -187,6 +188,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<Security> security = SecurityFromFlags();
   if (!security.ok()) ExitWithError(security.status());
   if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
+  LogCertificate(*security);
   RouteLibraryLogs();
   // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
   mallopt(M_MMAP_THRESHOLD, 256 << 20);
@@ -203,8 +205,15 @@ int Main(int argc, char** argv) {
   const HttpHandler tell = [&metrics](const HttpRequest&) -> HttpResponse {
     return {.content_type = MetricsPage::kContentType, .body = metrics.Text()};
   };
+  const auto waits = [&metrics] {
+    std::string lines;
+    for (const v1::WaitUnderWay& wait : metrics.waits()) {
+      absl::StrAppend(&lines, "waiting: ", WaitWords(wait, WorkerNumber), "\n");
+    }
+    return lines;
+  };
   const absl::StatusOr<std::unique_ptr<HttpServer>> http = StartProcessHttp(
-      {"worker", options->name, [&readiness] { return readiness.Get(); }, {{"/metrics", tell}}, *security});
+      {"worker", options->name, [&readiness] { return readiness.Get(); }, {{"/metrics", tell}}, waits, *security});
   if (!http.ok()) ExitWithError(http.status());
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   std::unique_ptr<TensorBoardLog> curves = WriteCurves(options->tensorboard_dir, options->name, &metrics);

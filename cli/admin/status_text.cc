@@ -15,6 +15,7 @@
 #include "cli/report/format.h"
 #include "cli/report/proto_json.h"
 #include "cli/text_table.h"
+#include "cli/why/wait_lines.h"
 #include "server/policy_settings.h"
 
 namespace leeway {
@@ -130,7 +131,7 @@ std::string WorkersText(const v1::GetStatusReply& status) {
                FormatCount(progress.pushes_refused()), Share(progress.seconds().compute(), all),
                Share(progress.seconds().blocked(), all), BlockedOn(status, worker), StateOf(worker)});
   }
-  return table.Render();
+  return table.Render() + WaitLinesText(status);
 }
 
 std::string WorkersJson(const v1::GetStatusReply& status) {

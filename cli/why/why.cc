@@ -17,6 +17,7 @@
 #include "cli/signals.h"
 #include "cli/status_client.h"
 #include "cli/why/wait_keeper.h"
+#include "cli/why/wait_lines.h"
 #include "cli/why/why_table.h"
 #include "cli/why/why_trace.h"
 #include "common/files.h"
@@ -96,7 +97,7 @@ absl::Status Why(const std::vector<std::string>& words) {
   }
   ASSIGN_OR_RETURN(const bool json, WantsJson());
   ASSIGN_OR_RETURN(const v1::GetStatusReply status, words.empty() ? Ask(coordinator) : Read(words[0]));
-  std::fputs((json ? WhyJson(status) : WhyText(status)).c_str(), stdout);
+  std::fputs((json ? WhyJson(status) : WhyText(status) + WaitLinesText(status)).c_str(), stdout);
   const std::string trace = absl::GetFlag(FLAGS_trace);
   if (trace.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(WriteAtomically(RealFileSystem(), trace, WhyTrace(status)));

@@ -10,6 +10,7 @@
 #include "cli/report/format.h"
 #include "cli/report/proto_json.h"
 #include "cli/text_table.h"
+#include "common/wait_words.h"
 
 namespace leeway {
 namespace {
@@ -18,7 +19,9 @@ namespace {
 constexpr double kLeastShare = 0.01;
 
 std::string WaitedFor(const v1::GetStatusReply& status, std::uint32_t waiter, const v1::WaitTotal& wait) {
-  if (wait.kind() == v1::WAIT_DATA || wait.kind() == v1::WAIT_COMMIT) return "the coordinator";
+  if (wait.kind() == v1::WAIT_DATA || wait.kind() == v1::WAIT_COMMIT || wait.kind() == v1::WAIT_TICKET) {
+    return "the coordinator";
+  }
   // Its pull must contain its own earlier pushes.
   if (wait.has_worker() && wait.worker() == waiter) return "its own push";
   if (wait.has_worker()) return NameOfWorker(status, wait.worker());
@@ -33,34 +36,11 @@ double TimeOf(const v1::Progress& progress) {
 
 }  // namespace
 
-std::pair<std::string, std::string> ReasonAndCall(v1::WaitKind kind) {
-  switch (kind) {
-    case v1::WAIT_GATE:
-      return {"gate", "Pull"};
-    case v1::WAIT_PULL:
-      return {"weights on their way", "Pull"};
-    case v1::WAIT_PUSH:
-      return {"verdict", "Push"};
-    case v1::WAIT_JOURNAL:
-      return {"journal", "Push"};
-    case v1::WAIT_NO_ROOM:
-      return {"no room", "Push or Pull"};
-    case v1::WAIT_UNREACHABLE:
-      return {"no answer", "Push or Pull"};
-    case v1::WAIT_DATA:
-      return {"records", "AcquireData"};
-    case v1::WAIT_COMMIT:
-      return {"commits", "CommitData"};
-    default:
-      return {absl::StrCat("kind ", static_cast<int>(kind)), "?"};  // of a newer version
-  }
-}
-
 std::string NameOfWorker(const v1::GetStatusReply& status, std::uint32_t id) {
   for (const v1::WorkerStatus& worker : status.workers()) {
     if (worker.worker_id() == id && !worker.name().empty()) return worker.name();
   }
-  return absl::StrCat("worker ", id);
+  return WorkerNumber(id);
 }
 
 std::vector<WhyRow> WhyRows(const v1::GetStatusReply& status) {
@@ -119,6 +99,30 @@ std::string WhyText(const v1::GetStatusReply& status) {
   return text + "share: of the waiter's time since it joined\n";
 }
 
+namespace {
+
+// As a row, of one wait; its share is not known yet.
+nlohmann::ordered_json UnderWayJson(const v1::GetStatusReply& status, std::uint32_t waiter,
+                                    const v1::WaitUnderWay& wait) {
+  v1::WaitTotal like;
+  like.set_kind(wait.kind());
+  if (wait.has_shard()) like.set_shard(wait.shard());
+  if (!wait.on().empty()) like.set_worker(wait.on(0).worker_id());
+  const auto [reason, call] = ReasonAndCall(wait);
+  return {{"waiter", NameOfWorker(status, waiter)},
+          {"waited_for", WaitedFor(status, waiter, like)},
+          {"reason", reason},
+          {"call", call},
+          {"seconds", static_cast<double>(wait.millis()) / 1000},
+          {"share", nullptr},
+          {"count", 1},
+          {"under_way", true},
+          {"address", wait.address()},
+          {"error", wait.error()}};
+}
+
+}  // namespace
+
 std::string WhyJson(const v1::GetStatusReply& status) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const WhyRow& row : WhyRows(status)) {
@@ -128,7 +132,13 @@ std::string WhyJson(const v1::GetStatusReply& status) {
                     {"call", row.call},
                     {"seconds", JsonNumber(row.seconds)},
                     {"share", JsonNumber(row.share)},
-                    {"count", row.count}});
+                    {"count", row.count},
+                    {"under_way", false}});
+  }
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    for (const v1::WaitUnderWay& wait : worker.waits_under_way()) {
+      list.push_back(UnderWayJson(status, worker.worker_id(), wait));
+    }
   }
   return list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }

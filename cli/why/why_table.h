@@ -28,11 +28,8 @@ std::vector<WhyRow> WhyRows(const v1::GetStatusReply& status);
 // worker's time together.
 std::string WhyText(const v1::GetStatusReply& status);
 
-// For programs: a list of objects with the fields of WhyRow.
+// For programs: a list of objects with the fields of WhyRow, and of the waits that are under way.
 std::string WhyJson(const v1::GetStatusReply& status);
-
-// What a kind of wait is for, and with which call: {"gate", "Pull"}.
-std::pair<std::string, std::string> ReasonAndCall(v1::WaitKind kind);
 
 // The name of worker `id` ("worker-1"), or "worker 7" where it has none.
 std::string NameOfWorker(const v1::GetStatusReply& status, std::uint32_t id);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/why/why_table.h"
+#include "common/wait_words.h"
 
 namespace leeway {
 namespace {

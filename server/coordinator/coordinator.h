@@ -47,6 +47,7 @@
 #include "server/coordinator/stop_rule.h"
 #include "server/coordinator/ticket_office.h"
 #include "server/coordinator/wait_board.h"
+#include "server/coordinator/waits_under_way.h"
 
 namespace leeway {
 
@@ -99,8 +100,7 @@ class Coordinator {
   // One of the Coordinator service's methods by its bare name ("Join"). UNIMPLEMENTED for any other.
   void Handle(const std::string& method, const Buffer& request, ReplyCallback done);
 
-  // True when the run is FINISHED and every shard knows it.
-  bool Over();
+  bool Over();  // the run is FINISHED, and every shard knows it
   v1::RunState state();
   RunSample Sample() LEEWAY_EXCLUDES(mu_);
   void AddMetrics(MetricsPage* page) LEEWAY_EXCLUDES(mu_);
@@ -259,8 +259,7 @@ class Coordinator {
   bool AttemptCheckpoint(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   void OnBegun(std::uint64_t step, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   v1::CheckpointIndex CheckpointIndexNow() const LEEWAY_REQUIRES(mu_);
-  // Takes the state that belongs to the cut, once it is so far.
-  void CaptureProgress() LEEWAY_REQUIRES(mu_);
+  void CaptureProgress() LEEWAY_REQUIRES(mu_);  // the state that belongs to the cut, once it is so far
   // Has everything come that belongs into the state, or need it not be waited for?
   bool ProgressComplete(Instant now) LEEWAY_REQUIRES(mu_);
   void OnCommitted(const absl::Status& status) LEEWAY_EXCLUDES(mu_);
@@ -283,8 +282,7 @@ class Coordinator {
   bool AttemptSetPolicy(Held& held, Replies* replies) LEEWAY_REQUIRES(mu_);
   absl::Status CheckMembersCan(const v1::Policy& next) const LEEWAY_REQUIRES(mu_);
   void HearOfPolicy(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
-  // What of the policy is this object's own matter.
-  void AdoptPolicy() LEEWAY_REQUIRES(mu_);
+  void AdoptPolicy() LEEWAY_REQUIRES(mu_);  // what of it is this object's own matter
   void TellGivenUp() LEEWAY_REQUIRES(mu_);
   void DrivePolicy(Instant now) LEEWAY_REQUIRES(mu_);
 
@@ -297,6 +295,7 @@ class Coordinator {
   // coordinator_status.cc
   void ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done);
   void GetStatus(const v1::GetStatusRequest& request, ReplyCallback done);
+  void HearProgress(Instant now, const v1::Member& member, const v1::Progress& progress) LEEWAY_REQUIRES(mu_);
   void NoteRates(Instant now) LEEWAY_REQUIRES(mu_);
   // For whom or what everybody waits, in a few words; nothing where the run goes on.
   std::string WaitsFor(Instant now) const LEEWAY_REQUIRES(mu_);
@@ -335,6 +334,7 @@ class Coordinator {
   std::map<std::uint32_t, std::uint64_t> drained_workers_ LEEWAY_GUARDED_BY(mu_);  // id -> incarnation
   std::map<std::uint32_t, std::uint64_t> drained_shards_ LEEWAY_GUARDED_BY(mu_);   // index -> generation
   WaitBoard waits_ LEEWAY_GUARDED_BY(mu_);
+  WaitsUnderWay waits_under_way_ LEEWAY_GUARDED_BY(mu_);
   ShardClaims claims_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t address_book_version_ LEEWAY_GUARDED_BY(mu_) = 0;
   // The model and the training set, once the first worker has brought them.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
+#include "server/coordinator/check_progress.h"
 #include "server/coordinator/coordinator.h"
 #include "server/coordinator/encoding_rules.h"
 #include "server/coordinator/group_rules.h"
@@ -283,6 +284,7 @@ void Coordinator::Heartbeat(const v1::HeartbeatRequest& request, ReplyCallback d
     v1::HeartbeatReply reply;
     const absl::Status status = CheckStamp(request.stamp());
     board_.SetClock(request.stamp().worker_id(), status.ok() ? request.clock() : 0);
+    if (status.ok()) waits_under_way_.Hear(clock_->Now(), request);
     reply.set_membership_epoch(snapshot_.membership_epoch());
     reply.set_policy_number(policies_.policy().number());
     reply.set_state(state_);
@@ -305,6 +307,7 @@ void Coordinator::Forget(std::uint32_t worker, std::uint64_t incarnation) {
   data_states_.erase(worker);
   drained_workers_.erase(worker);
   divergence_.Forget(worker);
+  waits_under_way_.Forget(worker);
 }
 
 void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
@@ -321,6 +324,9 @@ void Coordinator::Leave(const v1::LeaveRequest& request, ReplyCallback done) {
     if (run.ok() && member != nullptr && member->incarnation() == request.stamp().incarnation()) {
       const std::string reason = PrintableUtf8(request.reason(), kLongestReason);
       const bool observer = member->state() == v1::OBSERVER;
+      const bool reports =
+          request.has_progress() && CheckProgress(request.progress(), options_.num_shards, Membership::kMostIds).ok();
+      if (reports) HearProgress(clock_->Now(), *member, request.progress());
       if (member->state() == v1::LIVE && policies_.policy().aggregation() == v1::ROUND) {
         rounds_.Leave(member->rank(), request.pushed(), clock_->Now() + options_.lease);
       }

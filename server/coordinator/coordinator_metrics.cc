@@ -64,6 +64,8 @@ void Coordinator::AddWorkerMetrics(Instant now, MetricsPage* page) {
     const MetricLabels labels = {{"worker", worker.name()}};
     page->Timestamp("ps_worker_last_seen_timestamp_seconds", "when the coordinator has last heard of this member",
                     membership_.Silence(now, worker.worker_id()), labels);
+    page->Gauge("ps_worker_waiting_seconds", "how long this member's wait that is under way has lasted, or 0",
+                absl::ToDoubleSeconds(waits_under_way_.Longest(now, worker.worker_id())), labels);
     if (member->state() == v1::OBSERVER) continue;
     page->Gauge("ps_worker_clock", "steps of this member that have their verdict", Number(worker.clock()), labels);
   }

@@ -37,11 +37,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
       const Instant now = clock_->Now();
       const v1::Member& member = *membership_.Find(request.stamp().worker_id());
       waits_.Add(now, member.worker_id(), member.incarnation(), request);
-      if (request.has_progress()) {
-        board_.AddProgress(now, member, request.progress(), samples_);
-        divergence_.Trained(member.worker_id(), member.incarnation(), request.progress().loss_sum(),
-                            request.progress().samples(), steps_, request.progress().nonfinite_samples());
-      }
+      if (request.has_progress()) HearProgress(now, member, request.progress());
       DataState& data = data_states_[member.worker_id()];
       if (data.incarnation != member.incarnation()) data = DataState{member.incarnation()};
       if (request.has_evaluation() && !ComesAgain(request.evaluation(), data.evaluation)) {
@@ -62,6 +58,12 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
     replies.Give(std::move(done), status, reply);
   }
   Send(std::move(replies));
+}
+
+void Coordinator::HearProgress(Instant now, const v1::Member& member, const v1::Progress& progress) {
+  board_.AddProgress(now, member, progress, samples_);
+  divergence_.Trained(member.worker_id(), member.incarnation(), progress.loss_sum(), progress.samples(), steps_,
+                      progress.nonfinite_samples());
 }
 
 void Coordinator::NoteRates(Instant now) {
@@ -174,6 +176,7 @@ v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
     if (member == nullptr) continue;
     if (member->state() == v1::PARKED) worker.set_state("parked");
     if (drained_workers_.count(worker.worker_id()) > 0) worker.set_state("draining");
+    waits_under_way_.Fill(now, &worker);
     worker.set_silent_seconds(absl::ToDoubleSeconds(membership_.Silence(now, worker.worker_id())));
   }
   for (std::size_t i = 0; i < shards_.size(); ++i) {

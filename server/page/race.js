@@ -19,7 +19,7 @@ const WORDS = {
 
 // What a worker does, in one word.
 function doing(worker) {
-  if (worker.state === 'live') return worker.at_gate || worker.waiting_share >= 0.5 ? 'waits' : 'runs';
+  if (worker.state === 'live') return worker.at_gate || worker.wait || worker.waiting_share >= 0.5 ? 'waits' : 'runs';
   if (worker.state === 'joining' || worker.state === 'parked' || worker.state === 'observer') return 'parked';
   return worker.state === 'left' ? 'left' : 'dead';
 }
@@ -200,6 +200,7 @@ class Race extends Chart {
   }
 
   words(worker, kind) {
+    if (kind === 'waits' && worker.wait) return `waits for ${worker.wait}`;
     if (kind === 'waits' && worker.waits_for >= 0) return `waits for ${this.names.get(worker.waits_for) ?? '?'}`;
     if (kind === 'runs' && worker.silent_seconds > 5) return `silent for ${duration(worker.silent_seconds)}`;
     if (kind === 'runs') return `${count(worker.samples_per_second)} samples/s`;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/wait_words.h"
 #include "server/delay_policy.h"
 
 namespace leeway {
@@ -52,7 +54,9 @@ Clocks ClocksOf(const v1::GetStatusReply& status) {
 }
 
 // There may be thousands, every second: written as text, at a fifth of what a json object would cost.
-void AddWorker(const v1::WorkerStatus& worker, const Clocks& clocks, std::int64_t bound, std::string* text) {
+// `wait`: what it waits for at this moment, "" for nothing.
+void AddWorker(const v1::WorkerStatus& worker, const Clocks& clocks, std::int64_t bound, const std::string& wait,
+               std::string* text) {
   const bool races = worker.state() == "live" && worker.role() == v1::TRAINER;
   // Its next pull is of this clock, and is held until the slowest has come up.
   const bool at_gate = races && bound >= 0 && worker.clock() - clocks.slowest > static_cast<std::uint64_t>(bound);
@@ -70,7 +74,7 @@ void AddWorker(const v1::WorkerStatus& worker, const Clocks& clocks, std::int64_
                   ",\"samples_per_second\":", number(worker.samples_per_second()),
                   ",\"loss\":", number(worker.recent_loss()),
                   ",\"refused\":", progress.pushes_refused() + progress.pushes_dropped() + progress.pushes_partial(),
-                  ",\"device\":", JsonString(progress.device()), "}");
+                  ",\"device\":", JsonString(progress.device()), ",\"wait\":", JsonString(wait), "}");
 }
 
 std::string Workers(const v1::GetStatusReply& status, const Clocks& clocks) {
@@ -82,10 +86,17 @@ std::string Workers(const v1::GetStatusReply& status, const Clocks& clocks) {
     return IsMember(*a) ? a->rank() < b->rank() : a->worker_id() > b->worker_id();
   });
   if (workers.size() > kMostPageWorkers) workers.resize(kMostPageWorkers);
+  std::map<std::uint32_t, std::string> names;
+  for (const v1::WorkerStatus& worker : status.workers()) names[worker.worker_id()] = worker.name();
+  const auto name_of = [&names](std::uint32_t id) {
+    const auto it = names.find(id);
+    return it == names.end() ? WorkerNumber(id) : it->second;
+  };
   std::string list = "[";
   for (const v1::WorkerStatus* worker : workers) {
     if (list.size() > 1) list += ',';
-    AddWorker(*worker, clocks, status.policy().staleness_bound(), &list);
+    const std::string wait = worker->waits_under_way().empty() ? "" : WaitWords(worker->waits_under_way(0), name_of);
+    AddWorker(*worker, clocks, status.policy().staleness_bound(), wait, &list);
   }
   return list + "]";
 }

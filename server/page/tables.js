@@ -106,7 +106,8 @@ function workerTable(names) {
       left: true,
       className: 'why',
       cell: (w, td) => {
-        const text = w.reason || (w.waits_for >= 0 && w.waiting_share > 0 ? names.get(w.waits_for) ?? '' : '');
+        const text =
+            w.reason || w.wait || (w.waits_for >= 0 && w.waiting_share > 0 ? names.get(w.waits_for) ?? '' : '');
         setText(td, text);
         td.title = text;
       }

@@ -70,6 +70,21 @@ TEST_CASE("the block says where the run stands and where each worker's time goes
   CHECK(lines[4] == "  eval      evaluator");
 }
 
+TEST_CASE("the block says who waits for whom at this moment") {
+  v1::GetStatusReply status = Training();
+  v1::WaitUnderWay& wait = *status.mutable_workers(1)->add_waits_under_way();
+  wait.set_kind(v1::WAIT_PULL);
+  wait.set_shard(1);
+  wait.set_address("10.0.0.7:7100");
+  wait.set_millis(14'900);
+  wait.set_clock(1204);
+  status.add_events("61.0 something");
+  const std::vector<std::string> lines = RenderBlock(status, {}, {120, 24});
+  REQUIRE(lines.size() == 7);
+  CHECK(lines[5] == "  waiting: worker-1 for ps 1 at 10.0.0.7:7100, 14 s: weights on their way, Pull of step 1204");
+  CHECK(lines[6] == "  last event: 61.0 something");
+}
+
 TEST_CASE("what a narrow screen has no room for goes to the next line; nothing of it is lost") {
   const std::vector<std::string> lines = RenderBlock(Training(), {}, {80, 24});
   REQUIRE(lines.size() == 6);

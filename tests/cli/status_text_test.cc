@@ -56,6 +56,49 @@ v1::GetStatusReply Training() {
   return status;
 }
 
+TEST_CASE("status and workers say who waits for whom, first those that cannot reach somebody, in lines that fit") {
+  v1::GetStatusReply status = Training();
+  v1::WaitUnderWay& gate = *status.mutable_workers(0)->add_waits_under_way();
+  gate.set_kind(v1::WAIT_GATE);
+  gate.set_millis(99'000);
+  gate.set_clock(1234);
+  gate.add_on()->set_worker_id(1);
+  gate.mutable_on(0)->set_clock(1233);
+  v1::WaitUnderWay& wait = *status.mutable_workers(1)->add_waits_under_way();
+  wait.set_kind(v1::WAIT_PUSH);
+  wait.set_shard(1);
+  wait.set_address("10.0.0.7:7100");
+  wait.set_millis(14'900);
+  wait.set_clock(1233);
+  wait.set_error("UNAVAILABLE: failed to connect to all addresses; last error: \x1b[2J timeout");
+  const std::vector<std::string> lines = Lines(WorkersText(status));
+  REQUIRE(lines.size() == 6);
+  CHECK(lines[3] == "waiting: slow?[2J for ps 1 at 10.0.0.7:7100, 14 s: no answer, Push of step 1233;");
+  CHECK(lines[4] == "  UNAVAILABLE: failed to connect to all addresses; last error: ?[2J timeout");
+  CHECK(lines[5] == "waiting: fast for slow?[2J at clock 1233, 99 s: gate, Pull of step 1234");
+  CHECK(StatusText(status).find("\n" + lines[3] + "\n" + lines[4] + "\n" + lines[5] + "\n") != std::string::npos);
+  const auto json = nlohmann::json::parse(WorkersJson(status));
+  REQUIRE(json[1]["waits_under_way"].size() == 1);
+  CHECK(json[1]["waits_under_way"][0]["kind"] == "wait_push");
+  CHECK(json[1]["waits_under_way"][0]["address"] == "10.0.0.7:7100");
+  CHECK(json[0]["waits_under_way"][0]["on"][0]["worker_id"] == 1);
+}
+
+TEST_CASE("status: of very many waits some have a line") {
+  v1::GetStatusReply status = Training();
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    v1::WorkerStatus& worker = *status.add_workers();
+    worker.set_worker_id(10 + i);
+    worker.set_name("worker-" + std::to_string(i));
+    worker.add_waits_under_way()->set_kind(v1::WAIT_PULL);
+    worker.mutable_waits_under_way(0)->set_millis(1000 * i);
+  }
+  const std::vector<std::string> lines = Lines(WorkersText(status));
+  REQUIRE(lines.size() == 3 + 50 + 9);
+  CHECK(lines[53] == "waiting: worker-49 for a ps, 49 s: weights on their way, Pull");
+  CHECK(lines[61] == "waiting: 42 more");
+}
+
 TEST_CASE("status: the run, its policy, workers, ps and the newest events") {
   v1::GetStatusReply status = Training();
   const std::string text = StatusText(status);

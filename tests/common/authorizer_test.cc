@@ -84,9 +84,10 @@ TEST_CASE("token source: one word, and again when its file changes") {
 // Counts calls, and waits for the next one.
 class Changes {
  public:
-  bool Note() {
+  bool Note(bool first) {
     MutexLock lock(mu_);
     ++count_;
+    if (first) ++first_;
     changed_.NotifyAll();
     return true;
   }
@@ -94,18 +95,24 @@ class Changes {
     MutexLock lock(mu_);
     while (count_ < count) changed_.Wait(mu_);
   }
+  int first() {
+    MutexLock lock(mu_);
+    return first_;
+  }
 
  private:
   Mutex mu_;
   CondVar changed_;
   int count_ LEEWAY_GUARDED_BY(mu_) = 0;
+  int first_ LEEWAY_GUARDED_BY(mu_) = 0;  // of them, at a first look
 };
 
 TEST_CASE("file watch: a first look, then every replacement, removal and return of any of the files") {
   const TempDirectory folder;
   const std::string a = folder.Write("a", "1"), b = folder.Write("b", "1");
   Changes changes, others;
-  const FileWatch watch({{{a, b}, [&] { return changes.Note(); }}, {{folder / "c"}, [&] { return others.Note(); }}},
+  const FileWatch watch({{{a, b}, [&](bool first) { return changes.Note(first); }},
+                         {{folder / "c"}, [&](bool first) { return others.Note(first); }}},
                         absl::Milliseconds(1));
   changes.Await(1);
   folder.Write("b", "2");  // as long, under the same name
@@ -120,18 +127,21 @@ TEST_CASE("file watch: a first look, then every replacement, removal and return 
   std::filesystem::rename(folder / "link.new", a);
   changes.Await(5);
   folder.Write("c", "1");  // it was not there
-  others.Await(1);
+  others.Await(2);
+  CHECK(changes.first() == 1);
+  CHECK(others.first() == 1);
 }
 
 TEST_CASE("file watch: who could not use what is there is asked again, though nothing has changed") {
   const TempDirectory folder;
   Changes tries;
   int wanted = 3;
-  const FileWatch watch({{{folder.Write("a", "1")}, [&] { return tries.Note() && --wanted == 0; }}},
+  const FileWatch watch({{{folder.Write("a", "1")}, [&](bool first) { return tries.Note(first) && --wanted == 0; }}},
                         absl::Milliseconds(1));
   tries.Await(3);
   folder.Write("a", "2");
   tries.Await(4);
+  CHECK(tries.first() == 1);
 }
 
 }  // namespace

@@ -1,14 +1,22 @@
 // The flags of TLS and tokens: what goes together, what is refused at start, what may be listened on.
 #include "common/security_flags.h"
 
+#include <spdlog/sinks/ostream_sink.h>
+
 #include <algorithm>
+#include <chrono>
+#include <memory>
+#include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/flags/reflection.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/bench/make_certificate.h"
 #include "common/flags.h"
+#include "common/log.h"
 #include "common/socket.h"
 #include "tests/catch.h"
 #include "tests/support/status_check.h"
@@ -65,6 +73,59 @@ TEST_CASE("security flags: files of tokens are read at once") {
   CHECK(Says(From({"--token_file=" + folder / "none"}).status(), Code::kInvalidArgument, {"--token_file", "none"}));
   CHECK(Says(From({"--tokens_file=" + folder.Write("bad", "root x")}).status(), Code::kInvalidArgument,
              {"--tokens_file", "bad", "line 1"}));
+}
+
+// What is logged while it lives.
+class Logged {
+ public:
+  Logged() : before_(spdlog::default_logger()) {
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_)));
+  }
+  ~Logged() { spdlog::set_default_logger(before_); }
+  std::string text() const { return text_.str(); }
+
+ private:
+  const std::shared_ptr<spdlog::logger> before_;
+  std::ostringstream text_;
+};
+
+TEST_CASE("security flags: that files are looked at is nothing to say, until one of them has changed") {
+  const TempDirectory folder;
+  const PemPair pair = MakeCertificate({.subject = "a ps"}).value();
+  const std::string cert = "--tls_cert_file=" + folder.Write("crt", pair.cert);
+  const std::string key = "--tls_key_file=" + folder.Write("key", pair.key);
+  const std::string ca = "--tls_ca_file=" + folder.Write("ca", pair.cert);
+  const Logged logged;
+  {
+    const auto security = From({cert, key, ca, "--token_file=" + folder.Write("token", kWorkerToken),
+                                "--tokens_file=" + folder.Write("tokens", kTokensFile),
+                                "--tls_revoked_file=" + folder.Write("revoked", "# none")});
+    REQUIRE(security.ok());
+    // The first look takes what has changed since, without a word; the next one says what has.
+    for (const auto& token : {kAdminToken, kWorkerToken}) {
+      folder.Write("token", token);
+      while (BearerToken(security->token->Bearer()) != token) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+    }
+  }
+  const std::string text = logged.text();
+  CHECK(absl::StrContains(text, absl::StrCat("tokens: ", folder / "token", " is read")));
+  CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+}
+
+TEST_CASE("security flags: a process that others call says until when its certificate is valid") {
+  const TempDirectory folder;
+  const PemPair pair = MakeCertificate({.subject = "a ps"}).value();
+  Security security;
+  const Logged logged;
+  LogCertificate(security);
+  CHECK(logged.text().empty());
+  security.tls = {folder.Write("crt", pair.cert), folder.Write("key", pair.key), folder.Write("ca", pair.cert), ""};
+  LogCertificate(security);
+  CHECK(
+      absl::StrContains(logged.text(), absl::StrCat("certificate of CN=a ps from ", folder / "crt", ", valid until")));
 }
 
 TEST_CASE("the address by which others call is one that the certificate names, or they have another name to ask for") {

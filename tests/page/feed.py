@@ -62,6 +62,7 @@ class Cluster:
             "at_gate": waits,
             "waiting_share": 0.6 if waits else 0.03 * (i % 4),
             "waits_for": min(range(len(self.clock)), key=self.clock.__getitem__) if waits else -1,
+            "wait": f"ps 1 at {HOSTILE}, 14 s: no answer, Pull" if self.hostile and i == 2 else "",
             "silent_seconds": 0.4,
             "samples": clock * 64,
             "samples_per_second": 0 if dead else round(self.speed[i] * 64, 1),

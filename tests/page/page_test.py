@@ -79,6 +79,11 @@ class Page(TestCase):
         names = self.browser.value("[...document.querySelectorAll('#workers td.name')].map((td) => td.textContent)")
         self.assertIn("worker-1 " + HOSTILE, names)
         self.assertIn(HOSTILE, self.browser.text("#events"))
+        # What a worker waits for at this moment.
+        why = self.browser.value("[...document.querySelectorAll('#workers td.why')].map((td) => td.textContent)")
+        self.assertIn(f"ps 1 at {HOSTILE}, 14 s: no answer, Pull", why)
+        words = self.browser.value("race.words(last.workers[2], doing(last.workers[2]))")
+        self.assertEqual(words, f"waits for ps 1 at {HOSTILE}, 14 s: no answer, Pull")
         self.assertEqual(self.browser.value("document.querySelectorAll('img, main script').length"), 0)
         self.browser.value("race.point({x: 200, y: 50})")  # its tip shows the hostile worker's name
         self.assertIn(HOSTILE, self.browser.text("#race + .tip"))

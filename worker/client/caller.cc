@@ -14,6 +14,7 @@ Caller::Caller(Transport& transport, Clock& clock, Executor& executor, std::stri
       coordinator_address_(std::move(coordinator_address)),
       seed_(seed),
       give_up_after_(give_up_after),
+      troubles_(1),
       outages_(1) {}
 
 void Caller::UseLocalSockets(std::string host) {
@@ -31,7 +32,7 @@ void Caller::SetShardAddresses(const std::vector<std::string>& addresses, const 
   MutexLock lock(mu_);
   shards_ = std::move(shards);
   outages_.resize(shards_.size() + 1);
-  troubles_.resize(shards_.size());
+  troubles_.resize(shards_.size() + 1);
 }
 
 void Caller::LeaveLocalSocket(Target target, const std::string& dialed, const absl::Status& status) {
@@ -70,6 +71,11 @@ std::string Caller::Describe(Target target) {
   return DescribeLocked(target);
 }
 
+std::string Caller::Address(Target target) {
+  MutexLock lock(mu_);
+  return NamedAddress(target);
+}
+
 void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done, Delivery delivery,
                        Wanted wanted, absl::Duration attempt) {
   std::uint64_t seed;
@@ -90,6 +96,7 @@ void Caller::Attempt(std::shared_ptr<Attempts> call) {
       return;
     }
     dialed = DialedAddress(call->target);
+    call->began = NowLocked();
     ++starting_;
   }
   // Without the lock: a transport may answer in line.
@@ -107,11 +114,11 @@ void Caller::Attempt(std::shared_ptr<Attempts> call) {
 }
 
 void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply) {
-  const auto outage_index = static_cast<std::size_t>(call->target + 1);
+  const auto index = static_cast<std::size_t>(call->target + 1);
   if (!IsRetryable(status)) {
     {
       MutexLock lock(mu_);
-      if (!absl::IsCancelled(status) && outage_index < outages_.size() && outages_[outage_index].Answered()) {
+      if (!absl::IsCancelled(status) && index < outages_.size() && outages_[index].Answered(NowLocked())) {
         spdlog::info("{} answers again", DescribeLocked(call->target));
       }
     }
@@ -123,11 +130,11 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
   {
     MutexLock lock(mu_);
     const Instant now = NowLocked();
-    if (outage_index < outages_.size()) advice = outages_[outage_index].Failed(now, give_up_after_);
-    who = DescribeLocked(call->target);
-    if (outage_index >= 1 && outage_index <= troubles_.size()) {
-      troubles_[outage_index - 1] = {status.code(), now};
+    if (index < outages_.size()) {
+      advice = outages_[index].Failed(call->began, now, give_up_after_);
+      troubles_[index] = {status, now};
     }
+    who = DescribeLocked(call->target);
   }
   if (advice.complain) {
     spdlog::warn("no answer from {} for {} ({}): {}", who, absl::Trunc(advice.lasting, absl::Seconds(1)), call->method,
@@ -145,9 +152,10 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
   After(call->backoff.Next(status), [this, call] { Attempt(call); });
 }
 
-Caller::Trouble Caller::LastTrouble(std::uint32_t shard) {
+Caller::Trouble Caller::LastTrouble(Target target) {
   MutexLock lock(mu_);
-  return shard < troubles_.size() ? troubles_[shard] : Trouble{};
+  const auto index = static_cast<std::size_t>(target + 1);
+  return index < troubles_.size() ? troubles_[index] : Trouble{};
 }
 
 Instant Caller::Now() {

@@ -84,18 +84,19 @@ class Caller {
   Instant Now() LEEWAY_EXCLUDES(mu_);
   Executor& executor() { return executor_; }
   std::uint64_t retries() const { return retries_; }
-  // The last time that a call to this shard failed and was tried again. RESOURCE_EXHAUSTED: the shard had no room.
+  // The last time that a call to it failed and was tried again. RESOURCE_EXHAUSTED: it had no room.
   struct Trouble {
-    absl::StatusCode code = absl::StatusCode::kOk;  // kOk: never
+    absl::Status status;  // OK: never
     Instant at;
   };
-  Trouble LastTrouble(std::uint32_t shard) LEEWAY_EXCLUDES(mu_);
+  Trouble LastTrouble(Target target) LEEWAY_EXCLUDES(mu_);
 
   // Waits for calls that are just being started; not from a callback.
   void Stop();
 
   // "the coordinator at 10.0.0.1:7000", "shard 2 at ...".
   std::string Describe(Target target);
+  std::string Address(Target target);  // of that
 
  private:
   struct Attempts {
@@ -107,6 +108,7 @@ class Caller {
     Wanted wanted;  // null: it always is
     absl::Duration attempt;
     Backoff backoff;
+    Instant began = {};  // the newest attempt
   };
 
   void Attempt(std::shared_ptr<Attempts> call);
@@ -133,8 +135,9 @@ class Caller {
   absl::Duration give_up_after_ LEEWAY_GUARDED_BY(mu_);
   std::string host_ LEEWAY_GUARDED_BY(mu_);  // "": no local sockets
   std::vector<ShardAddress> shards_ LEEWAY_GUARDED_BY(mu_);
-  std::vector<Trouble> troubles_ LEEWAY_GUARDED_BY(mu_);  // by shard
-  std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);    // [0]: the coordinator; [i + 1]: shard i
+  // [0]: of the coordinator; [i + 1]: of shard i.
+  std::vector<Trouble> troubles_ LEEWAY_GUARDED_BY(mu_);
+  std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

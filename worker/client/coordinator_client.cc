@@ -41,24 +41,33 @@ void CoordinatorClient::Stop() {
   stopped_ = true;
 }
 
+void CoordinatorClient::SetWaits(std::vector<v1::WaitUnderWay> waits) {
+  MutexLock lock(mu_);
+  waits_ = std::move(waits);
+}
+
 void CoordinatorClient::Heartbeat() {
   absl::Duration interval;
-  std::uint64_t number = 0;
+  v1::HeartbeatRequest request;
   bool send = false;
   {
     MutexLock lock(mu_);
     if (stopped_ || !view_->expired().ok()) return;
     interval = interval_;
     send = unanswered_ < kMostUnanswered;
-    if (send) ++unanswered_, number = ++sent_;
+    if (send) {
+      ++unanswered_;
+      request.set_number(++sent_);
+      *request.mutable_waits() = {waits_.begin(), waits_.end()};
+    }
   }
   // Before it is answered: what renews the lease is that it arrives, and an answer may wait for the coordinator's disk.
   caller_.After(interval, [self = shared_from_this()] { self->Heartbeat(); });
   if (!send) return;
-  v1::HeartbeatRequest request;
   *request.mutable_stamp() = view_->stamp();
   request.set_clock(clock_of_worker_());
   request.set_address_book_version(view_->address_book_version());
+  const std::uint64_t number = request.number();
   Send<v1::HeartbeatReply>("Heartbeat", request, [this, number](absl::Status status, v1::HeartbeatReply reply) {
     {
       MutexLock lock(mu_);

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/mutex.h"
@@ -30,6 +31,8 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   // One heartbeat every third of `lease`, also while earlier ones are not answered, until Stop().
   void StartHeartbeat(absl::Duration lease);
   void Stop();
+  // What heartbeats say that the worker waits for, from the next one on.
+  void SetWaits(std::vector<v1::WaitUnderWay> waits);
 
   // The requests' stamps are filled in.
   // While there is no data, the coordinator holds a request that is not ahead of need for some seconds.
@@ -59,6 +62,7 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   int unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;          // heartbeats
   std::uint64_t sent_ LEEWAY_GUARDED_BY(mu_) = 0;      // numbered from 1
   std::uint64_t answered_ LEEWAY_GUARDED_BY(mu_) = 0;  // the newest of them
+  std::vector<v1::WaitUnderWay> waits_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

@@ -18,19 +18,24 @@ class Outage {
   struct Advice {
     bool complain = false;
     bool give_up = false;
-    absl::Duration lasting;  // since the first failure after the last answer, or after nobody had asked for kForgotten
+    // Since the first attempt that failed began, or since the last answer if that came later. What failed before nobody
+    // had asked for kForgotten does not count.
+    absl::Duration lasting;
   };
 
-  // An attempt failed at `now`; `limit` is how long an outage may last.
-  Advice Failed(Instant now, absl::Duration limit);
+  // An attempt that `began` then failed at `now`; `limit` is how long an outage may last. Where an attempt alone takes
+  // longer to fail, another one is made before the server is given up: the answer to the first may have been lost.
+  Advice Failed(Instant began, Instant now, absl::Duration limit);
 
   // The server answered. True when somebody heard of the outage, so that its end is worth a line too.
-  bool Answered();
+  bool Answered(Instant now);
 
  private:
   bool failing_ = false;
   bool complained_ = false;
   Instant since_;
+  Instant first_failure_;
+  Instant last_answer_;
   Instant last_failure_;
   Instant last_complaint_;
 };

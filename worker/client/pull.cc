@@ -27,6 +27,7 @@ Pull::Pull(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
   result_.reads.assign(placement.num_shards(), {kUnknown, 0});
   result_.ticket_watermark = result_.min_version = kUnknown;
   result_.policy = policy_;
+  asked_.resize(placement.num_shards());
   // Piece by piece over all shards, so that every shard is busy from the start.
   std::vector<std::deque<Piece>> pieces;
   for (std::uint32_t shard = 0; shard < placement.num_shards(); ++shard) pieces.push_back(PiecesOf(shard));
@@ -74,9 +75,15 @@ void Pull::Abandon() {
   while (copying_ > 0) copied_.Wait(mu_);
 }
 
-std::string Pull::WaitingFor() const {
+std::vector<MissingAnswer> Pull::MissingAnswers() const {
+  std::vector<MissingAnswer> missing;
   MutexLock lock(mu_);
-  return waiting_for_;
+  for (std::uint32_t shard = 0; shard < asked_.size() && !ended_; ++shard) {
+    if (asked_[shard].pieces == 0) continue;
+    missing.push_back(asked_[shard].newest);
+    missing.back().shard = shard;
+  }
+  return missing;
 }
 
 void Pull::Send(const Piece& piece) {
@@ -110,11 +117,7 @@ void Pull::NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& repl
     result_.gated = true;
     result_.gate_open = std::max(result_.gate_open, caller_.Now());
     result_.gate_shard = shard;
-    waiting_for_ = reply.not_yet().reason();
-    for (const v1::Waiting& waiting : waited) {
-      absl::StrAppend(&waiting_for_, waiting_for_.empty() ? "" : ", ", "worker ", waiting.worker_id(), " at clock ",
-                      waiting.clock());
-    }
+    asked_[shard].newest = {shard, {waited.begin(), waited.end()}, reply.not_yet().reason(), caller_.Now()};
   } else if (reply.gate_wait_micros() > 0) {
     result_.gated = true;
     const absl::Duration held = absl::Microseconds(static_cast<std::int64_t>(reply.gate_wait_micros()));
@@ -178,6 +181,8 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
       if (header.has_policy()) result_.policy = header.policy();
       if (header.last_push() != v1::VERDICT_NONE) result_.last_push = header.last_push();
       --unanswered_;
+      --asked_[piece.chunk.shard].pieces;
+      asked_[piece.chunk.shard].newest = {.heard = caller_.Now()};
       result_.last_shard = piece.chunk.shard;
       ShardRead& read = result_.reads[piece.chunk.shard];
       read.version = std::min<std::uint64_t>(read.version, header.version());
@@ -206,6 +211,7 @@ void Pull::Next(absl::Status status) {
     if (to_send_.empty()) return;
     next = to_send_.back();
     to_send_.pop_back();
+    ++asked_[next.chunk.shard].pieces;
   }
   Send(next);
 }

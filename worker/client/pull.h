@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/placement.h"
+#include "proto/parameter_server.pb.h"
 #include "proto/policy.pb.h"
 #include "worker/client/caller.h"
 #include "worker/client/chunk_id.h"
@@ -33,6 +34,14 @@ namespace leeway {
 struct ShardRead {
   std::uint64_t version = 0;  // the lowest that this shard's chunks answered
   std::uint64_t generation = 0;
+};
+
+// A shard that has been called and has not given what it was asked for, and what it has said instead.
+struct MissingAnswer {
+  std::uint32_t shard = 0;
+  std::vector<v1::Waiting> waits_for = {};  // a pull: for whom its gate holds it
+  std::string reason = "";                  // why it cannot answer yet; "": it has said nothing
+  Instant heard = {};                       // when it has said something last, that or another part of what was asked
 };
 
 struct PullResult {
@@ -80,8 +89,8 @@ class Pull : public std::enable_shared_from_this<Pull> {
   // Stops asking. When it returns, nothing writes to the vector any more; `done` runs only if the pull had ended.
   void Abandon();
 
-  // What the held chunks wait for, for a person: "worker 3 at clock 17"; "" when nothing is held.
-  std::string WaitingFor() const;
+  // While it goes on: of each shard from which a piece is missing.
+  std::vector<MissingAnswer> MissingAnswers() const;
 
  private:
   struct Piece {
@@ -112,7 +121,11 @@ class Pull : public std::enable_shared_from_this<Pull> {
   std::size_t unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;  // pieces without weights yet
   std::size_t copying_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool ended_ LEEWAY_GUARDED_BY(mu_) = false;  // abandoned, failed or complete
-  std::string waiting_for_ LEEWAY_GUARDED_BY(mu_);
+  struct Asked {
+    std::size_t pieces = 0;     // on their way
+    MissingAnswer newest = {};  // what the shard has said last
+  };
+  std::vector<Asked> asked_ LEEWAY_GUARDED_BY(mu_);  // by shard
   std::set<std::uint32_t> waited_for_ LEEWAY_GUARDED_BY(mu_);
   PullResult result_ LEEWAY_GUARDED_BY(mu_);
   Instant started_ LEEWAY_GUARDED_BY(mu_);

@@ -38,7 +38,8 @@ Push::Push(Caller& caller, std::shared_ptr<ClusterView> view, const Placement& p
       gradient_(gradient),
       encoder_(std::move(encoder)),
       done_(std::move(done)),
-      holds_(holds) {
+      holds_(holds),
+      sent_(placement.num_shards()) {
   for (std::uint32_t shard = 0; shard < placement_.num_shards(); ++shard) {
     to_answer_ += placement_.ShardChunks(shard);
     // A shard without blocks gets its one, empty chunk too: its clock must move.
@@ -150,6 +151,22 @@ bool Push::given_up() const {
   return given_up_;
 }
 
+std::vector<MissingAnswer> Push::MissingAnswers() const {
+  std::vector<MissingAnswer> missing;
+  MutexLock lock(mu_);
+  for (std::uint32_t shard = 0; shard < sent_.size(); ++shard) {
+    if (sent_[shard].chunks == 0) continue;
+    missing.push_back(sent_[shard].newest);
+    missing.back().shard = shard;
+  }
+  return missing;
+}
+
+bool Push::held_back() const {
+  MutexLock lock(mu_);
+  return holds_ > 0;
+}
+
 void Push::Abandon() {
   {
     MutexLock lock(mu_);
@@ -168,6 +185,7 @@ void Push::SendSome() {
       now.push_back(ready_.front());
       ready_.pop_front();
       ++in_flight_;
+      ++sent_[now.back().shard].chunks;
     }
     if (!now.empty() && !started_) {
       started_ = true;
@@ -256,8 +274,10 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
   {
     MutexLock lock(mu_);
     again = status.ok() && reply.has_not_yet() && failure_.ok();
+    if (status.ok()) sent_[id.shard].newest = {.reason = reply.not_yet().reason(), .heard = caller_.Now()};
     if (!again) {
       --in_flight_;
+      --sent_[id.shard].chunks;
       last_shard_ = id.shard;
       last_journal_micros_ = reply.journal_micros();
       if (reply.journaled() > 0) {

@@ -113,6 +113,10 @@ class Push : public std::enable_shared_from_this<Push> {
   // of the attempt that was under way, which may be a deadline much later: what became of their chunks is worth
   // knowing, but a shard that has moved meanwhile would not be found.
   void Abandon();
+  // While it goes on: of each shard that has a chunk and has not given its verdict.
+  std::vector<MissingAnswer> MissingAnswers() const;
+  // Nothing has left, since the ticket (or another hold) is not there yet.
+  bool held_back() const;
   // After a `done` with `held`, when no pull will tell: asks for some seconds what the round has made of the push.
   // APPLIED, DROPPED, or VERDICT_NONE where the round is still open then, nobody answers, or nothing is kept that could
   // return. On the executor.
@@ -158,6 +162,11 @@ class Push : public std::enable_shared_from_this<Push> {
   v1::Ticket ticket_ LEEWAY_GUARDED_BY(mu_);
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
+  struct Sent {
+    std::size_t chunks = 0;     // of in_flight_
+    MissingAnswer newest = {};  // what the shard has said last
+  };
+  std::vector<Sent> sent_ LEEWAY_GUARDED_BY(mu_);     // by shard
   std::size_t to_answer_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks without a verdict
   std::size_t not_taken_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that their shard has neither applied nor held
   std::size_t to_encode_ LEEWAY_GUARDED_BY(mu_) = 0;  // chunks that are not encoded yet

@@ -6,6 +6,7 @@
 #include "common/crc32c.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "worker/client/describe_wait.h"
 #include "worker/client/pull.h"
 #include "worker/trainer/best_weights.h"
 #include "worker/trainer/leave_cluster.h"
@@ -18,6 +19,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(100);  // how often the sche
 // Heartbeats, three in this time, bring the count of samples and the end: evaluations follow both closely.
 constexpr absl::Duration kNews = absl::Milliseconds(1500);
 constexpr absl::Duration kLastWords = absl::Seconds(5);
+constexpr absl::Duration kTick = absl::Seconds(1);
 // A copy of one round is asked for two rounds ahead, so that all chunks' requests are there when it closes.
 constexpr std::uint64_t kRoundsAhead = 2;
 
@@ -105,7 +107,13 @@ absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final
     pull->Start();
     // A round that nobody will close any more is not waited for.
     const auto over = [&] { return !final && view_->state() >= v1::FINISHING && min_version > 0; };
-    mailbox_->RunUntil([&] { return result->has_value() || Interrupted() || over(); });
+    const auto ended = [&] { return result->has_value() || Interrupted() || over(); };
+    const Instant from = worker_.caller.Now();
+    while (!mailbox_->RunUntil(ended, kTick)) {
+      if (worker_.caller.Now() - from < kWorthTelling) continue;
+      TellWaits(DescribeWait(worker_.caller, v1::WAIT_PULL, from, std::nullopt, pull->MissingAnswers()));
+    }
+    TellWaits({});
     pull->Abandon();
     if (!result->has_value()) return std::optional<std::uint64_t>();
     const PullResult& answer = **result;
@@ -118,6 +126,11 @@ absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final
     if (!rounds_ || answer.min_version == answer.max_version) return std::optional(answer.min_version);
     min_version = final ? answer.max_version : answer.max_version + kRoundsAhead;
   }
+}
+
+void EvalSession::TellWaits(std::vector<v1::WaitUnderWay> waits) {
+  if (worker_.options.metrics != nullptr) worker_.options.metrics->SetWaits(waits);
+  coordinator_->SetWaits(std::move(waits));
 }
 
 absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -65,6 +66,7 @@ class EvalSession {
   // The weights, pulled into the engine's slot 0, and their version; nothing when it was interrupted, or when the
   // run's end came while it waited for a round (and `final` is false).
   absl::StatusOr<std::optional<std::uint64_t>> PullWeights(bool final);
+  void TellWaits(std::vector<v1::WaitUnderWay> waits);
   absl::StatusOr<bool> EvaluateOnce(bool final);  // false: there were no weights, as PullWeights says
   absl::Status SaveBest();
   absl::Status SaveFinal();

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/hash.h"
 #include "common/log.h"
+#include "worker/client/describe_wait.h"
 #include "worker/client/put_weights.h"
 
 namespace leeway {
@@ -108,26 +109,22 @@ absl::Status TrainingSession::UploadInitialWeights() {
   return result->value_or(absl::OkStatus());
 }
 
-void TrainingSession::WaitFor(const std::function<bool()>& done, absl::Duration limit) {
+void TrainingSession::WaitFor(v1::WaitKind kind, Instant from, const std::function<bool()>& done,
+                              absl::Duration limit) {
   const Instant start = worker_.caller.Now();
   while (!mailbox_->RunUntil([&] { return done() || Broken() || Ending(); }, std::min(kTick, limit))) {
     Report(false);
     const Instant now = worker_.caller.Now();
-    if (now - start >= limit) return;
-    if (now - start >= kSayWaiting && say_waiting_.Due(now)) {
-      spdlog::info("step {} has waited {} for {}", pipeline_.clock(), absl::Trunc(now - start, absl::Seconds(1)),
-                   WaitingFor());
+    if (now - start >= limit) break;
+    if (now - from < kWorthTelling) continue;
+    const std::vector<v1::WaitUnderWay> waits = WaitsUnderWay(kind, from);
+    TellWaits(waits);
+    if (now - from >= kSayWaiting && say_waiting_.Due(now)) {
+      spdlog::info("step {} has waited {} for {}", pipeline_.clock(), absl::Trunc(now - from, absl::Seconds(1)),
+                   InWords(waits));
     }
   }
-}
-
-std::string TrainingSession::WaitingFor() const {
-  for (const auto& [id, pull] : pulls_) {
-    const std::string reason = pull.pull->WaitingFor();
-    if (!reason.empty()) return absl::StrCat("its weights: ", reason);
-  }
-  if (acquiring_ || parked_) return "data";
-  return pushes_.empty() ? "its weights" : absl::StrCat("the verdict on the push of step ", pushes_.begin()->first);
+  TellWaits({});
 }
 
 // --- Steps -----------------------------------------------------------------------------------------------
@@ -192,11 +189,12 @@ bool TrainingSession::WaitForBuffers() {
     const std::size_t pushes = pushes_.size();
     const bool push_first = !pipeline_.GradientFree() || TooManyCommits();
     if (push_first) {
-      WaitFor([&] { return pushes_.size() < pushes || (pushes == 0 && !TooManyCommits()); });
+      WaitFor(v1::WAIT_PUSH, from, [&] { return pushes_.size() < pushes || (pushes == 0 && !TooManyCommits()); });
       WaitedForPush(from, worker_.caller.Now());
     } else {
       if (!pull_wait) pull_wait = from;
-      WaitFor([&] { return pipeline_.CanCompute() || pushes_.size() < pushes || source_.finished(pipeline_.clock()); });
+      WaitFor(v1::WAIT_PULL, *pull_wait,
+              [&] { return pipeline_.CanCompute() || pushes_.size() < pushes || source_.finished(pipeline_.clock()); });
     }
   }
   if (stop() || !pipeline_.CanCompute()) return false;

@@ -96,8 +96,10 @@ class TrainingSession {
   // Nothing more can be completed under this incarnation.
   bool Broken() const { return !failure_.ok() || !view_->expired().ok(); }
   void Fail(const absl::Status& status);
-  // Runs what comes in until `done`, the end, a failure or `limit`; says every 10 s what it waits for, and reports.
-  void WaitFor(const std::function<bool()>& done, absl::Duration limit = absl::InfiniteDuration());
+  // Runs what comes in until `done`, the end, a failure or `limit`; says every 10 s what it has waited for since
+  // `from`, and reports.
+  void WaitFor(v1::WaitKind kind, Instant from, const std::function<bool()>& done,
+               absl::Duration limit = absl::InfiniteDuration());
 
   absl::Status UploadInitialWeights();
   void Train();
@@ -130,12 +132,16 @@ class TrainingSession {
   void WaitedForPull(Instant from, Instant to, const PullResult& pull);
   void WaitedForPush(Instant from, Instant to);
   void WaitedForData(Instant from, Instant to);
+  // Who keeps the training thread waiting, since `from`.
+  std::vector<v1::WaitUnderWay> WaitsUnderWay(v1::WaitKind kind, Instant from) const;
+  // What heartbeats and /statusz say of that from now on; {}: nothing.
+  void TellWaits(std::vector<v1::WaitUnderWay> waits);
   // Why a wait for this shard's answer, since `from`, may have lasted: else `kind`.
   v1::WaitKind KindOfWait(std::uint32_t shard, Instant from, v1::WaitKind kind) const;
+  v1::Progress Totals() const;
   void Report(bool now);
   void Drain();
   absl::Status Leave(const std::string& reason, bool finished);
-  std::string WaitingFor() const;
 
   Worker& worker_;
   const Placement placement_;
@@ -180,7 +186,9 @@ class TrainingSession {
   std::set<std::uint64_t> commits_;  // steps whose commits are unanswered
   // The first push that was given up before it was answered.
   std::uint64_t first_abandoned_ = std::numeric_limits<std::uint64_t>::max();
-  bool reporting_ = false;
+  bool told_waits_ = false;
+  std::uint64_t reports_ = 0;          // sent
+  std::uint64_t answered_report_ = 0;  // the newest of them
   Instant last_report_;
   LogEvery say_waiting_;
   LogEvery say_refused_;

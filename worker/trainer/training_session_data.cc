@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "worker/client/describe_wait.h"
 #include "worker/trainer/leave_cluster.h"
 #include "worker/trainer/training_session.h"
 
@@ -33,7 +34,7 @@ bool TrainingSession::GetWork() {
       case WorkSource::Answer::kLater: {
         const Instant from = worker_.caller.Now();
         const std::size_t pushes = pushes_.size();
-        WaitFor([&] { return pushes_.size() < pushes || pushes == 0; });
+        WaitFor(v1::WAIT_PUSH, from, [&] { return pushes_.size() < pushes || pushes == 0; });
         WaitedForPush(from, worker_.caller.Now());
         return false;  // a refusal may have dropped the weights
       }
@@ -41,14 +42,15 @@ bool TrainingSession::GetWork() {
         const Instant from = worker_.caller.Now();
         if (parked_) {
           // It may re-enter at another clock: with nothing in flight.
-          WaitFor([&] { return pushes_.empty(); });
+          WaitFor(v1::WAIT_PUSH, from, [&] { return pushes_.empty(); });
           mailbox_->RunUntil([&] { return Broken() || Ending(); }, kParkedPause);
         }
         AskForData();
         // While there is no data the coordinator holds the request. Records in hand are not held back by that: the
         // epoch may be waiting for them.
         const bool some = source_.HasSome();
-        WaitFor([&] { return !acquiring_; }, some ? kShortBatchAfter : absl::InfiniteDuration());
+        WaitFor(
+            v1::WAIT_DATA, from, [&] { return !acquiring_; }, some ? kShortBatchAfter : absl::InfiniteDuration());
         if (some && acquiring_) no_more_data_ = true;
         WaitedForData(from, worker_.caller.Now());
         break;
@@ -95,19 +97,25 @@ void TrainingSession::OnData(bool ahead, absl::Status status, const v1::AcquireD
   }
 }
 
+v1::Progress TrainingSession::Totals() const {
+  v1::Progress totals = ledger_.Totals(worker_.caller.retries());
+  waits_.AddTotals(&totals);
+  return totals;
+}
+
 void TrainingSession::Report(bool now) {
-  if (!now && (reporting_ || worker_.caller.Now() - last_report_ < kReportEvery)) return;
+  if (!now && (answered_report_ < reports_ || worker_.caller.Now() - last_report_ < kReportEvery)) return;
   last_report_ = worker_.caller.Now();
-  reporting_ = true;
+  const std::uint64_t number = ++reports_;
   if (worker_.metrics != nullptr) worker_.metrics->SetProgress(worker_.caller.retries(), *settled_);
   v1::ReportProgressRequest request;
-  *request.mutable_progress() = ledger_.Totals(worker_.caller.retries());
-  waits_.AddTotals(request.mutable_progress());
+  *request.mutable_progress() = Totals();
   waits_.Take(worker_.caller.Now(), &request);
   // A report that is lost is made up for by the next: totals are sent. Only the end waits for its answer.
-  coordinator_->ReportProgress(
-      std::move(request), [this, mailbox = mailbox_](absl::Status) { mailbox->Post([this] { reporting_ = false; }); });
-  if (now) mailbox_->RunUntil([this] { return !reporting_ || Broken(); }, kLastReport);
+  coordinator_->ReportProgress(std::move(request), [this, mailbox = mailbox_, number](absl::Status) {
+    mailbox->Post([this, number] { answered_report_ = std::max(answered_report_, number); });
+  });
+  if (now) mailbox_->RunUntil([&] { return answered_report_ == number || Broken(); }, kLastReport);
 }
 
 // Completes what is under way where that is possible, and waits until nothing uses the engine's memory any more.
@@ -119,7 +127,9 @@ void TrainingSession::Drain() {
   const Instant start = worker_.caller.Now();
   while (!Broken() && !mailbox_->RunUntil([&] { return settled() || Broken(); }, kReportEvery)) {
     if (worker_.cancellation.cancelled() && worker_.caller.Now() - start >= kPreemptionGrace) break;
+    if (worker_.caller.Now() - start >= kWorthTelling) TellWaits(WaitsUnderWay(v1::WAIT_PUSH, start));
   }
+  TellWaits({});
   WaitedForPush(start, worker_.caller.Now());
   for (auto& [clock, push] : pushes_) push.push->Abandon();
   while (!mailbox_->RunUntil([this] { return pushes_.empty(); }, kReportEvery)) {
@@ -134,6 +144,7 @@ absl::Status TrainingSession::Leave(const std::string& reason, bool finished) {
   request.set_reason(reason);
   request.set_finished(finished);
   request.set_pushed(std::min(pipeline_.settled(), first_abandoned_));
+  *request.mutable_progress() = Totals();
   for (v1::DataRange& range : source_.TakeRemaining()) *request.add_returned() = std::move(range);
   return LeaveCluster(*coordinator_, mailbox_, std::move(request), lease_, worker_.cancellation);
 }

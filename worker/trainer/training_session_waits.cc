@@ -1,15 +1,39 @@
-// TrainingSession: for whom the training thread has waited.
+// TrainingSession: for whom the training thread waits, and has waited.
 #include <algorithm>
 #include <utility>
 
+#include "worker/client/describe_wait.h"
 #include "worker/trainer/training_session.h"
 
 namespace leeway {
 
 v1::WaitKind TrainingSession::KindOfWait(std::uint32_t shard, Instant from, v1::WaitKind kind) const {
-  const Caller::Trouble trouble = worker_.caller.LastTrouble(shard);
-  if (trouble.code == absl::StatusCode::kOk || trouble.at < from) return kind;
-  return trouble.code == absl::StatusCode::kResourceExhausted ? v1::WAIT_NO_ROOM : v1::WAIT_UNREACHABLE;
+  const Caller::Trouble trouble = worker_.caller.LastTrouble(static_cast<Target>(shard));
+  if (trouble.status.ok() || trouble.at < from) return kind;
+  return absl::IsResourceExhausted(trouble.status) ? v1::WAIT_NO_ROOM : v1::WAIT_UNREACHABLE;
+}
+
+std::vector<v1::WaitUnderWay> TrainingSession::WaitsUnderWay(v1::WaitKind kind, Instant from) const {
+  std::uint64_t clock = pipeline_.clock();
+  std::vector<MissingAnswer> missing;
+  // Of the next step, whose pull is the oldest one.
+  if (kind == v1::WAIT_PULL && !pulls_.empty()) missing = pulls_.begin()->second.pull->MissingAnswers();
+  if (kind == v1::WAIT_PUSH && (pushes_.empty() || TooManyCommits())) {
+    kind = v1::WAIT_COMMIT;
+  } else if (kind == v1::WAIT_PUSH) {
+    const Push& oldest = *pushes_.begin()->second.push;
+    clock = pushes_.begin()->first;
+    missing = oldest.MissingAnswers();
+    if (oldest.held_back()) kind = v1::WAIT_TICKET;
+  }
+  return DescribeWait(worker_.caller, kind, from, clock, missing);
+}
+
+void TrainingSession::TellWaits(std::vector<v1::WaitUnderWay> waits) {
+  if (waits.empty() && !told_waits_) return;
+  told_waits_ = !waits.empty();
+  if (worker_.metrics != nullptr) worker_.metrics->SetWaits(waits);
+  coordinator_->SetWaits(std::move(waits));
 }
 
 void TrainingSession::WaitedForPull(Instant from, Instant to, const PullResult& pull) {

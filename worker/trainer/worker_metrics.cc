@@ -1,6 +1,7 @@
 #include "worker/trainer/worker_metrics.h"
 
 #include <cmath>
+#include <utility>
 
 #include "common/process_metrics.h"
 
@@ -40,6 +41,16 @@ void WorkerMetrics::Evaluated(const v1::Evaluation& evaluation) {
   evaluation_loss_ = evaluation.loss();
   evaluation_accuracy_ = evaluation.accuracy();
   ++evaluations_;
+}
+
+void WorkerMetrics::SetWaits(std::vector<v1::WaitUnderWay> waits) {
+  MutexLock lock(mu_);
+  waits_ = std::move(waits);
+}
+
+std::vector<v1::WaitUnderWay> WorkerMetrics::waits() const {
+  MutexLock lock(mu_);
+  return waits_;
 }
 
 WorkerMetrics::Totals WorkerMetrics::totals() const {

@@ -1,15 +1,17 @@
 // WorkerMetrics: what a worker tells through /metrics and TensorBoard, over all its incarnations.
 //
-// Thread safety: every method, from any thread; all it holds are atomics, so that a scrape holds up no step.
+// Thread safety: every method, from any thread. What steps write are atomics, so that a scrape holds up none.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/atomic_histogram.h"
 #include "common/metrics.h"
+#include "common/mutex.h"
 #include "proto/coordinator.pb.h"
 #include "worker/client/push.h"
 
@@ -24,6 +26,9 @@ class WorkerMetrics {
   void Evaluated(const v1::Evaluation& evaluation);
   void SetJoined(bool joined) { joined_ = joined; }
   bool joined() const { return joined_; }
+  // What the worker waits for at this moment (worker/client/describe_wait.h).
+  void SetWaits(std::vector<v1::WaitUnderWay> waits) LEEWAY_EXCLUDES(mu_);
+  std::vector<v1::WaitUnderWay> waits() const LEEWAY_EXCLUDES(mu_);
   // Now and then: calls tried again, and the steps of this incarnation that have their verdict.
   void SetProgress(std::uint64_t retries, std::uint64_t clock) {
     retries_ = retries;
@@ -68,6 +73,8 @@ class WorkerMetrics {
   std::atomic<std::uint64_t> evaluations_ = 0;
   std::atomic<double> evaluation_loss_ = 0;
   std::atomic<double> evaluation_accuracy_ = 0;
+  mutable Mutex mu_;
+  std::vector<v1::WaitUnderWay> waits_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

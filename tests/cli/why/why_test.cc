@@ -112,6 +112,37 @@ TEST_CASE("For programs: the same rows, all of them") {
   CHECK(list[0]["count"] == 100);
 }
 
+TEST_CASE("For programs: waits that are under way are rows too, of whom each is one") {
+  v1::GetStatusReply status = Status();
+  v1::WaitUnderWay& pull = *status.mutable_workers(0)->add_waits_under_way();
+  pull.set_kind(v1::WAIT_PULL);
+  pull.set_shard(1);
+  pull.set_address("10.0.0.7:7100");
+  pull.set_millis(14'250);
+  pull.set_error("UNAVAILABLE: refused");
+  v1::WaitUnderWay& gate = *status.mutable_workers(1)->add_waits_under_way();
+  gate.set_kind(v1::WAIT_GATE);
+  gate.add_on()->set_worker_id(0);
+  v1::WaitUnderWay& ticket = *status.mutable_workers(1)->add_waits_under_way();
+  ticket.set_kind(v1::WAIT_TICKET);
+  ticket.set_shard(0);
+  const nlohmann::json list = nlohmann::json::parse(WhyJson(status));
+  REQUIRE(list.size() == 10);
+  CHECK(list[0]["under_way"] == false);
+  CHECK(list[7]["under_way"] == true);
+  CHECK(list[7]["waiter"] == "slow");
+  CHECK(list[7]["waited_for"] == "shard 1");
+  CHECK(list[7]["reason"] == "no answer");
+  CHECK(list[7]["call"] == "Pull");
+  CHECK(list[7]["seconds"] == 14.25);
+  CHECK(list[7]["share"].is_null());
+  CHECK(list[7]["address"] == "10.0.0.7:7100");
+  CHECK(list[7]["error"] == "UNAVAILABLE: refused");
+  CHECK(list[8]["waited_for"] == "slow");
+  CHECK(list[9]["waited_for"] == "the coordinator");
+  CHECK(list[9]["call"] == "OpenPush");
+}
+
 void AddWait(v1::GetStatusReply* status, std::uint32_t worker, v1::WaitKind kind, std::int64_t begin,
              std::uint64_t micros) {
   v1::WorkerWait* wait = status->add_waits();

@@ -41,7 +41,10 @@ TEST_CASE("Coordinator: metrics of the run, its members and its shards") {
   report.mutable_progress()->set_loss_sum(25);
   CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
   f.Advance(absl::Seconds(3));
-  CHECK(f.Heartbeat(0).ok());
+  v1::HeartbeatRequest heartbeat;
+  *heartbeat.mutable_stamp() = f.StampOf(0);
+  heartbeat.add_waits()->set_millis(7000);
+  CHECK(f.Call<v1::HeartbeatReply>("Heartbeat", heartbeat)->ok());
   f.Advance(absl::Seconds(1));
   f.SyncShards();
   CheckLines(f, {
@@ -53,6 +56,8 @@ TEST_CASE("Coordinator: metrics of the run, its members and its shards") {
                     "ps_workers{state=\"live\"} 2",
                     "ps_workers{state=\"expired\"} 0",
                     "ps_worker_last_seen_timestamp_seconds{worker=\"w0\"} 1699999999",
+                    "ps_worker_waiting_seconds{worker=\"w0\"} 8",
+                    "ps_worker_waiting_seconds{worker=\"w1\"} 0",
                     "ps_worker_clock{worker=\"w0\"} 1",
                     "ps_worker_clock{worker=\"w1\"} 0",
                     "ps_shards{state=\"connected\"} 2",

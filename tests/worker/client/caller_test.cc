@@ -1,10 +1,13 @@
 #include "worker/client/caller.h"
 
 #include <future>
+#include <utility>
 #include <vector>
 
 #include "tests/catch.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/local_listener.h"
+#include "tests/support/pumped_executor.h"
 #include "tests/worker/client/runtime.h"
 
 namespace leeway {
@@ -117,6 +120,32 @@ class SilentTransport : public Transport {
   }
   std::vector<ReplyCallback> waiting;
 };
+
+TEST_CASE("A server is given up by the time since its silence began, not since that was noticed") {
+  SilentTransport transport;
+  FakeClock clock;
+  PumpedExecutor executor;
+  Caller caller(transport, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(30), 1);
+  caller.SetShardAddresses({"a:1", "b:2"});
+  absl::Status end;
+  caller.CallBytes(1, "Service/Method", Buffer(), [&](const absl::Status& status, const Buffer&) { end = status; });
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    REQUIRE(transport.waiting.size() == 1);
+    CHECK(end.ok());
+    clock.Advance(absl::Seconds(20));
+    const ReplyCallback answer = std::exchange(transport.waiting, {})[0];
+    answer(absl::DeadlineExceededError("no answer"), {});
+    executor.RunAll();
+    CHECK(caller.LastTrouble(1).status == absl::DeadlineExceededError("no answer"));
+    CHECK(caller.LastTrouble(1).at == clock.Now());
+    clock.Advance(absl::Seconds(1));  // the next attempt
+    executor.RunAll();
+  }
+  CHECK(end == absl::UnavailableError("gave up on shard 1 at b:2 after 41s: no answer"));
+  CHECK(caller.LastTrouble(0).status.ok());
+  CHECK(caller.LastTrouble(kCoordinator).status.ok());
+  caller.Stop();
+}
 
 // Another time for each who asks.
 class CountingClock : public Clock {

@@ -96,6 +96,38 @@ TEST_CASE("Heartbeats bring the state of the run, and the end of the membership"
   coordinator->Stop();
 }
 
+TEST_CASE("Heartbeats say what the worker waits for, until it waits no more, and are numbered") {
+  FakeCluster fake(1000, 2, v1::Policy(), 0);
+  FakeClock clock;
+  PumpedExecutor executor;
+  Caller caller(fake, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(5), 1);
+  v1::JoinReply join;
+  {
+    MutexLock lock(fake.mu);
+    join = fake.join;
+  }
+  const auto view = std::make_shared<ClusterView>(join, 42, [] {});
+  auto coordinator = std::make_shared<CoordinatorClient>(caller, view, [] { return std::uint64_t{3}; });
+  v1::WaitUnderWay wait;
+  wait.set_kind(v1::WAIT_PULL);
+  wait.set_shard(1);
+  coordinator->StartHeartbeat(absl::Seconds(3));
+  for (const std::vector<v1::WaitUnderWay>& waits : {std::vector{wait}, std::vector<v1::WaitUnderWay>()}) {
+    coordinator->SetWaits(waits);
+    clock.Advance(absl::Seconds(1));
+    executor.RunAll();
+  }
+  coordinator->Stop();
+  caller.Stop();
+  MutexLock lock(fake.mu);
+  REQUIRE(fake.heartbeats.size() == 3);
+  CHECK(fake.heartbeats[0].waits().empty());
+  REQUIRE(fake.heartbeats[1].waits_size() == 1);
+  CHECK(fake.heartbeats[1].waits(0).shard() == 1);
+  CHECK(fake.heartbeats[2].waits().empty());
+  for (std::size_t i = 0; i < 3; ++i) CHECK(fake.heartbeats[i].number() == i + 1);
+}
+
 // Answers heartbeats when it is told to, the n-th with an address book of version n; notes who is called for the rest.
 class Slow : public Transport {
  public:

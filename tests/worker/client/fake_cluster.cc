@@ -88,7 +88,8 @@ FakeCluster::Answer FakeCluster::Handle(const std::string& address, const std::s
     return Ok(join);
   }
   if (method == "Coordinator/Heartbeat") {
-    const absl::Status status = CheckStamp(Parse<v1::HeartbeatRequest>(request).stamp());
+    heartbeats.push_back(Parse<v1::HeartbeatRequest>(request));
+    const absl::Status status = CheckStamp(heartbeats.back().stamp());
     v1::HeartbeatReply reply;
     reply.set_state(state);
     reply.set_samples(committed);

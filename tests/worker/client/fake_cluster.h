@@ -74,6 +74,7 @@ class FakeCluster : public Transport {
   std::vector<v1::WatchRoundRequest> watches LEEWAY_GUARDED_BY(mu);
   std::vector<std::pair<v1::AcquireDataRequest, bool>> acquires LEEWAY_GUARDED_BY(mu);  // and: it got a range
   std::vector<v1::CommitDataRequest> commits LEEWAY_GUARDED_BY(mu);
+  std::vector<v1::HeartbeatRequest> heartbeats LEEWAY_GUARDED_BY(mu);
   std::vector<v1::ReportProgressRequest> reports LEEWAY_GUARDED_BY(mu);
   std::vector<v1::LeaveRequest> leaves LEEWAY_GUARDED_BY(mu);
   std::uint64_t committed LEEWAY_GUARDED_BY(mu) = 0;                       // records

@@ -12,8 +12,10 @@
 namespace leeway {
 
 struct Runtime {
-  explicit Runtime(Transport& transport, absl::Duration give_up_after = absl::Seconds(5))
-      : caller(transport, *clock, *executor, FakeCluster::kCoordinatorAddress, give_up_after, 1) {}
+  explicit Runtime(Transport& transport, absl::Duration give_up_after = absl::Seconds(5),
+                   std::unique_ptr<Clock> time = MakeSystemClock())
+      : clock(std::move(time)),
+        caller(transport, *clock, *executor, FakeCluster::kCoordinatorAddress, give_up_after, 1) {}
   ~Runtime() {
     caller.Stop();
     clock.reset();
@@ -21,7 +23,7 @@ struct Runtime {
   }
 
   std::unique_ptr<Executor> executor = MakeThreadPool(2);
-  std::unique_ptr<Clock> clock = MakeSystemClock();
+  std::unique_ptr<Clock> clock;
   Caller caller;
 };
 

@@ -1,10 +1,13 @@
 // RunTrainer: the end of a worker: what comes late, or is not answered at once.
 #include <functional>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/codec.h"
 #include "common/run_failure.h"
 #include "tests/catch.h"
+#include "tests/support/fast_clock.h"
 #include "tests/worker/trainer/trainer_bench.h"
 #include "worker/trainer/trainer.h"
 
@@ -59,6 +62,71 @@ TEST_CASE("A worker that was told to end need not hear how the run has ended") {
   CHECK(EndOf(bench, 1000, true).ok());
   MutexLock lock(bench.fake.mu);
   CHECK(bench.fake.calls["Coordinator/Leave"] > 0);
+}
+
+// Between the worker and its cluster: the first report is answered only when the last one has come, and that one some
+// time after.
+class LateReports final : public Transport {
+ public:
+  explicit LateReports(FakeCluster& fake) : fake_(fake) {}
+
+  void Call(const std::string& address, const std::string& method, Buffer request, absl::Duration timeout,
+            ReplyCallback done) override {
+    if (method == "Coordinator/ReportProgress") {
+      fake_.Call(address, method, request, timeout, [this, done](absl::Status status, Buffer reply) {
+        std::vector<std::function<void()>> late;
+        {
+          MutexLock lock(mu_);
+          late_.push_back([done, status, reply] { done(status, reply); });
+          if (late_.size() == 2) late = late_;
+        }
+        if (late.empty()) return;
+        late[0]();
+        later([this, last = late[1]] {
+          {
+            MutexLock lock(mu_);
+            answered_ = true;
+          }
+          last();
+        });
+      });
+      return;
+    }
+    if (method == "Coordinator/Leave") {
+      MutexLock lock(mu_);
+      left_after_ = answered_;
+    }
+    fake_.Call(address, method, std::move(request), timeout, std::move(done));
+  }
+  bool left_after() {
+    MutexLock lock(mu_);
+    return left_after_;
+  }
+
+  std::function<void(std::function<void()>)> later;
+
+ private:
+  FakeCluster& fake_;
+  Mutex mu_;
+  std::vector<std::function<void()>> late_ LEEWAY_GUARDED_BY(mu_);
+  bool answered_ LEEWAY_GUARDED_BY(mu_) = false;    // the last report
+  bool left_after_ LEEWAY_GUARDED_BY(mu_) = false;  // that
+};
+
+TEST_CASE("A worker leaves when its last report has arrived, also where an earlier one is answered late") {
+  Bench bench(Leased(4), 1);
+  LateReports late(bench.fake);
+  Runtime runtime(late, absl::Hours(10), std::make_unique<FastClock>(1000));  // there is a report each millisecond
+  late.later = [&](std::function<void()> fn) { runtime.caller.After(absl::Seconds(200), std::move(fn)); };
+  REQUIRE(RunTrainer(runtime.caller, *bench.worker.engine, bench.worker.manifest(), bench.worker.data, bench.options,
+                     bench.cancellation)
+              .ok());
+  CHECK(late.left_after());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.reports.size() == 2);
+  CHECK(bench.fake.reports[1].progress().samples() == 2 * kRecords);
+  REQUIRE(bench.fake.leaves.size() == 1);
+  CHECK(bench.fake.leaves[0].progress().samples() == 2 * kRecords);
 }
 
 // Between the worker and its cluster: holds commits, and the second request for data; then the worker is preempted. The
