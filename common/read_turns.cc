@@ -7,7 +7,7 @@ namespace leeway {
 ReadTurns::Answer ReadTurns::Arrive(const std::string& connection, PayloadCall* call) {
   Connection& state = connections_[connection];
   if (MayRead(state)) {  // then none of this connection waits
-    state.reading = true;
+    ++state.reading;
     ++reading_;
     return Answer::kRead;
   }
@@ -18,9 +18,9 @@ ReadTurns::Answer ReadTurns::Arrive(const std::string& connection, PayloadCall* 
 
 PayloadCall* ReadTurns::Done(const std::string& connection) {
   const auto done = connections_.find(connection);
-  done->second.reading = false;
+  --done->second.reading;
   --reading_;
-  if (done->second.waiting.empty()) connections_.erase(done);
+  if (done->second.reading == 0 && done->second.waiting.empty()) connections_.erase(done);
   // From the one after the last on, once around.
   auto it = connections_.upper_bound(last_);
   for (std::size_t i = 0; i < connections_.size(); ++i, ++it) {
@@ -28,7 +28,7 @@ PayloadCall* ReadTurns::Done(const std::string& connection) {
     if (it->second.waiting.empty() || !MayRead(it->second)) continue;
     PayloadCall* next = it->second.waiting.front();
     it->second.waiting.pop_front();
-    it->second.reading = true;
+    ++it->second.reading;
     ++reading_;
     last_ = it->first;
     return next;
@@ -43,7 +43,7 @@ bool ReadTurns::Forget(const std::string& connection, const PayloadCall* call) {
   const auto found = std::find(waiting.begin(), waiting.end(), call);
   if (found == waiting.end()) return false;
   waiting.erase(found);
-  if (waiting.empty() && !it->second.reading) connections_.erase(it);
+  if (waiting.empty() && it->second.reading == 0) connections_.erase(it);
   return true;
 }
 

@@ -3,8 +3,9 @@
 // this is what bounds the memory of messages that nobody has looked at yet, however many clients there are.
 //
 // Thread safety: none; a plain object, guarded by its owner.
-// Invariants: kReading calls read at most, of each connection one; nobody waits while its connection and a place are
-// free. Of a connection at most kWaiting wait; they read in the order in which they came. Connections take turns.
+// Invariants: kReading calls read at most; of each connection one, and up to kOfOne while less than half of the places
+// are taken. Nobody waits who may read. Of a connection at most kWaiting wait; they read in the order in which they
+// came. Connections take turns.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,9 @@ class ReadTurns {
   // 256 MiB of chunks. A client that stops in the middle of a message keeps its place for kLongestTurn, so it takes
   // many such clients at once to hold up the others, and not for long.
   static constexpr std::size_t kReading = 64;
+  // gRPC 1.51 lets a message that is being read be 1 MiB ahead, so one alone gets 1 MiB per round trip through: over a
+  // long link, several. Three make use of all 8 chunks that a worker has under way over its three connections.
+  static constexpr std::size_t kOfOne = 3;
   // What a worker gives a whole call; 4 MiB take so long at 1.7 Mbit/s.
   static constexpr absl::Duration kLongestTurn = absl::Seconds(20);
   // Of one connection: a worker has 8 chunks under way per step of its pipeline, over three connections, so this is
@@ -52,10 +56,12 @@ class ReadTurns {
 
  private:
   struct Connection {
-    bool reading = false;
+    std::size_t reading = 0;  // calls
     std::deque<PayloadCall*> waiting;
   };
-  bool MayRead(const Connection& connection) const { return !connection.reading && reading_ < kReading; }
+  bool MayRead(const Connection& connection) const {
+    return connection.reading == 0 ? reading_ < kReading : connection.reading < kOfOne && reading_ < kReading / 2;
+  }
 
   std::map<std::string, Connection> connections_;  // with calls
   std::size_t reading_ = 0;

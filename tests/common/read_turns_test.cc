@@ -18,22 +18,43 @@ namespace {
 
 using Answer = ReadTurns::Answer;
 
-TEST_CASE("One call of a connection reads, the others wait their turn, and too many are refused") {
+TEST_CASE("Some calls of a connection read, the others wait their turn, and too many are refused") {
+  constexpr std::size_t kOfOne = ReadTurns::kOfOne;
   ReadTurns turns;
-  std::vector<PayloadCall> calls(ReadTurns::kWaiting + 2);
-  CHECK(turns.Arrive("a", &calls[0]) == Answer::kRead);
-  for (std::size_t i = 1; i <= ReadTurns::kWaiting; ++i) CHECK(turns.Arrive("a", &calls[i]) == Answer::kWait);
+  std::vector<PayloadCall> calls(kOfOne + ReadTurns::kWaiting + 1);
+  for (std::size_t i = 0; i < kOfOne; ++i) CHECK(turns.Arrive("a", &calls[i]) == Answer::kRead);
+  for (std::size_t i = kOfOne; i < kOfOne + ReadTurns::kWaiting; ++i) {
+    CHECK(turns.Arrive("a", &calls[i]) == Answer::kWait);
+  }
   CHECK(turns.Arrive("a", &calls.back()) == Answer::kRefuse);
   PayloadCall other;
   CHECK(turns.Arrive("b", &other) == Answer::kRead);  // one connection does not stand in another's way
   CHECK(turns.Done("b") == nullptr);
-  CHECK(turns.Done("a") == &calls[1]);
-  CHECK(turns.Done("a") == &calls[2]);
+  CHECK(turns.Done("a") == &calls[kOfOne]);
+  CHECK(turns.Done("a") == &calls[kOfOne + 1]);
+}
+
+std::string Name(std::size_t i) { return "connection " + std::to_string(i); }
+
+TEST_CASE("When half of the places are taken, a connection gets one") {
+  ReadTurns turns;
+  std::vector<PayloadCall> calls(ReadTurns::kReading + 1);
+  for (std::size_t i = 0; i < ReadTurns::kReading / 2; ++i) CHECK(turns.Arrive(Name(i), &calls[i]) == Answer::kRead);
+  PayloadCall& second = calls.back();
+  CHECK(turns.Arrive(Name(0), &second) == Answer::kWait);
+  for (std::size_t i = ReadTurns::kReading / 2; i < ReadTurns::kReading; ++i) {
+    CHECK(turns.Arrive(Name(i), &calls[i]) == Answer::kRead);  // whoever has none still gets one
+  }
+  for (std::size_t i = ReadTurns::kReading - 1; i >= ReadTurns::kReading / 2; --i)
+    CHECK(turns.Done(Name(i)) == nullptr);
+  CHECK(turns.Done(Name(1)) == &second);
 }
 
 TEST_CASE("A call that is gone while it waited never reads") {
   ReadTurns turns;
   PayloadCall a, b, c;
+  std::vector<PayloadCall> others(ReadTurns::kOfOne - 1);
+  for (PayloadCall& other : others) turns.Arrive("x", &other);
   turns.Arrive("x", &a);
   turns.Arrive("x", &b);
   turns.Arrive("x", &c);
@@ -42,11 +63,9 @@ TEST_CASE("A call that is gone while it waited never reads") {
   CHECK_FALSE(turns.Forget("x", &a));  // it reads
   CHECK_FALSE(turns.Forget("y", &a));
   CHECK(turns.Done("x") == &c);
-  CHECK(turns.Done("x") == nullptr);
+  for (std::size_t i = 0; i < ReadTurns::kOfOne; ++i) CHECK(turns.Done("x") == nullptr);
   CHECK(turns.reading() == 0);
 }
-
-std::string Name(std::size_t i) { return "connection " + std::to_string(i); }
 
 TEST_CASE("When all places are taken, connections take turns, whoever has more to send") {
   ReadTurns turns;
@@ -54,8 +73,8 @@ TEST_CASE("When all places are taken, connections take turns, whoever has more t
   std::map<const PayloadCall*, std::string> owner;
   // The first comers have twenty calls each, the late ones two.
   constexpr std::size_t kEarly = ReadTurns::kReading, kAll = kEarly + 30;
-  for (std::size_t i = 0; i < kAll; ++i) {
-    for (int n = 0; n < (i < kEarly ? 20 : 2); ++n) {
+  for (int n = 0; n < 20; ++n) {
+    for (std::size_t i = 0; i < (n < 2 ? kAll : kEarly); ++i) {
       PayloadCall* call = &calls.emplace_back();
       owner[call] = Name(i);
       CHECK(turns.Arrive(Name(i), call) == (i < kEarly && n == 0 ? Answer::kRead : Answer::kWait));
@@ -81,7 +100,7 @@ TEST_CASE("When all places are taken, connections take turns, whoever has more t
 
 // What the header promises, by its plainest reading.
 struct Connection {
-  PayloadCall* reading = nullptr;
+  std::deque<PayloadCall*> reading;
   std::deque<PayloadCall*> waiting;
 };
 
@@ -92,7 +111,8 @@ TEST_CASE("Whatever comes and goes, the header's invariants hold") {
   std::deque<PayloadCall> calls;  // addresses stay
   std::size_t reading = 0;
   const auto may_read = [&](const Connection& connection) {
-    return connection.reading == nullptr && reading < ReadTurns::kReading;
+    if (connection.reading.empty()) return reading < ReadTurns::kReading;
+    return connection.reading.size() < ReadTurns::kOfOne && 2 * reading < ReadTurns::kReading;
   };
   for (int step = 0; step < 30000; ++step) {
     // Few connections with much to send, or more than there are places; filling and emptying by turns.
@@ -105,7 +125,7 @@ TEST_CASE("Whatever comes and goes, the header's invariants hold") {
       const Answer answer = turns.Arrive(name, call);
       if (may_read(connection)) {
         REQUIRE(answer == Answer::kRead);
-        connection.reading = call;
+        connection.reading.push_back(call);
         ++reading;
       } else if (connection.waiting.size() < ReadTurns::kWaiting) {
         REQUIRE(answer == Answer::kWait);
@@ -114,8 +134,8 @@ TEST_CASE("Whatever comes and goes, the header's invariants hold") {
         REQUIRE(answer == Answer::kRefuse);
       }
     } else if (what < 9) {
-      if (connection.reading == nullptr) continue;  // nobody could be done
-      connection.reading = nullptr;
+      if (connection.reading.empty()) continue;  // nobody could be done
+      connection.reading.pop_front();
       --reading;
       PayloadCall* next = turns.Done(name);
       Connection* its = nullptr;
@@ -128,17 +148,19 @@ TEST_CASE("Whatever comes and goes, the header's invariants hold") {
       REQUIRE((next != nullptr) == anybody);
       if (next == nullptr) continue;
       REQUIRE(its != nullptr);
-      its->reading = next;
+      its->reading.push_back(next);
       its->waiting.pop_front();
       ++reading;
     } else if (!connection.waiting.empty()) {
       const auto gone = connection.waiting.begin() + static_cast<long>(random() % connection.waiting.size());
       REQUIRE(turns.Forget(name, *gone));
       connection.waiting.erase(gone);
-    } else if (connection.reading != nullptr) {
-      REQUIRE_FALSE(turns.Forget(name, connection.reading));
+    } else if (!connection.reading.empty()) {
+      REQUIRE_FALSE(turns.Forget(name, connection.reading.front()));
     }
     REQUIRE(turns.reading() == reading);
+    REQUIRE(std::none_of(model.begin(), model.end(),
+                         [&](const auto& each) { return !each.second.waiting.empty() && may_read(each.second); }));
   }
 }
 
