@@ -117,6 +117,16 @@ absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
   return CheckFiles(worker, evaluator);
 }
 
+// What only an evaluator would read.
+absl::Status CheckNoEvaluator(const RunOptions& options) {
+  for (const char* flag :
+       {"target_metric", "eval_every_epochs", "eval_every_seconds", "best_weights", "final_weights"}) {
+    RETURN_IF_ERROR(CheckUnread(flag, "an evaluator (--eval=true)"));
+  }
+  if (options.special_flags.count(kEvaluatorName) == 0) return absl::OkStatus();
+  return FlagError("worker_flags", absl::GetFlag(FLAGS_worker_flags), "flags of eval only with --eval=true");
+}
+
 // The flags of the process `name` as it will see them: with its special ones.
 absl::Status CheckSpecialFlags(const std::string& name, const std::vector<std::string>& words) {
   // Not SetFlags, which would note them as given to every worker; nor absl::FlagSaver, which says on stderr what it
@@ -271,7 +281,7 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     options.special_flags[WorkerName(index)].push_back(absl::StrCat("--", kStraggleFactor, "=", factor));
   }
   RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/false));
-  if (options.eval) RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/true));
+  RETURN_IF_ERROR(options.eval ? CheckInputs(worker, /*evaluator=*/true) : CheckNoEvaluator(options));
   for (const auto& [name, words] : options.special_flags) RETURN_IF_ERROR(CheckSpecialFlags(name, words));
   ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps_binary", absl::GetFlag(FLAGS_ps_binary), "../server/ps"));
   ASSIGN_OR_RETURN(options.worker_binary,

@@ -189,6 +189,26 @@ TEST_CASE("a ps is started again only where it finds something to go on from") {
   CHECK(RunOptionsFromFlags()->restart_ps);
 }
 
+TEST_CASE("what only an evaluator would read is refused where there is none") {
+  const Words base = {"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"};
+  for (const std::string flag : {"--target_metric=loss:0.5", "--eval_every_epochs=2", "--eval_every_seconds=1",
+                                 "--best_weights=b", "--final_weights=f", "--worker_flags=eval:--threads=2"}) {
+    for (const bool eval : {true, false}) {
+      INFO(flag << eval);
+      ForgetFlags();
+      Words words = base;
+      words.insert(words.end(), {flag, absl::StrCat("--eval=", eval ? "true" : "false")});
+      REQUIRE(SetFlags(words, {}, nullptr).ok());
+      const absl::Status status = RunOptionsFromFlags().status();
+      CHECK(status.ok() == eval);
+      if (!eval)
+        CHECK_THAT(std::string(status.message()),
+                   Catch::StartsWith(absl::StrCat(flag, ": allowed: ")) && Catch::Contains("--eval=true"));
+    }
+  }
+  ForgetFlags();
+}
+
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
   REQUIRE(SetFlags({"--name=x", "--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr)
