@@ -50,6 +50,7 @@ namespace {
 
 constexpr int kMaxPs = 64;
 constexpr std::uint32_t kMaxWorkers = 256;
+constexpr absl::Duration kLeastLinger = absl::Seconds(1);
 constexpr char kPsFolder[] = "server/";
 constexpr char kWorkerFolder[] = "worker/";
 // Of leeway run they are ps 0's; a worker's are among its special ones.
@@ -248,6 +249,11 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     const std::string name(absl::StripPrefix(word.substr(0, word.find('=')), "--"));
     if (!absl::StartsWith(word, "--") || RunSetsItself(name)) {
       return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
+    }
+    absl::Duration linger;
+    if (name == "linger" && absl::ParseDuration(word.substr(word.find('=') + 1), &linger) && linger < kLeastLinger) {
+      return FlagError("ps_flags", word,
+                       "a linger of 1s and above: else leeway run does not hear how the run has ended");
     }
     options.ps_flags.emplace_back(word);
   }

@@ -222,6 +222,7 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
+  if (absl::IsInvalidArgument(status)) return kExitBadInput;  // flags that do not fit the model
   return IsRunFailure(status) ? kExitRunFailed : kExitClusterLost;
 }
 

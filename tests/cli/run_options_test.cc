@@ -209,6 +209,21 @@ TEST_CASE("what only an evaluator would read is refused where there is none") {
   ForgetFlags();
 }
 
+TEST_CASE("a ps that goes at once would not say how the run has ended") {
+  for (const std::string linger : {"0s", "0", "500ms", "1s", "inf"}) {
+    ForgetFlags();
+    REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh",
+                      absl::StrCat("--ps_flags=--lease=2s --linger=", linger)},
+                     {}, nullptr)
+                .ok());
+    const absl::Status status = RunOptionsFromFlags().status();
+    INFO(linger << " " << status.message());
+    CHECK(status.ok() == (linger == "1s" || linger == "inf"));
+    if (!status.ok()) CHECK(absl::StartsWith(status.message(), absl::StrCat("--ps_flags=--linger=", linger, ": ")));
+  }
+  ForgetFlags();
+}
+
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
   REQUIRE(SetFlags({"--name=x", "--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr)
