@@ -128,6 +128,13 @@ absl::Status CheckNoEvaluator(const RunOptions& options) {
   return FlagError("worker_flags", absl::GetFlag(FLAGS_worker_flags), "flags of eval only with --eval=true");
 }
 
+// Without an evaluation before the end no target is ever reached.
+absl::Status CheckEvaluations(const v1::Policy& policy, const WorkerOptions& worker) {
+  const bool any = worker.eval_every_epochs > 0 || worker.eval_every_seconds > absl::ZeroDuration();
+  if (any || policy.stop().target_metric().empty()) return absl::OkStatus();
+  return FlagError("eval_every_epochs", "0", "above 0 with --target_metric, or --eval_every_seconds above 0");
+}
+
 // The flags of the process `name` as it will see them: with its special ones.
 absl::Status CheckSpecialFlags(const std::string& name, const std::vector<std::string>& words) {
   // Not SetFlags, which would note them as given to every worker; nor absl::FlagSaver, which says on stderr what it
@@ -288,6 +295,7 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   }
   RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/false));
   RETURN_IF_ERROR(options.eval ? CheckInputs(worker, /*evaluator=*/true) : CheckNoEvaluator(options));
+  RETURN_IF_ERROR(CheckEvaluations(policy, worker));
   for (const auto& [name, words] : options.special_flags) RETURN_IF_ERROR(CheckSpecialFlags(name, words));
   ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps_binary", absl::GetFlag(FLAGS_ps_binary), "../server/ps"));
   ASSIGN_OR_RETURN(options.worker_binary,

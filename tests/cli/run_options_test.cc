@@ -209,6 +209,19 @@ TEST_CASE("what only an evaluator would read is refused where there is none") {
   ForgetFlags();
 }
 
+TEST_CASE("a target without evaluations would never be reached") {
+  ForgetFlags();
+  REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--eval_every_epochs=0"},
+                   {}, nullptr)
+              .ok());
+  CHECK(RunOptionsFromFlags().ok());
+  REQUIRE(SetFlags({"--target_metric=loss:0.5"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--eval_every_epochs=0: allowed: above 0 with --t"));
+  REQUIRE(SetFlags({"--eval_every_seconds=1"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags().ok());
+  ForgetFlags();
+}
+
 TEST_CASE("a ps that goes at once would not say how the run has ended") {
   for (const std::string linger : {"0s", "0", "500ms", "1s", "inf"}) {
     ForgetFlags();
