@@ -3,7 +3,7 @@
 ends by itself, with every record trained on as its flags promise, and with what its files and figures say of it in
 agreement.
 
-LEEWAY_TEST_SEED repeats the first of them, the next have the seeds behind it; LEEWAY_COMBINATIONS=N: how many (12).
+LEEWAY_TEST_SEED repeats the first of them, the next have the seeds behind it; LEEWAY_TEST_COMBINATIONS=N: how many (12).
 """
 
 import glob
@@ -214,7 +214,7 @@ class Combinations(TestCase):
     def test_each_ends_by_itself_as_its_flags_say(self):
         self.write_data()
         first = int(os.environ.get("LEEWAY_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
-        for seed in range(first, first + int(os.environ.get("LEEWAY_COMBINATIONS", 12))):
+        for seed in range(first, first + int(os.environ.get("LEEWAY_TEST_COMBINATIONS", 12))):
             combination = Combination(seed, self.folder)
             print(f"LEEWAY_TEST_SEED={seed}: {' '.join(combination.words())}", flush=True)
             run = self.run_leeway(*combination.words())
