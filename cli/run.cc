@@ -243,8 +243,8 @@ bool Run::Finished(absl::Time now) {
 bool Run::HasFinalEvaluation() const {
   const v1::GetStatusReply& status = monitor_.now();
   if (!options_.eval || status.state() != v1::FINISHED) return true;
-  const auto& evaluations = status.evaluations();
-  return !evaluations.empty() && evaluations.rbegin()->final();
+  return std::any_of(status.evaluations().begin(), status.evaluations().end(),
+                     [](const v1::Evaluation& evaluation) { return evaluation.final(); });
 }
 
 void Run::MentionSilence(absl::Time now) {
