@@ -257,6 +257,12 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     if (!absl::StartsWith(word, "--") || RunSetsItself(name)) {
       return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
     }
+    // Those of the policy: it goes by them itself, as by how many workers there are.
+    const absl::CommandLineFlag* known = absl::FindCommandLineFlag(name);
+    if (known != nullptr && IsFrom(*known, kPsFolder)) {
+      return FlagError("ps_flags", word,
+                       absl::StrCat("flags that leeway run does not have; --", name, " is one of its own"));
+    }
     absl::Duration linger;
     if (name == "linger" && absl::ParseDuration(word.substr(word.find('=') + 1), &linger) && linger < kLeastLinger) {
       return FlagError("ps_flags", word,

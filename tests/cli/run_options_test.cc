@@ -209,6 +209,20 @@ TEST_CASE("what only an evaluator would read is refused where there is none") {
   ForgetFlags();
 }
 
+TEST_CASE("the policy's flags are leeway run's own, and not for --ps_flags behind its back") {
+  for (const std::string word : {"--num_workers=2", "--aggregation=round", "--epochs=5"}) {
+    ForgetFlags();
+    REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh",
+                      absl::StrCat("--ps_flags=--lease=2s ", word)},
+                     {}, nullptr)
+                .ok());
+    CHECK_THAT(
+        std::string(RunOptionsFromFlags().status().message()),
+        Catch::StartsWith(absl::StrCat("--ps_flags=", word, ": allowed: ")) && Catch::Contains("one of its own"));
+  }
+  ForgetFlags();
+}
+
 TEST_CASE("a target without evaluations would never be reached") {
   ForgetFlags();
   REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--eval_every_epochs=0"},
