@@ -3,7 +3,8 @@
 ends by itself, with every record trained on as its flags promise, and with what its files and figures say of it in
 agreement.
 
-LEEWAY_TEST_SEED repeats the first of them, the next have the seeds behind it; LEEWAY_TEST_COMBINATIONS=N: how many (12).
+LEEWAY_TEST_SEED repeats the first of them, the next have the seeds behind it.
+LEEWAY_TEST_COMBINATIONS=N: how many (12).
 """
 
 import glob
