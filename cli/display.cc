@@ -142,13 +142,14 @@ std::vector<std::string> Metrics(const v1::GetStatusReply& now, const v1::GetSta
     const std::uint64_t limit = now.delay_limit();
     words.push_back(absl::StrCat("delay ", delay, limit == 0 ? "" : absl::StrCat(" (limit ", limit, ")")));
   }
-  double refused = 0, partial = 0;
+  // Every push goes to every shard.
+  std::uint64_t refused = 0, partial = 0;
   for (const v1::ShardStatus& shard : now.shards()) {
-    refused += static_cast<double>(shard.stats().pushes_refused());
-    partial += static_cast<double>(shard.stats().pushes_partial());
+    refused = std::max<std::uint64_t>(refused, shard.stats().pushes_refused());
+    partial = std::max<std::uint64_t>(partial, shard.stats().pushes_partial());
   }
-  if (refused > 0) words.push_back(absl::StrCat("refused ", FormatCount(static_cast<std::uint64_t>(refused))));
-  if (partial > 0) words.push_back(absl::StrCat("partial ", FormatCount(static_cast<std::uint64_t>(partial))));
+  if (refused > 0) words.push_back(absl::StrCat("refused ", FormatCount(refused)));
+  if (partial > 0) words.push_back(absl::StrCat("partial ", FormatCount(partial)));
   return words;
 }
 

@@ -135,7 +135,9 @@ absl::StatusOr<std::string> FindStart(const std::string& checkpoint_dir, const E
     begins.push_back(reader.first_sequence());
   }
   if (std::all_of(begins.begin(), begins.end(), [](std::uint64_t first) { return first == 1; })) {
-    return era.base.empty() ? "" : absl::StrCat(checkpoint_dir, "/", era.base);
+    // (The one that the run went back to may be gone since: newer ones have pushed it out.)
+    const std::string base = era.base.empty() ? "" : absl::StrCat(checkpoint_dir, "/", era.base);
+    if (base.empty() || ReadCheckpointIndex(files, base).ok()) return base;
   }
   ASSIGN_OR_RETURN(std::vector<CheckpointEntry> entries,
                    ListCheckpoints(files, checkpoint_dir, CheckpointCheck::kIndex));
@@ -150,8 +152,7 @@ absl::StatusOr<std::string> FindStart(const std::string& checkpoint_dir, const E
     }
     if (all) return entry.path;
   }
-  return absl::NotFoundError(absl::StrCat(checkpoint_dir,
-                                          ": the journals do not begin at the first record, and no good ",
+  return absl::NotFoundError(absl::StrCat(checkpoint_dir, ": the journals do not begin where the run did, and no good ",
                                           "checkpoint has all the records behind it"));
 }
 

@@ -64,7 +64,8 @@ class Run {
   std::optional<std::string> CheckProcesses(absl::Time now);
   std::optional<std::string> CheckEndedPs(absl::Time now);
   bool Finished(absl::Time now);
-  int Running() const;  // how many processes
+  bool HasFinalEvaluation() const;  // or nobody wants it, or knows
+  int Running() const;              // how many processes
   void MentionSilence(absl::Time now);
   void Draw(absl::Time now);
   void Say(const std::string& line);  // a lasting line
@@ -138,6 +139,9 @@ int Run::Execute() {
     if (Finished(now)) {
       const absl::Status failure = RunFailure(monitor_.now().failure());
       if (!failure.ok()) return End(kExitRunFailed, std::string(failure.message()));
+      if (failed_.empty() && !HasFinalEvaluation()) {
+        failed_ = "no evaluator was there at the end: the final weights are not evaluated, and not written";
+      }
       return End(failed_.empty() ? 0 : kExitClusterLost, failed_);
     }
     MentionSilence(now);
@@ -156,6 +160,10 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
         Say(absl::StrCat(what, "; it will be started again"));
         continue;
       }
+      // It has been told, and has nothing left to lose; one that was started again then is refused.
+      const bool killed = ended.exit.signal != 0 || ended.exit.code == kExitBadInput;
+      if (killed && monitor_.farthest() == v1::FINISHED) continue;
+      if (ended.exit.code == kExitBadInput) error_code_ = kExitBadInput;
       if (!EndedWithRun(ended.exit)) return early;
       const bool restart = options_.restart_ps && ended.exit.ok();
       ended_ps_.push_back({ended.name, what, early, restart, now, monitor_.observations()});
@@ -230,6 +238,13 @@ bool Run::Finished(absl::Time now) {
   }
   complete_at_ = std::min(complete_at_, now);
   return Running() == 0 || now - complete_at_ >= kLeaveTime;
+}
+
+bool Run::HasFinalEvaluation() const {
+  const v1::GetStatusReply& status = monitor_.now();
+  if (!options_.eval || status.state() != v1::FINISHED) return true;
+  return std::any_of(status.evaluations().begin(), status.evaluations().end(),
+                     [](const v1::Evaluation& evaluation) { return evaluation.final(); });
 }
 
 void Run::MentionSilence(absl::Time now) {

@@ -50,6 +50,7 @@ namespace {
 
 constexpr int kMaxPs = 64;
 constexpr std::uint32_t kMaxWorkers = 256;
+constexpr absl::Duration kLeastLinger = absl::Seconds(1);
 constexpr char kPsFolder[] = "server/";
 constexpr char kWorkerFolder[] = "worker/";
 // Of leeway run they are ps 0's; a worker's are among its special ones.
@@ -115,6 +116,23 @@ absl::Status CheckInputs(const WorkerOptions& worker, bool evaluator) {
   RETURN_IF_ERROR(CheckModelTakes(worker.model, worker.data));
   RETURN_IF_ERROR(CheckDataset(worker.data, evaluator ? Split::kTest : Split::kTrain));
   return CheckFiles(worker, evaluator);
+}
+
+// What only an evaluator would read.
+absl::Status CheckNoEvaluator(const RunOptions& options) {
+  for (const char* flag :
+       {"target_metric", "eval_every_epochs", "eval_every_seconds", "best_weights", "final_weights"}) {
+    RETURN_IF_ERROR(CheckUnread(flag, "an evaluator (--eval=true)"));
+  }
+  if (options.special_flags.count(kEvaluatorName) == 0) return absl::OkStatus();
+  return FlagError("worker_flags", absl::GetFlag(FLAGS_worker_flags), "flags of eval only with --eval=true");
+}
+
+// Without an evaluation before the end no target is ever reached.
+absl::Status CheckEvaluations(const v1::Policy& policy, const WorkerOptions& worker) {
+  const bool any = worker.eval_every_epochs > 0 || worker.eval_every_seconds > absl::ZeroDuration();
+  if (any || policy.stop().target_metric().empty()) return absl::OkStatus();
+  return FlagError("eval_every_epochs", "0", "above 0 with --target_metric, or --eval_every_seconds above 0");
 }
 
 // The flags of the process `name` as it will see them: with its special ones.
@@ -239,6 +257,17 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     if (!absl::StartsWith(word, "--") || RunSetsItself(name)) {
       return FlagError("ps_flags", word, "words like --flag=value, not what leeway run sets itself");
     }
+    // Those of the policy: it goes by them itself, as by how many workers there are.
+    const absl::CommandLineFlag* known = absl::FindCommandLineFlag(name);
+    if (known != nullptr && IsFrom(*known, kPsFolder)) {
+      return FlagError("ps_flags", word,
+                       absl::StrCat("flags that leeway run does not have; --", name, " is one of its own"));
+    }
+    absl::Duration linger;
+    if (name == "linger" && absl::ParseDuration(word.substr(word.find('=') + 1), &linger) && linger < kLeastLinger) {
+      return FlagError("ps_flags", word,
+                       "a linger of 1s and above: else leeway run does not hear how the run has ended");
+    }
     options.ps_flags.emplace_back(word);
   }
   if (options.restart_ps && CheckpointDirIn(options.ps_flags).empty()) {
@@ -271,7 +300,8 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
     options.special_flags[WorkerName(index)].push_back(absl::StrCat("--", kStraggleFactor, "=", factor));
   }
   RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/false));
-  if (options.eval) RETURN_IF_ERROR(CheckInputs(worker, /*evaluator=*/true));
+  RETURN_IF_ERROR(options.eval ? CheckInputs(worker, /*evaluator=*/true) : CheckNoEvaluator(options));
+  RETURN_IF_ERROR(CheckEvaluations(policy, worker));
   for (const auto& [name, words] : options.special_flags) RETURN_IF_ERROR(CheckSpecialFlags(name, words));
   ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps_binary", absl::GetFlag(FLAGS_ps_binary), "../server/ps"));
   ASSIGN_OR_RETURN(options.worker_binary,

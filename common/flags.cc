@@ -257,6 +257,21 @@ absl::Status CheckArguments(const std::vector<std::string>& arguments, const Fla
 
 bool FlagGiven(absl::string_view flag) { return GivenFlags().count(std::string(flag)) > 0; }
 
+absl::Status CheckUnread(const std::string& flag, absl::string_view reader) {
+  const absl::CommandLineFlag* found = Find(flag);
+  if (found->CurrentValue() == found->DefaultValue()) return absl::OkStatus();
+  return FlagError(flag, found->CurrentValue(), absl::StrCat("only with ", reader));
+}
+
+void ForgetFlags() {
+  std::string error;
+  for (const std::string& name : GivenFlags()) {
+    absl::CommandLineFlag* flag = Find(name);
+    flag->ParseFrom(flag->DefaultValue(), &error);
+  }
+  GivenFlags().clear();
+}
+
 absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value) {
   if (FlagGiven(flag)) return absl::OkStatus();
   return SetFlags({absl::StrCat("--", flag, "=", value)}, {}, nullptr).status();

@@ -9,7 +9,7 @@
 //
 // absl::ParseCommandLine is not used: it has no environment prefix, and prints several lines for one mistake.
 //
-// Thread safety: ParseFlags, SetFlags and FlagGiven from one thread, before others start.
+// Thread safety: ParseFlags, SetFlags, ForgetFlags and FlagGiven from one thread, before others start.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +47,13 @@ absl::Status CheckFlagValue(const std::string& flag, const std::string& value);
 
 // True when the environment, a flag file or the command line gave this flag a value.
 bool FlagGiven(absl::string_view flag);
+
+// OK where `flag` has its default, which may have been given to take back what a flag file says; else FlagError:
+// nothing would read it, as that is done only with `reader` ("--schedule=cosine").
+absl::Status CheckUnread(const std::string& flag, absl::string_view reader);
+
+// Every flag that was given has its default again and counts as not given: for tests, which give flags more than once.
+void ForgetFlags();
 
 // Gives `flag` a value that another source than those three knows, unless one of them gave it one. As SetFlags.
 absl::Status SetFlagUnlessGiven(const std::string& flag, const std::string& value);

@@ -155,9 +155,6 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   const std::string storage = absl::GetFlag(FLAGS_checkpoint_storage);
   if (storage != "shared" && storage != "own") return FlagError("checkpoint_storage", storage, "shared or own");
   options.own_storage = storage == "own" && options.shard_index > 0;
-  if (storage == "own" && options.checkpoint_dir.empty()) {
-    return FlagError("checkpoint_storage", storage, "shared without --checkpoint_dir");
-  }
   options.told_to_end = ToldToEnd;
   options.checkpoint_steps = absl::GetFlag(FLAGS_checkpoint_steps);
   options.checkpoint_interval = absl::GetFlag(FLAGS_checkpoint_interval);
@@ -168,23 +165,24 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
   if (options.checkpoint_interval < absl::Seconds(1)) {
     return FlagError("checkpoint_interval", absl::FormatDuration(options.checkpoint_interval), "1s and above, or inf");
   }
-  if (options.checkpoint_dir.empty() && options.checkpoint_steps > 0) {
-    return FlagError("checkpoint_steps", absl::StrCat(options.checkpoint_steps), "0 without --checkpoint_dir");
+  if (options.checkpoint_dir.empty()) {
+    for (const char* flag : {"checkpoint_interval", "checkpoint_steps", "checkpoint_keep", "checkpoint_storage",
+                             "rollback_on_divergence"}) {
+      if (absl::Status status = CheckUnread(flag, "--checkpoint_dir"); !status.ok()) return status;
+    }
   }
   options.rollback_on_divergence = absl::GetFlag(FLAGS_rollback_on_divergence);
   if (!(options.rollback_on_divergence >= 0) || std::isinf(options.rollback_on_divergence)) {
     return FlagError("rollback_on_divergence", absl::StrCat(options.rollback_on_divergence), "0 and above");
   }
-  if (options.checkpoint_dir.empty() && options.rollback_on_divergence > 0) {
-    return FlagError("rollback_on_divergence", absl::StrCat(options.rollback_on_divergence),
-                     "0 without --checkpoint_dir");
-  }
   if (options.checkpoint_keep == 0) return FlagError("checkpoint_keep", "0", "1 and above");
   const absl::StatusOr<PsNode::Options::JournalMode> journal = JournalModeFromFlags();
   if (!journal.ok()) return journal.status();
   options.journal = *journal;
-  if (options.journal_max_bytes > 0 && options.journal == PsNode::Options::JournalMode::kOff) {
-    return FlagError("journal_max_bytes", absl::StrCat(options.journal_max_bytes), "0 without a journal");
+  if (options.journal == PsNode::Options::JournalMode::kOff) {
+    for (const char* flag : {"journal_max_bytes", "keep_journal"}) {
+      if (absl::Status status = CheckUnread(flag, "a journal (--journal=on)"); !status.ok()) return status;
+    }
   }
   if (options.num_shards == 0 || options.num_shards > 4096) {
     return FlagError("num_shards", absl::StrCat(options.num_shards), "1 to 4096");
@@ -224,6 +222,7 @@ absl::StatusOr<PsNode::Options> OptionsFromFlags() {
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
+  if (absl::IsInvalidArgument(status)) return kExitBadInput;  // flags that do not fit the model
   return IsRunFailure(status) ? kExitRunFailed : kExitClusterLost;
 }
 

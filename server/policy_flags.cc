@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
@@ -133,18 +132,11 @@ absl::Status FillStop(v1::StopConfig* stop) {
 }
 
 // Only ftrl's policy holds these, so that other runs have the policy that they had before there was ftrl.
-absl::Status FillFtrl(v1::OptimizerConfig* optimizer) {
-  const double l1 = absl::GetFlag(FLAGS_l1), l2 = absl::GetFlag(FLAGS_l2);
-  if (optimizer->kind() == v1::OptimizerConfig::FTRL) {
-    optimizer->set_l1(l1);
-    optimizer->set_l2(l2);
-    optimizer->set_beta(absl::GetFlag(FLAGS_beta));
-    return absl::OkStatus();
-  }
-  for (const auto& [name, value] : {std::pair("l1", l1), std::pair("l2", l2)}) {
-    if (value != 0) return FlagError(name, absl::StrCat(value), "0 without --optimizer=ftrl");
-  }
-  return absl::OkStatus();
+void FillFtrl(v1::OptimizerConfig* optimizer) {
+  if (optimizer->kind() != v1::OptimizerConfig::FTRL) return;
+  optimizer->set_l1(absl::GetFlag(FLAGS_l1));
+  optimizer->set_l2(absl::GetFlag(FLAGS_l2));
+  optimizer->set_beta(absl::GetFlag(FLAGS_beta));
 }
 
 // Only dc's policy holds a lambda.
@@ -152,11 +144,9 @@ absl::Status FillDelayPolicy(v1::Policy* policy) {
   const std::string name = absl::GetFlag(FLAGS_delay_policy);
   const double lambda = absl::GetFlag(FLAGS_dc_lambda);
   if (!SetDelayPolicy(name, policy)) return FlagError("delay_policy", name, kDelayPolicyAllowed);
-  const bool corrects = CorrectsDelay(*policy);
-  if (corrects ? !(lambda > 0) : lambda != kDcLambda) {
-    return FlagError("dc_lambda", absl::StrCat(lambda), kDcLambdaAllowed);
-  }
-  if (corrects) policy->set_dc_lambda(lambda);
+  if (!CorrectsDelay(*policy)) return absl::OkStatus();
+  if (!(lambda > 0)) return FlagError("dc_lambda", absl::StrCat(lambda), kDcLambdaAllowed);
+  policy->set_dc_lambda(lambda);
   return absl::OkStatus();
 }
 
@@ -192,6 +182,47 @@ absl::Status FillDataSharing(v1::Policy* policy) {
   return absl::OkStatus();
 }
 
+// What nothing in this policy reads would have no effect, and nobody would say so.
+absl::Status CheckRead(const v1::Policy& policy) {
+  using Optimizer = v1::OptimizerConfig;
+  const Optimizer::Kind optimizer = policy.optimizer().kind();
+  const v1::ScheduleConfig::Kind schedule = policy.schedule().kind();
+  const bool momentum = optimizer == Optimizer::MOMENTUM;
+  const bool ftrl = optimizer == Optimizer::FTRL;
+  const bool adam = optimizer == Optimizer::ADAM || optimizer == Optimizer::ADAMW;
+  const bool rmsprop = optimizer == Optimizer::RMSPROP;
+  const bool step = schedule == v1::ScheduleConfig::STEP;
+  const bool cosine = schedule == v1::ScheduleConfig::COSINE;
+  const struct {
+    const char* flag;
+    bool read;
+    const char* reader;
+  } flags[] = {
+      {"nesterov", momentum, "--optimizer=momentum"},
+      {"beta1", adam, "--optimizer=adam or adamw"},
+      {"beta2", adam, "--optimizer=adam or adamw"},
+      {"rho", rmsprop, "--optimizer=rmsprop"},
+      {"epsilon", adam || rmsprop || optimizer == Optimizer::ADAGRAD, "--optimizer=adagrad, rmsprop, adam or adamw"},
+      {"l1", ftrl, "--optimizer=ftrl"},
+      {"l2", ftrl, "--optimizer=ftrl"},
+      {"beta", ftrl, "--optimizer=ftrl"},
+      {"schedule_step_samples", step, "--schedule=step"},
+      {"schedule_gamma", step, "--schedule=step"},
+      {"schedule_total_samples", cosine, "--schedule=cosine"},
+      {"final_learning_rate", cosine, "--schedule=cosine"},
+      {"dc_lambda", CorrectsDelay(policy), "--delay_policy=dc"},
+      {"lease_records", policy.data_sharing() == v1::LEASED, "--data_sharing=leased"},
+  };
+  for (const auto& [flag, read, reader] : flags) {
+    if (!read) RETURN_IF_ERROR(CheckUnread(flag, reader));
+  }
+  // Its default too: elsewhere momentum is sgd's.
+  if (!momentum && FlagGiven("momentum")) {
+    return FlagError("momentum", absl::StrCat(absl::GetFlag(FLAGS_momentum)), "only with --optimizer=momentum");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Policy> PolicyFromFlags() {
@@ -217,7 +248,7 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   optimizer.set_rho(absl::GetFlag(FLAGS_rho));
   optimizer.set_epsilon(absl::GetFlag(FLAGS_epsilon));
   optimizer.set_weight_decay(absl::GetFlag(FLAGS_weight_decay));
-  RETURN_IF_ERROR(FillFtrl(&optimizer));
+  FillFtrl(&optimizer);
   RETURN_IF_ERROR(FillGroups(&policy));
   v1::ScheduleConfig& schedule = *policy.mutable_schedule();
   schedule.set_kind(absl::GetFlag(FLAGS_schedule));
@@ -241,6 +272,7 @@ absl::StatusOr<v1::Policy> PolicyFromFlags() {
   policy.set_lease_records(absl::GetFlag(FLAGS_lease_records));
   policy.set_quarantine_after(absl::GetFlag(FLAGS_quarantine_after));
   RETURN_IF_ERROR(CheckPolicy(policy));
+  RETURN_IF_ERROR(CheckRead(policy));
   return policy;
 }
 

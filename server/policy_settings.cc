@@ -23,9 +23,9 @@ namespace {
 
 constexpr FlagChoice<v1::PushAtomicity> kAtomicities[] = {{"stream", v1::STREAM}, {"whole", v1::WHOLE}};
 
-// The shortest text that gives the same number again.
+// A short text that gives the same number again: 10, not 1e+01.
 std::string Number(double value) {
-  for (int digits = 1; digits < 17; ++digits) {
+  for (int digits = 6; digits < 17; ++digits) {
     char text[40];
     std::snprintf(text, sizeof(text), "%.*g", digits, value);
     double back = 0;

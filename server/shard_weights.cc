@@ -28,9 +28,9 @@ absl::Status Shard::InstallModel(const v1::WatchReply& snapshot, bool fill) {
   const std::uint64_t round =
       snapshot.policy().aggregation() == v1::ROUND ? gradient * snapshot.policy().num_workers() : 0;
   if (round > options_.max_held_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("a round of ", snapshot.policy().num_workers(), " workers holds ", FormatBytes(round),
-                     " on shard ", options_.index, "; --max_held_bytes allows ", FormatBytes(options_.max_held_bytes)));
+    return absl::InvalidArgumentError(  // as FlagError
+        absl::StrCat("--max_held_bytes=", options_.max_held_bytes, ": allowed: ", round, " and above: a round of ",
+                     snapshot.policy().num_workers(), " workers holds that much on shard ", options_.index));
   }
   ASSIGN_OR_RETURN(std::shared_ptr<BlockStore> store,
                    BlockStore::Make(manifest, placement, options_.index, snapshot.policy()));

@@ -72,8 +72,14 @@ absl::StatusOr<std::optional<FileCoordinatorStore::Saved>> TakeUpRun(FileSystem&
     const auto begun = [](const CheckpointEntry& entry) { return absl::IsNotFound(entry.status); };
     if (std::all_of(entries.begin(), entries.end(), begun)) return saved;
   }
-  ASSIGN_OR_RETURN(v1::CheckpointIndex index,
-                   ChooseNewestGood(files, checkpoint_dir, std::numeric_limits<std::uint64_t>::max()));
+  absl::StatusOr<v1::CheckpointIndex> chosen =
+      ChooseNewestGood(files, checkpoint_dir, std::numeric_limits<std::uint64_t>::max());
+  if (absl::IsNotFound(chosen.status()) && saved) {
+    return absl::Status(chosen.status().code(),
+                        absl::StrCat(chosen.status().message(), ". Without one only --num_shards=",
+                                     saved->state.num_shards(), ", as before, can go on, from the journals"));
+  }
+  ASSIGN_OR_RETURN(v1::CheckpointIndex index, std::move(chosen));
   const std::string name = StepDirectoryName(index.step());
   const v1::CoordinatorState now = saved ? saved->state : v1::CoordinatorState();
   ASSIGN_OR_RETURN(v1::CoordinatorState state, RollBack(now, index, name, num_shards));

@@ -116,7 +116,13 @@ absl::StatusOr<StudySetting> SettingFromFlags(const v1::Policy& base, const Work
     return FlagError("evaluations", absl::StrCat(evaluations), "1 to 10000");
   }
   ASSIGN_OR_RETURN(setting.target, TargetFlag(trains));
-  if (!trains) return setting;
+  if (!trains) {
+    for (const char* flag : {"data", "batch", "evaluations", "optimizer", "learning_rate", "schedule", "warmup_samples",
+                             "weight_decay", "group_rate", "group_decay"}) {
+      RETURN_IF_ERROR(CheckUnread(flag, "--model"));
+    }
+    return setting;
+  }
   setting.model = worker.model;
   setting.data = worker.data.empty() ? kUsualData : worker.data;
   setting.batch = worker.batch;

@@ -1,6 +1,7 @@
 // Coordinator: its state for the store, and a run that is taken up again.
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -145,6 +146,15 @@ absl::Status Coordinator::CheckRun(const v1::CoordinatorState& state) const {
     return absl::DataLossError(
         absl::StrCat("coordinator: run ", absl::Hex(state.run_id()), " in state ", state.run_state()));
   }
+  const bool all_told = state.run_state() == v1::FINISHED &&
+                        std::all_of(state.shards().begin(), state.shards().end(), [&](const v1::KnownShard& shard) {
+                          return shard.acknowledged() >= state.sequence();
+                        });
+  if (all_told) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the run is finished", state.failed() ? absl::StrCat(", and has failed: ", state.stop_reason()) : "",
+        "; use another --checkpoint_dir"));
+  }
   if (state.num_shards() != options_.num_shards) {
     return absl::FailedPreconditionError(absl::StrCat("the run was begun with --num_shards=", state.num_shards(),
                                                       "; this ps has --num_shards=", options_.num_shards));
@@ -157,13 +167,7 @@ absl::Status Coordinator::CheckRun(const v1::CoordinatorState& state) const {
   if (state.shards_size() != static_cast<int>(options_.num_shards)) {
     return absl::DataLossError(absl::StrCat("coordinator: ", state.shards_size(), " of ", options_.num_shards, " ps"));
   }
-  if (state.run_state() != v1::FINISHED) return absl::OkStatus();
-  for (const v1::KnownShard& shard : state.shards()) {
-    if (shard.acknowledged() < state.sequence()) return absl::OkStatus();  // it has to be told
-  }
-  return absl::FailedPreconditionError(
-      absl::StrCat("the run is finished", state.failed() ? absl::StrCat(", and has failed: ", state.stop_reason()) : "",
-                   "; use another --checkpoint_dir"));
+  return absl::OkStatus();
 }
 
 absl::Status Coordinator::RestoreModel(const v1::CoordinatorState& state, const v1::Manifest& saved) {

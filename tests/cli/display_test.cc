@@ -177,6 +177,14 @@ TEST_CASE("a limit of the delay stands beside it") {
   CHECK(RenderLine(status, {}).find("  delay 0.8 (limit 31)  ") != std::string::npos);
 }
 
+TEST_CASE("a push that is refused by every shard is one push") {
+  v1::GetStatusReply status = Training();
+  status.mutable_shards(0)->mutable_stats()->set_pushes_refused(7);
+  status.add_shards()->mutable_stats()->set_pushes_refused(8);
+  status.mutable_shards(1)->mutable_stats()->set_pushes_partial(1);
+  CHECK_THAT(RenderLine(status, {}), Catch::Contains("  refused 8  partial 1"));
+}
+
 TEST_CASE("the nearest limit is the one that counts") {
   v1::GetStatusReply status = Training();
   CHECK(FractionDone(status) == Approx(0.4));

@@ -1,8 +1,10 @@
 // A stand-in for `ps`: takes the flags that leeway run gives it, and as shard 0 answers GetStatus with a
 // training run that takes FAKE_SECONDS. It writes its process id to FAKE_PIDS/ps-N.pid.
-//   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code 3 after half of the time
+//   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code FAKE_CODE (3; "kill": by a signal)
+//   FAKE_DIE_AT=0.5   after this share of the time; the run is FINISHED from 1.1 on
 //   FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM
 //   FAKE_FAILURE=why   the run has failed at its end; all exit with code 4
+//   FAKE_NOT_FINAL=1   its last evaluation is not of the final weights
 //   FAKE_LATE=11   it writes "reads its journal" to its log, and says after so many seconds where it listens
 #include <grpc/grpc.h>
 #include <signal.h>
@@ -85,7 +87,7 @@ class FakeCoordinator final : public RequestHandler {
       status.set_stop_reason("3 epochs");
       v1::Evaluation* evaluation = status.add_evaluations();
       evaluation->set_accuracy(0.9);
-      evaluation->set_final(true);
+      evaluation->set_final(std::getenv("FAKE_NOT_FINAL") == nullptr);
       evaluation->set_weights_crc32c(0xabcdef01);
     }
     return status;
@@ -105,6 +107,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "reads its journal\n");
     sleep(static_cast<unsigned>(late));
   }
+  const double die_at = std::atof(Environment("FAKE_DIE_AT", "0.5").c_str());
   FakeCoordinator coordinator(std::atof(Environment("FAKE_SECONDS", "1").c_str()),
                               std::atoi(Flag(argc, argv, "num_workers").c_str()));
   auto server = GrpcServer::Start("127.0.0.1:0", &coordinator);
@@ -113,9 +116,11 @@ int Main(int argc, char** argv) {
   std::ofstream(port_file + ".new") << "127.0.0.1:" << (*server)->port() << "\n";
   std::rename((port_file + ".new").c_str(), port_file.c_str());
   while (coordinator.seconds_over() < 2) {
-    if (coordinator.done() > 0.5 && Environment("FAKE_DIE", "") == name) {
+    if (coordinator.done() > die_at && Environment("FAKE_DIE", "") == name) {
       std::fprintf(stderr, "disk on fire\n");
-      _exit(3);
+      const std::string code = Environment("FAKE_CODE", "3");
+      if (code == "kill") raise(SIGKILL);
+      _exit(std::atoi(code.c_str()));
     }
     usleep(10000);
   }

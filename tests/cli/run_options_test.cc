@@ -189,6 +189,68 @@ TEST_CASE("a ps is started again only where it finds something to go on from") {
   CHECK(RunOptionsFromFlags()->restart_ps);
 }
 
+TEST_CASE("what only an evaluator would read is refused where there is none") {
+  const Words base = {"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"};
+  for (const std::string flag : {"--target_metric=loss:0.5", "--eval_every_epochs=2", "--eval_every_seconds=1",
+                                 "--best_weights=b", "--final_weights=f", "--worker_flags=eval:--threads=2"}) {
+    for (const bool eval : {true, false}) {
+      INFO(flag << eval);
+      ForgetFlags();
+      Words words = base;
+      words.insert(words.end(), {flag, absl::StrCat("--eval=", eval ? "true" : "false")});
+      REQUIRE(SetFlags(words, {}, nullptr).ok());
+      const absl::Status status = RunOptionsFromFlags().status();
+      CHECK(status.ok() == eval);
+      if (!eval)
+        CHECK_THAT(std::string(status.message()),
+                   Catch::StartsWith(absl::StrCat(flag, ": allowed: ")) && Catch::Contains("--eval=true"));
+    }
+  }
+  ForgetFlags();
+}
+
+TEST_CASE("the policy's flags are leeway run's own, and not for --ps_flags behind its back") {
+  for (const std::string word : {"--num_workers=2", "--aggregation=round", "--epochs=5"}) {
+    ForgetFlags();
+    REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh",
+                      absl::StrCat("--ps_flags=--lease=2s ", word)},
+                     {}, nullptr)
+                .ok());
+    CHECK_THAT(
+        std::string(RunOptionsFromFlags().status().message()),
+        Catch::StartsWith(absl::StrCat("--ps_flags=", word, ": allowed: ")) && Catch::Contains("one of its own"));
+  }
+  ForgetFlags();
+}
+
+TEST_CASE("a target without evaluations would never be reached") {
+  ForgetFlags();
+  REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh", "--eval_every_epochs=0"},
+                   {}, nullptr)
+              .ok());
+  CHECK(RunOptionsFromFlags().ok());
+  REQUIRE(SetFlags({"--target_metric=loss:0.5"}, {}, nullptr).ok());
+  CHECK(absl::StartsWith(RunOptionsFromFlags().status().message(), "--eval_every_epochs=0: allowed: above 0 with --t"));
+  REQUIRE(SetFlags({"--eval_every_seconds=1"}, {}, nullptr).ok());
+  CHECK(RunOptionsFromFlags().ok());
+  ForgetFlags();
+}
+
+TEST_CASE("a ps that goes at once would not say how the run has ended") {
+  for (const std::string linger : {"0s", "0", "500ms", "1s", "inf"}) {
+    ForgetFlags();
+    REQUIRE(SetFlags({"--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh",
+                      absl::StrCat("--ps_flags=--lease=2s --linger=", linger)},
+                     {}, nullptr)
+                .ok());
+    const absl::Status status = RunOptionsFromFlags().status();
+    INFO(linger << " " << status.message());
+    CHECK(status.ok() == (linger == "1s" || linger == "inf"));
+    if (!status.ok()) CHECK(absl::StartsWith(status.message(), absl::StrCat("--ps_flags=--linger=", linger, ": ")));
+  }
+  ForgetFlags();
+}
+
 TEST_CASE("what leeway run sets itself cannot be given") {
   absl::FlagSaver saver;
   REQUIRE(SetFlags({"--name=x", "--data=synthetic:100", "--ps_binary=/bin/sh", "--worker_binary=/bin/sh"}, {}, nullptr)

@@ -57,6 +57,24 @@ TEST_CASE("a ps that dies ends the run and its log is quoted") {
   CHECK(run.AreGone(kAll));
 }
 
+TEST_CASE("a ps whose flags do not fit the model ends the run as bad flags do") {
+  const RunFixture run(4, {"FAKE_DIE=ps-1", "FAKE_CODE=1"});
+  CHECK(run.Run({"--num_ps=2", "--num_workers=2", "--restart_ps", kDir}).code == 1);
+  CHECK(absl::StrContains(run.Output(), "leeway: ps-1 ended with exit code 1 before training had finished"));
+  CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("a ps that dies when the run is finished has nothing left to lose") {
+  const RunFixture run(2, {"FAKE_DIE=ps-1", "FAKE_DIE_AT=1.4", "FAKE_CODE=kill"});
+  const ProcessExit exit = run.Run(kTwoAndTwo);
+  INFO(run.Output());
+  CHECK(exit.ok());
+  CHECK(run.AreGone(kAll));
+  // This one could not take the last checkpoint.
+  const RunFixture lost(2, {"FAKE_DIE=ps-0", "FAKE_DIE_AT=1.4", "FAKE_CODE=2"});
+  CHECK(lost.Run(kTwoAndTwo).code == 2);
+}
+
 TEST_CASE("a worker that dies is reported, and the run goes on") {
   const RunFixture run(2, {"FAKE_DIE=worker-1"});
   const ProcessExit exit = run.Run(kTwoAndTwo);
@@ -86,6 +104,15 @@ TEST_CASE("an evaluator that cannot go on fails the run, but after training has 
   CHECK(absl::StrContains(output, "leeway: eval ended with exit code 1\n"));
   CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
   CHECK(run.AreGone(kAll));
+}
+
+TEST_CASE("a run whose final weights nobody has evaluated fails, after its results are written") {
+  const RunFixture run(2, {"FAKE_NOT_FINAL=1"});
+  CHECK(run.Run(kTwoAndTwo).code == 2);
+  CHECK(absl::StrContains(run.Output(), "leeway: no evaluator was there at the end: the final weights are not "));
+  CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
+  const RunFixture none(2, {"FAKE_NOT_FINAL=1"});
+  CHECK(none.Run({"--num_ps=2", "--num_workers=2", "--eval=false"}).ok());
 }
 
 TEST_CASE("a ps that has much to read before it listens is waited for, and leeway says so") {

@@ -18,8 +18,8 @@ class FailedRun(Deployed):
     epochs = 1000
     pace = "--pace=20ms"
     ps_flags = (
-        "--optimizer=sgd", "--learning_rate=50", "--schedule=constant", "--warmup_samples=0", "--checkpoint_steps=5",
-        "--rollback_on_divergence=2", "--quarantine_after=0",
+        "--optimizer=sgd", "--learning_rate=50", "--schedule=constant", "--schedule_total_samples=0",
+        "--warmup_samples=0", "--checkpoint_steps=5", "--rollback_on_divergence=2", "--quarantine_after=0",
     )  # fmt: skip
 
     def test_it_can_be_seen_why(self):

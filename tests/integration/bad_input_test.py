@@ -42,6 +42,9 @@ class BadInput(TestCase):
             [
                 (["--staleness_bund=1"], ["unknown flag --staleness_bund", "did you mean --staleness_bound?"]),
                 (["--checkpoint_steps=5"], ["--checkpoint_steps=5", "--checkpoint_dir"]),
+                (["--checkpoint_interval=1m"], ["--checkpoint_interval=1m", "--checkpoint_dir"]),
+                (["--checkpoint_keep=9"], ["--checkpoint_keep=9", "--checkpoint_dir"]),
+                (["--keep_journal"], ["--keep_journal=true", "--journal=on"]),
                 (["--checkpoint_dir=/proc/none"], ["--checkpoint_dir=/proc/none", "No such file"]),
                 (["--staleness_bound=-2"], ["--staleness_bound=-2", "-1, 0 and above"]),
                 (["--aggregation=round", "--staleness_bound=1"], ["--staleness_bound=1", "--aggregation=round"]),

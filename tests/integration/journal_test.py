@@ -109,6 +109,23 @@ class Journal(TestCase):
         self.assertRegex(output, f"^from .*/{oldest}\n")
         self.assertEqual(weights(path), weights(run.path("final.safetensors")), output)
 
+    def test_a_run_that_has_gone_back_to_a_checkpoint_that_is_gone_since_is_replayed_from_its_oldest(self):
+        def again(number):
+            self.runs = 0
+            ps = "--checkpoint_steps=20 --checkpoint_keep=1"
+            return self.journaled("--num_workers=2", "--epochs=4", "--pace=15ms", f"--num_ps={number}", ps=ps)
+
+        run = again(1)
+        run.wait_for_log("ps-0", "is committed")
+        run.kill()
+        run.wait()
+        self.wait_until_gone()
+        run = again(2)
+        run.finish()
+        base = re.search(r"ps 0: goes back to (step-\d+)", run.log("ps-0"))[1]
+        self.assertFalse(os.path.exists(os.path.join(self.directory, base)), "this shows nothing")
+        self.check_replay(run)
+
     def test_a_run_in_rounds_is_reproduced_too(self):
         run = self.journaled("--num_workers=2", "--aggregation=round", "--epochs=1")
         run.finish()

@@ -101,7 +101,7 @@ class OwnStorage(ByHand):
         self.assertEqual(keeps_none.wait(), 1, keeps_none.output())
         self.assertRegex(keeps_none.stderr(), "ps 0 has no --checkpoint_dir: allowed: .*")
         for flags, says in (
-            (["--checkpoint_dir="], "--checkpoint_storage=own: .*shared without --checkpoint_dir"),
+            (["--checkpoint_dir="], "--checkpoint_storage=own: .*only with --checkpoint_dir"),
             (["--checkpoint_storage=mine"], "--checkpoint_storage=mine: .*shared or own"),
         ):
             wrong = self.start_ps(1, 0, *flags, name=says[:28].replace("=", "-"))

@@ -105,6 +105,8 @@ class Study(TestCase):
             (["--evaluations=0"], ["--evaluations=0", "1 to 10000"]),
             (["--target=accuracy:0.5"], ["--target=accuracy:0.5", "--model"]),
             (["--target=accuracy:2", "--model=mlp"], ["--target=accuracy:2", "up to 1"]),
+            (["--optimizer=adam"], ["--optimizer=adam", "only with --model"]),
+            (["--data=synthetic:100"], ["--data=synthetic:100", "only with --model"]),
             (["--model=perceptron"], ["perceptron", "softmax"]),
             (["--model=gpt:1m"], ["gpt:1m", "synthetic:20000"]),
             (["--model=mlp", "--data=/nowhere"], ["/nowhere"]),

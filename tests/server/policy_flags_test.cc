@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
 #include "common/flags.h"
 #include "tests/catch.h"
@@ -14,14 +13,14 @@ namespace {
 using Words = std::vector<std::string>;
 
 absl::StatusOr<v1::Policy> PolicyOf(const Words& words) {
+  ForgetFlags();
   const auto positional = SetFlags(words, {}, nullptr);
   if (!positional.ok()) return positional.status();
   return PolicyFromFlags();
 }
 
-// FlagGiven remembers what was ever given in this process, so this case comes first: it gives no flag.
 TEST_CASE("policy flags: the defaults are a policy") {
-  const auto policy = PolicyFromFlags();
+  const auto policy = PolicyOf({});
   REQUIRE(policy.ok());
   CHECK(policy->number() > 0);
   CHECK(policy->staleness_bound() == 8);
@@ -36,7 +35,6 @@ TEST_CASE("policy flags: the defaults are a policy") {
 }
 
 TEST_CASE("policy flags: what one flag implies for others") {
-  absl::FlagSaver saver;
   const auto round = PolicyOf({"--aggregation=round", "--num_workers=3", "--round_quorum=2"});
   REQUIRE(round.ok());
   CHECK(round->staleness_bound() == 0);
@@ -45,7 +43,6 @@ TEST_CASE("policy flags: what one flag implies for others") {
 }
 
 TEST_CASE("policy flags: a max_delay that grows") {
-  absl::FlagSaver saver;
   const auto policy = PolicyOf({"--max_delay=sqrt"});
   REQUIRE(policy.ok());
   CHECK(policy->max_delay() == 1);
@@ -53,14 +50,12 @@ TEST_CASE("policy flags: a max_delay that grows") {
 }
 
 TEST_CASE("policy flags: clipping needs whole gradients") {
-  absl::FlagSaver saver;
   const auto policy = PolicyOf({"--clip_norm=1.5"});
   REQUIRE(policy.ok());
   CHECK(policy->push_atomicity() == v1::WHOLE);
 }
 
 TEST_CASE("policy flags: values arrive where they belong") {
-  absl::FlagSaver saver;
   const auto policy = PolicyOf({"--staleness_bound=-1",
                                 "--max_delay=16",
                                 "--delay_policy=scale",
@@ -81,7 +76,7 @@ TEST_CASE("policy flags: values arrive where they belong") {
                                 "--num_workers=8",
                                 "--lease_records=9",
                                 "--quarantine_after=5",
-                                "--data_sharing=static"});
+                                "--data_sharing=leased"});
   REQUIRE(policy.ok());
   CHECK(policy->staleness_bound() == -1);
   CHECK(policy->max_delay() == 16);
@@ -108,11 +103,11 @@ TEST_CASE("policy flags: values arrive where they belong") {
   CHECK(policy->num_workers() == 8);
   CHECK(policy->lease_records() == 9);
   CHECK(policy->quarantine_after() == 5);
-  CHECK(policy->data_sharing() == v1::STATIC);
+  CHECK(policy->data_sharing() == v1::LEASED);
+  CHECK(PolicyOf({"--data_sharing=static"})->data_sharing() == v1::STATIC);
 }
 
 TEST_CASE("policy flags: ftrl's own, which no other policy has") {
-  absl::FlagSaver saver;
   const auto ftrl = PolicyOf({"--optimizer=ftrl", "--l1=0.5", "--l2=2"});
   REQUIRE(ftrl.ok());
   CHECK(ftrl->optimizer().kind() == v1::OptimizerConfig::FTRL);
@@ -120,17 +115,25 @@ TEST_CASE("policy flags: ftrl's own, which no other policy has") {
   CHECK(ftrl->optimizer().l2() == 2);
   CHECK(ftrl->optimizer().beta() == 1);
   // A cluster that was started by an older version goes on with the flags that it had.
-  const auto sgd = PolicyOf({"--optimizer=sgd", "--l1=0", "--l2=0"});
+  const auto sgd = PolicyOf({"--optimizer=sgd"});
   REQUIRE(sgd.ok());
   CHECK(sgd->optimizer().beta() == 0);
 }
 
 TEST_CASE("policy flags: dc's own, which no other policy has") {
-  absl::FlagSaver saver;
   const auto dc = PolicyOf({"--delay_policy=dc"});
   REQUIRE(dc.ok());
   CHECK(dc->dc_lambda() == 0.04);
   CHECK(PolicyOf({"--delay_policy=dc", "--dc_lambda=2", "--max_delay=8"})->dc_lambda() == 2);
+}
+
+TEST_CASE("policy flags: a default takes back what a flag file says") {
+  const Words file = {"--schedule=cosine", "--schedule_total_samples=1000", "--optimizer=adam", "--beta1=0.8"};
+  Words words = file;
+  words.insert(words.end(), {"--schedule=constant", "--optimizer=sgd"});
+  CHECK_FALSE(PolicyOf(words).ok());
+  words.insert(words.end(), {"--schedule_total_samples=0", "--beta1=0.9"});
+  CHECK(PolicyOf(words).ok());
 }
 
 struct Refused {
@@ -183,15 +186,30 @@ TEST_CASE("policy flags: every contradiction is one line with the flag, its valu
       {{"--optimizer=ftrl", "--beta=0"}, "--beta=0: ", "1e-30 to 1e6"},
       {{"--optimizer=ftrl", "--l1=-1"}, "--l1=-1: ", "0 to 1e6"},
       {{"--optimizer=ftrl", "--l2=nan"}, "--l2=nan: ", "0 to 1e6"},
-      {{"--l1=0.5"}, "--l1=0.5", "0 without --optimizer=ftrl"},
-      {{"--optimizer=adagrad", "--l2=0.5"}, "--l2=0.5", "0 without --optimizer=ftrl"},
+      {{"--l1=0.5"}, "--l1=0.5", "only with --optimizer=ftrl"},
+      {{"--optimizer=adagrad", "--l2=0.5"}, "--l2=0.5", "only with --optimizer=ftrl"},
+      {{"--momentum=0.8"}, "--momentum=0.8", "only with --optimizer=momentum"},
+      {{"--momentum=0.9"}, "--momentum=0.9", "only with --optimizer=momentum"},  // the default
+      {{"--optimizer=adam", "--nesterov"}, "--nesterov=true", "only with --optimizer=momentum"},
+      {{"--optimizer=rmsprop", "--beta1=0.8"}, "--beta1=0.8", "only with --optimizer=adam or adamw"},
+      {{"--optimizer=momentum", "--beta2=0.99"}, "--beta2=0.99", "only with --optimizer=adam or adamw"},
+      {{"--optimizer=adagrad", "--rho=0.9"}, "--rho=0.9", "only with --optimizer=rmsprop"},
+      {{"--optimizer=ftrl", "--epsilon=0.1"}, "--epsilon=0.1", "only with --optimizer=adagrad, rmsprop, adam or adamw"},
+      {{"--optimizer=adagrad", "--beta=2"}, "--beta=2", "only with --optimizer=ftrl"},
+      {{"--schedule_step_samples=100"}, "--schedule_step_samples=100", "only with --schedule=step"},
+      {{"--schedule_gamma=0.5"}, "--schedule_gamma=0.5", "only with --schedule=step"},
+      {{"--schedule_total_samples=100"}, "--schedule_total_samples=100", "only with --schedule=cosine"},
+      {{"--schedule=step", "--schedule_step_samples=9", "--final_learning_rate=0.1"},
+       "--final_learning_rate=0.1",
+       "only with --schedule=cosine"},
+      {{"--data_sharing=static", "--lease_records=9"}, "--lease_records=9", "only with --data_sharing=leased"},
+      {{"--aggregation=round", "--lease_records=9"}, "--lease_records=9", "only with --data_sharing=leased"},
       {{"--weight_decay=-1"}, "--weight_decay=-1: ", "0 to 1e6"},
       {{"--learning_rate=nan"}, "--learning_rate=nan: ", "above 0"},
       {{"--schedule=step"}, "--schedule_step_samples=0: ", "1 and above"},
       {{"--schedule=cosine"}, "--schedule_total_samples=0: ", "above --warmup_samples=0"},
   };
   for (const Refused& refused : cases) {
-    absl::FlagSaver saver;
     const auto policy = PolicyOf(refused.words);
     CAPTURE(refused.words, policy.status().message());
     CHECK(absl::IsInvalidArgument(policy.status()));

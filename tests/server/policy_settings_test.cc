@@ -125,6 +125,7 @@ TEST_CASE("Settings: checkpoints go by the flags until one of theirs is set") {
 
 TEST_CASE("Settings: clipping needs whole pushes") {
   const auto clipped = With({{"clip_norm", "1"}});
+  CHECK(ValueOf(*With({{"clip_norm", "10"}}), "clip_norm") == "10");  // not 1e+01
   REQUIRE(clipped.ok());
   CHECK(clipped->push_atomicity() == v1::WHOLE);
   CHECK(Says(With({{"clip_norm", "1"}, {"push_atomicity", "stream"}}).status(), Code::kInvalidArgument,

@@ -50,6 +50,15 @@ TEST_CASE("Shard: a worker beyond its share is told to come back, and when; the 
   CHECK(f.Weights()[0] == -4);
 }
 
+TEST_CASE("Shard: no room for a round is a flag that does not fit the model") {
+  constexpr std::uint64_t kRound = 2 * 4 * kLarge;  // of two workers
+  v1::Policy policy = ExactPolicy(0, v1::ROUND);
+  policy.set_num_workers(2);
+  const absl::Status refused = ShardFixture(policy, kLarge, Limit(kRound - 1)).Publish();
+  CHECK(Says(refused, Code::kInvalidArgument, {"--max_held_bytes=8428607", "8428608 and above", "2 workers"}));
+  CHECK(ShardFixture(policy, kLarge, Limit(kRound)).Publish().ok());
+}
+
 TEST_CASE("Shard: a duplicate, and a push that is refused for what it is, hold nothing") {
   ShardFixture f(ExactPolicy(-1), kLarge, Limit(8 * kMiB));
   f.Start(1);

@@ -52,5 +52,15 @@ TEST_CASE("TakeUpRun: journals of a run that no coordinator knows of are refused
   executor.RunAll();
 }
 
+TEST_CASE("TakeUpRun: without a checkpoint another number of ps is refused, with the number that can go on") {
+  CrashFiles files(1);
+  FileCoordinatorStore::Saved saved;
+  saved.state.set_num_shards(3);
+  CHECK(TakeUpRun(files, "dir", 3, saved).ok());
+  const absl::Status refused = TakeUpRun(files, "dir", 2, saved).status();
+  CHECK_THAT(std::string(refused.message()),
+             Catch::Contains("no good checkpoint") && Catch::Contains("only --num_shards=3"));
+}
+
 }  // namespace
 }  // namespace leeway

@@ -92,6 +92,12 @@ absl::Status RunTrainer(Caller& caller, Engine& engine, const Manifest& manifest
     spdlog::info("joined as worker {} (rank {}) at clock {}: {} shards, staleness bound {}, depth {}",
                  join->worker_id(), join->rank(), join->entry_clock(), placement.num_shards(),
                  join->policy().staleness_bound(), options.depth);
+    const std::uint64_t lease = join->policy().lease_records();
+    if (join->policy().data_sharing() == v1::LEASED && lease > 0 && lease < options.samples_per_step) {
+      spdlog::warn(
+          "--lease_records={} is less than a step's {} records: each step takes several calls of the coordinator",
+          lease, options.samples_per_step);
+    }
     TrainingSession session(worker, *join, incarnation, placement, std::move(source));
     if (options.metrics != nullptr) options.metrics->SetJoined(true);
     ASSIGN_OR_RETURN(const TrainingSession::End end, session.Run());

@@ -59,9 +59,10 @@ TrainingSession::~TrainingSession() {
   }
 }
 
+bool TrainingSession::HasEnough() const { return worker_.max_steps > 0 && *worker_.steps_done >= worker_.max_steps; }
+
 bool TrainingSession::Ending() const {
-  const bool enough = worker_.max_steps > 0 && *worker_.steps_done >= worker_.max_steps;
-  return enough || worker_.cancellation.cancelled() || view_->drain() || view_->state() >= v1::FINISHING;
+  return HasEnough() || worker_.cancellation.cancelled() || view_->drain() || view_->state() >= v1::FINISHING;
 }
 
 void TrainingSession::Fail(const absl::Status& status) {
@@ -90,6 +91,7 @@ absl::StatusOr<TrainingSession::End> TrainingSession::Run() {
   const std::string reason = view_->drain() ? "drained"
                              : preempted    ? "preempted"
                              : finished     ? "trained on all its data"
+                             : HasEnough()  ? absl::StrCat("--max_steps=", worker_.max_steps, " is reached")
                                             : "the run ends";
   const absl::Status left = Leave(reason, finished);
   if (preempted) return End::kPreempted;

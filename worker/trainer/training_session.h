@@ -91,6 +91,7 @@ class TrainingSession {
     Work work;
   };
 
+  bool HasEnough() const;  // it has made its --max_steps
   // The end was asked for; steps under way are still completed.
   bool Ending() const;
   // Nothing more can be completed under this incarnation.

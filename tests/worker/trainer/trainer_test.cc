@@ -97,6 +97,7 @@ TEST_CASE("Whole pushes are clipped by their global norm") {
   double squares = 0;
   for (const float w : bench.fake.weights) squares += static_cast<double>(w) * w;
   CHECK(std::sqrt(squares) == Approx(1e-3).epsilon(1e-4));
+  CHECK(bench.fake.leaves[0].reason() == "--max_steps=1 is reached");
 }
 
 TEST_CASE("A gradient that is not finite is refused whole: null pushes, and its data is not committed") {
