@@ -40,12 +40,26 @@ class Quality:
     overtake: float = 0  # share of packets that arrive without `delay`, before those sent earlier
 
 
+def open_device(name):
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    return device
+
+
+def possible():
+    """Whether this process may make such devices where it is."""
+    try:
+        os.close(open_device("wan_trial"))
+    except OSError:
+        return False
+    return True
+
+
 class Site:
     def __init__(self, pid, address):
         self.address = ipaddress.ip_address(address).packed
-        self.device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         name = f"wan{pid}"
-        fcntl.ioctl(self.device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+        self.device = open_device(name)
         subprocess.run(["ip", "link", "set", name, "netns", pid, "name", "wan0"], check=True)
         for words in (f"addr add {address}/24 dev wan0", f"link set wan0 mtu {MTU} txqueuelen {QUEUE} up"):
             subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", *words.split()], check=True)

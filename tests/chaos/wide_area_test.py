@@ -10,6 +10,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import proof  # noqa: E402
+import wide_area  # noqa: E402
 import world  # noqa: E402
 from cluster import Cluster, Training  # noqa: E402
 from harness import TestCase, main  # noqa: E402
@@ -25,12 +26,12 @@ NETWORKS = {
 class WideArea(TestCase):
     def setUp(self):
         super().setUp()
-        if not world.apart() or not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-            self.skipTest("no namespaces with networks of their own, or no /dev/net/tun, here")
+        if not world.apart() or not wide_area.possible():
+            self.skipTest("no namespaces with networks of their own, or no TUN devices, here")
 
     def survive(self, network, rounds=False):
         training = Training(
-            epochs=4 if network == "lossy" and not rounds else 2,
+            epochs=2 if network == "lossy" else 1,
             rounds=rounds,
             model="mlp:32",
             policy=["--aggregation=round", "--staleness_bound=0"] if rounds else ["--staleness_bound=8"],
