@@ -14,6 +14,7 @@
 #include "absl/flags/reflection.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "cli/bench/make_certificate.h"
 #include "common/flags.h"
 #include "common/log.h"
@@ -102,7 +103,8 @@ TEST_CASE("security flags: that files are looked at is nothing to say, until one
                                 "--tokens_file=" + folder.Write("tokens", kTokensFile),
                                 "--tls_revoked_file=" + folder.Write("revoked", "# none")});
     REQUIRE(security.ok());
-    // The first look takes what has changed since, without a word; the next one says what has.
+    // The first look takes all files, without a word; a later one says what has changed. (The first of these two may
+    // still be taken by the first look.)
     for (const auto& token : {kAdminToken, kWorkerToken}) {
       folder.Write("token", token);
       while (BearerToken(security->token->Bearer()) != token) {
@@ -111,8 +113,10 @@ TEST_CASE("security flags: that files are looked at is nothing to say, until one
     }
   }
   const std::string text = logged.text();
-  CHECK(absl::StrContains(text, absl::StrCat("tokens: ", folder / "token", " is read")));
-  CHECK(std::count(text.begin(), text.end(), '\n') == 1);
+  CHECK_FALSE(text.empty());
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    CHECK(absl::StrContains(line, absl::StrCat("tokens: ", folder / "token", " is read")));
+  }
 }
 
 TEST_CASE("security flags: a process that others call says until when its certificate is valid") {
