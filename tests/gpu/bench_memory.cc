@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "kernels/optimizers/adam.h"
+#include "kernels/optimizers/ftrl.h"
 #include "kernels/optimizers/sgd.h"
 #include "tests/gpu/groups.h"
 
@@ -39,6 +40,7 @@ double OptimizerSteps(Benchmark& bench) {
   const auto at = [&](std::size_t i) { return arrays[i].floats(); };
   const StepArgs args{.rate = 1e-4, .weight_decay = 0.1, .step = 5};
   const AdamRule adam = Adam({0.9, 0.999, 1e-8}).Rule(args);
+  const FtrlRule ftrl = Ftrl({1, 1e-4, 0}).Rule(args);
   return std::min({
       bench.MemoryRow("sgd step", 3 * bytes,
                       [&](std::size_t) {
@@ -47,6 +49,10 @@ double OptimizerSteps(Benchmark& bench) {
       bench.MemoryRow("adam step", 7 * bytes,
                       [&](std::size_t) {
                         bench.vector_ops().Step(bench.stream(), adam, {n, at(0), at(1), {at(2), at(3)}});
+                      }),
+      bench.MemoryRow("ftrl step", 7 * bytes,
+                      [&](std::size_t) {
+                        bench.vector_ops().Step(bench.stream(), ftrl, {n, at(0), at(1), {at(2), at(3)}});
                       }),
   });
 }
