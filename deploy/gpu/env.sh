@@ -10,7 +10,7 @@ leeway_find_cublas() {
     fi
   done
   place=$(ldconfig -p 2>/dev/null | awk -v name="$name" '$1 == name {print $NF; exit}')
-  if [ -n "$place" ]; then
+  if [ -e "$place" ]; then  # (a list that ldconfig did not renew names what is gone)
     dirname "$place"
     return
   fi

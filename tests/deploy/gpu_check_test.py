@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -B
 """deploy/gpu/check.sh, with stand-ins for the programs of the bundle and of CUDA: what fails, what never ends and what
-has no time left is in the table and in the exit code."""
+has no time left is in the table and in the exit code. And where deploy/gpu/env.sh finds cuBLASLt."""
 
 import os
 import re
@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 from harness import TestCase, main, read  # noqa: E402
 
 CHECK = os.path.abspath("deploy/gpu/check.sh")
+ENV = os.path.abspath("deploy/gpu/env.sh")
 TRAINING = [f"{model}{workers}" for model in ("mlp", "cnn", "gpt") for workers in (1, 4)]
 TRAINING += ["tf32", "bf16x4", "gpt124m", "int8", "topk"]
 GROUPS = ["ops", "transformer", "attention", "vector"]
@@ -121,6 +122,34 @@ class GpuCheck(TestCase):
         code, rows = self.check(CHECK_ONLY="paritty")
         self.assertEqual((code, rows), (2, {}))
         self.assertIn("there is no step paritty", self.output)
+
+    def test_where_cublas_is_found(self):
+        def library(folder):
+            path = os.path.join(self.folder, folder)
+            os.makedirs(path, exist_ok=True)
+            with open(os.path.join(path, "libcublasLt.so.13"), "w", encoding="utf-8"):
+                pass
+            return path
+
+        script = read(ENV).replace("/usr/l", self.folder + "/usr/l")  # this machine's own are not looked at
+        # The loader's list names one that is gone.
+        with open(os.path.join(self.folder, "cuda/ldconfig"), "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/bash\necho '\tlibcublasLt.so.13 (libc6,x86-64) => {self.folder}/old/libcublasLt.so.13'\n")
+        os.chmod(os.path.join(self.folder, "cuda/ldconfig"), 0o755)
+        with open(os.path.join(self.folder, "cuda/python3"), "w", encoding="utf-8") as file:
+            file.write('#!/bin/bash\nexec /usr/bin/python3 "$@"\n')
+
+        def found():
+            path = f"{self.folder}/cuda:/usr/bin:/bin"
+            words = [f"PATH={path}", f"PYTHONPATH={self.folder}/site", "bash", "-c", script]
+            child = self.start("env", "/usr/bin/env", "-i", *words)
+            self.assertEqual(child.wait(), 0)
+            self.wait_until_gone()
+            return child.stdout().splitlines()[-1]
+
+        for folder in ("site/nvidia/cu13/lib", "old", "usr/local/cuda-13.0/lib64"):
+            place = library(folder)
+            self.assertEqual(found(), f"cuBLASLt is in {place}")
 
 
 if __name__ == "__main__":
