@@ -133,8 +133,9 @@ class GpuCheck(TestCase):
 
         script = read(ENV).replace("/usr/l", self.folder + "/usr/l")  # this machine's own are not looked at
         # The loader's list names one that is gone.
+        gone = f"libcublasLt.so.13 (libc6,x86-64) => {self.folder}/old/libcublasLt.so.13"
         with open(os.path.join(self.folder, "cuda/ldconfig"), "w", encoding="utf-8") as file:
-            file.write(f"#!/bin/bash\necho '\tlibcublasLt.so.13 (libc6,x86-64) => {self.folder}/old/libcublasLt.so.13'\n")
+            file.write(f"#!/bin/bash\necho '\t{gone}'\n")
         os.chmod(os.path.join(self.folder, "cuda/ldconfig"), 0o755)
         with open(os.path.join(self.folder, "cuda/python3"), "w", encoding="utf-8") as file:
             file.write('#!/bin/bash\nexec /usr/bin/python3 "$@"\n')
