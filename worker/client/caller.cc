@@ -76,15 +76,38 @@ std::string Caller::Address(Target target) {
   return NamedAddress(target);
 }
 
-void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done, Delivery delivery,
-                       Wanted wanted, absl::Duration attempt) {
+void Caller::CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
+                       CallOptions options) {
   std::uint64_t seed;
   {
     MutexLock lock(mu_);
     seed = seed_ = Mix64(seed_);
   }
-  Attempt(std::make_shared<Attempts>(Attempts{target, method, std::move(request), std::move(done), delivery,
-                                              std::move(wanted), attempt, Backoff(seed)}));
+  Attempt(std::make_shared<Attempts>(
+      Attempts{target, method, std::move(request), std::move(done), std::move(options), Backoff(seed)}));
+}
+
+bool Caller::MayStart(Load load, std::function<void()> again) {
+  MutexLock lock(mu_);
+  return (load == Load::kUp ? up_ : down_).Take(std::move(again));
+}
+
+void Caller::FreeRoom(const Attempts& call, const absl::Status& status) {
+  const Load load = call.options.load;
+  if (load == Load::kNone) return;
+  std::vector<LinkLoad::Again> waiting;
+  {
+    MutexLock lock(mu_);
+    waiting = (load == Load::kUp ? up_ : down_).Ended(call.began, NowLocked(), call.options.attempt, status);
+  }
+  for (LinkLoad::Again& again : waiting) executor_.Post(std::move(again));
+}
+
+void Caller::AttemptAgain(const std::shared_ptr<Attempts>& call) {
+  if (call->options.wanted && !call->options.wanted()) return call->done(call->failed, {});
+  const Load load = call->options.load;
+  if (load != Load::kNone && !MayStart(load, [this, call] { AttemptAgain(call); })) return;
+  Attempt(call);
 }
 
 void Caller::Attempt(std::shared_ptr<Attempts> call) {
@@ -101,8 +124,10 @@ void Caller::Attempt(std::shared_ptr<Attempts> call) {
   }
   // Without the lock: a transport may answer in line.
   transport_.Call(
-      dialed, call->method, call->request, call->attempt, [this, call, dialed](absl::Status status, Buffer reply) {
-        if (call->delivery == Delivery::kInLine && status.ok()) return Finish(call, status, std::move(reply));
+      dialed, call->method, call->request, call->options.attempt,
+      [this, call, dialed](absl::Status status, Buffer reply) {
+        FreeRoom(*call, status);
+        if (call->options.delivery == Delivery::kInLine && status.ok()) return Finish(call, status, std::move(reply));
         executor_.Post([this, call, dialed, status = std::move(status), reply = std::move(reply)]() mutable {
           LeaveLocalSocket(call->target, dialed, status);
           Finish(call, std::move(status), std::move(reply));
@@ -147,9 +172,10 @@ void Caller::Finish(const std::shared_ptr<Attempts>& call, absl::Status status, 
                {});
     return;
   }
-  if (call->wanted && !call->wanted()) return call->done(std::move(status), {});
+  if (call->options.wanted && !call->options.wanted()) return call->done(std::move(status), {});
   ++retries_;
-  After(call->backoff.Next(status), [this, call] { Attempt(call); });
+  call->failed = std::move(status);
+  After(call->backoff.Next(call->failed), [this, call] { AttemptAgain(call); });
 }
 
 Caller::Trouble Caller::LastTrouble(Target target) {

@@ -25,6 +25,7 @@
 #include "common/rpc.h"
 #include "common/transport.h"
 #include "proto/coordinator.pb.h"
+#include "worker/client/link_load.h"
 #include "worker/client/outage.h"
 #include "worker/client/shard_address.h"
 
@@ -40,7 +41,8 @@ class Caller {
   static constexpr absl::Duration kGateWait = absl::Seconds(5);
   // A server that answers so without having held the request for this long is not asked again at once.
   static constexpr absl::Duration kShortHold = absl::Milliseconds(50);
-  // The deadline of one attempt, unless a call says another: a lost answer costs this much, and a held one must fit.
+  // The deadline of one attempt, unless a call says another: a lost answer costs this much, and a held one must fit; a
+  // chunk of 4 MiB needs 1.7 Mbit/s.
   static constexpr absl::Duration kAttempt = absl::Seconds(20);
 
   Caller(Transport& transport, Clock& clock, Executor& executor, std::string coordinator_address,
@@ -60,13 +62,19 @@ class Caller {
   enum class Delivery { kOnExecutor, kInLine };
   // Asked before each further attempt, on the executor: is the answer still worth it? Else `done` gets the last error.
   using Wanted = std::function<bool()>;
-  void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done,
-                 Delivery delivery = Delivery::kOnExecutor, Wanted wanted = nullptr, absl::Duration attempt = kAttempt);
+  // Which way a large message goes. Then each attempt needs room on the link: MayStart gives it to the first one.
+  enum class Load { kNone, kUp, kDown };
+  struct CallOptions {
+    Delivery delivery = Delivery::kOnExecutor;
+    Wanted wanted = nullptr;  // null: it always is
+    absl::Duration attempt = kAttempt;
+    Load load = Load::kNone;
+  };
+  void CallBytes(Target target, const std::string& method, Buffer request, ReplyCallback done, CallOptions options);
 
   template <typename Reply>
   void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
-            std::function<void(absl::Status, Decoded<Reply>)> done, Delivery delivery = Delivery::kOnExecutor,
-            Wanted wanted = nullptr, absl::Duration attempt = kAttempt) {
+            std::function<void(absl::Status, Decoded<Reply>)> done, CallOptions options = {}) {
     CallBytes(
         target, method, EncodeMessage(request, payload),
         [done = std::move(done)](absl::Status status, Buffer bytes) {
@@ -74,8 +82,11 @@ class Caller {
           if (status.ok()) status = DecodeMessage(bytes, &reply.message, &reply.payload);
           done(std::move(status), std::move(reply));
         },
-        delivery, std::move(wanted), attempt);
+        std::move(options));
   }
+
+  // There is room for a call of this load, which has to be made. Else `again` runs on the executor when there may be.
+  bool MayStart(Load load, std::function<void()> again) LEEWAY_EXCLUDES(mu_);
 
   // Runs `fn` on the executor after `delay`.
   void After(absl::Duration delay, std::function<void()> fn);
@@ -104,14 +115,15 @@ class Caller {
     std::string method;
     Buffer request;
     ReplyCallback done;
-    Delivery delivery;
-    Wanted wanted;  // null: it always is
-    absl::Duration attempt;
+    CallOptions options;
     Backoff backoff;
-    Instant began = {};  // the newest attempt
+    Instant began = {};        // the newest attempt
+    absl::Status failed = {};  // how the one before it ended
   };
 
   void Attempt(std::shared_ptr<Attempts> call);
+  void AttemptAgain(const std::shared_ptr<Attempts>& call);
+  void FreeRoom(const Attempts& call, const absl::Status& status) LEEWAY_EXCLUDES(mu_);
   void Finish(const std::shared_ptr<Attempts>& call, absl::Status status, Buffer reply);
   Instant NowLocked() LEEWAY_REQUIRES(mu_);
   // Where `target` is called, and which address names it in messages.
@@ -138,6 +150,8 @@ class Caller {
   // [0]: of the coordinator; [i + 1]: of shard i.
   std::vector<Trouble> troubles_ LEEWAY_GUARDED_BY(mu_);
   std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);
+  LinkLoad up_ LEEWAY_GUARDED_BY(mu_);
+  LinkLoad down_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

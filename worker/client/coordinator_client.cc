@@ -9,6 +9,7 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kShortestInterval = absl::Milliseconds(50);
+constexpr absl::Duration kShortestAttempt = absl::Seconds(1);
 
 }  // namespace
 
@@ -19,19 +20,20 @@ CoordinatorClient::CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView
 template <typename Reply>
 void CoordinatorClient::Send(const std::string& method, const google::protobuf::Message& request, Done<Reply> done,
                              absl::Duration attempt) {
-  caller_.Call<Reply>(
-      kCoordinator, "Coordinator/" + method, request, {},
-      [self = shared_from_this(), done = std::move(done)](absl::Status status, Decoded<Reply> reply) {
-        if (absl::IsFailedPrecondition(status)) self->view_->MarkExpired(status);
-        done(std::move(status), std::move(reply.message));
-      },
-      Caller::Delivery::kOnExecutor, nullptr, attempt);
+  caller_.Call<Reply>(kCoordinator, "Coordinator/" + method, request, {},
+                      [self = shared_from_this(), done = std::move(done)](absl::Status status, Decoded<Reply> reply) {
+                        if (absl::IsFailedPrecondition(status)) self->view_->MarkExpired(status);
+                        done(std::move(status), std::move(reply.message));
+                      },
+                      {.attempt = attempt});
 }
 
-void CoordinatorClient::StartHeartbeat(absl::Duration lease) {
+void CoordinatorClient::StartHeartbeat(absl::Duration lease, absl::Duration news) {
   {
     MutexLock lock(mu_);
-    interval_ = std::max(lease / 3, kShortestInterval);
+    interval_ = std::max(std::min(lease, news) / 3, kShortestInterval);
+    // While no answer comes, those under way are all that is sent.
+    attempt_ = std::clamp(lease / 2, kShortestAttempt, Caller::kAttempt);
   }
   Heartbeat();
 }
@@ -47,13 +49,14 @@ void CoordinatorClient::SetWaits(std::vector<v1::WaitUnderWay> waits) {
 }
 
 void CoordinatorClient::Heartbeat() {
-  absl::Duration interval;
+  absl::Duration interval, attempt;
   v1::HeartbeatRequest request;
   bool send = false;
   {
     MutexLock lock(mu_);
     if (stopped_ || !view_->expired().ok()) return;
     interval = interval_;
+    attempt = attempt_;
     send = unanswered_ < kMostUnanswered;
     if (send) {
       ++unanswered_;
@@ -68,27 +71,30 @@ void CoordinatorClient::Heartbeat() {
   request.set_clock(clock_of_worker_());
   request.set_address_book_version(view_->address_book_version());
   const std::uint64_t number = request.number();
-  Send<v1::HeartbeatReply>("Heartbeat", request, [this, number](absl::Status status, v1::HeartbeatReply reply) {
-    {
-      MutexLock lock(mu_);
-      --unanswered_;
-      // A newer one has told more; and so has the next incarnation's join.
-      if (stopped_ || number < answered_) return;
-      answered_ = number;
-      // With the lock, so that no older book comes after: nobody would ever bring the newer one again.
-      if (status.ok() && !reply.shard_addresses().empty()) {
-        caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
-                                  {reply.local_endpoints().begin(), reply.local_endpoints().end()});
-      }
-    }
-    if (status.ok()) {
-      view_->Update(reply);
-      if (reply.drain()) view_->SetDrain();
-    } else if (!absl::IsFailedPrecondition(status)) {
-      // Given up, or refused for good: the worker cannot go on, and says so as an expired member would.
-      view_->MarkExpired(status);
-    }
-  });
+  Send<v1::HeartbeatReply>(
+      "Heartbeat", request,
+      [this, number](absl::Status status, v1::HeartbeatReply reply) {
+        {
+          MutexLock lock(mu_);
+          --unanswered_;
+          // A newer one has told more; and so has the next incarnation's join.
+          if (stopped_ || number < answered_) return;
+          answered_ = number;
+          // With the lock, so that no older book comes after: nobody would ever bring the newer one again.
+          if (status.ok() && !reply.shard_addresses().empty()) {
+            caller_.SetShardAddresses({reply.shard_addresses().begin(), reply.shard_addresses().end()},
+                                      {reply.local_endpoints().begin(), reply.local_endpoints().end()});
+          }
+        }
+        if (status.ok()) {
+          view_->Update(reply);
+          if (reply.drain()) view_->SetDrain();
+        } else if (!absl::IsFailedPrecondition(status)) {
+          // Given up, or refused for good: the worker cannot go on, and says so as an expired member would.
+          view_->MarkExpired(status);
+        }
+      },
+      attempt);
 }
 
 void CoordinatorClient::AcquireData(v1::AcquireDataRequest request, Done<v1::AcquireDataReply> done) {

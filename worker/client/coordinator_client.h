@@ -28,8 +28,9 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   // `clock_of_worker` is what heartbeats report: steps with a final verdict. Called on the executor.
   CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView> view, std::function<std::uint64_t()> clock_of_worker);
 
-  // One heartbeat every third of `lease`, also while earlier ones are not answered, until Stop().
-  void StartHeartbeat(absl::Duration lease);
+  // One heartbeat every third of `lease`, or of `news` where a worker wants to hear more often than its lease asks for;
+  // also while earlier ones are not answered, until Stop().
+  void StartHeartbeat(absl::Duration lease, absl::Duration news = absl::InfiniteDuration());
   void Stop();
   // What heartbeats say that the worker waits for, from the next one on.
   void SetWaits(std::vector<v1::WaitUnderWay> waits);
@@ -49,7 +50,7 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
             absl::Duration attempt = Caller::kAttempt);
   void Heartbeat();
 
-  // They last a lease.
+  // Each of them is sent again before a lease is over.
   static constexpr int kMostUnanswered = 3;
 
   Caller& caller_;
@@ -59,6 +60,7 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   Mutex mu_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
   absl::Duration interval_ LEEWAY_GUARDED_BY(mu_);
+  absl::Duration attempt_ LEEWAY_GUARDED_BY(mu_);
   int unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;          // heartbeats
   std::uint64_t sent_ LEEWAY_GUARDED_BY(mu_) = 0;      // numbered from 1
   std::uint64_t answered_ LEEWAY_GUARDED_BY(mu_) = 0;  // the newest of them

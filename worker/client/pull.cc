@@ -87,6 +87,7 @@ std::vector<MissingAnswer> Pull::MissingAnswers() const {
 }
 
 void Pull::Send(const Piece& piece) {
+  if (!caller_.MayStart(Caller::Load::kDown, [self = shared_from_this(), piece] { self->SendAgain(piece); })) return;
   v1::PullRequest request;
   *request.mutable_stamp() = view_->stamp();
   request.mutable_stamp()->set_policy_number(policy_.number());
@@ -107,7 +108,15 @@ void Pull::Send(const Piece& piece) {
       [self = shared_from_this(), piece, sent, base](absl::Status status, Decoded<v1::PullReply> reply) {
         self->Answered(piece, sent, base, std::move(status), std::move(reply));
       },
-      Caller::Delivery::kInLine);
+      {.delivery = Caller::Delivery::kInLine, .load = Caller::Load::kDown});
+}
+
+void Pull::SendAgain(const Piece& piece) {
+  {
+    MutexLock lock(mu_);
+    if (ended_) return;
+  }
+  Send(piece);
 }
 
 void Pull::NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& reply) {
@@ -162,13 +171,8 @@ void Pull::Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::
     if (header.finishing()) view_->SetState(v1::FINISHING);
     // The stamp is renewed with every asking: a newer membership epoch may be what the shard waits for.
     const bool held = caller_.Now() - sent >= Caller::kShortHold;
-    caller_.After(held ? absl::ZeroDuration() : Caller::kShortHold, [self = shared_from_this(), piece] {
-      {
-        MutexLock lock(self->mu_);
-        if (self->ended_) return;
-      }
-      self->Send(piece);
-    });
+    caller_.After(held ? absl::ZeroDuration() : Caller::kShortHold,
+                  [self = shared_from_this(), piece] { self->SendAgain(piece); });
     return;
   }
   const absl::StatusOr<bool> taken = Take(piece, base, reply);

@@ -66,7 +66,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
   // Floats of a piece: 1 MiB is copied to its place while it is still in the cache that it was received into.
   static constexpr std::uint64_t kPieceElements = 256 * 1024;
   // Pieces in flight: enough to hide a round trip behind their transfer and to keep every shard busy, few enough to
-  // bound the memory.
+  // bound the memory. Over a thin link fewer (LinkLoad).
   static std::size_t Window(std::uint32_t num_shards) { return std::clamp<std::size_t>(4 * num_shards, 8, 64); }
 
   struct Request {
@@ -100,6 +100,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
 
   std::deque<Piece> PiecesOf(std::uint32_t shard) const;
   void Send(const Piece& piece);
+  void SendAgain(const Piece& piece);  // unless the pull has ended
   void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
                 Decoded<v1::PullReply> reply);
   absl::StatusOr<bool> Take(const Piece& piece, std::uint64_t base, const Decoded<v1::PullReply>& reply);

@@ -181,7 +181,9 @@ void Push::SendSome() {
   {
     MutexLock lock(mu_);
     if (holds_ > 0 || !failure_.ok() || given_up_) return;
-    while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty()) {
+    while (in_flight_ < Window(placement_.num_shards()) && !ready_.empty() && !waits_for_room_) {
+      waits_for_room_ = !caller_.MayStart(Caller::Load::kUp, [self = shared_from_this()] { self->HasRoom(); });
+      if (waits_for_room_) break;
       now.push_back(ready_.front());
       ready_.pop_front();
       ++in_flight_;
@@ -193,6 +195,14 @@ void Push::SendSome() {
     }
   }
   for (const ChunkId id : now) Send(id);
+}
+
+void Push::HasRoom() {
+  {
+    MutexLock lock(mu_);
+    waits_for_room_ = false;
+  }
+  SendSome();
 }
 
 v1::PushRequest Push::RequestFor(ChunkId id, Buffer* payload) {
@@ -240,10 +250,13 @@ void Push::Send(ChunkId id) {
       [self = shared_from_this(), id](absl::Status status, Decoded<v1::PushReply> reply) {
         self->Answered(id, std::move(status), reply.message);
       },
-      Caller::Delivery::kOnExecutor,
-      [self = shared_from_this(), end = std::make_shared<std::optional<Instant>>()] {
-        return self->Wanted(end.get());
-      });
+      {.wanted = [self = shared_from_this(),
+                  end = std::make_shared<std::optional<Instant>>()] { return self->Wanted(end.get()); },
+       .load = Caller::Load::kUp});
+}
+
+void Push::SendAgain(ChunkId id) {
+  if (caller_.MayStart(Caller::Load::kUp, [self = shared_from_this(), id] { self->SendAgain(id); })) Send(id);
 }
 
 bool Push::Wanted(std::optional<Instant>* end) {
@@ -304,7 +317,7 @@ void Push::Answered(ChunkId id, absl::Status status, const v1::PushReply& reply)
     }
   }
   if (again) {
-    caller_.After(kAskAgain, [self = shared_from_this(), id] { self->Send(id); });
+    caller_.After(kAskAgain, [self = shared_from_this(), id] { self->SendAgain(id); });
   } else {
     SendSome();
     EndIfOver();

@@ -62,7 +62,7 @@ struct PushResult {
 class Push : public std::enable_shared_from_this<Push> {
  public:
   // Chunks in flight: enough to hide a round trip behind their transfer and to keep every shard busy, few enough to
-  // bound the memory.
+  // bound the memory. Over a thin link fewer (LinkLoad).
   static std::size_t Window(std::uint32_t num_shards) { return std::clamp<std::size_t>(2 * num_shards, 8, 64); }
 
   // A gradient that comes encoded, in place of floats and an Encoder.
@@ -135,8 +135,10 @@ class Push : public std::enable_shared_from_this<Push> {
   void Took(ChunkId id, std::optional<Buffer> bytes);
   void GiveBack(ChunkId id, const Buffer& bytes);
   void SendSome();
+  void HasRoom();
   v1::PushRequest RequestFor(ChunkId id, Buffer* payload);
-  void Send(ChunkId id);
+  void Send(ChunkId id);  // has room
+  void SendAgain(ChunkId id);
   void AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Instant> end);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
   // Is the answer to a chunk worth another attempt? `end`: until when, of this call, once the push is abandoned.
@@ -161,6 +163,7 @@ class Push : public std::enable_shared_from_this<Push> {
   v1::Verdict null_verdict_ LEEWAY_GUARDED_BY(mu_) = v1::VERDICT_NONE;
   v1::Ticket ticket_ LEEWAY_GUARDED_BY(mu_);
   std::deque<ChunkId> ready_ LEEWAY_GUARDED_BY(mu_);
+  bool waits_for_room_ LEEWAY_GUARDED_BY(mu_) = false;
   std::size_t in_flight_ LEEWAY_GUARDED_BY(mu_) = 0;
   struct Sent {
     std::size_t chunks = 0;     // of in_flight_

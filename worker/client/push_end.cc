@@ -76,7 +76,7 @@ void Push::AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Insta
         const bool unknown = open || (!status.ok() && !absl::IsFailedPrecondition(status));
         told(unknown ? v1::VERDICT_NONE : reply.message.verdict() == v1::APPLIED ? v1::APPLIED : v1::DROPPED);
       },
-      Caller::Delivery::kOnExecutor, [self = shared_from_this(), until] { return self->caller_.Now() < until; });
+      {.wanted = [self = shared_from_this(), until] { return self->caller_.Now() < until; }});
 }
 
 void Push::GiveBack(ChunkId id, const Buffer& bytes) {

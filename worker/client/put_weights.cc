@@ -29,6 +29,9 @@ class Upload : public std::enable_shared_from_this<Upload> {
   void Send(std::uint32_t shard, std::uint32_t chunk) {
     const ChunkRun run = placement_.Chunk(shard, chunk);
     if (chunk == placement_.ShardChunks(shard) || run.num_blocks == 0) return ShardEnded(absl::OkStatus());
+    if (!caller_.MayStart(Caller::Load::kUp, [self = shared_from_this(), shard, chunk] { self->Send(shard, chunk); })) {
+      return;
+    }
     v1::PutWeightsRequest request;
     *request.mutable_stamp() = view_->stamp();
     *request.mutable_run() = RunToProto(run);
@@ -37,7 +40,8 @@ class Upload : public std::enable_shared_from_this<Upload> {
         [self = shared_from_this(), shard, chunk](absl::Status status, const Decoded<v1::PutWeightsReply>&) {
           if (!status.ok()) return self->ShardEnded(std::move(status));
           self->Send(shard, chunk + 1);
-        });
+        },
+        {.load = Caller::Load::kUp});
   }
 
   void ShardEnded(absl::Status status) {

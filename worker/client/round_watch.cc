@@ -16,13 +16,12 @@ void RoundWatch::Start() {
   *request.mutable_stamp() = view_->stamp();
   request.set_round(round_);
   request.set_wait_millis(static_cast<std::uint32_t>(absl::ToInt64Milliseconds(Caller::kGateWait)));
-  caller_.Call<v1::WatchRoundReply>(
-      static_cast<Target>(shard_), "ParameterServer/WatchRound", request, {},
-      [self = shared_from_this(), sent = caller_.Now()](const absl::Status& status,
-                                                        const Decoded<v1::WatchRoundReply>& reply) {
-        self->Answered(sent, status, reply.message);
-      },
-      Caller::Delivery::kOnExecutor, [self = shared_from_this()] { return !self->stopped_; });
+  caller_.Call<v1::WatchRoundReply>(static_cast<Target>(shard_), "ParameterServer/WatchRound", request, {},
+                                    [self = shared_from_this(), sent = caller_.Now()](
+                                        const absl::Status& status, const Decoded<v1::WatchRoundReply>& reply) {
+                                      self->Answered(sent, status, reply.message);
+                                    },
+                                    {.wanted = [self = shared_from_this()] { return !self->stopped_; }});
 }
 
 void RoundWatch::Answered(Instant sent, const absl::Status& status, const v1::WatchRoundReply& reply) {

@@ -58,7 +58,7 @@ absl::StatusOr<bool> EvalSession::Run() {
                    worker_.options.best_weights, worker_.best->loss(), 100 * worker_.best->accuracy());
     }
   }
-  coordinator_->StartHeartbeat(std::min(lease_, kNews));
+  coordinator_->StartHeartbeat(lease_, kNews);
   bool final = false;
   while (!Interrupted() && !final) {
     const auto due = [&] {

@@ -33,10 +33,12 @@ class ScriptedTransport : public Transport {
 
 absl::Status CallAndWait(Caller& caller, Target target, std::string* reply = nullptr) {
   std::promise<absl::Status> answered;
-  caller.CallBytes(target, "Service/Method", Buffer::FromString("hello"), [&](absl::Status status, Buffer bytes) {
-    if (reply != nullptr) *reply = bytes.ToString();
-    answered.set_value(std::move(status));
-  });
+  caller.CallBytes(target, "Service/Method", Buffer::FromString("hello"),
+                   [&](absl::Status status, Buffer bytes) {
+                     if (reply != nullptr) *reply = bytes.ToString();
+                     answered.set_value(std::move(status));
+                   },
+                   {});
   return answered.get_future().get();
 }
 
@@ -128,7 +130,7 @@ TEST_CASE("A server is given up by the time since its silence began, not since t
   Caller caller(transport, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(30), 1);
   caller.SetShardAddresses({"a:1", "b:2"});
   absl::Status end;
-  caller.CallBytes(1, "Service/Method", Buffer(), [&](const absl::Status& status, const Buffer&) { end = status; });
+  caller.CallBytes(1, "Service/Method", Buffer(), [&](const absl::Status& status, const Buffer&) { end = status; }, {});
   for (int attempt = 0; attempt < 2; ++attempt) {
     REQUIRE(transport.waiting.size() == 1);
     CHECK(end.ok());
@@ -144,6 +146,50 @@ TEST_CASE("A server is given up by the time since its silence began, not since t
   CHECK(end == absl::UnavailableError("gave up on shard 1 at b:2 after 41s: no answer"));
   CHECK(caller.LastTrouble(0).status.ok());
   CHECK(caller.LastTrouble(kCoordinator).status.ok());
+  caller.Stop();
+}
+
+TEST_CASE("Large messages that were late are sent again by half as many at once; who waits may be wanted no more") {
+  SilentTransport transport;
+  FakeClock clock;
+  PumpedExecutor executor;
+  Caller caller(transport, clock, executor, FakeCluster::kCoordinatorAddress, absl::InfiniteDuration(), 1);
+  caller.SetShardAddresses({"a:1"});
+  bool wanted = true;
+  std::vector<absl::Status> ended;
+  const auto answer_all = [&](const absl::Status& status) {
+    for (const ReplyCallback& answer : std::exchange(transport.waiting, {})) answer(status, {});
+    executor.RunAll();
+    clock.Advance(absl::Seconds(3));  // longer than any backoff
+    executor.RunAll();
+  };
+  for (int i = 0; i < 4; ++i) {
+    REQUIRE(caller.MayStart(Caller::Load::kUp, [] {}));
+    caller.CallBytes(0, "Service/Method", Buffer(),
+                     [&](const absl::Status& status, const Buffer&) { ended.push_back(status); },
+                     {.wanted = [&wanted] { return wanted; }, .load = Caller::Load::kUp});
+  }
+  REQUIRE(transport.waiting.size() == 4);
+  clock.Advance(Caller::kAttempt);
+  answer_all(absl::DeadlineExceededError("late"));
+  CHECK(transport.waiting.size() == 2);
+  // The other way there is room, and for what is small.
+  CHECK(caller.MayStart(Caller::Load::kDown, [] {}));
+  caller.CallBytes(0, "Service/Method", Buffer(), [](const absl::Status&, const Buffer&) {}, {});
+  REQUIRE(transport.waiting.size() == 3);
+  transport.waiting.pop_back();
+  clock.Advance(Caller::kAttempt);
+  answer_all(absl::DeadlineExceededError("late"));
+  REQUIRE(transport.waiting.size() == 1);
+  // It is answered, quickly: two more go.
+  answer_all(absl::OkStatus());
+  REQUIRE(ended == std::vector{absl::OkStatus()});
+  CHECK(transport.waiting.size() == 2);
+  wanted = false;
+  answer_all(absl::UnavailableError("away"));
+  CHECK(ended == std::vector{absl::OkStatus(), absl::DeadlineExceededError("late"), absl::UnavailableError("away"),
+                             absl::UnavailableError("away")});
+  CHECK(transport.waiting.empty());
   caller.Stop();
 }
 
@@ -166,7 +212,7 @@ TEST_CASE("After Stop, answers to calls that were under way leave the clock alon
   std::vector<Instant> heard;
   for (int i = 0; i < 2; ++i) {
     caller.CallBytes(kCoordinator, "Service/Method", Buffer(),
-                     [&](const absl::Status&, const Buffer&) { heard.push_back(caller.Now()); });
+                     [&](const absl::Status&, const Buffer&) { heard.push_back(caller.Now()); }, {});
   }
   caller.Stop();
   const std::int64_t asked = clock.asked;

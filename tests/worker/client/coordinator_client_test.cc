@@ -197,6 +197,44 @@ TEST_CASE("Heartbeats go on while none is answered, but not for more than a leas
   caller.Stop();
 }
 
+// Calls come, and are never answered.
+class Deaf : public Transport {
+ public:
+  explicit Deaf(Clock& clock) : clock_(clock) {}
+  void Call(const std::string&, const std::string&, Buffer, absl::Duration timeout, ReplyCallback done) override {
+    came.push_back(clock_.Now());
+    clock_.RunAt(clock_.Now() + timeout, [done = std::move(done)] { done(absl::DeadlineExceededError("late"), {}); });
+  }
+  std::vector<Instant> came;
+
+ private:
+  Clock& clock_;
+};
+
+// The coordinator's disk hangs, say: it hears of everybody, and can answer nobody.
+TEST_CASE("Heartbeats that nobody answers keep coming within the lease") {
+  const absl::Duration lease = absl::Seconds(GENERATE(5, 10, 60));
+  const absl::Duration news = GENERATE(absl::InfiniteDuration(), absl::Milliseconds(1500));
+  FakeClock clock;
+  Deaf deaf(clock);
+  PumpedExecutor executor;
+  Caller caller(deaf, clock, executor, FakeCluster::kCoordinatorAddress, absl::InfiniteDuration(), 1);
+  const auto view = std::make_shared<ClusterView>(v1::JoinReply(), 42, [] {});
+  auto coordinator = std::make_shared<CoordinatorClient>(caller, view, [] { return std::uint64_t{3}; });
+  coordinator->StartHeartbeat(lease, news);
+  for (int i = 0; i < 2000; ++i) {
+    clock.Advance(absl::Milliseconds(100));
+    executor.RunAll();
+  }
+  deaf.came.push_back(clock.Now());
+  for (std::size_t i = 1; i < deaf.came.size(); ++i) {
+    INFO("lease " << lease << ", news " << news << ", heartbeat " << i);
+    REQUIRE(deaf.came[i] - deaf.came[i - 1] <= 0.9 * lease);
+  }
+  coordinator->Stop();
+  caller.Stop();
+}
+
 TEST_CASE("What a heartbeat of an incarnation that has ended brings late is not heard") {
   Slow slow;
   FakeClock clock;
