@@ -37,8 +37,8 @@ class LinkLoad {
 
  private:
   static constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
-  // Two side by side take twice as long each: what took a quarter of its time leaves room for that, and as much again.
-  static constexpr int kSmallPart = 4;
+  // With one more beside it, it may take twice as long; and the link is not always as good.
+  static constexpr int kSmallPart = 6;
 
   std::size_t limit_ = kUnlimited;
   std::size_t under_way_ = 0;
