@@ -98,7 +98,13 @@ void Caller::FreeRoom(const Attempts& call, const absl::Status& status) {
   std::vector<LinkLoad::Again> waiting;
   {
     MutexLock lock(mu_);
-    waiting = (load == Load::kUp ? up_ : down_).Ended(call.began, NowLocked(), call.options.attempt, status);
+    LinkLoad& link = load == Load::kUp ? up_ : down_;
+    const std::size_t before = link.limit();
+    waiting = link.Ended(call.began, NowLocked(), call.options.attempt, status);
+    if (link.limit() < before) {
+      spdlog::info("{} of {} was not answered in {}: at most {} such messages at once from now on", call.method,
+                   DescribeLocked(call.target), call.options.attempt, link.limit());
+    }
   }
   for (LinkLoad::Again& again : waiting) executor_.Post(std::move(again));
 }
