@@ -101,6 +101,21 @@ TEST_CASE("codec: of two payloads the last one counts; unknown fields pass") {
   CHECK(payload.ToString() == "two");
 }
 
+TEST_CASE("codec: a message is read once, however many payloads and slices it has") {
+  // 8 MiB of the shortest payloads, in the slices of tiny frames: looked up from the front, each of them took minutes.
+  std::string bytes;
+  while (bytes.size() < 8 << 20) bytes += "z\x01x";
+  Buffer sliced;
+  for (std::size_t at = 0; at < bytes.size(); at += 64) {
+    sliced.Append({bytes.data() + at, std::min<std::size_t>(64, bytes.size() - at), nullptr});
+  }
+  v1::PushRequest header;
+  Buffer payload;
+  REQUIRE(DecodeMessage(sliced, &header, &payload).ok());
+  CHECK(payload.ToString() == "x");
+  CHECK(Same(header, v1::PushRequest()));
+}
+
 TEST_CASE("codec: a message whose field 15 is no payload keeps it") {
   v1::GetStatusReply status;
   status.add_evaluations()->set_loss(3);
