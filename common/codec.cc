@@ -17,9 +17,6 @@ enum WireType { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 constexpr char kPayloadTag = static_cast<char>(kPayloadField << 3 | kBytes);
 static_assert(kPayloadField <= 15, "the tag must fit in one byte");
 
-// Headers hold a few numbers; a manifest with its thousands of tensors stays far below this.
-constexpr std::size_t kMaxHeaderBytes = 16 << 20;
-
 void AppendVarint(std::uint64_t value, std::string* out) {
   for (; value >= 0x80; value >>= 7) out->push_back(static_cast<char>(value | 0x80));
   out->push_back(static_cast<char>(value));
@@ -112,11 +109,12 @@ Buffer EncodeMessage(const google::protobuf::Message& header, const Buffer& payl
   return out;
 }
 
-absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload) {
+absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload,
+                           std::size_t max_header) {
   *payload = {};
   const auto* field = header->GetDescriptor()->FindFieldByNumber(kPayloadField);
   if (field == nullptr || field->type() != google::protobuf::FieldDescriptor::TYPE_BYTES) {
-    return DecodeMessage(bytes, header);
+    return DecodeMessage(bytes, header, max_header);
   }
   // Both only go forward, so that it takes as long as the message is, however small its fields and slices are.
   Cursor cursor(bytes);
@@ -136,15 +134,15 @@ absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* heade
     behind.Skip(cursor.position() - begin);
   }
   const std::size_t header_bytes = fields.size() + bytes.size() - behind.at();
-  if (header_bytes > kMaxHeaderBytes) return TooLong(*header, header_bytes, kMaxHeaderBytes);
+  if (header_bytes > max_header) return TooLong(*header, header_bytes, max_header);
   behind.AppendTo(&fields, bytes.size() - behind.at());
   if (!header->ParseFromString(fields)) return Malformed(*header, 0, bytes);
   *payload = bytes.Sub(payload_at, payload_size);
   return absl::OkStatus();
 }
 
-absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* message) {
-  if (bytes.size() > kMaxHeaderBytes) return TooLong(*message, bytes.size(), kMaxHeaderBytes);
+absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* message, std::size_t max_bytes) {
+  if (bytes.size() > max_bytes) return TooLong(*message, bytes.size(), max_bytes);
   if (!message->ParseFromString(bytes.ToString())) return Malformed(*message, 0, bytes);
   return absl::OkStatus();
 }

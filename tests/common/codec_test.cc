@@ -151,11 +151,27 @@ TEST_CASE("codec: what is malformed is refused where it goes wrong") {
              {"byte 2 of 13"}));
   CHECK(Says(status_of("\x13"), Code::kInvalidArgument, {"malformed"}));  // a group
   CHECK(Says(status_of(std::string(11, '\xff')), Code::kInvalidArgument, {"malformed"}));
-  CHECK(Says(status_of(std::string(17 << 20, '\x08')), Code::kInvalidArgument, {"at most 16777216"}));
-  // A header of more than 16 MiB is not parsed, however well it is formed.
-  v1::WatchRequest large;
-  large.set_address(std::string(17 << 20, 'a'));
-  CHECK(Says(DecodeMessage(EncodeMessage(large), &large), Code::kInvalidArgument, {"17825", "16777216"}));
+}
+
+TEST_CASE("codec: what a carrier takes is parsed, and nothing larger, unless the reader says otherwise") {
+  using Code = absl::StatusCode;
+  v1::WatchReply watch;
+  v1::WatchReply decoded;
+  watch.mutable_manifest()->set_model(std::string(kMaxMessageBytes - 100, 'a'));
+  watch.set_failure(std::string(kMaxMessageBytes - watch.ByteSizeLong() - 3, 'b'));
+  REQUIRE(watch.ByteSizeLong() == kMaxMessageBytes);
+  CHECK(DecodeMessage(EncodeMessage(watch), &decoded).ok());
+  watch.set_failure(watch.failure() + "b");
+  CHECK(Says(DecodeMessage(EncodeMessage(watch), &decoded), Code::kInvalidArgument, {"16842753", "at most 16842752"}));
+  CHECK(DecodeMessage(EncodeMessage(watch), &decoded, 32 << 20).ok());
+  // Of a message with a payload that counts which is beside it.
+  const Buffer payload = Buffer::FromString(std::string(1000, 'p'));
+  const Buffer push = EncodeMessage(SomePush(), payload);
+  const std::size_t header_bytes = SomePush().ByteSizeLong();
+  v1::PushRequest header;
+  Buffer got;
+  CHECK(DecodeMessage(push, &header, &got, header_bytes).ok());
+  CHECK(Says(DecodeMessage(push, &header, &got, header_bytes - 1), Code::kInvalidArgument, {"of header; at most"}));
 }
 
 TEST_CASE("codec: oddly written tags and lengths are read as protobuf reads them") {
