@@ -1,6 +1,6 @@
 #include "cli/status_client.h"
 
-#include "common/codec.h"
+#include "common/rpc.h"
 
 namespace leeway {
 namespace {
@@ -22,17 +22,14 @@ void StatusClient::Ask() {
     request.set_waits_after(state_->next_wait);
     state_->asked = true;
   }
-  // Not CallRpc: it would take the evaluations, whose number is that of a payload, out of the message.
-  transport_->Call(address_, "Coordinator/GetStatus", EncodeMessage(request), kTimeout,
-                   [state = state_](absl::Status status, Buffer bytes) {
-                     v1::GetStatusReply reply;
-                     if (status.ok()) status = DecodeMessage(bytes, &reply);
-                     MutexLock lock(state->mu);
-                     state->asked = false;
-                     if (status.ok()) state->next_wait = reply.next_wait();
-                     if (status.ok()) state->reply = std::move(reply);
-                     state->error = std::move(status);
-                   });
+  CallRpc<v1::GetStatusReply>(*transport_, address_, "Coordinator/GetStatus", request, {}, kTimeout,
+                              [state = state_](absl::Status status, Decoded<v1::GetStatusReply> reply) {
+                                MutexLock lock(state->mu);
+                                state->asked = false;
+                                if (status.ok()) state->next_wait = reply.message.next_wait();
+                                if (status.ok()) state->reply = std::move(reply.message);
+                                state->error = std::move(status);
+                              });
 }
 
 std::optional<v1::GetStatusReply> StatusClient::Take() {

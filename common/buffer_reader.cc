@@ -23,4 +23,11 @@ const float* BufferReader::TakeFloats(std::size_t count, float* scratch) {
   return scratch;
 }
 
+void BufferReader::AppendTo(std::string* out, std::size_t size) {
+  const std::size_t before = out->size();
+  out->resize(before + size);
+  Gather(size, out->data() + before);
+  Skip(size);
+}
+
 }  // namespace leeway

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "common/buffer.h"
 
@@ -30,20 +32,25 @@ class BufferReader {
         Gather(size, static_cast<char*>(scratch));
       }
     }
-    Advance(size);
+    Skip(size);
     return bytes;
   }
 
   // As Take, but also gathered when they do not lie as floats must.
   const float* TakeFloats(std::size_t count, float* scratch);
 
- private:
-  void Gather(std::size_t size, char* out) const;
-  void Advance(std::size_t size) {
+  // The next `size` bytes, at the end of `out`. Requires that so many are left.
+  void AppendTo(std::string* out, std::size_t size);
+
+  // Requires that so many are left.
+  void Skip(std::size_t size) {
     at_ += size;
     in_slice_ += size;
     SkipSlices();
   }
+
+ private:
+  void Gather(std::size_t size, char* out) const;
   void SkipSlices() {
     const std::vector<Buffer::Slice>& slices = buffer_.slices();
     while (slice_ < slices.size() && in_slice_ >= slices[slice_].size) in_slice_ -= slices[slice_++].size;

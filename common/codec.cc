@@ -8,6 +8,7 @@
 #include <google/protobuf/descriptor.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/buffer_reader.h"
 
 namespace leeway {
 namespace {
@@ -15,9 +16,6 @@ namespace {
 enum WireType { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 constexpr char kPayloadTag = static_cast<char>(kPayloadField << 3 | kBytes);
 static_assert(kPayloadField <= 15, "the tag must fit in one byte");
-
-// Headers hold a few numbers; a manifest with its thousands of tensors stays far below this.
-constexpr std::size_t kMaxHeaderBytes = 16 << 20;
 
 void AppendVarint(std::uint64_t value, std::string* out) {
   for (; value >= 0x80; value >>= 7) out->push_back(static_cast<char>(value | 0x80));
@@ -27,10 +25,10 @@ void AppendVarint(std::uint64_t value, std::string* out) {
 // Reads fields one after another out of a buffer that may be split anywhere.
 class Cursor {
  public:
-  explicit Cursor(const Buffer& bytes) : bytes_(bytes) {}
+  explicit Cursor(const Buffer& bytes) : reader_(bytes), size_(bytes.size()) {}
 
-  std::size_t position() const { return position_; }
-  bool AtEnd() const { return position_ == bytes_.size(); }
+  std::size_t position() const { return reader_.at(); }
+  bool AtEnd() const { return position() == size_; }
 
   // Tags and lengths as protobuf reads them, however oddly they are written: what one of us accepts the other one must
   // not see differently. A tag has at most 5 bytes, of which 32 bits count; a length as many, below 2 GiB.
@@ -47,11 +45,8 @@ class Cursor {
   }
 
   bool Skip(std::uint64_t count) {
-    if (count > bytes_.size() - position_) return false;
-    position_ += count;
-    std::size_t at = at_ + count;
-    while (slice_ < bytes_.slices().size() && at >= bytes_.slices()[slice_].size) at -= bytes_.slices()[slice_++].size;
-    at_ = at;
+    if (count > size_ - position()) return false;
+    reader_.Skip(count);
     return true;
   }
 
@@ -62,28 +57,26 @@ class Cursor {
     *value = 0;
     for (int shift = 0; shift < 7 * most_bytes; shift += 7) {
       if (AtEnd()) return false;
-      const auto byte = static_cast<unsigned char>(Next());
+      char scratch = 0;
+      const auto byte = static_cast<unsigned char>(*reader_.Take(1, &scratch));
       *value |= std::uint64_t{byte & 0x7fu} << shift;
       if (byte < 0x80) return true;
     }
     return false;
   }
 
-  char Next() {
-    const char byte = bytes_.slices()[slice_].data[at_];
-    Skip(1);
-    return byte;
-  }
-
-  const Buffer& bytes_;
-  std::size_t position_ = 0;
-  std::size_t slice_ = 0;
-  std::size_t at_ = 0;  // within slice_
+  BufferReader reader_;
+  const std::size_t size_;
 };
 
 absl::Status Malformed(const google::protobuf::Message& message, std::size_t position, const Buffer& bytes) {
   return absl::InvalidArgumentError(
       absl::StrCat(message.GetTypeName(), ": malformed at byte ", position, " of ", bytes.size()));
+}
+
+absl::Status TooLong(const google::protobuf::Message& message, std::size_t bytes, std::size_t most) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(message.GetTypeName(), ": ", bytes, " bytes of header; at most ", most, " are allowed"));
 }
 
 // Skips a field's value, whose tag has been read.
@@ -116,35 +109,40 @@ Buffer EncodeMessage(const google::protobuf::Message& header, const Buffer& payl
   return out;
 }
 
-absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload) {
+absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload,
+                           std::size_t max_header) {
   *payload = {};
   const auto* field = header->GetDescriptor()->FindFieldByNumber(kPayloadField);
   if (field == nullptr || field->type() != google::protobuf::FieldDescriptor::TYPE_BYTES) {
-    return DecodeMessage(bytes, header);
+    return DecodeMessage(bytes, header, max_header);
   }
-  Buffer fields;  // everything but payloads, by reference
+  // Both only go forward, so that it takes as long as the message is, however small its fields and slices are.
   Cursor cursor(bytes);
-  std::size_t fields_begin = 0;
+  BufferReader behind(bytes);  // all before it is in `fields` or a payload
+  std::string fields;          // everything but payloads
+  std::size_t payload_at = 0;
+  std::size_t payload_size = 0;
   while (!cursor.AtEnd()) {
     const std::size_t begin = cursor.position();
     std::uint32_t tag = 0;
     std::uint64_t length = 0;
     if (!cursor.ReadTag(&tag) || !SkipValue(tag & 7, &cursor, &length)) return Malformed(*header, begin, bytes);
-    if (tag == static_cast<unsigned char>(kPayloadTag)) {
-      *payload = bytes.Sub(cursor.position() - length, length);
-      fields.Append(bytes.Sub(fields_begin, begin - fields_begin));
-      fields_begin = cursor.position();
-    }
+    if (tag != static_cast<unsigned char>(kPayloadTag)) continue;
+    payload_at = cursor.position() - length;
+    payload_size = length;
+    behind.AppendTo(&fields, begin - behind.at());
+    behind.Skip(cursor.position() - begin);
   }
-  fields.Append(bytes.Sub(fields_begin, bytes.size() - fields_begin));
-  return DecodeMessage(fields, header);
+  const std::size_t header_bytes = fields.size() + bytes.size() - behind.at();
+  if (header_bytes > max_header) return TooLong(*header, header_bytes, max_header);
+  behind.AppendTo(&fields, bytes.size() - behind.at());
+  if (!header->ParseFromString(fields)) return Malformed(*header, 0, bytes);
+  *payload = bytes.Sub(payload_at, payload_size);
+  return absl::OkStatus();
 }
 
-absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* message) {
-  if (bytes.size() > kMaxHeaderBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(message->GetTypeName(), ": ", bytes.size(),
-                                                   " bytes of header; at most ", kMaxHeaderBytes, " are allowed"));
-  }
+absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* message, std::size_t max_bytes) {
+  if (bytes.size() > max_bytes) return TooLong(*message, bytes.size(), max_bytes);
   if (!message->ParseFromString(bytes.ToString())) return Malformed(*message, 0, bytes);
   return absl::OkStatus();
 }

@@ -5,10 +5,13 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <cstddef>
+
 #include <google/protobuf/message.h>
 
 #include "absl/status/status.h"
 #include "common/buffer.h"
+#include "common/message_size.h"
 
 namespace leeway {
 
@@ -19,10 +22,13 @@ inline constexpr int kPayloadField = 15;
 Buffer EncodeMessage(const google::protobuf::Message& header, const Buffer& payload = {});
 
 // Splits `bytes` into the header's fields, parsed, and the payload, by reference (empty when absent; the
-// last one counts, as in protobuf). INVALID_ARGUMENT names the byte where a malformed message goes wrong.
-absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload);
+// last one counts, as in protobuf). INVALID_ARGUMENT names the byte where a malformed message goes wrong, or says that
+// the header has more than `max_header` bytes, unparsed.
+absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* header, Buffer* payload,
+                           std::size_t max_header = kMaxMessageBytes);
 
 // For messages without a payload field: every field is parsed.
-absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* message);
+absl::Status DecodeMessage(const Buffer& bytes, google::protobuf::Message* message,
+                           std::size_t max_bytes = kMaxMessageBytes);
 
 }  // namespace leeway

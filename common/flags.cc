@@ -28,6 +28,7 @@
 #include "common/end_process.h"
 #include "common/print_error.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "common/version.h"
 
 namespace leeway {
@@ -72,6 +73,10 @@ std::string AllowedValues(const absl::CommandLineFlag& flag) {
 
 // `source`: the flag as it was written, for the message: "--flag" or "LEEWAY_FLAG".
 absl::Status Parse(absl::CommandLineFlag* flag, const std::string& source, const std::string& value) {
+  // Values travel in messages and are kept in files, as text that proto3 reads only if it is UTF-8.
+  if (!IsUtf8(value)) {
+    return absl::InvalidArgumentError(absl::StrCat(source, "=", EscapeUnprintable(value), ": allowed: UTF-8"));
+  }
   std::string error;
   if (flag->ParseFrom(value, &error)) return absl::OkStatus();
   // Abseil's words come first, and end there when the value's type has no words of its own.

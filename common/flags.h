@@ -5,6 +5,7 @@
 //   the environment    LEEWAY_STALENESS_BOUND=3
 //   a flag file        --flagfile=FILE, where it stands among the arguments; a flag per line, # comments
 //   the command line   --staleness_bound=3, --staleness_bound 3, --journal, --nojournal
+// A value is UTF-8.
 // --help and --version print to stdout and end the process.
 //
 // absl::ParseCommandLine is not used: it has no environment prefix, and prints several lines for one mistake.

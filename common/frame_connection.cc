@@ -41,8 +41,8 @@ absl::Status FrameConnection::Start(Options options) {
     const timeval time{limit / 1000, limit % 1000 * 1000};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
   }
-  // The one place where an exception is caught: std::thread has no other way to say that there is no thread. A flood of
-  // connections may use up what the system gives, and must not end the process.
+  // An exception is caught: std::thread has no other way to say that there is no thread. A flood of connections may use
+  // up what the system gives, and must not end the process.
   try {
     writer_ = std::thread([this] { WriteLoop(); });
     reader_ = std::thread([this] { ReadLoop(); });

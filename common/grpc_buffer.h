@@ -1,4 +1,4 @@
-// Buffer to grpc::ByteBuffer and back, by reference in both directions.
+// Buffer to grpc::ByteBuffer and back, by reference in both directions; but a message that came in crumbs is copied.
 //
 // Thread safety: pure functions.
 #pragma once

@@ -61,7 +61,6 @@ class CondVar {
   // Returns false when `deadline` passed.
   bool WaitUntil(Mutex& mu, std::chrono::steady_clock::time_point deadline) LEEWAY_REQUIRES(mu) {
     std::unique_lock<std::mutex> lock(mu.mu_, std::adopt_lock);
-    // system_clock based wait_until is what old thread sanitizers intercept; wait_for is safe on both.
     const bool in_time = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
     lock.release();
     return in_time;

@@ -21,17 +21,21 @@ PayloadCall* ReadTurns::Done(const std::string& connection) {
   --done->second.reading;
   --reading_;
   if (done->second.reading == 0 && done->second.waiting.empty()) connections_.erase(done);
-  // From the one after the last on, once around.
-  auto it = connections_.upper_bound(last_);
-  for (std::size_t i = 0; i < connections_.size(); ++i, ++it) {
-    if (it == connections_.end()) it = connections_.begin();
-    if (it->second.waiting.empty() || !MayRead(it->second)) continue;
-    PayloadCall* next = it->second.waiting.front();
-    it->second.waiting.pop_front();
-    ++it->second.reading;
-    ++reading_;
-    last_ = it->first;
-    return next;
+  // First those that read nothing: they may while there is any place, the others only while half of them are free. Of
+  // each from the one after the last on, once around.
+  for (const bool reads : {false, true}) {
+    auto it = connections_.upper_bound(last_);
+    for (std::size_t i = 0; i < connections_.size(); ++i, ++it) {
+      if (it == connections_.end()) it = connections_.begin();
+      Connection& state = it->second;
+      if (state.waiting.empty() || (state.reading > 0) != reads || !MayRead(state)) continue;
+      PayloadCall* next = state.waiting.front();
+      state.waiting.pop_front();
+      ++state.reading;
+      ++reading_;
+      last_ = it->first;
+      return next;
+    }
   }
   return nullptr;
 }

@@ -5,7 +5,7 @@
 // Thread safety: none; a plain object, guarded by its owner.
 // Invariants: kReading calls read at most; of each connection one, and up to kOfOne while less than half of the places
 // are taken. Nobody waits who may read. Of a connection at most kWaiting wait; they read in the order in which they
-// came. Connections take turns.
+// came. Connections take turns, first those that read nothing.
 #pragma once
 
 #include <cstddef>

@@ -25,8 +25,8 @@ absl::Duration RetryAfter(const absl::Status& status);  // zero: none was asked 
 absl::Status LostConnection(absl::string_view message);
 bool IsLostConnection(const absl::Status& status);
 
-// Exponential, with full jitter (Brooker 2015), so that workers which failed together do not come back
-// together.
+// Exponential, with equal jitter (Brooker 2015): half of the wait is random, so that workers which failed together do
+// not come back together.
 class Backoff {
  public:
   static constexpr absl::Duration kFirst = absl::Milliseconds(20);

@@ -127,7 +127,7 @@ absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() 
       continue;
     }
     Decoded<v1::JournalRecord> record;
-    if (absl::Status status = DecodeMessage(*body, &record.message, &record.payload); !status.ok()) {
+    if (absl::Status status = DecodeMessage(*body, &record.message, &record.payload, kMaxRecordBytes); !status.ok()) {
       return NoRecord(path_, last_sequence_, status);
     }
     if (first || record.message.has_header()) {

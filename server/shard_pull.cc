@@ -12,7 +12,9 @@ namespace leeway {
 
 void Shard::Pull(const Buffer& request, ReplyCallback done) {
   auto held = std::make_unique<Held>();
-  if (absl::Status status = DecodeMessage(request, &held->pull); !status.ok()) return done(status, {});
+  if (absl::Status status = DecodeMessage(request, &held->pull, kMaxRequestHeaderBytes); !status.ok()) {
+    return done(status, {});
+  }
   held->done = std::move(done);
   const absl::Duration limit = absl::Milliseconds(held->pull.wait_millis());
   Actions actions;
@@ -26,7 +28,10 @@ void Shard::Pull(const Buffer& request, ReplyCallback done) {
 void Shard::PushPull(const Buffer& request, ReplyCallback done) {
   v1::PushPullRequest both;
   auto push = std::make_shared<Decoded<v1::PushRequest>>();
-  if (absl::Status status = DecodeMessage(request, &both, &push->payload); !status.ok()) return done(status, {});
+  if (absl::Status status = DecodeMessage(request, &both, &push->payload, kMaxRequestHeaderBytes); !status.ok()) {
+    return done(status, {});
+  }
+  both.mutable_push()->clear_payload();  // the payload is beside it
   push->message = both.push();
   // The push's reply comes first; then the pull is tried once, with the push in it when it could be applied.
   StartPush(push, [this, pull = both.pull(), done = std::move(done)](absl::Status status, Buffer bytes) {

@@ -20,7 +20,8 @@ bool IsNull(const v1::PushRequest& push) { return push.null_verdict() != v1::VER
 
 void Shard::Push(const Buffer& request, ReplyCallback done) {
   auto push = std::make_shared<Decoded<v1::PushRequest>>();
-  if (absl::Status status = DecodeMessage(request, &push->message, &push->payload); !status.ok()) {
+  if (absl::Status status = DecodeMessage(request, &push->message, &push->payload, kMaxRequestHeaderBytes);
+      !status.ok()) {
     return done(status, {});
   }
   StartPush(std::move(push), std::move(done));

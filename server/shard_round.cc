@@ -37,7 +37,9 @@ std::vector<WorkerId> Shard::MissingInRound() const {
 void Shard::WatchRound(const Buffer& request, ReplyCallback done) {
   auto held = std::make_unique<Held>();
   held->kind = Held::kWatchRound;
-  if (absl::Status status = DecodeMessage(request, &held->watch); !status.ok()) return done(status, {});
+  if (absl::Status status = DecodeMessage(request, &held->watch, kMaxRequestHeaderBytes); !status.ok()) {
+    return done(status, {});
+  }
   held->done = std::move(done);
   const absl::Duration limit = absl::Milliseconds(held->watch.wait_millis());
   Actions actions;

@@ -73,7 +73,9 @@ void Shard::PutWeights(const Buffer& request, ReplyCallback done) {
   auto held = std::make_unique<Held>();
   held->kind = Held::kPutWeights;
   held->weights = std::make_shared<Decoded<v1::PutWeightsRequest>>();
-  if (absl::Status status = DecodeMessage(request, &held->weights->message, &held->weights->payload); !status.ok()) {
+  v1::PutWeightsRequest& message = held->weights->message;
+  if (absl::Status status = DecodeMessage(request, &message, &held->weights->payload, kMaxRequestHeaderBytes);
+      !status.ok()) {
     return done(status, {});
   }
   held->done = std::move(done);

@@ -64,7 +64,7 @@ absl::StatusOr<std::optional<v1::CoordinatorFile>> FileCoordinatorStore::LastOf(
   }
   if (!last) return std::nullopt;
   v1::CoordinatorFile file;
-  const absl::Status parsed = DecodeMessage(*last, &file);
+  const absl::Status parsed = DecodeMessage(*last, &file, kMaxRecordBytes);
   if (!parsed.ok() || file.magic() != kMagic) return Damaged(path, "this is no file of a coordinator");
   if (file.format() != kFormat) {
     return Damaged(path, absl::StrCat("it has format ", file.format(), "; this ps reads ", kFormat));

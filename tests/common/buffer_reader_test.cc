@@ -39,7 +39,12 @@ TEST_CASE("BufferReader: any takes give the bytes in their order, whatever the s
       REQUIRE(reader.at() == begin + taken.size());
       float scratch[32];
       const std::size_t n = random.Below(std::min<std::size_t>(bytes.size() - reader.at(), sizeof scratch) + 1);
-      if (n % sizeof(float) == 0) {
+      if (random.Chance(0.2)) {
+        reader.AppendTo(&taken, n);
+      } else if (random.Chance(0.2)) {
+        taken += bytes.substr(reader.at(), n);
+        reader.Skip(n);
+      } else if (n % sizeof(float) == 0) {
         const float* floats = reader.TakeFloats(n / sizeof(float), scratch);
         REQUIRE(reinterpret_cast<std::uintptr_t>(floats) % alignof(float) == 0);
         taken.append(reinterpret_cast<const char*>(floats), n);

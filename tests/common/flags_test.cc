@@ -30,6 +30,7 @@ ABSL_FLAG(std::int64_t, test_bound, 7, "a whole number");
 ABSL_FLAG(bool, test_switch, true, "a switch");
 ABSL_FLAG(leeway::Color, test_color, leeway::Color::kRed, "a color");
 ABSL_FLAG(leeway::NameValues, test_list, {}, "names with numbers");
+ABSL_FLAG(std::string, test_text, "", "a text");
 ABSL_FLAG(absl::Duration, test_wait, absl::Seconds(1), "a duration");
 
 namespace leeway {
@@ -86,6 +87,9 @@ TEST_CASE("a wrong flag is one line that names it, its value and what is allowed
   CHECK(ErrorOf({"--test_bound"}) == "--test_bound: its value is missing");
   CHECK(absl::StartsWith(ErrorOf({"--notest_bound"}), "unknown flag --notest_bound"));
   CHECK(absl::StartsWith(ErrorOf({"--=3"}), "unknown flag --"));
+  // Paths travel in messages, whose text is UTF-8.
+  CHECK(ErrorOf({"--test_text=/caf\xe9"}) == "--test_text=/caf\\xe9: allowed: UTF-8");
+  CHECK(ErrorOf({"--test_text=/caf\xc3\xa9"}).empty());
 }
 
 TEST_CASE("a value can be checked without setting it") {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/codec.h"
+#include "common/grpc_buffer.h"
 #include "common/grpc_server.h"
 #include "common/grpc_status.h"
 #include "common/grpc_transport.h"
@@ -217,6 +218,18 @@ TEST_CASE("gRPC: an error keeps its code, however long its message") {
   const std::unique_ptr<Transport> transport = MakeGrpcTransport();
   const CallResult result = CallAndWait(*transport, server.address(), "Coordinator/Drain", {});
   CHECK(Says(result.status, Code::kNotFound, {"the name is "}));
+}
+
+TEST_CASE("gRPC buffer: a message in large pieces is referred to, one in crumbs becomes one piece") {
+  const std::string bytes(64 << 10, 'x');
+  for (const auto& [size, pieces] : {std::pair<std::size_t, std::size_t>{16 << 10, 4}, {64, 1}}) {
+    std::vector<grpc::Slice> slices;
+    for (std::size_t at = 0; at < bytes.size(); at += size) slices.emplace_back(bytes.data() + at, size);
+    const Buffer buffer = FromGrpc(grpc::ByteBuffer(slices.data(), slices.size()));
+    CHECK(buffer.slices().size() == pieces);
+    CHECK(buffer.ToString() == bytes);
+  }
+  CHECK(FromGrpc(grpc::ByteBuffer()).empty());
 }
 
 TEST_CASE("gRPC status: nothing answers UNKNOWN; codes and messages survive") {

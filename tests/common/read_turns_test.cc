@@ -50,6 +50,16 @@ TEST_CASE("When half of the places are taken, a connection gets one") {
   CHECK(turns.Done(Name(1)) == &second);
 }
 
+TEST_CASE("Who reads nothing comes before who reads already") {
+  constexpr std::size_t kHalf = ReadTurns::kReading / 2;
+  ReadTurns turns;
+  std::vector<PayloadCall> calls(kHalf + 2);
+  for (std::size_t i = 0; i < kHalf; ++i) turns.Arrive(Name(i), &calls[i]);
+  CHECK(turns.Arrive(Name(0), &calls[kHalf]) == Answer::kWait);
+  CHECK(turns.Arrive(Name(1), &calls[kHalf + 1]) == Answer::kWait);
+  CHECK(turns.Done(Name(1)) == &calls[kHalf + 1]);  // else it would wait, while half of the places are free
+}
+
 TEST_CASE("A call that is gone while it waited never reads") {
   ReadTurns turns;
   PayloadCall a, b, c;
@@ -115,8 +125,10 @@ TEST_CASE("Whatever comes and goes, the header's invariants hold") {
     return connection.reading.size() < ReadTurns::kOfOne && 2 * reading < ReadTurns::kReading;
   };
   for (int step = 0; step < 30000; ++step) {
-    // Few connections with much to send, or more than there are places; filling and emptying by turns.
-    const std::string name = Name(random() % (step / 5000 % 2 == 0 ? 4 : 2 * ReadTurns::kReading));
+    // Few connections with much to send, about as many as half of the places, or more than there are; filling and
+    // emptying by turns.
+    constexpr std::size_t kConnections[] = {4, ReadTurns::kReading / 2 + 2, 2 * ReadTurns::kReading};
+    const std::string name = Name(random() % kConnections[step / 5000 % 3]);
     const bool filling = step / 1000 % 2 == 0;
     Connection& connection = model[name];
     const std::uint64_t what = random() % 10;

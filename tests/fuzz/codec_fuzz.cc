@@ -24,8 +24,7 @@ const Message& Prototype(std::uint8_t which) {
       &v1::PushReply::default_instance(), &v1::PushPullRequest::default_instance(),
       &v1::PushPullReply::default_instance(), &v1::PutWeightsRequest::default_instance(),
       // No payload field; the last one's field 15 is another one's.
-      &v1::JoinRequest::default_instance(), &v1::WatchReply::default_instance(),
-      &v1::GetStatusReply::default_instance()};
+      &v1::JoinRequest::default_instance(), &v1::WatchReply::default_instance(), &v1::JoinReply::default_instance()};
   return *(*all)[which % all->size()];
 }
 

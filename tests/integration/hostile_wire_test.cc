@@ -19,6 +19,7 @@
 #include "tests/catch.h"
 #include "tests/integration/local_trainer.h"
 #include "tests/seed.h"
+#include "tests/support/status_check.h"
 #include "worker/client/identity.h"
 #include "worker/models/registry.h"
 
@@ -61,12 +62,12 @@ class Cluster {
     return server_->Push(&context, request, reply);
   }
 
-  // The code of the answer to any bytes.
-  absl::StatusCode Send(const std::string& method, std::string bytes) {
-    std::promise<absl::StatusCode> code;
+  // The answer to any bytes.
+  absl::Status Send(const std::string& method, std::string bytes) {
+    std::promise<absl::Status> answer;
     transport_->Call(ps_->address(), method, Buffer::FromString(std::move(bytes)), kTimeout,
-                     [&code](const absl::Status& status, const Buffer&) { code.set_value(status.code()); });
-    return code.get_future().get();
+                     [&answer](const absl::Status& status, const Buffer&) { answer.set_value(status); });
+    return answer.get_future().get();
   }
 
   // A good push of zeros for step `clock`.
@@ -228,6 +229,39 @@ TEST_CASE("A gradient with NaN or Inf is refused and counted, and the weights st
   }
 }
 
+TEST_CASE("What comes beside a payload is refused when it is large: nobody would have counted it") {
+  Cluster cluster;
+  // A field that nobody knows.
+  std::string junk = "\xa2\x06\x80\x80\x04";
+  junk.append(64 << 10, 'x');
+  const v1::PushRequest good = cluster.GoodPush(cluster.entry_clock());
+  v1::PushRequest null = good;
+  null.clear_payload();
+  null.set_null_verdict(v1::APPLIED);
+  null.mutable_stamp()->set_membership_epoch(good.stamp().membership_epoch() + 1);  // it waits
+  v1::PushPullRequest both;
+  *both.mutable_push() = good;
+  both.mutable_push()->set_payload(std::string(64 << 10, 'x'));
+  *both.mutable_pull() = cluster.GoodPull(cluster.entry_clock());
+  both.set_payload(good.payload());
+  v1::PutWeightsRequest weights;
+  *weights.mutable_stamp() = good.stamp();
+  v1::WatchRoundRequest watch;
+  *watch.mutable_stamp() = good.stamp();
+  const std::pair<std::string, std::string> requests[] = {
+      {"ParameterServer/Push", good.SerializeAsString() + junk},
+      {"ParameterServer/Push", null.SerializeAsString() + junk},
+      {"ParameterServer/PushPull", both.SerializeAsString()},
+      {"ParameterServer/Pull", both.pull().SerializeAsString() + junk},
+      {"ParameterServer/PutWeights", weights.SerializeAsString() + junk},
+      {"ParameterServer/WatchRound", watch.SerializeAsString() + junk}};
+  for (const auto& [method, bytes] : requests) {
+    INFO(method);
+    CHECK(Says(cluster.Send(method, bytes), absl::StatusCode::kInvalidArgument, {"of header; at most 65536"}));
+  }
+  cluster.CheckUndisturbed();
+}
+
 TEST_CASE("Random bytes and mutated messages of every method do no harm") {
   Cluster cluster;
   std::mt19937_64 random(TestSeed());
@@ -247,15 +281,15 @@ TEST_CASE("Random bytes and mutated messages of every method do no harm") {
         bytes = good;
         for (int change = 0; change < 3; ++change) bytes[random() % bytes.size()] = static_cast<char>(random());
       }
-      const absl::StatusCode code = cluster.Send(method, bytes);
+      const absl::StatusCode code = cluster.Send(method, bytes).code();
       INFO(method << " " << i << ": " << absl::StatusCodeToString(code));
       CHECK(code != absl::StatusCode::kUnknown);
       CHECK(code != absl::StatusCode::kInternal);
       CHECK(code != absl::StatusCode::kUnavailable);
     }
   }
-  CHECK(cluster.Send("ParameterServer/Push", "\xff\xff\xff") == absl::StatusCode::kInvalidArgument);
-  CHECK(cluster.Send("ParameterServer/NoSuch", "") == absl::StatusCode::kUnimplemented);
+  CHECK(cluster.Send("ParameterServer/Push", "\xff\xff\xff").code() == absl::StatusCode::kInvalidArgument);
+  CHECK(cluster.Send("ParameterServer/NoSuch", "").code() == absl::StatusCode::kUnimplemented);
   cluster.CheckUndisturbed();
 }
 

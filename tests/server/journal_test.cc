@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/message_size.h"
 #include "server/journal_reader.h"
 #include "tests/catch.h"
 #include "tests/support/crash_files.h"
@@ -72,6 +73,18 @@ TEST_CASE("Journal: a callback comes when its record is written, not before, and
   process.journal->WhenWritten(2, [&in_line](const absl::Status& status) { in_line = status.ok(); });
   CHECK(in_line);
   CHECK(process.journal->last_sequence() == 2);
+}
+
+TEST_CASE("Journal: a record larger than any message is read again") {
+  CrashFiles files(1);
+  {
+    Process process(files);
+    v1::JournalRecord record;
+    record.mutable_snapshot()->set_failure(std::string(kMaxMessageBytes, 'x'));
+    process.journal->Append(record);
+    process.executor.RunAll();
+  }
+  CHECK(Process(files).found.size() == 1);
 }
 
 TEST_CASE("Journal: a large one goes on in new files") {

@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 
+#include "common/message_size.h"
 #include "server/coordinator/file_coordinator_store.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
@@ -199,6 +200,27 @@ TEST_CASE("FileCoordinatorStore: each process begins a file, full ones are follo
   std::string& last = files.Bytes("dir/coordinator/00000004.log");
   last.resize(20);
   CHECK(Says(Open(files), Code::kDataLoss, {"dir/coordinator", "whole record"}));
+}
+
+TEST_CASE("FileCoordinatorStore: a state larger than any message is read again") {
+  CrashFiles files(1);
+  {
+    FakeClock clock;
+    PumpedExecutor executor;
+    const auto store = *FileCoordinatorStore::Open("dir", &files, &clock, &executor);
+    store->SetSource([] {
+      v1::CoordinatorState state;
+      state.set_sequence(7);
+      state.set_stop_reason(std::string(kMaxMessageBytes, 'x'));
+      return state;
+    });
+    store->Changed();
+    executor.RunAll();
+  }
+  files.Restart(CrashFiles::Loss::kProcess);
+  std::uint64_t found = 0;
+  CHECK(Open(files, &found).ok());
+  CHECK(found == 7);
 }
 
 TEST_CASE("FileCoordinatorStore: a first file that was cut short is no run yet") {
