@@ -59,6 +59,10 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
     }
     return absl::OkStatus();
   }
+  if (store_->num_blocks() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("push of chunk ", header.chunk(), " to shard ", options_.index,
+                                                   ", which owns no blocks: only a null push may come here"));
+  }
   if (!v1::Encoding_IsValid(header.encoding())) {
     return absl::InvalidArgumentError(absl::StrCat("push in encoding ", header.encoding(),
                                                    "; this shard understands 0 (F32), 1 (BF16), 2 (INT8), 3 (TOP_K)"));
