@@ -294,6 +294,8 @@ class Shard {
   void StartClose(Actions* actions) LEEWAY_REQUIRES(mu_);
   void RunClose(std::uint32_t chunk) LEEWAY_EXCLUDES(mu_);
   void FinishClose(Actions* actions) LEEWAY_REQUIRES(mu_);
+  // This push is in no round. It is counted once, however many of its chunks come late, and how often.
+  void CountLeftOut(std::uint32_t rank, std::uint64_t step, bool refused = false) LEEWAY_REQUIRES(mu_);
   std::vector<WorkerId> MissingInRound() const LEEWAY_REQUIRES(mu_);
   bool AttemptWatchRound(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
@@ -341,6 +343,7 @@ class Shard {
   // Rounds.
   RoundBook rounds_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::map<std::uint32_t, std::uint64_t> left_out_ LEEWAY_GUARDED_BY(mu_);  // by rank: one above the newest counted
   struct Closing {
     v1::RoundClose close;
     RoundBook::Contributions contributions;

@@ -209,7 +209,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
     if (!member.window.Open(header.clock()) && tickets_.Settle(header.ticket().serial())) JournalNullPush(header);
     const bool late = seen->verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
-    if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
+    if (late) CountLeftOut(member.proto.rank(), header.clock());
     actions->push_back(
         [done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] { Reply(done, reply); });
     return;
@@ -239,6 +239,7 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     bool whole = false;
     if (late) {
       verdict = seen.state == PushWindow::Seen::kDone ? seen.verdict : v1::DROPPED;
+      if (verdict == v1::DROPPED && header.samples() > 0) CountLeftOut(member.proto.rank(), header.clock());
     } else if (empty) {
       whole = rounds_.AddEmpty(header.clock(), member.proto.rank(), header.samples());
     } else {
@@ -324,6 +325,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
       bool whole = false;
       if (late || !rank) {
         verdict = v1::DROPPED;
+        if (rank) CountLeftOut(*rank, header.clock());
       } else if (verdict == v1::REFUSED) {
         whole = rounds_.AddRefused(header.clock(), *rank, header.chunk(), header.chunk_count());
       } else {
