@@ -363,10 +363,13 @@ bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
     if (header == open_pushes_.end()) continue;
     const v1::PushRequest& push = header->second;
     if (step.any_applied) {
-      // Versions count within one generation; a read of an earlier one has no delay to speak of.
+      // Versions count within one generation: of a read of an earlier one (its push may be replayed) no delay is known.
       const bool comparable = push.read_generation() == options_.generation && push.read_version() <= version_;
-      const std::uint64_t measured = comparable ? version_ - push.read_version() : 0;
-      delay_.Add(push.ticket().serial() != 0 ? push.ticket().delay() : measured);
+      if (push.ticket().serial() != 0) {
+        delay_.Add(push.ticket().delay());
+      } else if (comparable) {
+        delay_.Add(version_ - push.read_version());
+      }
       ++version_;
       samples_ += push.samples();
       stats_.set_pushes_applied(stats_.pushes_applied() + 1);
