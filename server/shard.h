@@ -379,7 +379,7 @@ class Shard {
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   GivenBook given_ LEEWAY_GUARDED_BY(mu_);  // what their gradients are computed on, with delay_policy=dc
-  // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.
+  // Requests that wait, by id. What they carry is charged; how many they are is bounded by connection, by the servers.
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;
   bool pumping_ LEEWAY_GUARDED_BY(mu_) = false;
