@@ -1,10 +1,10 @@
 #include "server/claim_shard.h"
 
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/random_id.h"
 #include "common/retry.h"
 #include "proto/coordinator.pb.h"
 #include "server/blocking_call.h"
@@ -22,9 +22,7 @@ absl::StatusOr<std::uint32_t> ClaimShard(Transport& transport, const ShardClaim&
   v1::ClaimShardRequest request;
   request.set_protocol_version(kProtocolVersion);
   request.set_num_shards(claim.num_shards);
-  // The same in every attempt: an answer that was lost is given again.
-  std::random_device random;
-  request.set_claim((std::uint64_t{random()} << 32) | random());
+  request.set_claim(RandomId());  // the same in every attempt: an answer that was lost is given again
   const absl::Time end = absl::Now() + claim.limit;
   std::string reason = "no answer";
   while (absl::Now() < end) {

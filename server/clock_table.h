@@ -25,7 +25,6 @@ class ClockTable {
   // Raises a member's clock; a lower value, or an unknown member, changes nothing.
   void Advance(WorkerId worker, std::uint64_t clock);
 
-  bool Contains(WorkerId worker) const { return entries_.count(worker) > 0; }
   std::uint64_t Get(WorkerId worker) const;  // 0 for an unknown member
 
   std::uint64_t Min() const { return min_; }

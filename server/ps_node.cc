@@ -159,8 +159,7 @@ class PsNode::Impl {
     {
       MutexLock lock(mu_);
       if (!ended_ && !stays_ && !options_.checkpoint_dir.empty() && options_.drain_timeout > absl::ZeroDuration()) {
-        spdlog::info("ps {}: {}", options_.shard_index, reason);
-        drain_ = true;
+        if (!std::exchange(drain_, true)) spdlog::info("ps {}: {}", options_.shard_index, reason);
         changed_.NotifyAll();
         return;
       }
@@ -185,10 +184,10 @@ class PsNode::Impl {
   const std::string& address() const { return address_; }
   Parts parts() { return {shard_.get(), files_.journal.get(), coordinator_.get(), &requests_}; }
 
-  // After Wait: what this `ps` is to be made anew for, and how: at the port that it has.
+  // After Wait: what this `ps` is to be made anew for, and how: at the port that it has. Not if it is to end.
   std::optional<Era> next_era() {
     MutexLock lock(mu_);
-    return next_era_;
+    return drain_ || stop_ ? std::nullopt : next_era_;
   }
   Options options_of_next() const {
     Options options = options_;

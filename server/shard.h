@@ -294,6 +294,8 @@ class Shard {
   void StartClose(Actions* actions) LEEWAY_REQUIRES(mu_);
   void RunClose(std::uint32_t chunk) LEEWAY_EXCLUDES(mu_);
   void FinishClose(Actions* actions) LEEWAY_REQUIRES(mu_);
+  // This push is in no round. It is counted once, however many of its chunks come late, and how often.
+  void CountLeftOut(std::uint32_t rank, std::uint64_t step, bool refused = false) LEEWAY_REQUIRES(mu_);
   std::vector<WorkerId> MissingInRound() const LEEWAY_REQUIRES(mu_);
   bool AttemptWatchRound(Held& held, Actions* actions) LEEWAY_REQUIRES(mu_);
 
@@ -341,6 +343,7 @@ class Shard {
   // Rounds.
   RoundBook rounds_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t open_round_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::map<std::uint32_t, std::uint64_t> left_out_ LEEWAY_GUARDED_BY(mu_);  // by rank: one above the newest counted
   struct Closing {
     v1::RoundClose close;
     RoundBook::Contributions contributions;
@@ -376,7 +379,7 @@ class Shard {
   // What workers have that pull differences.
   DeltaBook deltas_ LEEWAY_GUARDED_BY(mu_);
   GivenBook given_ LEEWAY_GUARDED_BY(mu_);  // what their gradients are computed on, with delay_policy=dc
-  // Requests that wait, by id. Bounded: a worker has at most its window of chunks under way.
+  // Requests that wait, by id. What they carry is charged; how many they are is bounded by connection, by the servers.
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t next_held_ LEEWAY_GUARDED_BY(mu_) = 1;
   bool pumping_ LEEWAY_GUARDED_BY(mu_) = false;

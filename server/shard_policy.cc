@@ -8,9 +8,7 @@
 
 namespace leeway {
 
-std::uint64_t Shard::FarthestOf(const MemberInfo& member) {
-  return std::max({member.pulled, member.window.highest(), member.window.clock()});
-}
+std::uint64_t Shard::FarthestOf(const MemberInfo& member) { return std::max(member.pulled, member.window.highest()); }
 
 std::string Shard::PolicyBusy() const {
   if (aggregation() == v1::ROUND && book_.change().decided() && open_round_ < book_.change().first_round()) {

@@ -60,6 +60,10 @@ absl::Status Shard::CheckPush(const Decoded<v1::PushRequest>& push) const {
     }
     return absl::OkStatus();
   }
+  if (store_->num_blocks() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("push of chunk ", header.chunk(), " to shard ", options_.index,
+                                                   ", which owns no blocks: only a null push may come here"));
+  }
   if (!v1::Encoding_IsValid(header.encoding())) {
     return absl::InvalidArgumentError(absl::StrCat("push in encoding ", header.encoding(),
                                                    "; this shard understands 0 (F32), 1 (BF16), 2 (INT8), 3 (TOP_K)"));
@@ -206,7 +210,7 @@ void Shard::AcceptPush(Held& held, MemberInfo& member, Actions* actions) {
     if (!member.window.Open(header.clock()) && tickets_.Settle(header.ticket().serial())) JournalNullPush(header);
     const bool late = seen->verdict == v1::DROPPED;  // a closed round: news, not a repetition
     stats_.set_chunks_duplicate(stats_.chunks_duplicate() + (late ? 0 : 1));
-    if (late && header.chunk() == 0) stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
+    if (late) CountLeftOut(member.proto.rank(), header.clock());
     actions->push_back(
         [done = std::move(held.done), reply = PushReplyFor(header, seen->verdict, !late)] { Reply(done, reply); });
     return;
@@ -236,6 +240,7 @@ void Shard::AcceptNullPush(Held& held, MemberInfo& member, Actions* actions) {
     bool whole = false;
     if (late) {
       verdict = seen.state == PushWindow::Seen::kDone ? seen.verdict : v1::DROPPED;
+      if (verdict == v1::DROPPED && header.samples() > 0) CountLeftOut(member.proto.rank(), header.clock());
     } else if (empty) {
       whole = rounds_.AddEmpty(header.clock(), member.proto.rank(), header.samples());
     } else {
@@ -321,6 +326,7 @@ void Shard::FinishChunk(const ChunkJob& job, v1::Verdict verdict, const absl::St
       bool whole = false;
       if (late || !rank) {
         verdict = v1::DROPPED;
+        if (rank) CountLeftOut(*rank, header.clock());
       } else if (verdict == v1::REFUSED) {
         whole = rounds_.AddRefused(header.clock(), *rank, header.chunk(), header.chunk_count());
       } else {
@@ -358,10 +364,13 @@ bool Shard::CountWhole(WorkerId worker, MemberInfo& member) {
     if (header == open_pushes_.end()) continue;
     const v1::PushRequest& push = header->second;
     if (step.any_applied) {
-      // Versions count within one generation; a read of an earlier one has no delay to speak of.
+      // Versions count within one generation: of a read of an earlier one (its push may be replayed) no delay is known.
       const bool comparable = push.read_generation() == options_.generation && push.read_version() <= version_;
-      const std::uint64_t measured = comparable ? version_ - push.read_version() : 0;
-      delay_.Add(push.ticket().serial() != 0 ? push.ticket().delay() : measured);
+      if (push.ticket().serial() != 0) {
+        delay_.Add(push.ticket().delay());
+      } else if (comparable) {
+        delay_.Add(version_ - push.read_version());
+      }
       ++version_;
       samples_ += push.samples();
       stats_.set_pushes_applied(stats_.pushes_applied() + 1);

@@ -71,6 +71,17 @@ bool Shard::AttemptWatchRound(Held& held, Actions* actions) {
   return true;
 }
 
+void Shard::CountLeftOut(std::uint32_t rank, std::uint64_t step, bool refused) {
+  std::uint64_t& next = left_out_[rank];
+  if (step < next) return;
+  next = step + 1;
+  if (refused) {
+    stats_.set_pushes_refused(stats_.pushes_refused() + 1);
+  } else {
+    stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
+  }
+}
+
 void Shard::StartClose(Actions* actions) {
   if (closing_ || copies_under_way_ > 0 || closes_.empty() || closes_.front().round() != open_round_) return;
   closing_ = Closing();
@@ -152,10 +163,8 @@ void Shard::FinishClose(Actions* actions) {
     if (contributed) {
       stats_.set_pushes_applied(stats_.pushes_applied() + 1);
       delay_.Add(0);
-    } else if (contribution.refused) {
-      stats_.set_pushes_refused(stats_.pushes_refused() + 1);
-    } else if (!contribution.null) {
-      stats_.set_pushes_dropped(stats_.pushes_dropped() + 1);
+    } else if (contribution.refused || !contribution.null) {
+      CountLeftOut(rank, open_round_, contribution.refused);
     }
   }
   samples_ += close.samples();

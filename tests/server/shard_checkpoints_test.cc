@@ -12,19 +12,25 @@
 #include "tests/catch.h"
 #include "tests/server/shard_fixture.h"
 #include "tests/support/crash_files.h"
+#include "tests/support/status_check.h"
 #include "tests/support/store_transport.h"
 
 namespace leeway {
 namespace {
 
-// A checkpoint's cut is asked for and made, and its files are written; nobody has pushed meanwhile.
-v1::CutReport Cut(ShardFixture& f, PumpedExecutor& disk, std::uint64_t id) {
+// A checkpoint's cut is asked for and made.
+void BeginCut(ShardFixture& f, std::uint64_t id) {
   f.snapshot.mutable_cut()->set_id(id);
   f.snapshot.mutable_cut()->set_name("step-00000001");
   f.snapshot.mutable_cut()->set_limited(false);
   REQUIRE(f.Publish().ok());
   f.snapshot.mutable_cut()->set_limited(true);
   REQUIRE(f.Publish().ok());
+}
+
+// And its files are written; nobody has pushed meanwhile.
+v1::CutReport Cut(ShardFixture& f, PumpedExecutor& disk, std::uint64_t id) {
+  BeginCut(f, id);
   disk.RunAll();
   f.executor.RunAll();
   return f.shard.Describe().cut();
@@ -54,6 +60,23 @@ TEST_CASE("Weights that hold an infinity or a NaN are not written, and the repor
       REQUIRE(f.Publish().ok());
     }
   }
+}
+
+// Its one chunk has nothing in it, and no place in a cut.
+TEST_CASE("A shard without blocks takes null pushes alone, also while its part of a checkpoint is written") {
+  CrashFiles files(1);
+  ShardFixture f(ExactPolicy(-1), 4096 + 600, {.index = 2, .num_shards = 3});
+  REQUIRE(f.placement.ShardBlocks(2) == 0);
+  PumpedExecutor disk;
+  ShardCheckpoints checkpoints({.directory = "dir", .index = 2, .num_shards = 3}, &files, &disk, &f.shard, nullptr);
+  f.shard.set_cut_sink(&checkpoints);
+  f.Start(1);
+  BeginCut(f, 1);
+  CHECK(Says(f.PushValue(0, 0)->status, absl::StatusCode::kInvalidArgument, {"shard 2", "no blocks", "null push"}));
+  CHECK(f.PushNull(0, 0, v1::APPLIED)->message.verdict() == v1::APPLIED);
+  disk.RunAll();
+  f.executor.RunAll();
+  CHECK(f.shard.Describe().cut().written());
 }
 
 TEST_CASE("With a folder of its own a shard's files are brought to shard 0, and nothing of them stays") {

@@ -67,5 +67,32 @@ TEST_CASE("Shard: metrics are its counters") {
                 });
 }
 
+// One that is whole when its round closes, but not named: shard_round_test.cc.
+TEST_CASE("Shard: a push that comes late for its round, whole or in part, counts as dropped once") {
+  const std::uint64_t elements = GENERATE(kSmall, kLarge);
+  const bool held = GENERATE(false, true), under_way = GENERATE(false, true);
+  if (held && elements == kSmall) return;  // it would be whole
+  CAPTURE(elements, held, under_way);
+  v1::Policy policy = ExactPolicy(0, v1::ROUND);
+  policy.set_num_workers(2);
+  ShardFixture f(policy, elements);
+  f.Start(2);
+  f.PushValue(0, 0);
+  if (held) f.Push(f.PushOf(1, 0, 1), Filled(f.Elements(1), 1));
+  f.executor.RunAll();
+  const auto push = [&f] { return f.Push(f.PushOf(1, 0, 0), Filled(f.Elements(0), 1)); };
+  auto late = under_way ? push() : nullptr;
+  v1::RoundClose& close = *f.snapshot.add_closes();
+  close.add_ranks(0);
+  close.set_samples(1);
+  REQUIRE(f.Publish().ok());
+  if (!under_way) late = push();
+  CHECK(late->message.verdict() == v1::DROPPED);
+  CheckLines(f, {"ps_pushes_total{verdict=\"dropped\"} 1"});
+  CHECK(push()->message.verdict() == v1::DROPPED);  // it is sent again
+  CHECK(f.PushValue(1, 1)->message.verdict() == v1::HELD);
+  CheckLines(f, {"ps_pushes_total{verdict=\"dropped\"} 1"});
+}
+
 }  // namespace
 }  // namespace leeway

@@ -64,6 +64,7 @@ TEST_CASE("What a killed shard has acknowledged is there again: weights, clocks,
   CHECK(f.shard.Describe().known_sequence() == snapshot.sequence());
   CHECK(f.Stats().version() == 3);
   CHECK(f.Stats().samples() == 3);
+  CHECK(f.Stats().delay().counts_size() == 0);  // an earlier process had given them their weights
   const auto repeated = f.Push(f.PushOf(1, 1, 0), Filled(f.Elements(0), 1000));
   const auto rest = f.Push(f.PushOf(1, 1, 1), Filled(f.Elements(1), 1000));
   process.RunAll();

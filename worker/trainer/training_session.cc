@@ -222,7 +222,7 @@ void TrainingSession::DoStep() {
   const bool hold = IsWhole(policy) || pacer_.active() || records.empty();
   const std::shared_ptr<Push> push = in_flight.push = NewPush(step, read, (ticket ? 1 : 0) + (hold ? 1 : 0));
   const std::function<void()> open = ticket ? TicketOpener(step, read.ticket_watermark, push) : [] {};
-  bool wanted = true;  // false: none of it will be applied
+  bool failed = false;
   if (records.empty()) {
     push->NoMoreChunks();
     push->MakeNull(v1::APPLIED);
@@ -250,8 +250,8 @@ void TrainingSession::DoStep() {
       push->Abandon();
       mailbox->Post([this, status] { Fail(status); });
     };
-    request.on_refused = [push, &wanted](const std::string& why) {
-      wanted = false;
+    // (It asks for a ticket like any other: without one the shards would take it for refused by its delay.)
+    request.on_refused = [push](const std::string& why) {
       push->NoMoreChunks();
       push->MakeNull(v1::REFUSED, why);
     };
@@ -273,18 +273,14 @@ void TrainingSession::DoStep() {
       // Behind every chunk that the engine has made ready: one that is given up, now or later, may end from then on.
       if (watched) worker_.engine.PostToSender([push] { push->NoMoreChunks(); });
     } else {
-      wanted = false;
+      failed = true;
       Fail(outcome.status());
       push->NoMoreChunks();
       push->Abandon();
     }
   }
   if (hold) {
-    if (wanted) {
-      open();
-    } else if (ticket) {
-      push->Release();  // no ticket is asked for
-    }
+    if (!failed) open();
     push->Release();
   }
   pipeline_.EndCompute();
