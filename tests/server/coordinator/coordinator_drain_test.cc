@@ -1,8 +1,10 @@
 // Coordinator through Handle(): Drain.
+#include <optional>
 #include <string>
 
 #include "tests/catch.h"
 #include "tests/server/coordinator/checkpoint_run.h"
+#include "tests/support/crash_files.h"
 #include "tests/support/status_check.h"
 
 namespace leeway {
@@ -85,6 +87,14 @@ TEST_CASE("Coordinator: a ps that is drained is told so until it is silent; the 
   const Asked again = Ask(f, "ps-1", first->message.incarnation());
   REQUIRE(again->ok());
   CHECK(again->message.done() == "ps-1 has ended, and another process has taken its place");
+}
+
+// Shard 0 asks, shard 1 is silent.
+void LiveWithout1(CoordinatorFixture& f, int seconds) {
+  for (int i = 0; i < seconds; ++i) {
+    f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+    f.Advance(absl::Seconds(1));
+  }
 }
 
 TEST_CASE("Coordinator: who looks first drains nobody else by a call that the network brings again much later") {
