@@ -246,8 +246,7 @@ class Coordinator {
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
   void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
-  // When training begins: a journal that is off, damaged, or has lost its end with its machine, and a loss that
-  // diverges, need something to go back to.
+  // When training begins: there must be something to go back to (docs/adr/0015-going-back-together.md).
   bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
@@ -369,6 +368,7 @@ class Coordinator {
   DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;                          // a checkpoint is being chosen
+  std::optional<Instant> choose_after_ LEEWAY_GUARDED_BY(mu_);              // none could be read: again, then
   std::string stuck_ LEEWAY_GUARDED_BY(mu_);                                // not empty: there was none, and why
   std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
   std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for

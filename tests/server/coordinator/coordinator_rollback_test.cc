@@ -151,6 +151,50 @@ TEST_CASE("Coordinator: with nothing to go back to the ps is refused, and the ot
   CHECK(run.f->Heartbeat(0).ok());
 }
 
+TEST_CASE("Coordinator: what cannot be read just now is tried again, and counts once against who has said it") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  run.committer.unreadable = absl::UnavailableError("read dir/step-00000000: Input/output error");
+  v1::WatchRequest lost = run.f->WatchOf(0);
+  lost.set_lost("worker 'w1' has had answers to 7 pushes");
+  lost.set_lost_said_by("w1");
+  constexpr std::size_t kTries = Quarantine::kMostGoingsBack + 1;
+  for (std::size_t tried = 1; tried <= kTries; ++tried) {
+    for (int i = 0; i < 2; ++i) {  // the ps comes again all the while
+      CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kUnavailable, {"goes back"}));
+    }
+    CHECK(run.committer.asked.size() == tried);
+    run.f->Advance(absl::Seconds(10));
+  }
+  CHECK(run.f->Status().workers(1).state() != "quarantined");
+  CHECK(run.gone_back.empty());
+  run.committer.unreadable = absl::OkStatus();
+  run.f->Call<v1::WatchReply>("WatchMembership", lost);
+  CHECK(run.gone_back.size() == 1);
+}
+
+TEST_CASE("Coordinator: a loss that has diverged is no end of the run while no checkpoint can be read") {
+  Run run(2);
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  run.committer.unreadable = absl::UnavailableError("read dir/step-00000000: Input/output error");
+  v1::ReportProgressRequest report;
+  *report.mutable_stamp() = run.f->StampOf(0);
+  report.mutable_evaluation()->set_loss(std::numeric_limits<double>::infinity());
+  CHECK(run.f->Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+  run.f->Advance(absl::Seconds(9));
+  CHECK(run.committer.asked.size() == 1);
+  CHECK(run.f->Status().state() == v1::TRAINING);
+  run.committer.unreadable = absl::OkStatus();
+  run.f->Advance(absl::Seconds(2));
+  CHECK(run.gone_back.size() == 1);
+}
+
 TEST_CASE("Coordinator: a shard of an era before that has been in this one is lost, one of a later era is refused") {
   Run run;
   run.f->Start(2);
