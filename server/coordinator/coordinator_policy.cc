@@ -101,7 +101,7 @@ bool Coordinator::AttemptSetPolicy(Held& held, Replies* replies) {
   if (absl::Status can = CheckMembersCan(*next); !can.ok()) return refuse(can);
   if (policies_.pending()) return not_yet(policies_.WaitsFor());
   std::string busy = policies_.Busy();
-  if (busy.empty()) busy = MissingShard(clock_->Now());
+  if (busy.empty()) busy = MissingShard();
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() == v1::JOINING) busy = absl::StrCat("worker '", member.name(), "' is joining");
   }

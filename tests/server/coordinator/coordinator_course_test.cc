@@ -123,7 +123,9 @@ TEST_CASE("Coordinator: a ps that falls silent while the rest trains is named, a
   pass(3, true);
   f.clock.Advance(absl::Seconds(60));
   f.executor.RunAll();
+  f.Advance(absl::Milliseconds(200));
   CHECK(events("is silent for") == 2);
+  CHECK(f.Status().waiting_for().empty());
 }
 
 TEST_CASE("Coordinator: after a pause of its process nobody has expired") {

@@ -97,6 +97,43 @@ void LiveWithout1(CoordinatorFixture& f, int seconds) {
   }
 }
 
+TEST_CASE("Coordinator: a ps that could not be heard has not ended by that: ps 0 was stopped, or started again") {
+  for (const bool again : {false, true}) {
+    CrashFiles files(1);
+    std::optional<CheckpointRun> run;
+    run.emplace(LeasedPolicy(1), 0, 2, &files);
+    run->f.Start(1);
+    if (again) {
+      run.reset();
+      files.Restart(CrashFiles::Loss::kProcess);
+      run.emplace(LeasedPolicy(1), 0, 2, &files);
+    } else {
+      run->f.clock.Advance(absl::Seconds(60));
+    }
+    CoordinatorFixture& f = run->f;
+    const auto now = Ask(f, "ps-1", 7001, 0);
+    REQUIRE(now->ok());
+    CHECK(now->message.has_not_yet());
+    LiveWithout1(f, 4);  // what found nobody comes again, some seconds later
+    CHECK(Ask(f, "ps-1", 7001, 0)->message.has_not_yet());
+    SECTION("it comes") {
+      f.SyncShards();
+      CHECK(Ask(f, "ps-1", 7001, 0)->message.has_not_yet());
+      LiveWithout1(f, 4);
+      CHECK(Ask(f, "ps-1", 7001, 0)->message.done() == "ps-1 has ended");
+    }
+    SECTION("it does not come") {
+      LiveWithout1(f, 7);
+      CHECK(Ask(f, "ps-1", 7001, 0)->message.done() == "ps-1 has ended");
+    }
+  }
+}
+
+TEST_CASE("Coordinator: a ps that has not come is not drained, and has not ended") {
+  CheckpointRun run(LeasedPolicy(1));
+  CHECK(Says(Ask(run.f, "ps-1")->status, Code::kFailedPrecondition, {"drain: ps-1 has not come"}));
+}
+
 TEST_CASE("Coordinator: who looks first drains nobody else by a call that the network brings again much later") {
   CheckpointRun run(LeasedPolicy(2));
   CoordinatorFixture& f = run.f;
