@@ -96,6 +96,8 @@ bool Coordinator::AttemptDrain(Held& held, Replies* replies) {
       reply.set_done(absl::StrCat(held.drained, " has ended, and another process has taken its place"));
     } else if (heard ? Silence(shard) >= kGone : IsSilent(shard)) {
       reply.set_done(absl::StrCat(held.drained, " has ended"));
+    } else if (state_ == v1::FINISHED) {
+      reply.set_done(absl::StrCat("the run is over, and ", held.drained, " ends with it"));
     }
   } else {
     const v1::Member* member = membership_.Find(held.drained_worker);

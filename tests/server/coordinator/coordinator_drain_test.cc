@@ -134,6 +134,27 @@ TEST_CASE("Coordinator: a ps that has not come is not drained, and has not ended
   CHECK(Says(Ask(run.f, "ps-1")->status, Code::kFailedPrecondition, {"drain: ps-1 has not come"}));
 }
 
+TEST_CASE("Coordinator: who waits for a drained ps hears that the run is over") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_steps(1);
+  CheckpointRun run(policy);
+  CoordinatorFixture& f = run.f;
+  f.Start(1);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  run.Take();
+  const Asked asked = Ask(f, "ps-1");
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  f.Leave(0);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  CHECK_FALSE(asked->done());
+  run.Take();
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  REQUIRE(asked->ok());
+  CHECK(asked->message.done() == "the run is over, and ps-1 ends with it");
+}
+
 TEST_CASE("Coordinator: who looks first drains nobody else by a call that the network brings again much later") {
   CheckpointRun run(LeasedPolicy(2));
   CoordinatorFixture& f = run.f;
