@@ -61,7 +61,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
 void Coordinator::HearProgress(Instant now, const v1::Member& member, const v1::Progress& progress) {
   board_.AddProgress(now, member, progress, samples_);
   divergence_.Trained(member.worker_id(), member.incarnation(), progress.loss_sum(), progress.samples(), steps_,
-                      progress.nonfinite_samples());
+                      membership_.trainers(), progress.nonfinite_samples());
 }
 
 void Coordinator::NoteRates(Instant now) {
