@@ -48,6 +48,8 @@ bool Coordinator::CheckpointDue(Instant now) const {
 bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
 
 bool Coordinator::LastIsDue() const {
+  // By the final evaluation the loss may have diverged, and then there is none.
+  if (options_.rollback_on_divergence > 0 && EvaluatorExpected()) return false;
   return (state_ == v1::FINISHING || state_ == v1::EVALUATING) && membership_.trainers() == 0 && !LastIsOver();
 }
 
