@@ -364,7 +364,7 @@ void Coordinator::Tick() {
     last_tick_ = now;
     NoteSilence();
     for (const Membership::Lost& lost : membership_.Expire(now)) {
-      board_.SetState(lost.worker, lost.name, v1::TRAINER, 0, "expired", "its lease ran out");
+      board_.SetState(lost.worker, lost.name, lost.role, lost.rank, "expired", "its lease ran out");
       Event(absl::StrCat("worker '", lost.name, "' is out: no heartbeat for ",
                          absl::FormatDuration(absl::Trunc(options_.lease + lost.overdue, absl::Milliseconds(10)))));
       Forget(lost.worker, lost.incarnation);

@@ -39,6 +39,7 @@ TEST_CASE("Coordinator: a silent worker is out when its lease ends, and others g
   CHECK(absl::IsFailedPrecondition(f.Call<v1::CommitDataReply>("CommitData", commit)->status));
   CHECK(f.Status().samples() == 0);
   CHECK(f.Status().workers(1).state() == "expired");
+  CHECK(f.Status().workers(1).rank() == 1);
   // Epoch 0 is out, so w0 gets the dead worker's range before anything of epoch 1.
   const auto again = f.Acquire(0, 1, 100);
   REQUIRE(again->ok());
