@@ -255,15 +255,18 @@ void Coordinator::PromoteJoiners() {
     // The open round has its contributors, living or dead: a joiner takes part from the next one on.
     round_entry = rounds_.open_round() + (running ? 1 : 0);
   }
+  std::vector<std::uint32_t> joiners;
   std::vector<std::string> names;
   for (const auto& [id, member] : membership_.members()) {
-    if (member.state() == v1::JOINING) names.push_back(member.name());
+    if (member.state() != v1::JOINING) continue;
+    joiners.push_back(id);
+    names.push_back(member.name());
   }
   if (names.empty() || !membership_.Promote(round_entry)) return;
-  for (const auto& [id, member] : membership_.members()) {
-    if (member.state() != v1::LIVE) continue;
+  for (const std::uint32_t id : joiners) {
+    const v1::Member& member = *membership_.Find(id);
     board_.SetState(id, member.name(), v1::TRAINER, member.rank(), "live", "");
-    board_.SetClock(id, member.entry_clock());
+    board_.EnterAt(id, member.entry_clock());
   }
   if (state_ == v1::STARTING) {
     started_ = clock_->Now();

@@ -62,6 +62,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   }
   for (v1::StatusRow& row : *state.mutable_board()->mutable_rows()) {
     v1::WorkerStatus& status = *row.mutable_status();
+    status.clear_clock();
     if (status.state() == "left" || status.state() == "expired" || status.state() == "quarantined") continue;
     status.set_state("expired");
     status.set_reason("the run went back to a checkpoint");
