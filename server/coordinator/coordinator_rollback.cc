@@ -158,7 +158,7 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
   std::uint64_t era = 0;
   {
     MutexLock lock(mu_);
-    if (!shutdown_.empty()) return;
+    if (!shutdown_.empty() || state_ == v1::FINISHED) return;  // over: nobody needs weights any more
     if (checkpoint.ok()) {
       name = StepDirectoryName(checkpoint->step());
       Event(absl::StrCat("the run goes back from ", steps_, " steps to ", name));
