@@ -262,6 +262,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   if (state_ != v1::STARTING) {
     started_ = now - trained;
     board_.Start(started_);
+    course_.Start(now, steps_);
   }
   if (state_ >= v1::FINISHING) ended_ = started_ + at_end;
   for (const v1::RoundClose& close : state.closes()) {
