@@ -339,6 +339,7 @@ class Coordinator {
   std::set<std::uint32_t> finished_ranks_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t rounds_per_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t samples_lost_ LEEWAY_GUARDED_BY(mu_) = 0;  // when the run went back
   std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
   Instant started_ LEEWAY_GUARDED_BY(mu_);
   CheckpointCourse course_ LEEWAY_GUARDED_BY(mu_);

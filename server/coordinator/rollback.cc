@@ -53,6 +53,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.mutable_tickets()->clear_decisions();
   if (then.has_leases()) *state.mutable_leases() = HandedOutAgain(then.leases());
   if (known) {
+    state.set_samples_lost(now.samples_lost() + now.samples() - std::min(now.samples(), then.samples()));
     *state.mutable_board() = now.board();
     *state.mutable_test_data() = now.test_data();  // of the evaluations, which are in the board
     *state.mutable_quarantine() = now.quarantine();

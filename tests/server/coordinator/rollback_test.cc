@@ -56,6 +56,9 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
   const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
   CHECK(state.steps() == 100);
   CHECK(state.samples() == 1000);
+  CHECK(state.samples_lost() == 2000);
+  now.set_samples_lost(500);
+  CHECK(RollBack(now, CheckpointOf(then, 1), "step-00000100", 2)->samples_lost() == 2500);
   CHECK(state.tickets().last_serial() == 90);  // from which a max_delay of sqrt goes on
   CHECK(state.trained_nanos() == 300'000);
   CHECK(state.sequence() == 10);
