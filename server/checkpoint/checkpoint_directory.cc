@@ -73,7 +73,13 @@ CheckpointEntry LookAtCheckpoint(FileSystem& files, const std::string& path, Che
   entry.status = CheckFileSizes(files, path, index);
   if (!entry.status.ok() || check == CheckpointCheck::kIndex) return entry;
   const std::vector<CheckpointDamage> damages = VerifyCheckpoint(files, path);
-  if (!damages.empty()) entry.status = absl::DataLossError(damages.front().reason);
+  if (damages.empty()) return entry;
+  // What is damaged stays so, whatever else cannot be read just now.
+  const auto damaged = std::find_if(damages.begin(), damages.end(), [](const CheckpointDamage& damage) {
+    return IsWorthless(absl::Status(damage.code, damage.reason));
+  });
+  const CheckpointDamage& told = damaged == damages.end() ? damages.front() : *damaged;
+  entry.status = absl::Status(told.code, told.reason);
   return entry;
 }
 

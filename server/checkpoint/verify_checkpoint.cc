@@ -23,7 +23,7 @@ std::uint64_t SizeOf(FileSystem& files, const std::string& path) {
 std::vector<CheckpointDamage> VerifyCheckpoint(FileSystem& files, const std::string& directory) {
   std::vector<CheckpointDamage> damages;
   const auto add = [&](const std::string& file, std::uint64_t offset, const absl::Status& status) {
-    damages.push_back({file, offset, std::string(status.message())});
+    damages.push_back({file, offset, std::string(status.message()), status.code()});
   };
   const absl::StatusOr<Checkpoint> checkpoint = ReadCheckpointIndex(files, directory);
   if (!checkpoint.ok()) {

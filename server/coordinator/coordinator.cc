@@ -50,7 +50,7 @@ void Coordinator::Start() {
   store_->SetSource([this] { return Describe(); });
   MutexLock lock(mu_);
   Publish();
-  last_tick_ = last_complaint_ = clock_->Now();
+  last_tick_ = last_complaint_ = heard_since_ = clock_->Now();
   membership_.RenewAll(last_tick_);
   ScheduleTick();
 }
@@ -255,15 +255,18 @@ void Coordinator::PromoteJoiners() {
     // The open round has its contributors, living or dead: a joiner takes part from the next one on.
     round_entry = rounds_.open_round() + (running ? 1 : 0);
   }
+  std::vector<std::uint32_t> joiners;
   std::vector<std::string> names;
   for (const auto& [id, member] : membership_.members()) {
-    if (member.state() == v1::JOINING) names.push_back(member.name());
+    if (member.state() != v1::JOINING) continue;
+    joiners.push_back(id);
+    names.push_back(member.name());
   }
   if (names.empty() || !membership_.Promote(round_entry)) return;
-  for (const auto& [id, member] : membership_.members()) {
-    if (member.state() != v1::LIVE) continue;
+  for (const std::uint32_t id : joiners) {
+    const v1::Member& member = *membership_.Find(id);
     board_.SetState(id, member.name(), v1::TRAINER, member.rank(), "live", "");
-    board_.SetClock(id, member.entry_clock());
+    board_.EnterAt(id, member.entry_clock());
   }
   if (state_ == v1::STARTING) {
     started_ = clock_->Now();
@@ -307,7 +310,7 @@ std::optional<Coordinator::Finish> Coordinator::ReasonToFinish() {
   if (auto reason = stop_.Check(epochs, steps_, now - started_)) return Finish{*std::move(reason)};
   // While a ps is missing nobody can join; and where it is this machine that is cut off, workers are missing as well.
   const bool shards_here =
-      MissingShard(now).empty() &&
+      MissingShard().empty() &&
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
   // And while a round waits for what those who have left pushed to it, it is not the last word.
   if (membership_.trainers() > 0 || !shards_here || !rounds_.Owed(HeardOfAllShards()).empty()) {
@@ -356,20 +359,22 @@ void Coordinator::Tick() {
     MutexLock lock(mu_);
     if (!shutdown_.empty()) return;
     const Instant now = clock_->Now();
-    // This process was stopped or starved, or its disk is full: heartbeats could not be heard, so nobody is overdue.
-    const bool deaf = now - last_tick_ > options_.lease / 3 || !store_->Ready().ok();
-    if (deaf) membership_.RenewAll(now);
-    if (!deaf) NoteSilence(now);
+    // This process was stopped or starved, or its disk is full: nobody could be heard, so nobody is overdue.
+    if (now - last_tick_ > options_.lease / 3 || !store_->Ready().ok()) {
+      membership_.RenewAll(now);
+      heard_since_ = now;
+    }
     last_tick_ = now;
+    NoteSilence();
     for (const Membership::Lost& lost : membership_.Expire(now)) {
-      board_.SetState(lost.worker, lost.name, v1::TRAINER, 0, "expired", "its lease ran out");
+      board_.SetState(lost.worker, lost.name, lost.role, lost.rank, "expired", "its lease ran out");
       Event(absl::StrCat("worker '", lost.name, "' is out: no heartbeat for ",
                          absl::FormatDuration(absl::Trunc(options_.lease + lost.overdue, absl::Milliseconds(10)))));
       Forget(lost.worker, lost.incarnation);
     }
     if (now - last_complaint_ >= kComplainEvery) {
       last_complaint_ = now;
-      const std::string waits = WaitsFor(now);
+      const std::string waits = WaitsFor();
       if (deserted_since_) {
         spdlog::warn("coordinator: no worker is left; waiting for one{}", InQuarantine());
       } else if (!waits.empty()) {

@@ -33,6 +33,7 @@
 #include "server/coordinator/coordinator_store.h"
 #include "server/coordinator/data_leases.h"
 #include "server/coordinator/divergence_rule.h"
+#include "server/coordinator/held_request.h"
 #include "server/coordinator/membership.h"
 #include "server/coordinator/policy_course.h"
 #include "server/coordinator/progress_at_cut.h"
@@ -112,23 +113,7 @@ class Coordinator {
   void Shutdown(const std::string& reason) LEEWAY_EXCLUDES(mu_);
 
  private:
-  struct Held {
-    // From kCheckpoint on: of people, who are nobody's member.
-    enum Kind { kJoin, kWatch, kAcquire, kCheckpoint, kSetPolicy, kDrain } kind = kJoin;
-    v1::JoinRequest join;
-    v1::WatchRequest watch;
-    v1::AcquireDataRequest acquire;
-    v1::CheckpointRequest checkpoint;
-    v1::SetPolicyRequest set_policy;
-    std::uint64_t change = 0;  // that it has begun
-    std::string drained;       // the worker's name, or "ps-1"
-    std::optional<std::uint32_t> drained_shard;
-    std::uint32_t drained_worker = 0;
-    std::uint64_t drained_incarnation = 0;  // or generation
-    ReplyCallback done;
-    std::uint64_t timer = 0;
-    bool expired = false;
-  };
+  using Held = HeldRequest;
 
   // What is remembered of a member's data requests and commits, and of an evaluator's reports.
   struct DataState {
@@ -246,12 +231,11 @@ class Coordinator {
   // coordinator_checkpoint.cc
   void DriveCheckpoint() LEEWAY_REQUIRES(mu_);
   void CommitIfWritten(Instant now) LEEWAY_REQUIRES(mu_);
-  // When training begins: a journal that is off, damaged, or has lost its end with its machine, and a loss that
-  // diverges, need something to go back to.
+  // When training begins: there must be something to go back to (docs/adr/0015-going-back-together.md).
   bool FirstIsDue() const LEEWAY_REQUIRES(mu_);
   bool CheckpointDue(Instant now) const LEEWAY_REQUIRES(mu_);
   // "ps 1 is not there", or nothing: all are.
-  std::string MissingShard(Instant now) const LEEWAY_REQUIRES(mu_);
+  std::string MissingShard() const LEEWAY_REQUIRES(mu_);
   bool LastIsDue() const LEEWAY_REQUIRES(mu_);  // trainers are gone: what is left to do is the last checkpoint
   bool LastIsOver() const LEEWAY_REQUIRES(mu_) { return options_.committer == nullptr || last_over_; }
   void GiveUpLastIfLate(Instant now) LEEWAY_REQUIRES(mu_);
@@ -298,8 +282,11 @@ class Coordinator {
   void HearProgress(Instant now, const v1::Member& member, const v1::Progress& progress) LEEWAY_REQUIRES(mu_);
   void NoteRates(Instant now) LEEWAY_REQUIRES(mu_);
   // For whom or what everybody waits, in a few words; nothing where the run goes on.
-  std::string WaitsFor(Instant now) const LEEWAY_REQUIRES(mu_);
-  void NoteSilence(Instant now) LEEWAY_REQUIRES(mu_);
+  std::string WaitsFor() const LEEWAY_REQUIRES(mu_);
+  // How long it has said nothing while this process could have heard it.
+  absl::Duration Silence(const ShardInfo& shard) const LEEWAY_REQUIRES(mu_);
+  bool IsSilent(const ShardInfo& shard) const LEEWAY_REQUIRES(mu_);
+  void NoteSilence() LEEWAY_REQUIRES(mu_);
   // The checkpoint under way is committed, or given up because of `error`.
   void NoteCheckpoint(const std::string& error) LEEWAY_REQUIRES(mu_);
 
@@ -352,6 +339,7 @@ class Coordinator {
   std::set<std::uint32_t> finished_ranks_ LEEWAY_GUARDED_BY(mu_);
   std::uint64_t rounds_per_epoch_ LEEWAY_GUARDED_BY(mu_) = 0;
   std::uint64_t samples_ LEEWAY_GUARDED_BY(mu_) = 0;
+  std::uint64_t samples_lost_ LEEWAY_GUARDED_BY(mu_) = 0;  // when the run went back
   std::uint64_t steps_ LEEWAY_GUARDED_BY(mu_) = 0;
   Instant started_ LEEWAY_GUARDED_BY(mu_);
   CheckpointCourse course_ LEEWAY_GUARDED_BY(mu_);
@@ -369,6 +357,7 @@ class Coordinator {
   DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;                          // a checkpoint is being chosen
+  std::optional<Instant> choose_after_ LEEWAY_GUARDED_BY(mu_);              // none could be read: again, then
   std::string stuck_ LEEWAY_GUARDED_BY(mu_);                                // not empty: there was none, and why
   std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
   std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for
@@ -388,6 +377,7 @@ class Coordinator {
   std::optional<Instant> deserted_since_ LEEWAY_GUARDED_BY(mu_);
   std::optional<Instant> ended_ LEEWAY_GUARDED_BY(mu_);  // when trainers were told to finish
   Instant last_tick_ LEEWAY_GUARDED_BY(mu_);
+  Instant heard_since_ LEEWAY_GUARDED_BY(mu_);  // the start, or when this process was last found to have been deaf
   Instant last_complaint_ LEEWAY_GUARDED_BY(mu_);
   // Requests that wait, by id. Bounded by members, candidates and shards: each has one of a kind under way.
   std::map<std::uint64_t, std::unique_ptr<Held>> held_ LEEWAY_GUARDED_BY(mu_);

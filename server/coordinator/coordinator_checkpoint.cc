@@ -13,7 +13,7 @@ namespace leeway {
 void Coordinator::DriveCheckpoint() {
   if (options_.committer == nullptr || state_ < v1::TRAINING || state_ == v1::FINISHED || going_back_) return;
   const Instant now = clock_->Now();
-  const std::string missing = MissingShard(now);
+  const std::string missing = MissingShard();
   if (course_.under_way()) {
     course_.Expire(now);
     if (state_ != v1::TRAINING && !last_begun_ && !committing_) {
@@ -48,6 +48,8 @@ bool Coordinator::CheckpointDue(Instant now) const {
 bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
 
 bool Coordinator::LastIsDue() const {
+  // By the final evaluation the loss may have diverged, and then there is none.
+  if (options_.rollback_on_divergence > 0 && EvaluatorExpected()) return false;
   return (state_ == v1::FINISHING || state_ == v1::EVALUATING) && membership_.trainers() == 0 && !LastIsOver();
 }
 
@@ -58,7 +60,7 @@ void Coordinator::GiveUpLastIfLate(Instant now) {
   // Shards that write are waited for (CheckpointCourse has a limit for that), a disk that says nothing is not.
   const bool goes_on = course_.under_way() && (!written_at_ || now - *written_at_ < limit);
   if (now - *last_since_ < limit || goes_on) return;
-  const std::string missing = MissingShard(now);
+  const std::string missing = MissingShard();
   last_failure_ = !missing.empty() ? missing : failed_reason_.empty() ? "the disk does not answer" : failed_reason_;
   last_over_ = true;
   spdlog::error("coordinator: there is no checkpoint of the end of training: {}", last_failure_);
@@ -161,6 +163,7 @@ void Coordinator::Committed() {
   committed_checkpoint_ = course_.cut().name();
   divergence_.Saved(checkpoint_step_);
   stuck_.clear();
+  choose_after_.reset();
   committed_number_ = course_.cut().id();
   committed_sequence_ = snapshot_.sequence() + 1;
   if (last_begun_) last_over_ = true;
@@ -232,7 +235,7 @@ bool Coordinator::AttemptCheckpoint(Held& held, Replies* replies) {
     return refuse(absl::FailedPreconditionError(absl::StrCat(
         "checkpoint: the run is over", last_failure_.empty() ? "" : ", and it has no last one: ", last_failure_)));
   }
-  const std::string missing = MissingShard(clock_->Now());
+  const std::string missing = MissingShard();
   if (!missing.empty() && held.checkpoint.if_possible()) {
     return refuse(absl::FailedPreconditionError(absl::StrCat("checkpoint: ", missing)));
   }
@@ -243,7 +246,7 @@ bool Coordinator::AttemptCheckpoint(Held& held, Replies* replies) {
   std::string reason = missing;
   if (reason.empty() && !course_.under_way()) reason = "it is about to begin";
   if (reason.empty()) {
-    const std::string waits = WaitsFor(clock_->Now());  // a cut waits for what a full disk holds up
+    const std::string waits = WaitsFor();  // a cut waits for what a full disk holds up
     reason = absl::StrCat(course_.cut().name(), " is being taken", waits.empty() ? "" : "; waiting: ", waits);
   }
   reply.mutable_not_yet()->set_reason(reason);

@@ -67,6 +67,9 @@ absl::Status Coordinator::FindDrained(const v1::DrainRequest& request, Held* hel
     held->drained_shard = index;
     const std::uint64_t generation = shards_[index].generation;
     held->drained_incarnation = request.incarnation() != 0 ? request.incarnation() : generation;
+    if (held->drained_incarnation == 0) {
+      return absl::FailedPreconditionError(absl::StrCat("drain: ", target, " has not come to ps 0 yet"));
+    }
     if (request.only_look() || generation == 0 || !meant(generation)) return absl::OkStatus();
     if (std::exchange(drained_shards_[index], generation) != generation) {
       Event(absl::StrCat("ps ", index, " is drained"));
@@ -87,10 +90,14 @@ bool Coordinator::AttemptDrain(Held& held, Replies* replies) {
   reply.set_incarnation(held.drained_incarnation);
   if (held.drained_shard) {
     const ShardInfo& shard = shards_[*held.drained_shard];
-    if (shard.generation != held.drained_incarnation) {
+    // After an outage of this process a shard takes some seconds to find it again.
+    const bool heard = shard.seen >= heard_since_;
+    if (shard.generation != 0 && shard.generation != held.drained_incarnation) {
       reply.set_done(absl::StrCat(held.drained, " has ended, and another process has taken its place"));
-    } else if (clock_->Now() - shard.seen >= kGone) {
+    } else if (heard ? Silence(shard) >= kGone : IsSilent(shard)) {
       reply.set_done(absl::StrCat(held.drained, " has ended"));
+    } else if (state_ == v1::FINISHED) {
+      reply.set_done(absl::StrCat("the run is over, and ", held.drained, " ends with it"));
     }
   } else {
     const v1::Member* member = membership_.Find(held.drained_worker);

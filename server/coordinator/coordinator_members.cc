@@ -191,7 +191,7 @@ bool Coordinator::AttemptJoin(Held& held, Replies* replies) {
   if (request.role() == v1::EVALUATOR) evaluator_waits_ = clock_->Now();
   const bool shards_here =
       std::all_of(shards_.begin(), shards_.end(), [](const ShardInfo& shard) { return shard.generation != 0; });
-  if (!shards_here) return not_yet(WaitsFor(clock_->Now()));
+  if (!shards_here) return not_yet(WaitsFor());
   if (!manifest_) return not_yet("no trainer has brought the model yet");
 
   absl::Status refused = CheckQuarantine(request.name());

@@ -24,7 +24,8 @@ void Coordinator::AddMetrics(MetricsPage* page) {
   page->State("ps_run_state", "1 for the state that the run is in", "state", RunStates(),
               RunStates()[static_cast<std::size_t>(state_)]);
   page->Gauge("ps_global_step", "steps that were trained on; less again when the run goes back", Number(steps_));
-  page->Counter("ps_examples_total", "records that were trained on", Number(samples_));
+  page->Counter("ps_examples_total", "records that were trained on, also those that were lost when the run went back",
+                Number(samples_ + samples_lost_));
   if (const std::uint64_t total = policies_.policy().stop().epochs() * data_.num_records(); total > 0) {
     page->Gauge("ps_progress_ratio", "records trained on, of all in --epochs", Number(samples_) / Number(total));
   }

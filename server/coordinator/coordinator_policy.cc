@@ -86,7 +86,8 @@ bool Coordinator::AttemptSetPolicy(Held& held, Replies* replies) {
   const absl::StatusOr<v1::Policy> next = WithSettings(policies_.policy(), held.set_policy.settings(), TimesByFlags());
   if (!next.ok()) return refuse(next.status());  // with what somebody else has set meanwhile
   if (google::protobuf::util::MessageDifferencer::Equals(*next, policies_.policy())) {
-    if (policies_.InEffect()) return answer();
+    // A run that is over needs no shard to work by it.
+    if (policies_.InEffect() || state_ == v1::FINISHED) return answer();
     return not_yet(absl::StrCat("policy ", policies_.policy().number(), " is decided; ", policies_.WaitsFor()));
   }
   const std::uint64_t based_on = held.set_policy.based_on();
@@ -101,7 +102,7 @@ bool Coordinator::AttemptSetPolicy(Held& held, Replies* replies) {
   if (absl::Status can = CheckMembersCan(*next); !can.ok()) return refuse(can);
   if (policies_.pending()) return not_yet(policies_.WaitsFor());
   std::string busy = policies_.Busy();
-  if (busy.empty()) busy = MissingShard(clock_->Now());
+  if (busy.empty()) busy = MissingShard();
   for (const auto& [id, member] : membership_.members()) {
     if (member.state() == v1::JOINING) busy = absl::StrCat("worker '", member.name(), "' is joining");
   }

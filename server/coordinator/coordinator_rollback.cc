@@ -15,6 +15,8 @@ namespace leeway {
 
 namespace {
 
+constexpr absl::Duration kChooseAgain = absl::Seconds(10);
+
 std::string JournalEndsAt(std::uint64_t found, std::uint64_t written) {
   return absl::StrCat("the end of the journal is lost: it ends at record ", found, ", and what was answered at record ",
                       written);
@@ -111,7 +113,7 @@ absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {
   if (!stuck_.empty()) return absl::FailedPreconditionError(absl::StrCat(what, "; ", stuck_));
   // The first word takes the run back; what others say meanwhile is of the same loss.
   const std::string& by = loss.said_by;
-  if (!by.empty() && !going_back_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
+  if (!by.empty() && !going_back_ && !choose_after_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
   GoBack(what, std::numeric_limits<std::uint64_t>::max());
   return absl::UnavailableError(absl::StrCat(what, "; the run goes back to a checkpoint"));
 }
@@ -141,8 +143,9 @@ void Coordinator::HearOfBadWeights(const std::string& why) {
 }
 
 void Coordinator::GoBack(const std::string& reason, std::uint64_t at_most) {
-  if (std::exchange(going_back_, true)) return;
-  Event(absl::StrCat("the run goes back to a checkpoint: ", reason));
+  if (going_back_ || (choose_after_ && clock_->Now() < *choose_after_)) return;
+  going_back_ = true;
+  if (!choose_after_) Event(absl::StrCat("the run goes back to a checkpoint: ", reason));
   if (course_.under_way()) EndCheckpoint("the run goes back");
   options_.committer->ChooseNewestGood(at_most, [this](absl::StatusOr<v1::CheckpointIndex> checkpoint) {
     executor_->Post([this, checkpoint = std::move(checkpoint)] { OnChosen(checkpoint); });
@@ -155,7 +158,7 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
   std::uint64_t era = 0;
   {
     MutexLock lock(mu_);
-    if (!shutdown_.empty()) return;
+    if (!shutdown_.empty() || state_ == v1::FINISHED) return;  // over: nobody needs weights any more
     if (checkpoint.ok()) {
       name = StepDirectoryName(checkpoint->step());
       Event(absl::StrCat("the run goes back from ", steps_, " steps to ", name));
@@ -169,8 +172,14 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
       rolled_back_ = *std::move(state);
     } else {
       going_back_ = false;
-      stuck_ = absl::StrCat("and there is nothing to go back to: ", std::string(state.status().message()));
-      Event(stuck_);
+      if (IsWorthless(state.status())) {
+        stuck_ = absl::StrCat("and there is nothing to go back to: ", std::string(state.status().message()));
+        Event(stuck_);
+      } else {
+        // What cannot be read just now may be good.
+        if (!choose_after_) Event(absl::StrCat("no checkpoint can be chosen yet: ", state.status().message()));
+        choose_after_ = clock_->Now() + kChooseAgain;
+      }
       Settle(&replies);
     }
   }

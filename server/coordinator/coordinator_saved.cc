@@ -105,6 +105,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.mutable_finished_ranks()->Add(finished_ranks_.begin(), finished_ranks_.end());
   state.set_rounds_per_epoch(rounds_per_epoch_);
   state.set_samples(samples_);
+  state.set_samples_lost(samples_lost_);
   state.set_steps(steps_);
   if (state_ != v1::STARTING) state.set_trained_nanos(absl::ToInt64Nanoseconds(clock_->Now() - started_));
   if (ended_) state.set_trained_nanos_at_end(absl::ToInt64Nanoseconds(*ended_ - started_));
@@ -243,6 +244,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   finished_ranks_.insert(state.finished_ranks().begin(), state.finished_ranks().end());
   rounds_per_epoch_ = state.rounds_per_epoch();
   samples_ = state.samples();
+  samples_lost_ = state.samples_lost();
   steps_ = state.steps();
   era_ = state.era();
   base_checkpoint_ = state.base_checkpoint();
@@ -262,6 +264,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   if (state_ != v1::STARTING) {
     started_ = now - trained;
     board_.Start(started_);
+    course_.Start(now, steps_);
   }
   if (state_ >= v1::FINISHING) ended_ = started_ + at_end;
   for (const v1::RoundClose& close : state.closes()) {

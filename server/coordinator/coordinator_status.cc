@@ -22,8 +22,6 @@ bool ComesAgain(const v1::Evaluation& now, const v1::Evaluation& last) {
   return now.seconds() < last.seconds() || now.SerializeAsString() == last.SerializeAsString();
 }
 
-bool IsSilent(absl::Duration silence, absl::Duration lease) { return silence >= std::max(lease, kSilentShard); }
-
 }  // namespace
 
 void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, ReplyCallback done) {
@@ -63,7 +61,7 @@ void Coordinator::ReportProgress(const v1::ReportProgressRequest& request, Reply
 void Coordinator::HearProgress(Instant now, const v1::Member& member, const v1::Progress& progress) {
   board_.AddProgress(now, member, progress, samples_);
   divergence_.Trained(member.worker_id(), member.incarnation(), progress.loss_sum(), progress.samples(), steps_,
-                      progress.nonfinite_samples());
+                      membership_.trainers(), progress.nonfinite_samples());
 }
 
 void Coordinator::NoteRates(Instant now) {
@@ -78,7 +76,7 @@ void Coordinator::NoteRates(Instant now) {
   rates_.Observe(point);
 }
 
-std::string Coordinator::WaitsFor(Instant now) const {
+std::string Coordinator::WaitsFor() const {
   if (state_ == v1::FINISHED) return "";
   // Then it hears of nothing else.
   if (const absl::Status ready = store_->Ready(); !ready.ok()) return std::string(ready.message());
@@ -91,7 +89,7 @@ std::string Coordinator::WaitsFor(Instant now) const {
                         " ps have come; missing: ", absl::StrJoin(not_come, ", "));
   }
   if (std::string start = membership_.StartWaitsFor(); state_ == v1::STARTING || !start.empty()) return start;
-  const std::string missing = MissingShard(now);
+  const std::string missing = MissingShard();
   if (LastIsDue()) return absl::StrCat("the last checkpoint", missing.empty() ? "" : ": ", missing);
   if (!missing.empty()) return missing;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
@@ -100,23 +98,33 @@ std::string Coordinator::WaitsFor(Instant now) const {
   return deserted_since_ ? absl::StrCat("a worker: none is left", InQuarantine()) : "";
 }
 
-std::string Coordinator::MissingShard(Instant now) const {
+absl::Duration Coordinator::Silence(const ShardInfo& shard) const {
+  // Not until now: since the last tick this process may have been stopped.
+  return last_tick_ - std::max(shard.seen, heard_since_);
+}
+
+bool Coordinator::IsSilent(const ShardInfo& shard) const {
+  return Silence(shard) >= std::max(options_.lease, kSilentShard);
+}
+
+std::string Coordinator::MissingShard() const {
   for (std::size_t i = 0; i < shards_.size(); ++i) {
-    if (IsSilent(now - shards_[i].seen, options_.lease)) return absl::StrCat("ps ", i, " is not there");
+    const bool has_come = shards_[i].protocol_version != 0;
+    if (!has_come || IsSilent(shards_[i])) return absl::StrCat("ps ", i, " is not there");
     if (!shards_[i].weights_ready) return absl::StrCat("ps ", i, " has no weights yet");
   }
   return "";
 }
 
-void Coordinator::NoteSilence(Instant now) {
+void Coordinator::NoteSilence() {
   if (state_ == v1::FINISHED) return;  // then they end
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     ShardInfo& shard = shards_[i];
     // (One that has not come to this process has not fallen silent.)
-    if (shard.protocol_version == 0 || shard.silent || !IsSilent(now - shard.seen, options_.lease)) continue;
+    if (shard.protocol_version == 0 || shard.silent || !IsSilent(shard)) continue;
     shard.silent = true;
     Event(absl::StrCat("ps ", i, " at ", shard.address, " is silent for ",
-                       absl::FormatDuration(absl::Trunc(now - shard.seen, absl::Milliseconds(10))),
+                       absl::FormatDuration(absl::Trunc(Silence(shard), absl::Milliseconds(10))),
                        ": whoever needs it waits"));
   }
 }
@@ -143,7 +151,7 @@ v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
   MutexLock lock(mu_);
   const Instant now = clock_->Now();
   reply.set_state(state_);
-  reply.set_waiting_for(WaitsFor(now));
+  reply.set_waiting_for(WaitsFor());
   reply.set_run_id(options_.run_id);
   *reply.mutable_policy() = policies_.policy();
   if (manifest_) {

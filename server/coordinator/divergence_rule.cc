@@ -25,7 +25,7 @@ bool DivergenceRule::Bad(double loss, std::optional<double>* first) const {
 }
 
 void DivergenceRule::Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
-                             std::uint64_t steps, std::uint64_t nonfinite) {
+                             std::uint64_t steps, std::size_t trainers, std::uint64_t nonfinite) {
   if (factor_ == 0 || diverged()) return;
   Trainer& trainer = trainers_[worker];
   if (trainer.incarnation != incarnation) trainer = {.incarnation = incarnation};
@@ -34,15 +34,11 @@ void DivergenceRule::Trained(std::uint32_t worker, std::uint64_t incarnation, do
   const std::uint64_t without = nonfinite - std::min(nonfinite, trainer.nonfinite);
   const double loss = 2 * without >= of ? std::numeric_limits<double>::quiet_NaN()
                                         : (loss_sum - trainer.loss_sum) / static_cast<double>(of - without);
-  trainer = {incarnation, loss_sum, samples, nonfinite, true, Bad(loss, &first_trained_)};
-  std::size_t judged = 0;
+  trainer = {incarnation, loss_sum, samples, nonfinite, Bad(loss, &first_trained_)};
   std::size_t bad = 0;
-  for (const auto& [id, other] : trainers_) {
-    judged += other.judged ? 1 : 0;
-    bad += other.bad ? 1 : 0;
-  }
-  if (2 * bad > judged) {
-    reason_ = absl::StrCat("the training loss of ", bad, " of ", judged, " workers is not finite or above ",
+  for (const auto& [id, other] : trainers_) bad += other.bad ? 1 : 0;
+  if (2 * bad > trainers) {
+    reason_ = absl::StrCat("the training loss of ", bad, " of ", trainers, " workers is not finite or above ",
                            factor_ * first_trained_.value_or(0), " (", factor_, " times the first); the last: ", loss);
   } else if (!trainer.bad) {
     judged_ = true;

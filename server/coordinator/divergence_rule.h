@@ -8,6 +8,7 @@
 // Thread safety: none; a plain object, guarded by its owner.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -26,10 +27,11 @@ class DivergenceRule {
   // For a restart: the losses that the run began with; not finite or 0: they are not known.
   void Restore(double trained, double evaluated);
 
-  // A trainer's totals of this incarnation; `steps` are the cluster's. loss_sum is without `nonfinite` of the samples,
-  // whose loss was not finite.
+  // A trainer's totals of this incarnation; `steps` are the cluster's, and so are `trainers`: whoever is one of them,
+  // also those of whom nothing was heard yet. loss_sum is without `nonfinite` of the samples, whose loss was not
+  // finite.
   void Trained(std::uint32_t worker, std::uint64_t incarnation, double loss_sum, std::uint64_t samples,
-               std::uint64_t steps, std::uint64_t nonfinite = 0);
+               std::uint64_t steps, std::size_t trainers, std::uint64_t nonfinite = 0);
   void Evaluated(double loss, std::uint64_t steps);
   // A checkpoint was taken, or the run taken up, at `steps`: the first one counts as good until a loss was.
   void Saved(std::uint64_t steps);
@@ -53,7 +55,6 @@ class DivergenceRule {
     std::uint64_t incarnation = 0;
     double loss_sum = 0;  // when its window began
     std::uint64_t samples = 0, nonfinite = 0;
-    bool judged = false;
     bool bad = false;
   };
   // Notes the first loss of its kind.

@@ -289,7 +289,10 @@ void Membership::Unpark(std::uint32_t worker) {
 std::vector<Membership::Lost> Membership::Expire(Instant now) {
   std::vector<Lost> lost;
   for (const auto& [id, end] : lease_end_) {
-    if (end < now) lost.push_back({id, members_.at(id).incarnation(), members_.at(id).name(), now - end});
+    if (end >= now) continue;
+    const v1::Member& member = members_.at(id);
+    const v1::Role role = member.state() == v1::OBSERVER ? v1::EVALUATOR : v1::TRAINER;
+    lost.push_back({id, member.incarnation(), member.name(), role, member.rank(), now - end});
   }
   for (const Lost& gone : lost) End(gone.worker);
   for (auto it = waiting_room_.begin(); it != waiting_room_.end();) {

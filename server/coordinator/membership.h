@@ -83,6 +83,8 @@ class Membership {
     std::uint32_t worker = 0;
     std::uint64_t incarnation = 0;
     std::string name;
+    v1::Role role = v1::TRAINER;
+    std::uint32_t rank = 0;
     absl::Duration overdue;
   };
   // Removes everyone whose lease has run out, and forgets who has stopped asking to join.

@@ -53,6 +53,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.mutable_tickets()->clear_decisions();
   if (then.has_leases()) *state.mutable_leases() = HandedOutAgain(then.leases());
   if (known) {
+    state.set_samples_lost(now.samples_lost() + now.samples() - std::min(now.samples(), then.samples()));
     *state.mutable_board() = now.board();
     *state.mutable_test_data() = now.test_data();  // of the evaluations, which are in the board
     *state.mutable_quarantine() = now.quarantine();
@@ -62,6 +63,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   }
   for (v1::StatusRow& row : *state.mutable_board()->mutable_rows()) {
     v1::WorkerStatus& status = *row.mutable_status();
+    status.clear_clock();
     if (status.state() == "left" || status.state() == "expired" || status.state() == "quarantined") continue;
     status.set_state("expired");
     status.set_reason("the run went back to a checkpoint");

@@ -111,7 +111,9 @@ void StatusBoard::AddEvaluation(Instant now, v1::Evaluation evaluation) {
 
 void StatusBoard::SetState(std::uint32_t worker, const std::string& name, v1::Role role, std::uint32_t rank,
                            const std::string& state, const std::string& reason) {
-  v1::WorkerStatus& status = rows_[worker].status;
+  Row& row = rows_[worker];
+  v1::WorkerStatus& status = row.status;
+  if (!status.name().empty() && status.name() != name) row = Row();
   status.set_worker_id(worker);
   status.set_name(name);
   status.set_role(role);
@@ -124,6 +126,8 @@ void StatusBoard::SetClock(std::uint32_t worker, std::uint64_t clock) {
   const auto it = rows_.find(worker);
   if (it != rows_.end()) it->second.status.set_clock(std::max(clock, it->second.status.clock()));
 }
+
+void StatusBoard::EnterAt(std::uint32_t worker, std::uint64_t clock) { rows_[worker].status.set_clock(clock); }
 
 void StatusBoard::AddProgress(Instant now, const v1::Member& member, const v1::Progress& progress,
                               std::uint64_t samples) {

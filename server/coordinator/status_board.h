@@ -38,9 +38,12 @@ class StatusBoard {
 
   // A worker's totals; `samples`: the cluster's count of samples trained on.
   void AddProgress(Instant now, const v1::Member& member, const v1::Progress& progress, std::uint64_t samples);
+  // Of another name than before: the number of a worker that is forgotten has come to this one.
   void SetState(std::uint32_t worker, const std::string& name, v1::Role role, std::uint32_t rank,
                 const std::string& state, const std::string& reason);
+  // Reports may overtake each other: the highest clock counts, but for a worker that enters, at `clock`.
   void SetClock(std::uint32_t worker, std::uint64_t clock);
+  void EnterAt(std::uint32_t worker, std::uint64_t clock);
 
   double SamplesPerSecond(Instant now) const;  // of all workers together, recent
   // Everything this object knows; the caller adds the rest.

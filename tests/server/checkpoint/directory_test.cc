@@ -122,6 +122,19 @@ TEST_CASE("checkpoint directory: keeps the newest good ones, and never removes t
 }
 
 // A disk, or a limit of open files, that lets a file be read now and not then.
+class UnreadableFile final : public RandomAccessFile {
+ public:
+  UnreadableFile(std::uint64_t size, std::string path) : size_(size), path_(std::move(path)) {}
+  std::uint64_t Size() const override { return size_; }
+  absl::Status ReadAt(std::uint64_t, std::size_t, void*) override {
+    return absl::UnavailableError("read " + path_ + ": Input/output error");
+  }
+
+ private:
+  const std::uint64_t size_;
+  const std::string path_;
+};
+
 class Unreadable final : public FileSystem {
  public:
   Unreadable(CrashFiles* files, std::string path) : files_(files), path_(std::move(path)) {}
@@ -137,7 +150,9 @@ class Unreadable final : public FileSystem {
     return files_->CreateSized(path, size);
   }
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override {
-    return files_->Open(path);
+    absl::StatusOr<std::unique_ptr<RandomAccessFile>> file = files_->Open(path);
+    if (path == path_ && file.ok()) return std::make_unique<UnreadableFile>((*file)->Size(), path);
+    return file;
   }
   absl::Status Rename(const std::string& from, const std::string& to) override { return files_->Rename(from, to); }
   absl::Status Remove(const std::string& path) override { return files_->Remove(path); }
@@ -163,6 +178,23 @@ TEST_CASE("checkpoint directory: what cannot be read just now is not taken for w
     CHECK(absl::IsUnavailable(BeginCheckpoint(now, "dir", 2).status()));
     CHECK(absl::IsUnavailable(ChooseNewestGood(now, "dir", 2).status()));
     CHECK(Good(files) == Steps{3, 2, 1});
+  }
+}
+
+TEST_CASE("checkpoint directory: one whose tensors or state cannot be read just now is not passed over for ever") {
+  for (const char* file : {"shard-00001-of-00002.safetensors", "shard-00001-of-00002.state"}) {
+    CAPTURE(file);
+    CrashFiles files(1);
+    for (const std::uint64_t step : {1, 2}) REQUIRE(SaveMadeUp(files, "dir", {5000, 2, 1, step, step}).ok());
+    Unreadable now(&files, absl::StrCat("dir/step-00000002/", file));
+    CHECK(absl::IsUnavailable(ChooseNewestGood(now, "dir", 2).status()));
+    CHECK(Good(files) == Steps{2, 1});
+    // But what is damaged elsewhere is so for good.
+    files.Bytes("dir/step-00000002/shard-00001-of-00002.safetensors").back() ^= 1;
+    files.Bytes("dir/step-00000002/shard-00000-of-00002.state").back() ^= 1;
+    const absl::StatusOr<v1::CheckpointIndex> chosen = ChooseNewestGood(now, "dir", 2);
+    REQUIRE(chosen.ok());
+    CHECK(chosen->step() == 1);
   }
 }
 

@@ -223,6 +223,57 @@ TEST_CASE("Coordinator: a checkpoint is taken when training begins, whether the 
   }
 }
 
+TEST_CASE("Coordinator: a checkpoint goes on after a pause of the coordinator's process") {
+  CheckpointRun run(LeasedPolicy(1));
+  run.f.Start(1);
+  run.f.Advance(absl::Milliseconds(200));
+  run.f.SyncShards();
+  const std::uint64_t cut = run.f.snapshot().cut().id();
+  REQUIRE(cut != 0);
+  run.Tell(1, {{0, 0}});
+  v1::WatchRequest first = run.f.WatchOf(0);
+  first.mutable_cut()->set_id(cut);
+  run.f.clock.Advance(absl::Seconds(60));
+  SECTION("a tick comes first") {}
+  SECTION("the word of the shard that was missing comes first") {
+    const auto told = std::make_shared<Answer<v1::WatchReply>>();
+    run.f.coordinator.Handle("WatchMembership", EncodeMessage(first), FillIn(told));
+  }
+  run.f.Advance(absl::Seconds(1));
+  run.f.SyncShards();
+  CHECK(run.f.snapshot().cut().id() == cut);
+  run.Take();
+  CHECK(run.committer.begun.size() == 1);
+  CHECK(run.committer.indices.size() == 1);
+}
+
+TEST_CASE("Coordinator: one that is started again takes the next checkpoint at its time") {
+  CrashFiles files(1);
+  const auto train = [](CheckpointRun& run, std::uint64_t steps) {
+    const std::uint64_t done = run.f.Status().steps();
+    for (std::uint64_t step = done; step < done + steps; ++step) {
+      CHECK(run.f.Commit(0, step, {run.f.Acquire(0, step + 1, 10)->message.range()})->ok());
+    }
+    run.f.Advance(absl::Milliseconds(200));
+    run.f.SyncShards();
+  };
+  {
+    CheckpointRun run(LeasedPolicy(1), 2, 2, &files);
+    run.f.Start(1);
+    train(run, 2);
+    run.Take();
+    train(run, 1);
+    CHECK(run.committer.begun.size() == 1);
+  }
+  files.Restart(CrashFiles::Loss::kProcess);
+  CheckpointRun run(LeasedPolicy(1), 2, 2, &files);
+  run.f.SyncShards();
+  train(run, 1);
+  CHECK(run.committer.begun.empty());
+  train(run, 1);
+  CHECK(run.committer.begun == std::vector<std::uint64_t>{5});
+}
+
 TEST_CASE("Coordinator: one that is started again knows that there is a checkpoint") {
   CrashFiles files(1);
   for (const bool again : {false, true}) {

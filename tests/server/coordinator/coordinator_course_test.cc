@@ -39,6 +39,7 @@ TEST_CASE("Coordinator: a silent worker is out when its lease ends, and others g
   CHECK(absl::IsFailedPrecondition(f.Call<v1::CommitDataReply>("CommitData", commit)->status));
   CHECK(f.Status().samples() == 0);
   CHECK(f.Status().workers(1).state() == "expired");
+  CHECK(f.Status().workers(1).rank() == 1);
   // Epoch 0 is out, so w0 gets the dead worker's range before anything of epoch 1.
   const auto again = f.Acquire(0, 1, 100);
   REQUIRE(again->ok());
@@ -123,7 +124,9 @@ TEST_CASE("Coordinator: a ps that falls silent while the rest trains is named, a
   pass(3, true);
   f.clock.Advance(absl::Seconds(60));
   f.executor.RunAll();
+  f.Advance(absl::Milliseconds(200));
   CHECK(events("is silent for") == 2);
+  CHECK(f.Status().waiting_for().empty());
 }
 
 TEST_CASE("Coordinator: after a pause of its process nobody has expired") {

@@ -116,6 +116,54 @@ TEST_CASE("Coordinator: a loss that is bad at the very end makes the run fail; t
   CHECK(run.committer.indices.empty());
 }
 
+TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint is taken when the final evaluation is over") {
+  const bool dies = GENERATE(false, true);
+  CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
+  Begin(run);
+  run.Take();
+  v1::JoinRequest eval = run.f.JoinOf("e", 900);
+  eval.set_role(v1::EVALUATOR);
+  const auto joined = run.f.Join(eval);
+  run.f.SyncShards();
+  REQUIRE(joined->ok());
+  const std::uint32_t id = joined->message.worker_id();
+  CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 100)->message.range()})->ok());
+  CHECK(run.f.Leave(0)->ok());
+  run.Live(absl::Seconds(5), {id});
+  CHECK(run.f.coordinator.state() == v1::EVALUATING);
+  CHECK(run.committer.begun.size() == 1);
+  if (dies) {
+    run.Live(absl::Seconds(11), {});
+  } else {
+    Evaluate(run, id, 1.0);
+    CHECK(run.f.Leave(id)->ok());
+    run.Live(absl::Seconds(1), {});
+  }
+  REQUIRE(run.committer.begun.size() == 2);
+  run.Take();
+  CHECK(run.f.coordinator.state() == v1::FINISHED);
+  CHECK(run.f.coordinator.last_checkpoint().ok());
+}
+
+TEST_CASE("Coordinator: one worker's bad loss is no divergence before the others have been heard") {
+  CheckpointRun run(LeasedPolicy(2), 0, 2, nullptr, 2);
+  run.f.Start(2);
+  for (const std::uint32_t worker : {0, 1}) {
+    CHECK(run.f.Status().failure().empty());
+    CHECK(run.f.coordinator.state() == v1::TRAINING);
+    v1::ReportProgressRequest report;
+    *report.mutable_stamp() = run.f.StampOf(worker);
+    report.mutable_progress()->set_samples(DivergenceRule::kSamples);
+    report.mutable_progress()->set_nonfinite_samples(DivergenceRule::kSamples);
+    CHECK(run.f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+    run.f.Advance(absl::Milliseconds(200));
+    run.f.SyncShards();
+    if (run.f.snapshot().cut().id() != 0) run.Take();  // the first
+    run.f.Advance(absl::Milliseconds(200));
+  }
+  CHECK(absl::StrContains(run.f.Status().failure(), "the training loss of 2 of 2 workers is not finite"));
+}
+
 TEST_CASE("Coordinator: with a checkpoint goes up to which step the loss was good") {
   for (const double factor : {0.0, 2.0}) {
     v1::Policy policy = LeasedPolicy(1);

@@ -1,8 +1,10 @@
 // Coordinator through Handle(): Drain.
+#include <optional>
 #include <string>
 
 #include "tests/catch.h"
 #include "tests/server/coordinator/checkpoint_run.h"
+#include "tests/support/crash_files.h"
 #include "tests/support/status_check.h"
 
 namespace leeway {
@@ -85,6 +87,72 @@ TEST_CASE("Coordinator: a ps that is drained is told so until it is silent; the 
   const Asked again = Ask(f, "ps-1", first->message.incarnation());
   REQUIRE(again->ok());
   CHECK(again->message.done() == "ps-1 has ended, and another process has taken its place");
+}
+
+// Shard 0 asks, shard 1 is silent.
+void LiveWithout1(CoordinatorFixture& f, int seconds) {
+  for (int i = 0; i < seconds; ++i) {
+    f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+    f.Advance(absl::Seconds(1));
+  }
+}
+
+TEST_CASE("Coordinator: a ps that could not be heard has not ended by that: ps 0 was stopped, or started again") {
+  for (const bool again : {false, true}) {
+    CrashFiles files(1);
+    std::optional<CheckpointRun> run;
+    run.emplace(LeasedPolicy(1), 0, 2, &files);
+    run->f.Start(1);
+    if (again) {
+      run.reset();
+      files.Restart(CrashFiles::Loss::kProcess);
+      run.emplace(LeasedPolicy(1), 0, 2, &files);
+    } else {
+      run->f.clock.Advance(absl::Seconds(60));
+    }
+    CoordinatorFixture& f = run->f;
+    const auto now = Ask(f, "ps-1", 7001, 0);
+    REQUIRE(now->ok());
+    CHECK(now->message.has_not_yet());
+    LiveWithout1(f, 4);  // what found nobody comes again, some seconds later
+    CHECK(Ask(f, "ps-1", 7001, 0)->message.has_not_yet());
+    SECTION("it comes") {
+      f.SyncShards();
+      CHECK(Ask(f, "ps-1", 7001, 0)->message.has_not_yet());
+      LiveWithout1(f, 4);
+      CHECK(Ask(f, "ps-1", 7001, 0)->message.done() == "ps-1 has ended");
+    }
+    SECTION("it does not come") {
+      LiveWithout1(f, 7);
+      CHECK(Ask(f, "ps-1", 7001, 0)->message.done() == "ps-1 has ended");
+    }
+  }
+}
+
+TEST_CASE("Coordinator: a ps that has not come is not drained, and has not ended") {
+  CheckpointRun run(LeasedPolicy(1));
+  CHECK(Says(Ask(run.f, "ps-1")->status, Code::kFailedPrecondition, {"drain: ps-1 has not come"}));
+}
+
+TEST_CASE("Coordinator: who waits for a drained ps hears that the run is over") {
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_steps(1);
+  CheckpointRun run(policy);
+  CoordinatorFixture& f = run.f;
+  f.Start(1);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  run.Take();
+  const Asked asked = Ask(f, "ps-1");
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  f.Leave(0);
+  f.Advance(absl::Milliseconds(200));
+  f.SyncShards();
+  CHECK_FALSE(asked->done());
+  run.Take();
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  REQUIRE(asked->ok());
+  CHECK(asked->message.done() == "the run is over, and ps-1 ends with it");
 }
 
 TEST_CASE("Coordinator: who looks first drains nobody else by a call that the network brings again much later") {

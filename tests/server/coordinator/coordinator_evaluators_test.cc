@@ -61,6 +61,16 @@ TEST_CASE("Coordinator: an evaluator of a version that does not tell its test se
   CHECK(absl::IsFailedPrecondition(JoinAndSync(f, EvaluatorOf(f, "f", 4, 20, 0xf))));
 }
 
+TEST_CASE("Coordinator: an evaluator that is out stays an evaluator in the status") {
+  CoordinatorFixture f(LeasedPolicy(1));
+  f.Start(1);
+  REQUIRE(JoinAndSync(f, EvaluatorOf(f, "e", 1, 20, 0xe)).ok());
+  f.Advance(absl::Seconds(11));
+  REQUIRE(f.Status().workers_size() == 2);
+  CHECK(f.Status().workers(1).state() == "expired");
+  CHECK(f.Status().workers(1).role() == v1::EVALUATOR);
+}
+
 TEST_CASE("Coordinator: after a restart an evaluator's test set is still compared") {
   CrashFiles files(1);
   {

@@ -365,5 +365,20 @@ TEST_CASE("Coordinator: unknown methods, garbage, and Shutdown") {
   CHECK(Says(f.Join(f.JoinOf("a", 1))->status, Code::kUnavailable, {"the test says so"}));
 }
 
+TEST_CASE("Coordinator: who comes back is shown at the clock where it enters") {
+  CoordinatorFixture f(LeasedPolicy(2));
+  f.Start(2);
+  CHECK(f.Commit(0, 6, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  CHECK(f.Status().workers(0).clock() == 7);
+  f.Leave(0);
+  f.SyncShards();
+  CHECK(f.Status().workers(0).clock() == 7);
+  f.minimum_clock[0] = 3;
+  f.Join(f.JoinOf("w0", 200));
+  f.SyncShards();
+  f.SyncShards();
+  CHECK(f.Status().workers(0).clock() == 3);
+}
+
 }  // namespace
 }  // namespace leeway

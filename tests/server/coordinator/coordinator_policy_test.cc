@@ -155,6 +155,25 @@ TEST_CASE("Coordinator: one change at a time; a step of before, and a joiner, ar
   CHECK(joining->message.policy().number() == 3);
 }
 
+TEST_CASE("Coordinator: a setting that is decided when the run ends is answered, though shards have not heard of it") {
+  v1::Policy policy = Trainable(1);
+  policy.mutable_stop()->set_steps(1);
+  CoordinatorFixture f(policy, 1);
+  f.Start(1);
+  const Asked asked = Set(f, {{"staleness_bound", "2"}});
+  for (int i = 0; i < 2; ++i) {  // it hears the question, and acknowledges
+    const auto answer = f.Call<v1::WatchReply>("WatchMembership", f.WatchOf(0));
+    if (answer->done()) f.known[0] = answer->message;
+  }
+  REQUIRE(f.Status().policy().number() == 2);
+  CHECK_FALSE(asked->done());
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  f.Leave(0);
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  REQUIRE(asked->ok());
+  CHECK(asked->message.policy().number() == 2);
+}
+
 TEST_CASE("Coordinator: a call that the network brings again much later changes nothing, also after a restart") {
   CrashFiles files(1);
   const Settings two = {{"staleness_bound", "2"}};

@@ -151,6 +151,87 @@ TEST_CASE("Coordinator: with nothing to go back to the ps is refused, and the ot
   CHECK(run.f->Heartbeat(0).ok());
 }
 
+TEST_CASE("Coordinator: what cannot be read just now is tried again, and counts once against who has said it") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  run.committer.unreadable = absl::UnavailableError("read dir/step-00000000: Input/output error");
+  v1::WatchRequest lost = run.f->WatchOf(0);
+  lost.set_lost("worker 'w1' has had answers to 7 pushes");
+  lost.set_lost_said_by("w1");
+  constexpr std::size_t kTries = Quarantine::kMostGoingsBack + 1;
+  for (std::size_t tried = 1; tried <= kTries; ++tried) {
+    for (int i = 0; i < 2; ++i) {  // the ps comes again all the while
+      CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kUnavailable, {"goes back"}));
+    }
+    CHECK(run.committer.asked.size() == tried);
+    run.f->Advance(absl::Seconds(10));
+  }
+  CHECK(run.f->Status().workers(1).state() != "quarantined");
+  CHECK(run.gone_back.empty());
+  run.committer.unreadable = absl::OkStatus();
+  run.f->Call<v1::WatchReply>("WatchMembership", lost);
+  CHECK(run.gone_back.size() == 1);
+}
+
+TEST_CASE("Coordinator: a loss that has diverged is no end of the run while no checkpoint can be read") {
+  Run run(2);
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  run.committer.unreadable = absl::UnavailableError("read dir/step-00000000: Input/output error");
+  v1::ReportProgressRequest report;
+  *report.mutable_stamp() = run.f->StampOf(0);
+  report.mutable_evaluation()->set_loss(std::numeric_limits<double>::infinity());
+  CHECK(run.f->Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+  run.f->Advance(absl::Seconds(9));
+  CHECK(run.committer.asked.size() == 1);
+  CHECK(run.f->Status().state() == v1::TRAINING);
+  run.committer.unreadable = absl::OkStatus();
+  run.f->Advance(absl::Seconds(2));
+  CHECK(run.gone_back.size() == 1);
+}
+
+TEST_CASE("Coordinator: a run that has ended while a checkpoint was chosen does not go back to it") {
+  GivenCheckpoint committer;
+  committer.checkpoint.emplace().mutable_coordinator_state()->set_run_id(CoordinatorFixture::kRun);
+  std::size_t gone_back = 0;
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_steps(1);
+  CoordinatorFixture f(policy, 1, nullptr, [&](Coordinator::Options* options) {
+    options->committer = &committer;
+    options->last_checkpoint_timeout = absl::Seconds(1);
+    options->on_go_back = [&gone_back](auto, const auto&) { ++gone_back; };
+  });
+  f.journals = true;
+  f.Start(1);
+  v1::JoinRequest join = f.JoinOf("e", 101);
+  join.set_role(v1::EVALUATOR);
+  f.Join(join);
+  f.SyncShards();
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  f.Leave(0);
+  f.AdvanceServed(absl::Seconds(3));  // no last checkpoint can be taken
+  REQUIRE(f.coordinator.state() == v1::EVALUATING);
+  v1::WatchRequest lost = f.WatchOf(0);
+  lost.set_lost("gone");
+  const auto told = std::make_shared<Answer<v1::WatchReply>>();
+  f.coordinator.Handle("WatchMembership", EncodeMessage(lost), FillIn(told));
+  REQUIRE(committer.asked.size() == 1);
+  v1::LeaveRequest leave;
+  *leave.mutable_stamp() = f.StampOf(1);
+  const auto left = std::make_shared<Answer<v1::LeaveReply>>();
+  f.coordinator.Handle("Leave", EncodeMessage(leave), FillIn(left));
+  f.RunAll();
+  CHECK(f.coordinator.state() == v1::FINISHED);
+  CHECK(gone_back == 0);
+  f.SyncShards();
+  CHECK(f.coordinator.Over());
+}
+
 TEST_CASE("Coordinator: a shard of an era before that has been in this one is lost, one of a later era is refused") {
   Run run;
   run.f->Start(2);

@@ -14,7 +14,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 TEST_CASE("Without a factor nothing diverges") {
   DivergenceRule rule(0);
   rule.Evaluated(kNaN, 1);
-  rule.Trained(0, 1, kNaN, kWindow, 1);
+  rule.Trained(0, 1, kNaN, kWindow, 1, 1);
   CHECK_FALSE(rule.diverged());
 }
 
@@ -57,23 +57,32 @@ TEST_CASE("Weights that are not finite have diverged, and only where somebody ju
 
 TEST_CASE("Of the trainers more than half must say so at the same time") {
   DivergenceRule rule(2);
-  for (std::uint32_t worker = 0; worker < 4; ++worker) rule.Trained(worker, 7, 1.0 * kWindow, kWindow, 10 + worker);
+  for (std::uint32_t worker = 0; worker < 4; ++worker) rule.Trained(worker, 7, 1.0 * kWindow, kWindow, 10 + worker, 4);
   CHECK(rule.last_good_steps() == 13);
-  rule.Trained(0, 7, kNaN, 2 * kWindow, 20);
-  rule.Trained(1, 7, kNaN, 2 * kWindow, 21);
+  rule.Trained(0, 7, kNaN, 2 * kWindow, 20, 4);
+  rule.Trained(1, 7, kNaN, 2 * kWindow, 21, 4);
   CHECK_FALSE(rule.diverged());
   SECTION("a third one") {
-    rule.Trained(2, 7, 4.0 * kWindow, 2 * kWindow, 22);  // 3 per sample
+    rule.Trained(2, 7, 4.0 * kWindow, 2 * kWindow, 22, 4);  // 3 per sample
     CHECK(rule.diverged());
     CHECK(rule.last_good_steps() == 13);
   }
   SECTION("one of the bad is out and comes back sane") {
     rule.Forget(0);
-    rule.Trained(0, 8, 1.0 * kWindow, kWindow, 23);
-    rule.Trained(2, 7, 2.0 * kWindow, 2 * kWindow, 24);
+    rule.Trained(0, 8, 1.0 * kWindow, kWindow, 23, 4);
+    rule.Trained(2, 7, 2.0 * kWindow, 2 * kWindow, 24, 4);
     CHECK_FALSE(rule.diverged());
     CHECK(rule.last_good_steps() == 24);
   }
+}
+
+TEST_CASE("Half of the trainers are not more than half, also where nothing was heard of the others yet") {
+  DivergenceRule rule(2);
+  rule.Trained(0, 7, kNaN, kWindow, 1, 4);
+  rule.Trained(1, 7, kNaN, kWindow, 2, 4);
+  CHECK_FALSE(rule.diverged());
+  rule.Trained(2, 7, kNaN, kWindow, 3, 4);
+  CHECK(rule.diverged());
 }
 
 TEST_CASE("Single batches that are not finite do not add up") {
@@ -82,7 +91,7 @@ TEST_CASE("Single batches that are not finite do not add up") {
   for (std::uint64_t step = 1; step < 20; ++step) {
     for (std::uint32_t worker = 0; worker < 2; ++worker) {
       rule.Trained(worker, 1, 1.0 * static_cast<double>(samples + kWindow - nonfinite - 100), samples + kWindow, step,
-                   nonfinite + 100);
+                   2, nonfinite + 100);
     }
     samples += kWindow;
     nonfinite += 100;
@@ -91,14 +100,14 @@ TEST_CASE("Single batches that are not finite do not add up") {
   }
   SECTION("half of them do") {
     for (std::uint32_t worker = 0; worker < 2; ++worker) {
-      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples - nonfinite + kWindow / 2), samples + kWindow, 30,
+      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples - nonfinite + kWindow / 2), samples + kWindow, 30, 2,
                    nonfinite + kWindow / 2);
     }
     CHECK(rule.diverged());
   }
   SECTION("and the rest is judged as ever") {
     for (std::uint32_t worker = 0; worker < 2; ++worker) {
-      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples - nonfinite) + 3.0 * kWindow, samples + kWindow, 30,
+      rule.Trained(worker, 1, 1.0 * static_cast<double>(samples - nonfinite) + 3.0 * kWindow, samples + kWindow, 30, 2,
                    nonfinite + 100);
     }
     CHECK(rule.diverged());
@@ -107,19 +116,19 @@ TEST_CASE("Single batches that are not finite do not add up") {
 
 TEST_CASE("Fewer samples than a window are not judged; a new incarnation counts from 0") {
   DivergenceRule rule(2);
-  rule.Trained(0, 1, 1.0 * kWindow, kWindow, 1);
-  rule.Trained(0, 1, 100.0 * kWindow, 2 * kWindow - 1, 2);
+  rule.Trained(0, 1, 1.0 * kWindow, kWindow, 1, 1);
+  rule.Trained(0, 1, 100.0 * kWindow, 2 * kWindow - 1, 2, 1);
   CHECK_FALSE(rule.diverged());
-  rule.Trained(0, 2, 1.5 * kWindow, kWindow, 3);
+  rule.Trained(0, 2, 1.5 * kWindow, kWindow, 3, 1);
   CHECK_FALSE(rule.diverged());
-  rule.Trained(0, 2, 4.0 * kWindow, 2 * kWindow, 4);  // 2.5 per sample
+  rule.Trained(0, 2, 4.0 * kWindow, 2 * kWindow, 4, 1);  // 2.5 per sample
   CHECK(rule.diverged());
 }
 
 TEST_CASE("A restarted coordinator measures by the losses that the run began with") {
   DivergenceRule rule(2);
   rule.Restore(1.0, 1.0);
-  rule.Trained(0, 1, 2.5 * kWindow, kWindow, 1);
+  rule.Trained(0, 1, 2.5 * kWindow, kWindow, 1, 1);
   CHECK(rule.diverged());
 }
 

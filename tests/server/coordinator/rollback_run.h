@@ -29,11 +29,13 @@ class GivenCheckpoint final : public CheckpointCommitter {
   }
   void ChooseNewestGood(std::uint64_t at_most, Chosen done) override {
     asked.push_back(at_most);
+    if (!unreadable.ok()) return done(unreadable);
     if (checkpoint) return done(*checkpoint);
     done(absl::NotFoundError("dir holds no good checkpoint"));
   }
 
   std::optional<v1::CheckpointIndex> checkpoint;
+  absl::Status unreadable;  // why none can be chosen just now
   std::vector<std::uint64_t> asked;
   int begun = 0;
 };

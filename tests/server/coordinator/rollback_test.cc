@@ -56,6 +56,9 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
   const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
   CHECK(state.steps() == 100);
   CHECK(state.samples() == 1000);
+  CHECK(state.samples_lost() == 2000);
+  now.set_samples_lost(500);
+  CHECK(RollBack(now, CheckpointOf(then, 1), "step-00000100", 2)->samples_lost() == 2500);
   CHECK(state.tickets().last_serial() == 90);  // from which a max_delay of sqrt goes on
   CHECK(state.trained_nanos() == 300'000);
   CHECK(state.sequence() == 10);
@@ -93,11 +96,16 @@ TEST_CASE("Who had not come back when the run goes back once more is still waite
 TEST_CASE("Who was in quarantine is shown so, everybody else as out") {
   v1::CoordinatorState now = StateOf(9, 300);
   for (const char* state : {"live", "left", "quarantined", "parked"}) {
-    now.mutable_board()->add_rows()->mutable_status()->set_state(state);
+    v1::WorkerStatus& status = *now.mutable_board()->add_rows()->mutable_status();
+    status.set_state(state);
+    status.set_clock(300);
   }
   const v1::CoordinatorState state = *RollBack(now, CheckpointOf(StateOf(5, 100), 1), "step-00000100", 2);
   std::vector<std::string> shown;
-  for (const v1::StatusRow& row : state.board().rows()) shown.push_back(row.status().state());
+  for (const v1::StatusRow& row : state.board().rows()) {
+    shown.push_back(row.status().state());
+    CHECK(row.status().clock() == 0);  // nobody has done a step since
+  }
   CHECK(shown == std::vector<std::string>{"expired", "left", "quarantined", "expired"});
 }
 

@@ -211,6 +211,14 @@ TEST_CASE("StatusBoard: before the start time stands still; states and clocks ar
   CHECK(reply.workers(0).clock() == 7);
   CHECK(reply.workers(0).state() == "expired");
   CHECK(reply.workers(0).reason() == "its lease ran out");
+  // Another worker gets the number of one that is forgotten: nothing of that one is its.
+  board.AddProgress(At(1), Worker(1, 1), Totals(100, 200), 100);
+  board.SetState(1, "b", v1::TRAINER, 0, "joining", "");
+  const v1::GetStatusReply next = Filled(board, At(1));
+  REQUIRE(next.workers_size() == 1);
+  CHECK(next.workers(0).name() == "b");
+  CHECK(next.workers(0).clock() == 0);
+  CHECK(next.workers(0).progress().samples() == 0);
 }
 
 TEST_CASE("Losses are of the samples whose loss is finite, also after a restart") {
