@@ -68,7 +68,8 @@ constexpr Verb kVerbs[] = {
     {"study", "", "compare policies for workers of different speeds, in simulated time",
      "cli/study/ output o seed model data batch pipeline_depth optimizer learning_rate momentum nesterov beta1 beta2 "
      "rho "
-     "epsilon weight_decay group_rate group_decay schedule warmup_samples schedule_step_samples schedule_gamma "
+     "epsilon l1 l2 beta weight_decay group_rate group_decay schedule warmup_samples schedule_step_samples "
+     "schedule_gamma "
      "schedule_total_samples final_learning_rate",
      RunStudy, kStudyHelp},
     {"replay", "CHECKPOINT_DIR", "carry out a run's journals again: its weights at the end, or at any push",
