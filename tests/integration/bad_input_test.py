@@ -140,6 +140,9 @@ class BadInput(TestCase):
                 ([*SMALL, "--worker_flags=0:--model=resnet"], ["--model=resnet"]),
             ],
         )
+        for verb in ("run", "bench apply"):  # that is for other verbs, not for these
+            child = self.start(verb, "env", "LEEWAY_COORDINATOR=h:1", LEEWAY, *verb.split(), "--data=/no/such")
+            self.refused(child, "/no/such: is no directory")
         # Refused before anything has been started or made.
         self.assertNotIn("runs", os.listdir(self.folder))
         self.assertEqual(os.listdir(full), ["precious"])
