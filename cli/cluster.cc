@@ -100,7 +100,7 @@ absl::Status LocalCluster::AwaitCoordinator(const std::function<bool(absl::Durat
   }
 }
 
-absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time now) {
+absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time now, bool finished) {
   std::vector<Ended> news;
   for (auto& [name, child] : children_) {
     if (child.restart_at <= now) RETURN_IF_ERROR(LaunchProcess(name, &child));
@@ -109,7 +109,8 @@ absl::StatusOr<std::vector<LocalCluster::Ended>> LocalCluster::Reap(absl::Time n
     const ProcessExit exit = *child.process->Poll();
     // Nobody else keeps the weights that training ends with.
     const bool evaluator = child.role == ProcessRole::kEvaluator;
-    const bool wanted = child.role == ProcessRole::kPs ? options_.restart_ps : evaluator || options_.restart_workers;
+    const bool wanted =
+        child.role == ProcessRole::kPs ? options_.restart_ps && !finished : evaluator || options_.restart_workers;
     const bool again = !exit.ok() && std::count(std::begin(kNotAgain), std::end(kNotAgain), exit.code) == 0;
     news.push_back({name, child.role, exit, wanted && again && Restart(name, now, &child)});
   }
@@ -139,6 +140,13 @@ pid_t LocalCluster::Pid(const std::string& name) const {
     if (child_name == name) return child.process->pid();
   }
   return 0;
+}
+
+std::optional<ProcessExit> LocalCluster::ExitOf(const std::string& name) const {
+  for (const auto& [child_name, child] : children_) {
+    if (child_name == name) return child.process->Poll();
+  }
+  return std::nullopt;
 }
 
 int LocalCluster::Count(ProcessRole role) const {

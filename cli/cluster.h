@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,11 +50,14 @@ class LocalCluster {
 
   // The processes that have ended since the last call. The evaluator, and with options.restart_workers (restart_ps) a
   // worker (ps), that died of anything that may go well the next time starts again some time later, in a later call;
-  // ps-0 under the same address.
-  absl::StatusOr<std::vector<Ended>> Reap(absl::Time now);
+  // ps-0 under the same address. `finished`: the run is, and a ps that came back would be refused.
+  absl::StatusOr<std::vector<Ended>> Reap(absl::Time now, bool finished = false);
 
   // The process `name`, which has ended, starts again too, in a later Reap. False: it has been started too often.
   bool Restart(const std::string& name, absl::Time now);
+
+  // How the process `name` has ended last; nothing while it runs, or when there is none.
+  std::optional<ProcessExit> ExitOf(const std::string& name) const;
 
   // How many processes of `role` run or are about to be restarted.
   int Count(ProcessRole role) const;

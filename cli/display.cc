@@ -9,24 +9,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/report/format.h"
 #include "cli/text_table.h"
 #include "cli/why/wait_lines.h"
+#include "common/wait_words.h"
 
 namespace leeway {
 namespace {
 
 constexpr std::size_t kMostWaits = 3;  // lines
-
-// "1,234,567"
-std::string FormatCount(std::uint64_t count) {
-  const std::string digits = absl::StrCat(count);
-  std::string text;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
-    text += digits[i];
-  }
-  return text;
-}
 
 // "0:42", "1:05:09"
 std::string FormatClockTime(double seconds) {
@@ -176,7 +167,7 @@ std::string TimeShares(const v1::GetStatusReply& status, const v1::WorkerStatus*
   if (longest != waited.end() && longest->second > 0) {
     const v1::WorkerStatus* worker = FindWorker(status, longest->first);
     const std::string name = worker == nullptr ? "a worker that left" : Printable(worker->name());
-    culprit = absl::StrCat(" (on ", worker != nullptr && worker == self ? "its own push" : name, ")");
+    culprit = absl::StrCat(" (on ", worker != nullptr && worker == self ? kItsOwnPush : name, ")");
   }
 
   std::stable_sort(phases.begin(), phases.end(), [](const auto& x, const auto& y) { return x.first > y.first; });

@@ -1,15 +1,19 @@
 // leeway: the one tool a person types. Each verb is a function in a file of its own; kVerbs lists them.
 #include <grpc/grpc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "cli/admin/admin_verbs.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/peer.h"
@@ -38,7 +42,8 @@ struct Verb {
   int (*run)(const std::vector<std::string>& words, int argc, char** argv);
   const char* more = "";  // lines of its --help below the summary
   const char* hint = "";  // behind the refusal of a flag that it does not have
-  bool (*sets_itself)(const std::string& flag) = [](const std::string&) { return false; };  // not listed by --help
+  // Not listed by --help, nor taken from the environment, where LEEWAY_COORDINATOR is for other verbs.
+  bool (*sets_itself)(const std::string& flag) = [](const std::string&) { return false; };
 };
 
 int Run(const std::vector<std::string>& words, int argc, char** argv) {
@@ -64,11 +69,12 @@ constexpr Verb kVerbs[] = {
      "coordinator output o ask_timeout", RunDrain},
     {"bench", "transport|apply|encode|latency|train",
      "measure against baselines: transport, apply, encode, latency, train", "cli/bench/ output o server/ worker/",
-     RunBench},
+     RunBench, "", "", RunSetsItself},
     {"study", "", "compare policies for workers of different speeds, in simulated time",
      "cli/study/ output o seed model data batch pipeline_depth optimizer learning_rate momentum nesterov beta1 beta2 "
      "rho "
-     "epsilon weight_decay group_rate group_decay schedule warmup_samples schedule_step_samples schedule_gamma "
+     "epsilon l1 l2 beta weight_decay group_rate group_decay schedule warmup_samples schedule_step_samples "
+     "schedule_gamma "
      "schedule_total_samples final_learning_rate",
      RunStudy, kStudyHelp},
     {"replay", "CHECKPOINT_DIR", "carry out a run's journals again: its weights at the end, or at any push",
@@ -122,11 +128,22 @@ FlagFilter ListedFlagsOf(const Verb& verb) {
   };
 }
 
+void ForgetVariablesOfOthers(const Verb& verb) {
+  std::vector<std::string> others;
+  for (char** word = environ; *word != nullptr; ++word) {
+    const std::string name = std::string(*word).substr(0, std::string(*word).find('='));
+    absl::string_view flag = name;
+    if (absl::ConsumePrefix(&flag, "LEEWAY_") && verb.sets_itself(absl::AsciiStrToLower(flag))) others.push_back(name);
+  }
+  for (const std::string& name : others) unsetenv(name.c_str());
+}
+
 int Main(int argc, char** argv) {
   const std::vector<std::string> given(argv + 1, argv + argc);
   // Flags may come first, so the verb is the first word that is one.
   const auto first = std::find_if(given.begin(), given.end(), [](const auto& word) { return Find(word) != nullptr; });
   const Verb* named = first == given.end() ? nullptr : Find(*first);
+  if (named != nullptr) ForgetVariablesOfOthers(*named);
   const std::vector<std::string> arguments =
       named == nullptr ? ParseFlags(argc, argv, Usage())
                        : ParseFlags(argc, argv, Usage(*named), ListedFlagsOf(*named), named->hint);

@@ -71,8 +71,9 @@ class Run {
   void Say(const std::string& line);  // a lasting line
 
   // Ends every process, writes the results of what has been seen, and returns `exit_code`.
-  int End(int exit_code, const std::string& error);
-  std::string HowToGoOn() const;  // what to say to who has interrupted it
+  int End(int exit_code, std::string error);
+  std::string LostAtTheEnd() const;  // "": nothing
+  std::string HowToGoOn() const;     // what to say to who has interrupted it
 
   const RunOptions options_;
   const RunFacts facts_;
@@ -150,7 +151,7 @@ int Run::Execute() {
 }
 
 std::optional<std::string> Run::CheckProcesses(absl::Time now) {
-  const absl::StatusOr<std::vector<LocalCluster::Ended>> news = cluster_.Reap(now);
+  const absl::StatusOr<std::vector<LocalCluster::Ended>> news = cluster_.Reap(now, monitor_.farthest() == v1::FINISHED);
   if (!news.ok()) return std::string(news.status().message());
   for (const LocalCluster::Ended& ended : *news) {
     const std::string what = absl::StrCat(ended.name, " ", Describe(ended.exit));
@@ -160,9 +161,7 @@ std::optional<std::string> Run::CheckProcesses(absl::Time now) {
         Say(absl::StrCat(what, "; it will be started again"));
         continue;
       }
-      // It has been told, and has nothing left to lose; one that was started again then is refused.
-      const bool killed = ended.exit.signal != 0 || ended.exit.code == kExitBadInput;
-      if (killed && monitor_.farthest() == v1::FINISHED) continue;
+      if (monitor_.farthest() == v1::FINISHED) continue;  // what it may have lost all the same, End says
       if (ended.exit.code == kExitBadInput) error_code_ = kExitBadInput;
       if (!EndedWithRun(ended.exit)) return early;
       const bool restart = options_.restart_ps && ended.exit.ok();
@@ -282,7 +281,7 @@ void Run::Say(const std::string& line) {
   }
 }
 
-int Run::End(int exit_code, const std::string& error) {
+int Run::End(int exit_code, std::string error) {
   signals_.HearOrdersOnly();
   // The last status stays on the screen when things went wrong: it may say why.
   if (block_ != nullptr && exit_code == 0) block_->Clear();
@@ -290,6 +289,10 @@ int Run::End(int exit_code, const std::string& error) {
   cluster_.Stop(options_.stop_grace, [this] { return signals_.Wait(absl::ZeroDuration()) != 0; });
   block_ = nullptr;
   int code = exit_code;
+  if (code == 0) {
+    error = LostAtTheEnd();
+    if (!error.empty()) code = kExitClusterLost;
+  }
   if (monitor_.observed() && monitor_.farthest() != v1::STARTING) {
     Say(RenderSummaryTable(monitor_.now()));
     v1::GetStatusReply with_waits = monitor_.now();
@@ -306,6 +309,15 @@ int Run::End(int exit_code, const std::string& error) {
   }
   if (!error.empty()) std::fprintf(stderr, "leeway: %s%s\n", error.c_str(), HowToGoOn().c_str());
   return code;
+}
+
+std::string Run::LostAtTheEnd() const {
+  for (int i = 0; i < options_.num_ps; ++i) {
+    const std::optional<ProcessExit> exit = cluster_.ExitOf(PsName(i));
+    if (!exit || exit->code != kExitClusterLost) continue;  // 2 of ps-0: there is no last checkpoint
+    return absl::StrCat("training has finished, but ", PsName(i), " ", Describe(*exit), cluster_.LastLines(PsName(i)));
+  }
+  return "";
 }
 
 std::string Run::HowToGoOn() const {

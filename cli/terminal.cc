@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 
 namespace leeway {
@@ -48,7 +49,9 @@ std::string Redraw(const std::vector<std::string>& shown, const std::vector<std:
   for (const std::string& line : shown) rows += std::max<std::size_t>(1, (line.size() + width - 1) / width);
   std::string out;
   if (rows > 0) absl::StrAppend(&out, "\r\x1b[", rows, "A");
-  for (const std::string& line : above) absl::StrAppend(&out, line, kEraseLineEnd, "\n");
+  for (const std::string& text : above) {  // its lines are written over those of the block
+    absl::StrAppend(&out, absl::StrReplaceAll(text, {{"\n", absl::StrCat(kEraseLineEnd, "\n")}}), kEraseLineEnd, "\n");
+  }
   for (const std::string& line : lines) absl::StrAppend(&out, line, kEraseLineEnd, "\n");
   return out + kEraseScreenEnd;
 }

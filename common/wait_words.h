@@ -23,6 +23,9 @@ using WorkerNames = std::function<std::string(std::uint32_t worker_id)>;
 // "worker 7": of one whose name is not known.
 std::string WorkerNumber(std::uint32_t worker_id);
 
+// For its own name, of a worker that waits for itself: its pull must contain its own earlier pushes.
+inline constexpr char kItsOwnPush[] = "its own push";
+
 // "ps 1 at 10.0.0.7:7100", "worker-2 at clock 13".
 std::string Whom(const v1::WaitUnderWay& wait, const WorkerNames& name_of);
 

@@ -1,5 +1,5 @@
-// AskUntilDone: a request of a person to the coordinator, sent again for as long as the answer is not_yet or the
-// coordinator is not reached.
+// AskStatus, AskSetPolicy, AskDrain: a request of a person to the coordinator, sent again for as long as the answer is
+// not_yet or the coordinator is not reached.
 //
 // Thread safety: any thread; it blocks, and so is not for those that answer calls.
 #pragma once

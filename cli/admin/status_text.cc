@@ -16,6 +16,7 @@
 #include "cli/report/proto_json.h"
 #include "cli/text_table.h"
 #include "cli/why/wait_lines.h"
+#include "cli/why/why_table.h"
 #include "server/policy_settings.h"
 
 namespace leeway {
@@ -41,10 +42,6 @@ std::string Lines(const std::vector<std::string>& lines) { return absl::StrCat(a
 // "0.8 / 3"
 std::string MeanAndMax(const v1::Histogram& histogram) {
   return absl::StrFormat("%.1f / %d", MeanOf(histogram), histogram.max());
-}
-
-double AllSeconds(const v1::PhaseSeconds& seconds) {
-  return seconds.data() + seconds.pull() + seconds.compute() + seconds.push() + seconds.blocked() + seconds.paced();
 }
 
 std::string Share(double part, double whole) {
@@ -120,7 +117,7 @@ std::string WorkersText(const v1::GetStatusReply& status) {
   TextTable table({"worker", ">clock", ">samples/s", ">loss", ">refused", ">compute", ">blocked", "on", "state"});
   for (const v1::WorkerStatus& worker : status.workers()) {
     const v1::Progress& progress = worker.progress();
-    const double all = AllSeconds(progress.seconds());
+    const double all = TimeOf(progress.seconds());
     if (worker.role() != v1::TRAINER) {
       table.Add({worker.name(), "-", "-", "-", "-", "-", "-", "", StateOf(worker)});
       continue;

@@ -43,8 +43,7 @@ std::vector<std::string> WaitLines(const v1::GetStatusReply& status, std::size_t
       break;
     }
     const auto name_of = [&, waiter = worker->worker_id()](std::uint32_t id) {
-      // Its pull must contain its own earlier pushes.
-      return id == waiter ? "its own push" : NameOfWorker(status, id);
+      return id == waiter ? std::string(kItsOwnPush) : NameOfWorker(status, id);
     };
     lines.push_back(Printable(
         absl::StrCat("waiting: ", NameOfWorker(status, worker->worker_id()), " for ", WaitWords(*wait, name_of))));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -88,7 +89,10 @@ absl::StatusOr<v1::GetStatusReply> Read(const std::string& directory) {
 }
 
 absl::Status Why(const std::vector<std::string>& words) {
-  if (words.size() > 1 || words.empty() == absl::GetFlag(FLAGS_coordinator).empty()) {
+  const char* variable = std::getenv("LEEWAY_COORDINATOR");  // is for other verbs, where there is a directory
+  const std::string given = absl::GetFlag(FLAGS_coordinator);
+  const bool both = !words.empty() && !given.empty() && !(variable != nullptr && given == variable);
+  if (words.size() > 1 || both || (words.empty() && given.empty())) {
     return absl::InvalidArgumentError("usage: leeway why RUN_DIRECTORY, or leeway why --coordinator=HOST:PORT");
   }
   std::string coordinator;
@@ -111,7 +115,7 @@ absl::Status Why(const std::vector<std::string>& words) {
 
 int RunWhy(const std::vector<std::string>& words, int, char**) {
   const absl::Status status = Why(words);
-  if (!status.ok()) ExitWithError(status);
+  if (!status.ok()) ExitWithError(WithHint(status));
   return 0;
 }
 

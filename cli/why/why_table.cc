@@ -23,18 +23,17 @@ std::string WaitedFor(const v1::GetStatusReply& status, std::uint32_t waiter, co
     return "the coordinator";
   }
   // Its pull must contain its own earlier pushes.
-  if (wait.has_worker() && wait.worker() == waiter) return "its own push";
+  if (wait.has_worker() && wait.worker() == waiter) return kItsOwnPush;
   if (wait.has_worker()) return NameOfWorker(status, wait.worker());
   if (wait.has_shard()) return absl::StrCat("shard ", wait.shard());
   return wait.kind() == v1::WAIT_GATE ? "other workers" : "a shard";
 }
 
-double TimeOf(const v1::Progress& progress) {
-  const v1::PhaseSeconds& phases = progress.seconds();
+}  // namespace
+
+double TimeOf(const v1::PhaseSeconds& phases) {
   return phases.data() + phases.pull() + phases.compute() + phases.push() + phases.blocked() + phases.paced();
 }
-
-}  // namespace
 
 std::string NameOfWorker(const v1::GetStatusReply& status, std::uint32_t id) {
   for (const v1::WorkerStatus& worker : status.workers()) {
@@ -46,7 +45,7 @@ std::string NameOfWorker(const v1::GetStatusReply& status, std::uint32_t id) {
 std::vector<WhyRow> WhyRows(const v1::GetStatusReply& status) {
   std::vector<std::pair<double, std::vector<WhyRow>>> workers;  // by how long each has waited
   for (const v1::WorkerStatus& worker : status.workers()) {
-    const double time = TimeOf(worker.progress());
+    const double time = TimeOf(worker.progress().seconds());
     auto& [waited, rows] = workers.emplace_back();
     for (const v1::WaitTotal& wait : worker.progress().waits()) {
       const auto [reason, call] = ReasonAndCall(wait.kind());

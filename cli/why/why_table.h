@@ -31,6 +31,9 @@ std::string WhyText(const v1::GetStatusReply& status);
 // For programs: a list of objects with the fields of WhyRow, and of the waits that are under way.
 std::string WhyJson(const v1::GetStatusReply& status);
 
+// A worker's time: computing, waiting, pacing and all.
+double TimeOf(const v1::PhaseSeconds& phases);
+
 // The name of worker `id` ("worker-1"), or "worker 7" where it has none.
 std::string NameOfWorker(const v1::GetStatusReply& status, std::uint32_t id);
 

@@ -206,7 +206,8 @@ class LineChart extends Chart {
   }
 }
 
-// counts[i]: how often the value was i. `limit`: a bound to mark, or null.
+// counts[i]: how often the value was i; 256 counts at most, the last of everything above. `limit`: a bound to mark, or
+// null; one that is far beyond the counts would press them together, and is not marked.
 class Histogram extends Chart {
   constructor(id, color) {
     super(id);
@@ -219,7 +220,7 @@ class Histogram extends Chart {
     this.counts = histogram.counts;
     while (this.counts.length && !this.counts[this.counts.length - 1]) this.counts.pop();
     this.histogram = histogram;
-    this.limit = limit;
+    this.limit = limit <= 250 ? limit : null;
     this.draw();
   }
 

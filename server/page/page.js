@@ -109,7 +109,7 @@ function showCharts(status) {
   ]);
   const bound = status.policy.staleness_bound;
   // A pull at the bound itself is admitted; clocks then differ by one more.
-  histograms.gap.update(status.gap, bound >= 0 && bound < 250 ? bound + 1 : null);
+  histograms.gap.update(status.gap, bound >= 0 ? bound + 1 : null);
   histograms.delay.update(status.delay, status.policy.max_delay > 0 ? status.policy.max_delay - 1 : null);
 }
 

@@ -24,6 +24,11 @@ function doing(worker) {
   return worker.state === 'left' ? 'left' : 'dead';
 }
 
+// Whom it has waited for most: for itself, where its pull must contain its own earlier pushes. `names`: by id.
+function waitedFor(worker, names) {
+  return worker.waits_for === worker.id ? 'its own push' : names.get(worker.waits_for) ?? '?';
+}
+
 class Race extends Chart {
   constructor(id) {
     super(id);
@@ -201,7 +206,7 @@ class Race extends Chart {
 
   words(worker, kind) {
     if (kind === 'waits' && worker.wait) return `waits for ${worker.wait}`;
-    if (kind === 'waits' && worker.waits_for >= 0) return `waits for ${this.names.get(worker.waits_for) ?? '?'}`;
+    if (kind === 'waits' && worker.waits_for >= 0) return `waits for ${waitedFor(worker, this.names)}`;
     if (kind === 'runs' && worker.silent_seconds > 5) return `silent for ${duration(worker.silent_seconds)}`;
     if (kind === 'runs') return `${count(worker.samples_per_second)} samples/s`;
     if (kind === 'dead' || kind === 'left') return `${worker.state}: ${worker.reason}`;

@@ -88,12 +88,13 @@ std::string Workers(const v1::GetStatusReply& status, const Clocks& clocks) {
   if (workers.size() > kMostPageWorkers) workers.resize(kMostPageWorkers);
   std::map<std::uint32_t, std::string> names;
   for (const v1::WorkerStatus& worker : status.workers()) names[worker.worker_id()] = worker.name();
-  const auto name_of = [&names](std::uint32_t id) {
-    const auto it = names.find(id);
-    return it == names.end() ? WorkerNumber(id) : it->second;
-  };
   std::string list = "[";
   for (const v1::WorkerStatus* worker : workers) {
+    const auto name_of = [&names, waiter = worker->worker_id()](std::uint32_t id) {
+      if (id == waiter) return std::string(kItsOwnPush);
+      const auto it = names.find(id);
+      return it == names.end() ? WorkerNumber(id) : it->second;
+    };
     if (list.size() > 1) list += ',';
     const std::string wait = worker->waits_under_way().empty() ? "" : WaitWords(worker->waits_under_way(0), name_of);
     AddWorker(*worker, clocks, status.policy().staleness_bound(), wait, &list);

@@ -107,7 +107,7 @@ function workerTable(names) {
       className: 'why',
       cell: (w, td) => {
         const text =
-            w.reason || w.wait || (w.waits_for >= 0 && w.waiting_share > 0 ? names.get(w.waits_for) ?? '' : '');
+            w.reason || w.wait || (w.waits_for >= 0 && w.waiting_share > 0 ? waitedFor(w, names) : '');
         setText(td, text);
         td.title = text;
       }

@@ -202,6 +202,8 @@ TEST_CASE("redrawing goes up by the rows that the old block takes on the screen 
   CHECK(Redraw({}, {}, {"a", "b"}, 80) == "a\x1b[K\nb\x1b[K\n\x1b[J");
   CHECK(Redraw({"a", "b"}, {"news"}, {"c"}, 80) == "\r\x1b[2Anews\x1b[K\nc\x1b[K\n\x1b[J");
   CHECK(absl::StartsWith(Redraw({"0123456789", ""}, {}, {}, 4), "\r\x1b[4A"));
+  // A lasting line may quote a log.
+  CHECK(Redraw({"c"}, {"news:\n  of\n"}, {}, 80) == "\r\x1b[1Anews:\x1b[K\n  of\x1b[K\n\x1b[K\n\x1b[J");
 }
 
 TEST_CASE("the monitor does not compare over less than two seconds: workers report once in one") {

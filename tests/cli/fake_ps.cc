@@ -1,16 +1,16 @@
 // A stand-in for `ps`: takes the flags that leeway run gives it, and as shard 0 answers GetStatus with a
 // training run that takes FAKE_SECONDS. It writes its process id to FAKE_PIDS/ps-N.pid.
 //   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code FAKE_CODE (3; "kill": by a signal)
-//   FAKE_DIE_AT=0.5   after this share of the time; the run is FINISHED from 1.1 on
-//   FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM
-//   FAKE_FAILURE=why   the run has failed at its end; all exit with code 4
-//   FAKE_NOT_FINAL=1   its last evaluation is not of the final weights
-//   FAKE_LATE=11   it writes "reads its journal" to its log, and says after so many seconds where it listens
+//   FAKE_DIE_AT=0.5   after this share of the time; the run is FINISHED from 1.1 on; inf: it lives until it is told to
+//   end FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM FAKE_FAILURE=why   the run has failed at its end; all exit
+//   with code 4 FAKE_NOT_FINAL=1   its last evaluation is not of the final weights FAKE_LATE=11   it writes "reads its
+//   journal" to its log, and says after so many seconds where it listens
 #include <grpc/grpc.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -39,6 +39,8 @@ std::string Flag(int argc, char** argv, const std::string& name) {
   }
   return "";
 }
+
+volatile sig_atomic_t told_to_end = 0;
 
 class FakeCoordinator final : public RequestHandler {
  public:
@@ -107,7 +109,10 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "reads its journal\n");
     sleep(static_cast<unsigned>(late));
   }
+  const bool dies = Environment("FAKE_DIE", "") == name;
   const double die_at = std::atof(Environment("FAKE_DIE_AT", "0.5").c_str());
+  const bool lives_on = dies && std::isinf(die_at);
+  if (lives_on) signal(SIGTERM, [](int) { told_to_end = 1; });
   FakeCoordinator coordinator(std::atof(Environment("FAKE_SECONDS", "1").c_str()),
                               std::atoi(Flag(argc, argv, "num_workers").c_str()));
   auto server = GrpcServer::Start("127.0.0.1:0", &coordinator);
@@ -115,8 +120,8 @@ int Main(int argc, char** argv) {
   const std::string port_file = Flag(argc, argv, "port_file");
   std::ofstream(port_file + ".new") << "127.0.0.1:" << (*server)->port() << "\n";
   std::rename((port_file + ".new").c_str(), port_file.c_str());
-  while (coordinator.seconds_over() < 2) {
-    if (coordinator.done() > die_at && Environment("FAKE_DIE", "") == name) {
+  while (coordinator.seconds_over() < 2 || lives_on) {
+    if (dies && (coordinator.done() > die_at || told_to_end != 0)) {
       std::fprintf(stderr, "disk on fire\n");
       const std::string code = Environment("FAKE_CODE", "3");
       if (code == "kill") raise(SIGKILL);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -70,9 +71,21 @@ TEST_CASE("a ps that dies when the run is finished has nothing left to lose") {
   INFO(run.Output());
   CHECK(exit.ok());
   CHECK(run.AreGone(kAll));
-  // This one could not take the last checkpoint.
-  const RunFixture lost(2, {"FAKE_DIE=ps-0", "FAKE_DIE_AT=1.4", "FAKE_CODE=2"});
-  CHECK(lost.Run(kTwoAndTwo).code == 2);
+}
+
+TEST_CASE("ps-0 says by its exit code that it has no last checkpoint, however it ends") {
+  const auto [at, flags] = GENERATE(values<std::pair<std::string, std::vector<std::string>>>(
+      {{"1.4", {"--num_ps=2"}}, {"1.4", {"--num_ps=2", "--restart_ps", kDir}}, {"inf", {"--num_ps=2"}}}));
+  const RunFixture run(2, {"FAKE_DIE=ps-0", "FAKE_DIE_AT=" + at, "FAKE_CODE=2"});
+  const ProcessExit exit = run.Run(flags);
+  const std::string output = run.Output();
+  INFO(output);
+  CHECK(exit.code == 2);
+  CHECK(absl::StrContains(output, "leeway: training has finished, but ps-0 ended with exit code 2; the end of "));
+  CHECK(absl::StrContains(output, "    disk on fire\n"));
+  CHECK_FALSE(absl::StrContains(output, "started again"));
+  CHECK(nlohmann::json::parse(run.File("summary.json"))["state"] == "finished");
+  CHECK(run.AreGone({"ps-0", "ps-1", "worker-0", "eval"}));
 }
 
 TEST_CASE("a worker that dies is reported, and the run goes on") {

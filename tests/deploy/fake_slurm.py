@@ -6,6 +6,7 @@ on any option that it does not know. As the real one (tried with 22.05), `srun` 
 `scancel --signal` reaches them.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -58,7 +59,8 @@ def scancel(words):
         sys.exit(f"scancel: {words}")
     with open(os.environ["FAKE_SLURM_TASKS"], encoding="ascii") as file:
         for pid in file:
-            os.kill(int(pid), signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # a task that has ended
+                os.kill(int(pid), signal.SIGTERM)
 
 
 COMMANDS = {"scontrol": scontrol, "squeue": squeue, "srun": srun, "scancel": scancel}

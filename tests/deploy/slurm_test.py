@@ -93,6 +93,22 @@ class Slurm(TestCase):
         self.assertEqual(read(self.requeued), "", job.output())
         self.assertIn("is committed", self.log("ps-0"), self.everything())
 
+    def test_told_to_end_when_training_has_ended_it_does_not_come_back(self):
+        job = self.sbatch("job", "--linger=10m")
+        final = os.path.join(self.run_folder, "final.safetensors")
+        self.wait_until(lambda: os.path.exists(final), "the final weights", job.output)
+        job.kill(signal.SIGTERM)
+        self.assert_trained(job)
+        self.assertEqual(read(self.requeued), "", job.output())
+
+    def test_told_to_end_when_the_run_has_failed_it_does_not_come_back(self):
+        diverges = ("--optimizer=sgd", "--learning_rate=50", "--rollback_on_divergence=2", "--quarantine_after=0")
+        job = self.sbatch("job", "--linger=10m", "--epochs=1000", "--checkpoint_steps=5", *diverges)
+        self.wait_until(lambda: re.search("FINISHED: .*diverged", self.log("ps-0")), "its failure", self.everything)
+        job.kill(signal.SIGTERM)
+        self.assertEqual(job.wait(), 4, job.output() + self.everything())
+        self.assertEqual(read(self.requeued), "", job.output())
+
     def test_a_wrong_number_of_ps_is_refused(self):
         job = self.sbatch("job", NUM_PS="4")
         self.assertEqual(job.wait(), 1)

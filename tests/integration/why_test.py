@@ -12,8 +12,8 @@ from harness import LEEWAY, TestCase, main, worker_of  # noqa: E402
 
 
 class Why(TestCase):
-    def why(self, *words):
-        child = self.start("why", LEEWAY, "why", *words)
+    def why(self, *words, environment=()):
+        child = self.start("why", "env", *environment, LEEWAY, "why", *words)
         code = child.wait()
         said = child.stdout(), child.stderr()
         for path in (child.stdout_path, child.stderr_path):
@@ -101,6 +101,8 @@ class Why(TestCase):
             self.assertEqual(code, 1, words)
             self.assertIn(expected, error)
             self.assertEqual(error.count("\n"), 1, error)
+        code, _, error = self.why(self.folder, environment=["LEEWAY_COORDINATOR=h:1"])  # for other verbs
+        self.assertIn("waits.pb: No such file or directory", error)
         with open(os.path.join(self.folder, "waits.pb"), "wb") as file:
             file.write(b"\xff\xff\xff not protobuf")
         code, _, error = self.why(self.folder)

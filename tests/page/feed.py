@@ -24,6 +24,7 @@ class Cluster:
     def __init__(self, workers, shards=2, bound=8, seed=1, began=-120.0, hostile=False):
         self.random = random.Random(seed)
         self.bound, self.shards, self.hostile = bound, shards, hostile
+        self.max_delay = -1
         self.began = time.monotonic() + began
         self.speed = [self.random.uniform(3.8, 4.2) for _ in range(workers)]
         self.luck = [1.0] * workers
@@ -100,7 +101,7 @@ class Cluster:
                 "staleness_bound": self.bound,
                 "aggregation": "each",
                 "round_quorum": 0,
-                "max_delay": -1,
+                "max_delay": self.max_delay,
                 "delay_policy": "apply",
                 "num_workers": len(self.clock),
             },

@@ -90,6 +90,23 @@ class Page(TestCase):
         self.assertEqual(self.browser.value("window.hacks"), 0)
         self.assert_clean()
 
+    def test_a_worker_that_waits_for_its_own_push(self):
+        self.show(3)
+        own = "{...last.workers[2], wait: '', waits_for: 2, waiting_share: 0.9}"
+        self.assertEqual(self.browser.value(f"race.words({own}, 'waits')"), "waits for its own push")
+        self.browser.value(f"showWorkers({{...last, workers: [{own}]}})")
+        self.assertEqual(self.browser.text("#workers td.why"), "its own push")
+        self.assert_clean()
+
+    def test_a_limit_far_beyond_what_is_counted_is_not_drawn(self):
+        server = self.show(3)
+        for limit, drawn in ((9, 8), (10000, None)):
+            server.cluster.max_delay = server.cluster.bound = limit
+            self.browser.wait_for(f"last.policy.max_delay === {limit}")
+            self.assertEqual(self.browser.value("histograms.delay.limit"), drawn)
+            self.assertEqual(self.browser.value("histograms.gap.limit"), drawn and limit + 1)
+        self.assert_clean()
+
     def test_filter_and_order(self):
         self.show(30)
         self.browser.value("$('filter').value = 'EXPIRED'; $('filter').dispatchEvent(new Event('input'))")

@@ -129,7 +129,10 @@ absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final
 }
 
 void EvalSession::TellWaits(std::vector<v1::WaitUnderWay> waits) {
-  if (worker_.options.metrics != nullptr) worker_.options.metrics->SetWaits(waits);
+  if (worker_.options.metrics != nullptr) {
+    worker_.options.metrics->SetWaits(waits);
+    worker_.options.metrics->SetProgress(worker_.caller.retries(), /*clock=*/0);
+  }
   coordinator_->SetWaits(std::move(waits));
 }
 
@@ -151,7 +154,7 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   spdlog::info("evaluation at {} samples (version {}): loss {:.4f}, accuracy {:.2f} %{}", evaluation.samples(),
                *version, evaluation.loss(), 100 * evaluation.accuracy(), final ? ", final weights" : "");
   if (worker_.options.metrics != nullptr) worker_.options.metrics->Evaluated(evaluation);
-  if (!worker_.best || Better(evaluation, *worker_.best)) {
+  if (worker_.best ? Better(evaluation, *worker_.best) : HasFigures(evaluation)) {
     worker_.best = evaluation;
     RETURN_IF_ERROR(SaveBest());
   }

@@ -70,11 +70,12 @@ TEST_CASE("StatusJson: says what a worker waits for at this moment, in words") {
   gate.set_kind(v1::WAIT_GATE);
   gate.set_millis(9000);
   gate.set_clock(12);
-  for (const std::uint32_t worker : {0u, 77u}) gate.add_on()->set_worker_id(worker);
+  for (const std::uint32_t worker : {0u, 77u, 1u}) gate.add_on()->set_worker_id(worker);
   waits->add_waits_under_way()->set_kind(v1::WAIT_PULL);  // the first one is told
   const json page = json::parse(StatusJson(status));
   CHECK(page["workers"][0]["wait"] == "");
-  CHECK(page["workers"][1]["wait"] == "worker-0 at clock 0, worker 77 at clock 0, 9 s: gate, Pull of step 12");
+  CHECK(page["workers"][1]["wait"] ==
+        "worker-0 at clock 0, worker 77 at clock 0, its own push at clock 0, 9 s: gate, Pull of step 12");
 }
 
 TEST_CASE("StatusJson: the limit of the delay is the one of now") {

@@ -114,7 +114,7 @@ TEST_CASE("InputFile: a file that no memory could hold is refused before any is 
   const absl::Status status = ReadTextFile(path).status();
   CHECK(status.code() == absl::StatusCode::kResourceExhausted);
   CHECK_THAT(std::string(status.message()),
-             Catch::StartsWith(path + ": holds ") && Catch::Contains(FormatBytes(size)));
+             Catch::StartsWith(path + ": takes ") && Catch::Contains(FormatBytes(size)));
 }
 
 TEST_CASE("ReadTextFile: reads text, refuses gzip") {

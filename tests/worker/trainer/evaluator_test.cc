@@ -1,7 +1,13 @@
 #include "worker/trainer/evaluator.h"
 
+#include <cmath>
 #include <cstdlib>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "common/crc32c.h"
 #include "common/exit_code.h"
 #include "common/files.h"
@@ -14,6 +20,7 @@
 #include "worker/exit_code_of.h"
 #include "worker/trainer/eval_schedule.h"
 #include "worker/trainer/weights_file.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 namespace {
@@ -71,6 +78,34 @@ TEST_CASE("At the end it evaluates the final weights, reports them with their CR
   }
 }
 
+TEST_CASE("Weights whose loss is no number are not the best ones, nor are they kept as such") {
+  const TempDirectory folder;
+  Bench bench(v1::EACH);
+  bench.options.best_weights = folder / "best";
+  const std::vector<float> good(bench.worker.manifest().elements());
+  bool kept_bad = false;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_num_records(100);
+    bench.fake.committed = 100;
+    bench.fake.weights.assign(good.size(), std::numeric_limits<float>::quiet_NaN());
+    bench.fake.script.fail = [&](const std::string&, const std::string& method) {
+      if (method == "Coordinator/ReportProgress") {
+        kept_bad |= bench.fake.reports.empty() && RealFileSystem().Exists(bench.options.best_weights);
+        bench.fake.weights = good;
+        bench.fake.state = v1::EVALUATING;
+      }
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.reports.size() == 2);
+  CHECK(std::isnan(bench.fake.reports[0].evaluation().loss()));
+  CHECK_FALSE(kept_bad);
+  CHECK(**LoadWeights(RealFileSystem(), bench.options.best_weights, bench.worker.manifest()) == good);
+}
+
 TEST_CASE("While training it evaluates by the cluster's samples; the best weights are kept") {
   Bench bench(v1::EACH);
   {
@@ -89,6 +124,22 @@ TEST_CASE("While training it evaluates by the cluster's samples; the best weight
   REQUIRE(bench.fake.reports.size() == 3);
   CHECK_FALSE(bench.fake.reports[0].evaluation().final());
   CHECK(bench.fake.reports[2].evaluation().final());
+}
+
+TEST_CASE("Calls that it has tried again are counted, as a trainer's are") {
+  Bench bench(v1::EACH);
+  WorkerMetrics metrics;
+  bench.options.metrics = &metrics;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [first = true](const std::string&, const std::string& method) mutable {
+      const bool fails = method == "ParameterServer/Pull" && std::exchange(first, false);
+      return fails ? absl::UnavailableError("the network is down") : absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  CHECK(absl::StrContains(metrics.Text(), "\nworker_retries_total 1\n"));
 }
 
 TEST_CASE("Started again it keeps the run's best weights of before; those of another run give way") {
