@@ -115,6 +115,7 @@ std::uint64_t Journal::Append(v1::JournalRecord record, const Buffer& payload) {
   MutexLock lock(mu_);
   const std::uint64_t sequence = next_sequence_++;
   record.set_sequence(sequence);
+  record.set_written(written_);
   queue_.push_back({sequence, EncodeMessage(record, payload)});
   queued_bytes_ += queue_.back().body.size();
   if (!writing_) {
