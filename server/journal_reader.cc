@@ -110,6 +110,11 @@ std::map<std::uint64_t, std::uint64_t> JournalReader::all_as_earlier() const {
   return all;
 }
 
+absl::Status JournalReader::Missing(std::uint64_t next) const {
+  return absl::DataLossError(absl::StrCat(path_, ": record ", next, " follows record ", last_sequence_,
+                                          "; what was between them is missing", passed_over_));
+}
+
 // OK: `damage` may be in what was never called written, as power failed, or a sync did; the rest of the file is passed
 // over. A record behind it says which were written; one of an earlier version does not, and the damage stands.
 absl::Status JournalReader::CheckUnwritten(const absl::Status& damage) {
@@ -153,18 +158,18 @@ absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() 
     }
     if (first || record.message.has_header()) {
       RETURN_IF_ERROR(CheckHeader(record.message.header()));
-      first_in_file_[number_] = record.message.header().first_sequence();
-      read_ = record.message.header().first_sequence() - 1;
+      const std::uint64_t begins = record.message.header().first_sequence();
+      first_in_file_[number_] = begins;
+      read_ = begins - 1;
+      // All before it were written, also where no record follows.
+      if (begins > last_sequence_ + 1) return Missing(begins);
       continue;
     }
     // What a file that failed had taken stands in the next one again.
     const std::uint64_t sequence = record.message.sequence();
     read_ = sequence;
     if (sequence <= last_sequence_) continue;
-    if (sequence != last_sequence_ + 1) {
-      return absl::DataLossError(absl::StrCat(path_, ": record ", sequence, " follows record ", last_sequence_,
-                                              "; what was between them is missing", passed_over_));
-    }
+    if (sequence != last_sequence_ + 1) return Missing(sequence);
     last_sequence_ = sequence;
     return record;
   }

@@ -46,6 +46,7 @@ class JournalReader {
  private:
   JournalReader(FileSystem* files, std::string directory) : files_(files), directory_(std::move(directory)) {}
   absl::Status CheckHeader(const v1::JournalHeader& header) const;
+  absl::Status Missing(std::uint64_t next) const;
   absl::Status CheckUnwritten(const absl::Status& damage);
 
   FileSystem* files_;
