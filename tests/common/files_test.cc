@@ -101,6 +101,7 @@ class FailingFiles final : public FileSystem {
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     return RealFileSystem().Lock(path);
   }
+  absl::Status SyncFile(const std::string& path) override { return RealFileSystem().SyncFile(path); }
   absl::Status SyncDirectory(const std::string& path) override {
     const absl::Status status = Next("sync directory");
     return status.ok() ? RealFileSystem().SyncDirectory(path) : status;
@@ -144,9 +145,10 @@ TEST_CASE("files: what is synced is synced by the system") {
   const std::unique_ptr<RandomWriteFile> sized = *files.CreateSized(dir / "sized", 1);
   CHECK(sized->WriteAt(0, "x", 1).ok());
   CHECK(sized->Sync().ok());
+  CHECK(files.SyncFile(dir / "appended").ok());
   CHECK(files.SyncDirectory(dir.path()).ok());
   const std::string real = std::filesystem::canonical(dir.path()).string();
-  CHECK(paths == Paths{real + "/appended", real + "/sized", real});
+  CHECK(paths == Paths{real + "/appended", real + "/sized", real + "/appended", real});
   paths.clear();
   WriteOrDie(dir / "whole", "x");
   CHECK(paths == Paths{real + "/whole.tmp", real});

@@ -56,6 +56,7 @@ class CrashFiles final : public FileSystem {
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;
   bool Exists(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
+  absl::Status SyncFile(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& directory) override;
 
   // For tests that damage or make a file.
