@@ -268,6 +268,14 @@ class PosixFileSystem final : public FileSystem {
     return ErrnoStatus("lock", path, error);
   }
 
+  absl::Status SyncFile(const std::string& path) override {
+    const int fd = OpenDescriptor(path, O_RDONLY);
+    if (fd < 0) return ErrnoStatus("sync", path, errno);
+    const int error = ::fsync(fd) == 0 ? 0 : errno;
+    ::close(fd);
+    return error == 0 ? absl::OkStatus() : ErrnoStatus("sync", path, error);
+  }
+
   absl::Status SyncDirectory(const std::string& directory) override {
     const int fd = OpenDescriptor(directory, O_RDONLY | O_DIRECTORY);
     if (fd < 0) return ErrnoStatus("sync directory", directory, errno);

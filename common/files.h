@@ -76,6 +76,8 @@ class FileSystem {
   virtual bool Exists(const std::string& path) = 0;
   // A lock that one holder has at a time, on file `path`, which is made if need be. UNAVAILABLE: another has it.
   virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
+  // Makes what file `path` holds survive the loss of power, whoever has written it.
+  virtual absl::Status SyncFile(const std::string& path) = 0;
   // Makes a rename or a creation inside `directory` survive the loss of power.
   virtual absl::Status SyncDirectory(const std::string& directory) = 0;
 };

@@ -80,18 +80,32 @@ absl::StatusOr<RecordReader> RecordReader::Open(FileSystem& files, const std::st
 
 absl::StatusOr<RecordReader> RecordReader::Parse(const std::string& path, std::string bytes) {
   RecordReader reader(path, std::make_shared<const std::string>(std::move(bytes)));
-  const std::string& all = *reader.bytes_;
-  const std::size_t written = all.find_last_not_of('\0') + 1;  // the magic ends with no zero
-  const std::size_t compared = std::min(written, kMagicBytes);
-  if (std::memcmp(all.data(), kMagic, compared) != 0) return reader.Damage("this is no record log");
+  // Where power failed it may be missing, and what was behind it may have reached the disk.
+  const std::string magic = reader.bytes_->substr(0, kMagicBytes);
+  const std::size_t written = magic.find_last_not_of('\0') + 1;  // it ends with no zero
+  if (std::memcmp(magic.data(), kMagic, written) != 0) return reader.Damage("this is no record log");
   reader.torn_ = written < kMagicBytes;
-  reader.offset_ = reader.torn_ ? all.size() : kMagicBytes;
+  reader.offset_ = reader.torn_ ? 0 : kMagicBytes;
   return reader;
 }
 
 // What power loss may leave behind the last bytes that were synced.
 bool RecordReader::ZerosFrom(std::size_t offset) const {
   return bytes_->find_first_not_of('\0', offset) == bytes_->npos;
+}
+
+bool RecordReader::WholeAt(std::size_t offset) const {
+  if (bytes_->size() - offset <= kHeadBytes) return false;
+  const char* head = bytes_->data() + offset;
+  const std::uint32_t size = GetU32(head);
+  if (size == 0 || size > bytes_->size() - offset - kHeadBytes || GetU32(head + 8) != Crc32c(head, 8)) return false;
+  return Crc32c(head + kHeadBytes, size) == GetU32(head + 4);
+}
+
+bool RecordReader::SkipDamage() {
+  while (offset_ < bytes_->size() && !WholeAt(offset_)) ++offset_;
+  torn_ = offset_ == bytes_->size();
+  return !torn_;
 }
 
 absl::Status RecordReader::Damage(const std::string& what) const {

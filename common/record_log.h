@@ -1,5 +1,7 @@
 // Record logs: files of records that are appended one after another, for journals. A process that is killed while it
-// writes leaves whole records and perhaps the beginning of one more; the reader gives the whole ones.
+// writes leaves whole records and perhaps the beginning of one more; the reader gives the whole ones. Power that fails
+// may leave holes in what was not synced, with whole records behind them: whoever reads knows whether those mean
+// damage.
 //
 // A file is 8 bytes of magic, then records: 4 bytes size, 4 bytes CRC32C of the body, 4 bytes CRC32C of these 8, all
 // little-endian, then the body. The reader trusts nothing: a file of any bytes gives records that were written, a torn
@@ -58,7 +60,11 @@ class RecordReader {
   // by more bytes, so that it is not what a killed writer leaves.
   absl::StatusOr<std::optional<Buffer>> Next();
 
-  // After the end: the file ended within a record, which is as if it had not been begun.
+  // After Next's DATA_LOSS: goes on to the first whole record behind the damage. False: there is none, and this is the
+  // end: a torn one.
+  bool SkipDamage();
+
+  // After the end: the file ended within a record, which is as if it had not been begun. Before: so does its magic.
   bool torn() const { return torn_; }
 
  private:
@@ -66,6 +72,7 @@ class RecordReader {
       : path_(std::move(path)), bytes_(std::move(bytes)) {}
   absl::Status Damage(const std::string& what) const;
   bool ZerosFrom(std::size_t offset) const;
+  bool WholeAt(std::size_t offset) const;
 
   std::string path_;
   std::shared_ptr<const std::string> bytes_;

@@ -26,6 +26,11 @@ Journal::Journal(const Options& options, FileSystem* files, Clock* clock, Execut
 absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, FileSystem* files, Clock* clock,
                                                        Executor* executor) {
   RETURN_IF_ERROR(MakeDurableDirectories(*files, options.directory));
+  // What a process that was killed had not synced yet counts as written, too, now that it was read.
+  for (const auto& [number, first] : options.old_files) {
+    if (!options.fsync || first == 0) continue;
+    RETURN_IF_ERROR(files->SyncFile(absl::StrCat(options.directory, "/", JournalFileName(number))));
+  }
   std::unique_ptr<Journal> journal(new Journal(options, files, clock, executor));
   const absl::Status begun = journal->BeginFile(options.next_sequence);
   // On a full disk the first record waits for room, as later ones do.
@@ -115,6 +120,7 @@ std::uint64_t Journal::Append(v1::JournalRecord record, const Buffer& payload) {
   MutexLock lock(mu_);
   const std::uint64_t sequence = next_sequence_++;
   record.set_sequence(sequence);
+  record.set_written(written_);
   queue_.push_back({sequence, EncodeMessage(record, payload)});
   queued_bytes_ += queue_.back().body.size();
   if (!writing_) {

@@ -54,7 +54,8 @@ class Journal {
   // After a failure, a new file is tried after this.
   static constexpr absl::Duration kTryAgain = absl::Milliseconds(200);
 
-  // Makes the directory and the first file; on a full disk that comes with the first record. The file system's errors.
+  // Makes the directory and the first file; on a full disk that comes with the first record. With `fsync` the old files
+  // of this era are synced before. The file system's errors.
   static absl::StatusOr<std::unique_ptr<Journal>> Open(const Options& options, FileSystem* files, Clock* clock,
                                                        Executor* executor);
 

@@ -43,6 +43,7 @@ absl::StatusOr<std::optional<v1::JournalHeader>> HeaderOf(FileSystem& files, con
   std::string bytes(std::min(file->Size(), kEnough), 0);
   RETURN_IF_ERROR(file->ReadAt(0, bytes.size(), bytes.data()));
   ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Parse(path, std::move(bytes)));
+  if (reader.torn()) return std::nullopt;
   ASSIGN_OR_RETURN(const std::optional<Buffer> body, reader.Next());
   if (!body) return std::nullopt;
   v1::JournalRecord record;
@@ -109,6 +110,25 @@ std::map<std::uint64_t, std::uint64_t> JournalReader::all_as_earlier() const {
   return all;
 }
 
+absl::Status JournalReader::Missing(std::uint64_t next) const {
+  return absl::DataLossError(absl::StrCat(path_, ": record ", next, " follows record ", last_sequence_,
+                                          "; what was between them is missing", passed_over_));
+}
+
+// OK: `damage` may be in what was never called written, as power failed, or a sync did; the rest of the file is passed
+// over. A record behind it says which were written; one of an earlier version does not, and the damage stands.
+absl::Status JournalReader::CheckUnwritten(const absl::Status& damage) {
+  while (reader_->SkipDamage()) {
+    const absl::StatusOr<std::optional<Buffer>> body = reader_->Next();
+    v1::JournalRecord record;
+    if (!body.ok() || !*body || !DecodeMessage(**body, &record).ok()) return damage;
+    if (record.has_header()) continue;
+    if (!record.has_written() || record.written() > read_) return damage;
+  }
+  passed_over_ = absl::StrCat("; ", damage.message());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() {
   for (;;) {
     bool first = false;
@@ -118,30 +138,38 @@ absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> JournalReader::Next() 
       path_ = absl::StrCat(directory_, "/", JournalFileName(number_));
       numbers_.pop_front();
       ASSIGN_OR_RETURN(reader_, RecordReader::Open(*files_, path_));
+      first_in_file_[number_] = read_ + 1;  // until its header says it, if there is one
       first = true;
     }
-    ASSIGN_OR_RETURN(const std::optional<Buffer> body, reader_->Next());
-    if (!body) {
+    absl::StatusOr<std::optional<Buffer>> body = reader_->Next();
+    if (absl::IsDataLoss(body.status())) {
+      RETURN_IF_ERROR(CheckUnwritten(body.status()));
+      body = std::nullopt;
+    }
+    RETURN_IF_ERROR(body.status());
+    if (!*body) {
       torn_ += reader_->torn() ? 1 : 0;
       reader_.reset();
       continue;
     }
     Decoded<v1::JournalRecord> record;
-    if (absl::Status status = DecodeMessage(*body, &record.message, &record.payload, kMaxRecordBytes); !status.ok()) {
+    if (absl::Status status = DecodeMessage(**body, &record.message, &record.payload, kMaxRecordBytes); !status.ok()) {
       return NoRecord(path_, last_sequence_, status);
     }
     if (first || record.message.has_header()) {
       RETURN_IF_ERROR(CheckHeader(record.message.header()));
-      first_in_file_[number_] = record.message.header().first_sequence();
+      const std::uint64_t begins = record.message.header().first_sequence();
+      first_in_file_[number_] = begins;
+      read_ = begins - 1;
+      // All before it were written, also where no record follows.
+      if (begins > last_sequence_ + 1) return Missing(begins);
       continue;
     }
     // What a file that failed had taken stands in the next one again.
     const std::uint64_t sequence = record.message.sequence();
+    read_ = sequence;
     if (sequence <= last_sequence_) continue;
-    if (sequence != last_sequence_ + 1) {
-      return absl::DataLossError(absl::StrCat(path_, ": record ", sequence, " follows record ", last_sequence_,
-                                              "; what was between them is missing"));
-    }
+    if (sequence != last_sequence_ + 1) return Missing(sequence);
     last_sequence_ = sequence;
     return record;
   }

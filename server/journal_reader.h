@@ -29,8 +29,9 @@ class JournalReader {
   static absl::StatusOr<JournalReader> Open(FileSystem& files, const std::string& directory, std::uint32_t shard_index,
                                             std::uint32_t num_shards, std::uint64_t after);
 
-  // The next record and its payload; nothing at the end. DATA_LOSS, with the file's name: damage that a killed process
-  // does not leave, or a record that is missing; FAILED_PRECONDITION: another shard's file.
+  // The next record and its payload; nothing at the end. DATA_LOSS, with the file's name: damage that neither a killed
+  // process leaves nor power that fails within a write, or a record that is missing; FAILED_PRECONDITION: another
+  // shard's file.
   absl::StatusOr<std::optional<Decoded<v1::JournalRecord>>> Next();
 
   std::uint64_t last_sequence() const { return last_sequence_; }    // that Next gave; at first `after`
@@ -40,11 +41,13 @@ class JournalReader {
   std::map<std::uint64_t, std::uint64_t> all_as_earlier() const;
   // The files that were read: number, and sequence of the first record; 0: it is of an earlier era.
   const std::map<std::uint64_t, std::uint64_t>& files() const { return first_in_file_; }
-  std::uint64_t torn() const { return torn_; }  // files that ended within a record
+  std::uint64_t torn() const { return torn_; }  // files that ended within a write
 
  private:
   JournalReader(FileSystem* files, std::string directory) : files_(files), directory_(std::move(directory)) {}
   absl::Status CheckHeader(const v1::JournalHeader& header) const;
+  absl::Status Missing(std::uint64_t next) const;
+  absl::Status CheckUnwritten(const absl::Status& damage);
 
   FileSystem* files_;
   std::string directory_;
@@ -58,7 +61,9 @@ class JournalReader {
   std::map<std::uint64_t, std::uint64_t> first_in_file_;
   std::uint64_t number_ = 0;  // of the open file
   std::string path_;
+  std::uint64_t read_ = 0;  // the last record of the open file, or the one before its first
   std::optional<RecordReader> reader_;
+  std::string passed_over_;  // the last damage that was no error by itself, for messages
 };
 
 }  // namespace leeway

@@ -127,6 +127,8 @@ absl::Status RemoteCheckpoints::Rename(const std::string& from, const std::strin
 absl::Status RemoteCheckpoints::Remove(const std::string& path) { return ReadOnly(path); }
 absl::Status RemoteCheckpoints::MakeDirectories(const std::string& path) { return ReadOnly(path); }
 absl::StatusOr<std::unique_ptr<FileLock>> RemoteCheckpoints::Lock(const std::string& path) { return ReadOnly(path); }
+absl::Status RemoteCheckpoints::SyncFile(const std::string& path) { return ReadOnly(path); }
+
 absl::Status RemoteCheckpoints::SyncDirectory(const std::string& directory) { return ReadOnly(directory); }
 
 }  // namespace leeway

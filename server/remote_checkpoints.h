@@ -37,6 +37,7 @@ class RemoteCheckpoints final : public FileSystem {
   absl::Status Remove(const std::string& path) override;
   absl::Status MakeDirectories(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
+  absl::Status SyncFile(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& directory) override;
 
  private:

@@ -41,8 +41,15 @@ class CpuStream final : public Stream {
   // Runs `work`, which returns absl::Status, unless earlier work failed; keeps the error.
   template <typename Work>
   void Run(const char* op, Work work) {
+    RunExactly(op, [&] {
+      const ComputeScope scope(threads_);
+      return work();
+    });
+  }
+  // The same outside of a ComputeScope: denormals stay.
+  template <typename Work>
+  void RunExactly(const char* op, Work work) {
     if (!status_.ok()) return;
-    const ComputeScope scope(threads_);
     // oneDNN's C++ interface reports by exceptions; they end here.
     try {
       Fail(work());

@@ -15,7 +15,7 @@ namespace {
 
 template <typename Work>
 void Run(Stream& stream, const char* op, Work work) {
-  static_cast<CpuStream&>(stream).Run(op, [&] {
+  static_cast<CpuStream&>(stream).RunExactly(op, [&] {
     work();
     return absl::OkStatus();
   });

@@ -62,7 +62,10 @@ LEEWAY_TARGET_CLONES void GeluForward(std::size_t count, const float* x, float* 
 LEEWAY_TARGET_CLONES void GeluBackward(std::size_t count, const float* x, float* dx) {
   constexpr float kFactor = 0.7978845608028654f;
   for (std::size_t i = 0; i < count; ++i) {
-    const float v = x[i], gate = GeluGate(v);
+    const float gate = GeluGate(x[i]);
+    // Beyond, the gate is 0 or 1, and its slope 0, whatever the square would overflow to.
+    constexpr float kFlat = 16.0f;
+    const float v = x[i] > kFlat ? kFlat : (x[i] < -kFlat ? -kFlat : x[i]);
     const float du = kFactor * (1.0f + 3.0f * 0.044715f * v * v);
     dx[i] *= gate + 2.0f * v * gate * (1.0f - gate) * du;
   }

@@ -128,7 +128,7 @@ class CudaBackend final : public Backend {
 }  // namespace leeway
 
 // Named by kCudaFactory. The only name that the shared object shows.
-extern "C" __attribute__((visibility("default"))) void leeway_new_cuda_backend_1(
+extern "C" __attribute__((visibility("default"))) void leeway_new_cuda_backend_2(
     const leeway::CudaOptions& options, absl::StatusOr<std::unique_ptr<leeway::Backend>>* backend) {
   *backend = leeway::CudaBackend::Make(options);
 }

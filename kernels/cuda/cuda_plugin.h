@@ -2,8 +2,8 @@
 // program then serves machines with and without a GPU, a driver or cuBLAS. kernels/device.cc opens it.
 //
 // The shared object is built from the same sources as the program that loads it. The number in the symbol's name
-// changes with kernels/backend.h, ops.h, transformer_ops.h, vector_ops.h and this header, so that another build's is
-// refused, not misread.
+// changes with kernels/backend.h, ops.h, transformer_ops.h, vector_ops.h, what they hand over by value and this header,
+// so that another build's is refused, not misread (load_cuda_test has the list).
 //
 // Thread safety: the factory may be called from any thread. Ownership: the caller owns the Backend; the shared object
 // stays loaded for the rest of the process, for it holds the Backend's code.
@@ -25,7 +25,7 @@ struct CudaOptions {
 };
 
 inline constexpr char kCudaLibrary[] = "libleeway_cuda.so";
-inline constexpr char kCudaFactory[] = "leeway_new_cuda_backend_1";
+inline constexpr char kCudaFactory[] = "leeway_new_cuda_backend_2";
 
 // UNAVAILABLE: no driver, no GPU, or none of that number. INTERNAL: CUDA or cuBLAS does not start.
 using CudaFactory = void(const CudaOptions& options, absl::StatusOr<std::unique_ptr<Backend>>* backend);

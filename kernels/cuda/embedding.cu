@@ -53,6 +53,7 @@ __global__ void Tokens(Embedding args, const T* dy, float* dwte) {
   __shared__ int warp_counts[kThreads / kWarp];
   const std::int64_t count = args.batch * args.length, place = blockIdx.x;
   const std::int32_t token = args.tokens[place];
+  if (token < 0 || token >= args.vocabulary) return;  // reported by Check
   for (std::int64_t begin = 0; begin < place; begin += kThreads) {
     const std::int64_t i = begin + threadIdx.x;
     if (__syncthreads_or(i < place && args.tokens[i] == token)) return;

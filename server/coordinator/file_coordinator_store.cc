@@ -58,9 +58,12 @@ absl::StatusOr<std::optional<v1::CoordinatorFile>> FileCoordinatorStore::LastOf(
   ASSIGN_OR_RETURN(RecordReader reader, RecordReader::Open(*files_, path));
   std::optional<Buffer> last;
   for (;;) {
-    ASSIGN_OR_RETURN(std::optional<Buffer> record, reader.Next());
-    if (!record) break;
-    last = std::move(record);
+    absl::StatusOr<std::optional<Buffer>> record = reader.Next();
+    // One that is not whole at the end was promised to nobody.
+    if (absl::IsDataLoss(record.status()) && !reader.SkipDamage()) break;
+    RETURN_IF_ERROR(record.status());
+    if (!*record) break;
+    last = *std::move(record);
   }
   if (!last) return std::nullopt;
   v1::CoordinatorFile file;

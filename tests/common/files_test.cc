@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -12,6 +13,19 @@
 
 #include "absl/strings/match.h"
 #include "tests/catch.h"
+
+namespace {
+
+std::vector<std::string>* synced = nullptr;  // the paths of what is synced, where a test wants to know
+
+}  // namespace
+
+// Stands before the C library's.
+extern "C" int fsync(int fd) {
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  if (synced != nullptr) synced->push_back(std::filesystem::read_symlink(link).string());
+  return static_cast<int>(::syscall(SYS_fsync, fd));
+}
 
 namespace leeway {
 namespace {
@@ -87,6 +101,7 @@ class FailingFiles final : public FileSystem {
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     return RealFileSystem().Lock(path);
   }
+  absl::Status SyncFile(const std::string& path) override { return RealFileSystem().SyncFile(path); }
   absl::Status SyncDirectory(const std::string& path) override {
     const absl::Status status = Next("sync directory");
     return status.ok() ? RealFileSystem().SyncDirectory(path) : status;
@@ -116,6 +131,29 @@ class FailingFiles final : public FileSystem {
   const int fail_at_;
   std::vector<std::string> log_;
 };
+
+TEST_CASE("files: what is synced is synced by the system") {
+  TempDirectory dir;
+  using Paths = std::vector<std::string>;
+  Paths paths;
+  synced = &paths;
+  FileSystem& files = RealFileSystem();
+  const std::unique_ptr<WritableFile> appended = *files.Create(dir / "appended");
+  CHECK(appended->Append("x", 1).ok());
+  CHECK(paths.empty());
+  CHECK(appended->Sync().ok());
+  const std::unique_ptr<RandomWriteFile> sized = *files.CreateSized(dir / "sized", 1);
+  CHECK(sized->WriteAt(0, "x", 1).ok());
+  CHECK(sized->Sync().ok());
+  CHECK(files.SyncFile(dir / "appended").ok());
+  CHECK(files.SyncDirectory(dir.path()).ok());
+  const std::string real = std::filesystem::canonical(dir.path()).string();
+  CHECK(paths == Paths{real + "/appended", real + "/sized", real + "/appended", real});
+  paths.clear();
+  WriteOrDie(dir / "whole", "x");
+  CHECK(paths == Paths{real + "/whole.tmp", real});
+  synced = nullptr;
+}
 
 TEST_CASE("files: parts are written one after the other, more of them than one call takes") {
   TempDirectory dir;

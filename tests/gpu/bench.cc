@@ -6,14 +6,14 @@
 
 #include "kernels/cuda/cuda_status.h"
 
-extern "C" leeway::CudaFactory leeway_new_cuda_backend_1;
+extern "C" leeway::CudaFactory leeway_new_cuda_backend_2;
 
 namespace leeway {
 namespace {
 
 std::unique_ptr<Backend> MakeCudaBackend(const CudaOptions& options) {
   absl::StatusOr<std::unique_ptr<Backend>> made = absl::UnknownError("");
-  leeway_new_cuda_backend_1(options, &made);
+  leeway_new_cuda_backend_2(options, &made);
   return OrDie(std::move(made));
 }
 

@@ -81,12 +81,14 @@ void Steps(Parity& parity, std::int64_t size, bool shifted) {
       [&](const StepArgs& args, const DeviceStep& step) { ops.Step(stream, ftrl.Rule(args), step); }, true);
 }
 
-// Values of many sizes, some of them equal, some beyond bfloat16's range, zeros.
+// Values of many sizes, some of them equal, some beyond bfloat16's range, some whose rounding errors are denormals,
+// zeros.
 Doubles Varied(Parity& parity, std::int64_t size) {
   Doubles values = parity.Random(size, 9).values;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (i % 5 == 1) values[i] = std::ldexp(values[i], static_cast<int>(i % 90) - 45);
     if (i % 7 == 3) values[i] = std::round(values[i] * 4) / 4;
+    if (i % 11 == 4) values[i] = std::ldexp(values[i], -124);
     if (i % 1001 == 500) values[i] = 3.4e38;
   }
   return values;

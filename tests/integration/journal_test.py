@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import LEEWAY, LIMIT, PS, TestCase, main, weights  # noqa: E402
+from harness import LEEWAY, LIMIT, PS, TestCase, main, read, weights  # noqa: E402
 
 # One chunk of one worker's step, applied.
 APPLIED = re.compile(r"^(\d+):\d+ APPLIED worker \d+ incarnation (\w+) step (\d+) chunk (\d+) of", re.MULTILINE)
@@ -42,6 +42,32 @@ class Journal(TestCase):
         before = self.replay("--replay_until=0:30").splitlines()[-1]
         self.assertNotEqual(before, self.replay().splitlines()[-1])
         self.assertEqual(before, self.replay("--replay_until=0:30").splitlines()[-1])
+
+    def syncs_of(self, mode):
+        """The paths that the ps of a run have synced, in which each push waits for the one before; and its steps."""
+        synced = os.path.join(self.folder, f"synced-{mode}")
+        ps = os.path.join(self.folder, f"ps-{mode}")
+        with open(ps, "w", encoding="utf-8") as script:
+            preload = f"LD_PRELOAD={os.path.abspath('tests/integration/libcount_syncs.so')} LEEWAY_TEST_SYNCS={synced}"
+            script.write(f'#!/bin/sh\n{preload} exec {PS} "$@"\n')
+        os.chmod(ps, 0o755)
+        flags = ["--num_workers=1", "--pipeline_depth=0", "--epochs=1", f"--ps_binary={ps}"]
+        directory = os.path.join(self.folder, f"checkpoints-{mode}")
+        run = self.run_leeway(*flags, f"--ps_flags=--checkpoint_dir={directory} --journal={mode}")
+        steps = run.finish()["steps"]
+        return read(synced).splitlines(), steps
+
+    def test_with_fsync_each_push_waits_for_a_sync_and_with_on_for_none(self):
+        for mode in ("fsync", "on"):
+            with self.subTest(mode=mode):
+                paths, steps = self.syncs_of(mode)
+                self.assertGreater(steps, 30)
+                self.assertTrue(any("/coordinator/" in path for path in paths), paths)
+                of_journals = sum("/journal/shard-" in path and path.endswith(".log") for path in paths)
+                if mode == "on":
+                    self.assertEqual(of_journals, 0)
+                else:
+                    self.assertGreaterEqual(of_journals, steps)
 
     def test_delay_compensation_is_reproduced_bit_for_bit_also_when_a_ps_is_killed(self):
         run = self.journaled(

@@ -1,9 +1,14 @@
 // How the CUDA backend's shared object is found and opened, in each state in which a machine may have it. Stand-ins for
 // it, which need no CUDA, are built beside this test.
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
 
+#include "common/crc32c.h"
+#include "kernels/cuda/cuda_plugin.h"
 #include "kernels/cuda/load_cuda.h"
 #include "kernels/device.h"
 #include "tests/catch.h"
@@ -40,6 +45,26 @@ TEST_CASE("present, but of another build: refused, not called") {
   const absl::Status status = LoadCudaBackend({Data("libother_build.so")}, {}).status();
   CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(status.message()), Catch::Contains("another build") && Catch::Contains(kCudaFactory));
+}
+
+TEST_CASE("the number in the factory's name changes with the headers that both sides must have alike") {
+  std::string code;  // without comments and spaces
+  for (const char* header : {"backend.h", "encoded_blocks.h", "ops.h", "transformer_ops.h", "vector_ops.h",
+                             "cuda/cuda_plugin.h", "optimizers/adagrad.h", "optimizers/adam.h", "optimizers/ftrl.h",
+                             "optimizers/momentum.h", "optimizers/rmsprop.h", "optimizers/sgd.h"}) {
+    std::ifstream file(std::string("kernels/") + header);
+    REQUIRE(file.good());
+    for (std::string line; std::getline(file, line);) {
+      const std::string words = line.substr(0, line.find("//"));
+      std::copy_if(words.begin(), words.end(), std::back_inserter(code), [](char c) { return c != ' '; });
+    }
+  }
+  INFO(
+      "Raise the number in kCudaFactory and wherever else that name stands if a struct or a virtual function is "
+      "another "
+      "one now; then write the new checksum here.");
+  CHECK(std::string(kCudaFactory) == "leeway_new_cuda_backend_2");
+  CHECK(Crc32c(code.data(), code.size()) == 0xea4286e0);
 }
 
 TEST_CASE("present, but without a driver: its own words reach the caller") {

@@ -2,7 +2,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/cuda_plugin.h"
 
-extern "C" void leeway_new_cuda_backend_1(const leeway::CudaOptions& options,
+extern "C" void leeway_new_cuda_backend_2(const leeway::CudaOptions& options,
                                           absl::StatusOr<std::unique_ptr<leeway::Backend>>* backend) {
   *backend = absl::UnavailableError(absl::StrCat("no GPU ", options.device, ": no driver"));
 }

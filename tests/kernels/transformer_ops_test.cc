@@ -244,7 +244,7 @@ TEST_CASE("GELU over its whole range, and what is not finite stays so") {
   TransformerOps& ops = device.backend().transformer_ops();
   Floats values;
   for (int i = -4000; i <= 4000; ++i) values.push_back(static_cast<float>(i) / 200);
-  for (const float value : {1e-20f, -1e-20f, 100.0f, -100.0f, 1e10f, -1e10f}) values.push_back(value);
+  for (const float value : {1e-20f, -1e-20f, 100.0f, -100.0f, 1e10f, -1e10f, 1e20f, -1e20f}) values.push_back(value);
   const auto count = static_cast<std::int64_t>(values.size());
   const LinearShape shape{count, 1, 1};
   const DeviceMemory x = device.Upload(values), one = device.Upload(Floats{1}), zero = device.Upload(Floats{0});

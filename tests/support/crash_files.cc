@@ -11,6 +11,8 @@
 namespace leeway {
 namespace {
 
+constexpr std::size_t kPage = 512;  // what a disk writes whole
+
 bool IsBelow(const std::string& path, const std::string& directory) { return absl::StartsWith(path, directory + "/"); }
 
 bool IsIn(const std::string& path, const std::string& directory) {
@@ -46,6 +48,7 @@ class CrashFiles::File final : public WritableFile {
   absl::Status Sync() override {
     if (life_ != files_->life_) return absl::UnavailableError("sync: this process is dead");
     RETURN_IF_ERROR(files_->Operate("sync"));
+    RETURN_IF_ERROR(files_->sync_failure_);
     node_->synced = node_->bytes;
     return absl::OkStatus();
   }
@@ -77,6 +80,7 @@ class CrashFiles::SizedFile final : public RandomWriteFile {
   absl::Status Sync() override {
     if (life_ != files_->life_) return absl::UnavailableError("sync: this process is dead");
     RETURN_IF_ERROR(files_->Operate("sync"));
+    RETURN_IF_ERROR(files_->sync_failure_);
     node_->synced = node_->bytes;
     node_->not_synced.clear();
     return absl::OkStatus();
@@ -143,13 +147,19 @@ void CrashFiles::LosePower(Node& node) {
     node.not_synced.clear();
     return;
   }
-  // Of what was not synced any beginning may have reached the disk.
+  // Of what was not synced any beginning may have reached the disk, and of that any pages: the others are zeros.
   if (!absl::StartsWith(node.bytes, node.synced)) {
     node.bytes = node.synced;
     return;
   }
   const std::size_t lost = node.bytes.size() - node.synced.size();
   node.bytes.resize(node.synced.size() + random_.Below(lost + 1));
+  if (random_.Chance(0.5)) return;
+  for (std::size_t at = node.synced.size(); at < node.bytes.size();) {
+    const std::size_t end = std::min(node.bytes.size(), (at / kPage + 1) * kPage);
+    if (random_.Chance(0.3)) std::fill(node.bytes.begin() + at, node.bytes.begin() + end, '\0');
+    at = end;
+  }
 }
 
 std::uint64_t CrashFiles::Room() const {
@@ -161,7 +171,7 @@ std::uint64_t CrashFiles::Room() const {
 void CrashFiles::Restart(Loss loss) {
   crash_at_ = 0;
   operations_ = 0;
-  append_failure_ = absl::OkStatus();
+  append_failure_ = sync_failure_ = absl::OkStatus();
   for (auto it = disk_->locks.begin(); it != disk_->locks.end();) {
     it = it->second == this ? disk_->locks.erase(it) : std::next(it);
   }
@@ -310,6 +320,14 @@ absl::StatusOr<std::unique_ptr<FileLock>> CrashFiles::Lock(const std::string& pa
   return std::make_unique<Held>(this, path);
 }
 
+absl::Status CrashFiles::SyncFile(const std::string& path) {
+  RETURN_IF_ERROR(Operate("sync"));
+  const auto it = disk_->files.find(path);
+  if (it == disk_->files.end()) return absl::NotFoundError(absl::StrCat("sync ", path, ": no such file"));
+  it->second->synced = it->second->bytes;
+  return absl::OkStatus();
+}
+
 absl::Status CrashFiles::SyncDirectory(const std::string& directory) {
   RETURN_IF_ERROR(Operate("sync directory"));
   EraseIf(&disk_->changed_folders,
@@ -329,62 +347,5 @@ absl::Status CrashFiles::SyncDirectory(const std::string& directory) {
   }
   return absl::OkStatus();
 }
-
-class CrashFiles::Process final : public FileSystem {
- public:
-  explicit Process(CrashFiles* files) : files_(files), life_(files->life_) {}
-
-  absl::StatusOr<std::string> Read(const std::string& path) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->Read(path);
-  }
-  absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->Create(path);
-  }
-  absl::StatusOr<std::unique_ptr<RandomWriteFile>> CreateSized(const std::string& path, std::uint64_t size) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->CreateSized(path, size);
-  }
-  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->Open(path);
-  }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->Rename(from, to);
-  }
-  absl::Status Remove(const std::string& path) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->Remove(path);
-  }
-  absl::Status MakeDirectories(const std::string& path) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->MakeDirectories(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->List(directory);
-  }
-  bool Exists(const std::string& path) override { return files_->Exists(path); }
-  absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->Lock(path);
-  }
-  absl::Status SyncDirectory(const std::string& directory) override {
-    RETURN_IF_ERROR(Alive());
-    return files_->SyncDirectory(directory);
-  }
-
- private:
-  absl::Status Alive() const {
-    return life_ == files_->life_ ? absl::OkStatus() : absl::UnavailableError("this process is dead");
-  }
-
-  CrashFiles* const files_;
-  const std::uint64_t life_;
-};
-
-std::unique_ptr<FileSystem> CrashFiles::NewProcess() { return std::make_unique<Process>(this); }
 
 }  // namespace leeway

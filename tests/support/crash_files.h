@@ -36,6 +36,9 @@ class CrashFiles final : public FileSystem {
   // With an error: appending (or writing a piece) writes some of its bytes, then fails with it. OK: it goes well again.
   void FailAppends(const absl::Status& status) { append_failure_ = status; }
 
+  // With an error: syncing a file fails with it, and of its bytes nothing more is synced. OK: it goes well again.
+  void FailSyncs(const absl::Status& status) { sync_failure_ = status; }
+
   // All files together hold at most so many bytes.
   void SetCapacity(std::uint64_t bytes) { capacity_ = bytes; }
 
@@ -53,6 +56,7 @@ class CrashFiles final : public FileSystem {
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;
   bool Exists(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
+  absl::Status SyncFile(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& directory) override;
 
   // For tests that damage or make a file.
@@ -97,6 +101,7 @@ class CrashFiles final : public FileSystem {
   std::uint64_t crash_at_ = 0;  // 0: never
   std::uint64_t operations_ = 0;
   absl::Status append_failure_;
+  absl::Status sync_failure_;
   std::uint64_t capacity_ = UINT64_MAX;
   const std::shared_ptr<Disk> disk_;
   std::uint64_t life_ = 0;  // of processes: what an earlier one still holds is of no use

@@ -160,6 +160,7 @@ class Unreadable final : public FileSystem {
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override { return files_->List(path); }
   bool Exists(const std::string& path) override { return files_->Exists(path); }
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return files_->Lock(path); }
+  absl::Status SyncFile(const std::string& path) override { return files_->SyncFile(path); }
   absl::Status SyncDirectory(const std::string& path) override { return files_->SyncDirectory(path); }
 
  private:

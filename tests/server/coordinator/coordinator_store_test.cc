@@ -1,9 +1,12 @@
 // FileCoordinatorStore, and a coordinator on it: nothing is told before it is saved, a full disk, damaged and foreign
 // files, and runs that are not this one.
+#include <algorithm>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "common/message_size.h"
+#include "common/record_log.h"
 #include "server/coordinator/file_coordinator_store.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/coordinator_fixture.h"
@@ -221,6 +224,27 @@ TEST_CASE("FileCoordinatorStore: a state larger than any message is read again")
   std::uint64_t found = 0;
   CHECK(Open(files, &found).ok());
   CHECK(found == 7);
+}
+
+TEST_CASE("FileCoordinatorStore: a hole in the last record is a write that was cut short, and in another is damage") {
+  CrashFiles files(1);
+  { CoordinatorFixture(LeasedPolicy(1), 1, &files).Start(1); }
+  std::string& bytes = files.Bytes(kFirst);
+  const std::string whole = bytes;
+  std::vector<std::ptrdiff_t> heads = {8};
+  RecordReader reader = *RecordReader::Parse(kFirst, whole);
+  for (auto record = *reader.Next(); record; record = *reader.Next()) {
+    heads.push_back(heads.back() + 12 + static_cast<std::ptrdiff_t>(record->size()));
+  }
+  heads.pop_back();  // where the next one would be
+  REQUIRE(heads.size() >= 2);
+  std::fill_n(bytes.begin() + heads.back(), 16, '\0');
+  std::uint64_t found = 0;
+  CHECK(Open(files, &found).ok());
+  CHECK(found > 0);
+  bytes = whole;
+  std::fill_n(bytes.begin() + heads[heads.size() - 2], 16, '\0');
+  CHECK(Says(Open(files), Code::kDataLoss, {kFirst, "damaged"}));
 }
 
 TEST_CASE("FileCoordinatorStore: a first file that was cut short is no run yet") {

@@ -42,10 +42,13 @@ class Fixture {
   }
   Batch batch() const { return Piece(0, kBatch); }
 
+  absl::Status TryStep(const Batch& batch, StepResult* result, const StepOptions& options = {},
+                       const GradientReady& ready = {}) {
+    return model_->Step(device_.stream(), weights_.floats(), gradients_.floats(), batch, options, ready, result);
+  }
   StepResult Step(const Batch& batch, const StepOptions& options = {}, const GradientReady& ready = {}) {
     StepResult result;
-    REQUIRE(
-        model_->Step(device_.stream(), weights_.floats(), gradients_.floats(), batch, options, ready, &result).ok());
+    REQUIRE(TryStep(batch, &result, options, ready).ok());
     const absl::Status status = device_.stream().Synchronize();
     INFO(status.ToString());
     REQUIRE(status.ok());
@@ -184,6 +187,7 @@ TEST_CASE("tokens and labels that the model does not have, batches that it was n
   Fixture test;
   const DeviceMemory good = test.device().Upload(std::vector<std::int32_t>{0, 1, 2, 3, 4});
   const DeviceMemory bad = test.device().Upload(std::vector<std::int32_t>{0, 1, 2, 3, kVocabulary});
+  const DeviceMemory far = test.device().Upload(std::vector<std::int32_t>{0, 1, 2, 3, 1 << 30});
   const DeviceMemory weights = test.device().Upload(Floats(test.manifest().elements(), 0.1f));
   StepResult result;
   for (const bool token : {false, true}) {
@@ -192,6 +196,11 @@ TEST_CASE("tokens and labels that the model does not have, batches that it was n
     const absl::Status status = test.device().stream().Synchronize();
     CHECK(status.code() == absl::StatusCode::kInvalidArgument);
     CHECK_THAT(std::string(status.message()), Catch::Contains("11") && Catch::Contains("0 to 10"));
+    // A device is told to go backward before its host can know: it must write nowhere.
+    const Batch step{{}, (token ? good : far).as<std::int32_t>(), 1, (token ? far : good).as<std::int32_t>()};
+    REQUIRE(test.TryStep(step, &result).ok());
+    CHECK_THAT(test.device().stream().Synchronize().ToString(),
+               Catch::Contains("INVALID_ARGUMENT") && Catch::Contains("1073741824") && Catch::Contains("0 to 10"));
   }
   for (const std::int64_t size : {-1, 0, 5}) {
     CHECK(test.model().Evaluate(test.device().stream(), weights.floats(), test.Piece(0, size), &result).code() ==
