@@ -223,9 +223,9 @@ absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::st
   return absl::InvalidArgumentError(absl::StrCat("--", flag, "=", value, ": allowed: ", allowed));
 }
 
-void ExitWithError(const absl::Status& status) {
+void ExitWithError(const absl::Status& status, int exit_code) {
   PrintError(status.message());
-  EndProcess(1);
+  EndProcess(exit_code);
 }
 
 absl::Status CheckFlagValue(const std::string& flag, const std::string& value) {

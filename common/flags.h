@@ -35,9 +35,9 @@ using FlagFilter = std::function<bool(const std::string& name, const std::string
 std::vector<std::string> ParseFlags(int argc, char** argv, const std::string& usage, const FlagFilter& shown = nullptr,
                                     const std::string& hint = "");
 
-// Prints "program: message" on stderr and ends the process with exit code 1: how main() reports what is wrong
-// with its flags taken together.
-[[noreturn]] void ExitWithError(const absl::Status& status);
+// Prints "program: message" on stderr and ends the process: how main() reports what is wrong with its flags taken
+// together.
+[[noreturn]] void ExitWithError(const absl::Status& status, int exit_code = 1);
 
 // INVALID_ARGUMENT "--flag=value: allowed: ..."
 absl::Status FlagError(absl::string_view flag, absl::string_view value, absl::string_view allowed);

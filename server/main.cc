@@ -226,6 +226,12 @@ int ExitCodeOf(const absl::Status& status) {
   return IsRunFailure(status) ? kExitRunFailed : kExitClusterLost;
 }
 
+// Of one that could not begin: another process has its port or its folder, shard 0 does not answer; or it would end in
+// the same way again.
+int ExitCodeOfStart(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? kExitClusterLost : kExitBadInput;
+}
+
 int Main(int argc, char** argv) {
   const auto rest = ParseFlags(argc, argv, "ps: a parameter server shard of a Leeway cluster.\nUsage: ps [flags]");
   if (!rest.empty())
@@ -238,7 +244,9 @@ int Main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   grpc_init();  // held for the process: a last grpc_shutdown() may block for 10 s
-  if (absl::Status launched = SetPsFlagsFromLauncher(); !launched.ok()) ExitWithError(launched);
+  if (absl::Status launched = SetPsFlagsFromLauncher(); !launched.ok()) {
+    ExitWithError(launched, ExitCodeOfStart(launched));
+  }
   const absl::StatusOr<PsNode::Options> options = OptionsFromFlags();
   if (!options.ok()) ExitWithError(options.status());
   const std::string name = absl::StrCat("ps-", options->shard_index);
@@ -246,14 +254,14 @@ int Main(int argc, char** argv) {
   LogCertificate(options->security);
   RouteLibraryLogs();
   const absl::StatusOr<std::unique_ptr<PsHttp>> http = PsHttp::Start(name, options->shard_index, options->security);
-  if (!http.ok()) ExitWithError(http.status());
+  if (!http.ok()) ExitWithError(http.status(), ExitCodeOfStart(http.status()));
 
   absl::StatusOr<std::unique_ptr<PsNode>> node = PsNode::Start(*options);
   if (absl::IsCancelled(node.status())) {
     spdlog::info("{}: {}", name, std::string(node.status().message()));
     return 0;
   }
-  if (absl::IsDeadlineExceeded(node.status())) {
+  if (!node.ok() && ExitCodeOfStart(node.status()) == kExitClusterLost) {
     spdlog::error("{}: {}", name, std::string(node.status().message()));
     return kExitClusterLost;
   }

@@ -153,7 +153,12 @@ class BadInput(TestCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             address = f"127.0.0.1:{taken.getsockname()[1]}"
-            self.refused(self.start("ps", PS, f"--listen={address}"), address)
+            ps = self.start("ps", PS, f"--listen={address}")
+            self.refused(ps, address)
+            self.assertEqual(ps.wait(), 2)  # who has it may let it go: it is worth another start
+            page = self.start("page", PS, f"--http_port={address.split(':')[1]}")
+            self.refused(page, address)
+            self.assertEqual(page.wait(), 2)
 
     def idx_folder(self, name, changes):
         """A folder of 4 images of 2 x 2 with labels in IDX; `changes`: other contents by file name."""
