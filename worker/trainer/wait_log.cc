@@ -32,6 +32,7 @@ void WaitLog::Add(Instant begin, Instant end, v1::Wait wait) {
   begin = std::max(begin, last_end_);
   last_end_ = std::max(last_end_, end);
   if (end - begin < kShortest) return;
+  if (wait.workers_size() > kMostOfOneWait) wait.mutable_workers()->Truncate(kMostOfOneWait);
   wait.set_begin_micros(Micros(begin));
   wait.set_micros(static_cast<std::uint64_t>(Micros(end) - Micros(begin)));
   waits_.push_back(std::move(wait));

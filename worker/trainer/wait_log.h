@@ -22,6 +22,8 @@ class WaitLog {
   static constexpr std::size_t kMost = 4000;
   // So many workers have totals of their own; what the gates held back for others' sake is told together.
   static constexpr std::size_t kMostWorkers = 128;
+  // The coordinator takes no single wait for more workers: it names the first ones. (The totals have all.)
+  static constexpr int kMostOfOneWait = 64;
   // Shorter ones are in the totals only: a picture does not show them, and they would push the others out.
   static constexpr absl::Duration kShortest = absl::Microseconds(200);
 

@@ -1,9 +1,11 @@
 #include "worker/trainer/wait_log.h"
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
+#include "server/coordinator/wait_board.h"
 #include "tests/catch.h"
 
 namespace leeway {
@@ -95,6 +97,26 @@ TEST_CASE("Of very many workers the last ones are told together") {
   log.AddTotals(&progress);
   REQUIRE(progress.waits_size() == static_cast<int>(most) + 1);
   for (const v1::WaitTotal& wait : progress.waits()) CHECK(wait.count() == (wait.has_worker() ? 1u : 10u));
+}
+
+TEST_CASE("A single wait for very many workers names as many as the coordinator takes; the totals have all") {
+  WaitLog log;
+  std::vector<std::uint32_t> workers(100);
+  std::iota(workers.begin(), workers.end(), 0);
+  log.Add(At(0), At(100), Of(v1::WAIT_GATE, 0, workers));
+  v1::Progress progress;
+  log.AddTotals(&progress);
+  CHECK(progress.waits_size() == 100);
+  v1::ReportProgressRequest request;
+  log.Take(At(100), &request);
+  WaitBoard board;
+  board.Add(At(100), 7, 1, request);
+  v1::GetStatusRequest want;
+  want.set_want_waits(true);
+  v1::GetStatusReply reply;
+  board.Fill(kStart, want, &reply);
+  REQUIRE(reply.waits_size() == 1);
+  CHECK(reply.waits(0).wait().workers_size() == WaitBoard::kMostWorkers);
 }
 
 TEST_CASE("What nobody takes is bounded, and what is dropped has a number too") {
