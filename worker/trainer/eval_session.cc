@@ -129,7 +129,10 @@ absl::StatusOr<std::optional<std::uint64_t>> EvalSession::PullWeights(bool final
 }
 
 void EvalSession::TellWaits(std::vector<v1::WaitUnderWay> waits) {
-  if (worker_.options.metrics != nullptr) worker_.options.metrics->SetWaits(waits);
+  if (worker_.options.metrics != nullptr) {
+    worker_.options.metrics->SetWaits(waits);
+    worker_.options.metrics->SetProgress(worker_.caller.retries(), /*clock=*/0);
+  }
   coordinator_->SetWaits(std::move(waits));
 }
 

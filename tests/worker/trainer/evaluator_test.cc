@@ -1,7 +1,11 @@
 #include "worker/trainer/evaluator.h"
 
 #include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "common/crc32c.h"
 #include "common/exit_code.h"
 #include "common/files.h"
@@ -14,6 +18,7 @@
 #include "worker/exit_code_of.h"
 #include "worker/trainer/eval_schedule.h"
 #include "worker/trainer/weights_file.h"
+#include "worker/trainer/worker_metrics.h"
 
 namespace leeway {
 namespace {
@@ -89,6 +94,22 @@ TEST_CASE("While training it evaluates by the cluster's samples; the best weight
   REQUIRE(bench.fake.reports.size() == 3);
   CHECK_FALSE(bench.fake.reports[0].evaluation().final());
   CHECK(bench.fake.reports[2].evaluation().final());
+}
+
+TEST_CASE("Calls that it has tried again are counted, as a trainer's are") {
+  Bench bench(v1::EACH);
+  WorkerMetrics metrics;
+  bench.options.metrics = &metrics;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.state = v1::EVALUATING;
+    bench.fake.script.fail = [first = true](const std::string&, const std::string& method) mutable {
+      const bool fails = method == "ParameterServer/Pull" && std::exchange(first, false);
+      return fails ? absl::UnavailableError("the network is down") : absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  CHECK(absl::StrContains(metrics.Text(), "\nworker_retries_total 1\n"));
 }
 
 TEST_CASE("Started again it keeps the run's best weights of before; those of another run give way") {
