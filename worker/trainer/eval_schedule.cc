@@ -17,8 +17,12 @@ bool EvalSchedule::Due(Instant now, std::uint64_t samples) {
   return due;
 }
 
+bool HasFigures(const v1::Evaluation& evaluation) {
+  return !std::isnan(evaluation.loss()) && !std::isnan(evaluation.accuracy());
+}
+
 bool Better(const v1::Evaluation& candidate, const v1::Evaluation& best) {
-  if (std::isnan(candidate.loss()) || std::isnan(candidate.accuracy())) return false;
+  if (!HasFigures(candidate) || !HasFigures(best)) return HasFigures(candidate) && !HasFigures(best);
   if (candidate.accuracy() != best.accuracy()) return candidate.accuracy() > best.accuracy();
   return candidate.loss() < best.loss();
 }

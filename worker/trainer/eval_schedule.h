@@ -31,7 +31,11 @@ class EvalSchedule {
   std::uint64_t periods_ = 0;  // whole periods of samples that have been evaluated
 };
 
-// True when `candidate` is better than `best`: by accuracy, then by loss; NaN is never better.
+// False where loss or accuracy is NaN: such weights are no best ones.
+bool HasFigures(const v1::Evaluation& evaluation);
+
+// True when `candidate` is better than `best`: by accuracy, then by loss; one that has no figures is worse than any
+// other.
 bool Better(const v1::Evaluation& candidate, const v1::Evaluation& best);
 
 }  // namespace leeway

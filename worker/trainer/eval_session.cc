@@ -154,7 +154,7 @@ absl::StatusOr<bool> EvalSession::EvaluateOnce(bool final) {
   spdlog::info("evaluation at {} samples (version {}): loss {:.4f}, accuracy {:.2f} %{}", evaluation.samples(),
                *version, evaluation.loss(), 100 * evaluation.accuracy(), final ? ", final weights" : "");
   if (worker_.options.metrics != nullptr) worker_.options.metrics->Evaluated(evaluation);
-  if (!worker_.best || Better(evaluation, *worker_.best)) {
+  if (worker_.best ? Better(evaluation, *worker_.best) : HasFigures(evaluation)) {
     worker_.best = evaluation;
     RETURN_IF_ERROR(SaveBest());
   }

@@ -43,6 +43,8 @@ TEST_CASE("Better: by accuracy, then by loss, never NaN") {
   a.set_accuracy(1);
   a.set_loss(std::numeric_limits<double>::quiet_NaN());
   CHECK_FALSE(Better(a, b));
+  CHECK(Better(b, a));  // whatever has a loss is better than what has none
+  CHECK_FALSE(Better(a, a));
 }
 
 }  // namespace

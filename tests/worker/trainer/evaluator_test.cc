@@ -1,6 +1,8 @@
 #include "worker/trainer/evaluator.h"
 
+#include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -74,6 +76,34 @@ TEST_CASE("At the end it evaluates the final weights, reports them with their CR
     REQUIRE(kept.ok());
     CHECK(**kept == weights);
   }
+}
+
+TEST_CASE("Weights whose loss is no number are not the best ones, nor are they kept as such") {
+  const TempDirectory folder;
+  Bench bench(v1::EACH);
+  bench.options.best_weights = folder / "best";
+  const std::vector<float> good(bench.worker.manifest().elements());
+  bool kept_bad = false;
+  {
+    MutexLock lock(bench.fake.mu);
+    bench.fake.join.set_num_records(100);
+    bench.fake.committed = 100;
+    bench.fake.weights.assign(good.size(), std::numeric_limits<float>::quiet_NaN());
+    bench.fake.script.fail = [&](const std::string&, const std::string& method) {
+      if (method == "Coordinator/ReportProgress") {
+        kept_bad |= bench.fake.reports.empty() && RealFileSystem().Exists(bench.options.best_weights);
+        bench.fake.weights = good;
+        bench.fake.state = v1::EVALUATING;
+      }
+      return absl::OkStatus();
+    };
+  }
+  REQUIRE(bench.Run().ok());
+  MutexLock lock(bench.fake.mu);
+  REQUIRE(bench.fake.reports.size() == 2);
+  CHECK(std::isnan(bench.fake.reports[0].evaluation().loss()));
+  CHECK_FALSE(kept_bad);
+  CHECK(**LoadWeights(RealFileSystem(), bench.options.best_weights, bench.worker.manifest()) == good);
 }
 
 TEST_CASE("While training it evaluates by the cluster's samples; the best weights are kept") {
