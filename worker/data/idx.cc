@@ -77,7 +77,7 @@ absl::StatusOr<std::vector<std::uint8_t>> ReadData(const std::string& path, Inpu
                                                    std::uint64_t size, std::uint64_t header) {
   const std::uint64_t most = file.max_contents() - std::min(file.max_contents(), header);
   if (size > most) return Truncated(path, claim, size, file.gzip() ? "can hold at most" : "holds", most);
-  RETURN_IF_ERROR(file.CheckFits(size));
+  RETURN_IF_ERROR(CheckFits(path, size));
   std::vector<std::uint8_t> data;
   constexpr std::uint64_t kFirstPiece = 1 << 20;
   while (data.size() < size) {

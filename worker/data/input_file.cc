@@ -29,6 +29,14 @@ absl::Status SystemError(const std::string& path, const char* what, int error) {
 
 }  // namespace
 
+absl::Status CheckFits(const std::string& path, std::uint64_t bytes) {
+  const std::uint64_t memory = TotalMemoryBytes();
+  if (bytes <= memory) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(path, ": takes ", FormatBytes(bytes),
+                                                   ", and data are kept in memory, of which this machine has ",
+                                                   FormatBytes(memory)));
+}
+
 absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& path) {
   // O_NONBLOCK: opening a pipe must not wait for its writer.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -60,7 +68,7 @@ absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& pa
     input->stream_ready_ = true;
     input->inside_member_ = true;
   } else {
-    RETURN_IF_ERROR(input->CheckFits(input->size_));
+    RETURN_IF_ERROR(CheckFits(path, input->size_));
   }
   return input;
 }
@@ -74,14 +82,6 @@ InputFile::~InputFile() {
 }
 
 std::uint64_t InputFile::max_contents() const { return gzip_ ? size_ * kMaxDeflate : size_; }
-
-absl::Status InputFile::CheckFits(std::uint64_t bytes) const {
-  const std::uint64_t memory = TotalMemoryBytes();
-  if (bytes <= memory) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(path_, ": holds ", FormatBytes(bytes),
-                                                   ", and data are kept in memory, of which this machine has ",
-                                                   FormatBytes(memory)));
-}
 
 absl::Status InputFile::Fill() {
   if (stream_.avail_in > 0 || file_ended_) return absl::OkStatus();

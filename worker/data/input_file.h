@@ -17,6 +17,9 @@
 
 namespace leeway {
 
+// RESOURCE_EXHAUSTED: what is kept of the file takes that many bytes, more than this machine has memory.
+absl::Status CheckFits(const std::string& path, std::uint64_t bytes);
+
 class InputFile {
  public:
   // NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE (another reason of the system's), INVALID_ARGUMENT (not a
@@ -30,8 +33,6 @@ class InputFile {
   bool gzip() const { return gzip_; }
   // The most bytes that a file of this size can hold: the size itself, or what deflate can make of it.
   std::uint64_t max_contents() const;
-  // RESOURCE_EXHAUSTED: that many bytes of contents are more than this machine's memory.
-  absl::Status CheckFits(std::uint64_t bytes) const;
 
   // Fills `out` with the next `size` bytes of the contents; returns fewer only at their end. UNAVAILABLE:
   // the system cannot read. DATA_LOSS: gzip data that is corrupt, cut off, or followed by other bytes.

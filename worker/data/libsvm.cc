@@ -84,6 +84,7 @@ absl::StatusOr<Dataset> LoadLibsvm(const std::string& path, const TextOptions& o
                                                    " features are too many to hold densely; at most ",
                                                    options.max_values, " values are allowed"));
   }
+  RETURN_IF_ERROR(CheckFits(path, labels.size() * width * sizeof(float)));
   std::vector<float> features(labels.size() * width, 0.0f);
   std::size_t next = 0;
   for (std::size_t record = 0; record < ends.size(); ++record) {

@@ -38,6 +38,7 @@ absl::Status ReadPieces(const std::string& path, InputFile& file, std::size_t by
                         Convert convert) {
   if (!file.gzip()) {
     const std::uint64_t expected = file.max_contents() / bytes_per_token;
+    RETURN_IF_ERROR(CheckFits(path, expected * sizeof(Tokens::value_type)));
     if (expected > kMaxTokens) return TooLarge(path);
     tokens->reserve(expected);
   }

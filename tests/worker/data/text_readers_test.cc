@@ -1,5 +1,8 @@
+#include <cstdint>
+#include <limits>
 #include <random>
 
+#include "common/machine.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/worker/data/support.h"
@@ -124,6 +127,12 @@ TEST_CASE("LibSVM: a few sparse lines cannot ask for any amount of memory") {
   CHECK(Error(LoadLibsvm, text) ==
         "file: 5001 records of 1048576 features are too many to hold densely; at most "
         "4294967296 values are allowed");
+  // Nor for more than this machine has.
+  TextOptions any;
+  any.max_values = std::numeric_limits<std::uint64_t>::max();
+  text = "1 1048576:1\n";
+  for (std::uint64_t bytes = 0; bytes < 2 * TotalMemoryBytes(); bytes += 4 << 20) text += "0\n";
+  CHECK_THAT(Error(LoadLibsvm, text, any), Catch::StartsWith("file: takes "));
 }
 
 TEST_CASE("CSV and LibSVM: mutated files load or fail with a line, and never crash") {

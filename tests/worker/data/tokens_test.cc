@@ -1,9 +1,12 @@
 // Texts and files of tokens: what is read, how it is split, and what is refused.
 #include "worker/data/tokens.h"
 
+#include <unistd.h>
+
 #include <string>
 #include <vector>
 
+#include "common/machine.h"
 #include "tests/catch.h"
 #include "tests/seed.h"
 #include "tests/worker/data/support.h"
@@ -116,6 +119,15 @@ TEST_CASE("what cannot be understood is refused by name and reason") {
   }
   CHECK_THAT(files.Error("a.bin", Header(20240520, 1, 2).substr(0, 1000)), Contains("ends within its header"));
   CHECK_THAT(files.Error("text.gz", Gzip("some text").substr(0, 20)), Contains("cut off"));
+}
+
+TEST_CASE("a text is refused whose tokens, of two bytes each, no memory could hold") {
+  TempDirectory directory;
+  const std::string path = directory.Write("sparse", "");
+  REQUIRE(truncate(path.c_str(), static_cast<off_t>(TotalMemoryBytes() / 2 + 1)) == 0);
+  const absl::Status status = LoadTokens(path, path, Split::kTrain, {1, 0}).status();
+  CHECK(absl::IsResourceExhausted(status));
+  CHECK_THAT(std::string(status.message()), Catch::StartsWith(path + ": takes "));
 }
 
 TEST_CASE("what is written is read again") {
