@@ -121,7 +121,7 @@ absl::Status JournalReader::CheckUnwritten(const absl::Status& damage) {
   while (reader_->SkipDamage()) {
     const absl::StatusOr<std::optional<Buffer>> body = reader_->Next();
     v1::JournalRecord record;
-    if (!body.ok() || !*body || !DecodeMessage(**body, &record).ok()) return damage;
+    if (!body.ok() || !*body || !DecodeMessage(**body, &record, kMaxRecordBytes).ok()) return damage;
     if (record.has_header()) continue;
     if (!record.has_written() || record.written() > read_) return damage;
   }

@@ -261,7 +261,11 @@ int Main(int argc, char** argv) {
     spdlog::info("{}: {}", name, std::string(node.status().message()));
     return 0;
   }
-  if (!node.ok()) ExitWithError(node.status(), ExitCodeOfStart(node.status()));
+  if (!node.ok() && ExitCodeOfStart(node.status()) == kExitClusterLost) {
+    spdlog::error("{}: {}", name, std::string(node.status().message()));
+    return kExitClusterLost;
+  }
+  if (!node.ok()) ExitWithError(node.status());
   (*http)->Serve(node->get());
   spdlog::info("{} {}: shard {} of {} serves at {}; {} of memory, {} cores", name, kVersion, options->shard_index,
                options->num_shards, (*node)->address(), FormatBytes(TotalMemoryBytes()), AvailableCores());

@@ -113,8 +113,7 @@ TEST_CASE("InputFile: a file that no memory could hold is refused before any is 
   REQUIRE(truncate(path.c_str(), static_cast<off_t>(size)) == 0);
   const absl::Status status = ReadTextFile(path).status();
   CHECK(status.code() == absl::StatusCode::kResourceExhausted);
-  CHECK_THAT(std::string(status.message()),
-             Catch::StartsWith(path + ": takes ") && Catch::Contains(FormatBytes(size)));
+  CHECK_THAT(std::string(status.message()), Catch::StartsWith(path + ": takes ") && Catch::Contains(FormatBytes(size)));
 }
 
 TEST_CASE("ReadTextFile: reads text, refuses gzip") {
