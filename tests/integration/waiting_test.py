@@ -55,6 +55,7 @@ class Waiting(ByHand):
         self.port, self.nowhere = free_port(), f"127.0.0.1:{free_port()}"
         endless = ["--epochs=100000", "--staleness_bound=2", "--lease=3s", *self.http("ps-0")]
         self.servers = [self.start_ps(0, self.port, *endless)]
+        self.servers[0].wait_for("serves at")  # who asks, asks once
         self.servers.append(self.start_ps(1, 0, f"--advertise={self.nowhere}"))
         self.workers = [
             self.start_worker("near", "--pipeline_depth=1"),
