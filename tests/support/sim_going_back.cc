@@ -144,6 +144,7 @@ void SimCluster::DamageJournal(std::uint32_t index) {
   const absl::StatusOr<std::vector<std::string>> names = files.List(directory);
   if (!names.ok()) return;
   for (const std::string& name : *names) files.Remove(absl::StrCat(directory, "/", name)).IgnoreError();
+  files.SyncDirectory(directory).IgnoreError();  // or power that fails brings them back
 }
 
 // All end, as when a cluster is taken down, and another one begins on what is left.

@@ -74,7 +74,7 @@ class Caller {
 
   template <typename Reply>
   void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
-            std::function<void(absl::Status, Decoded<Reply>)> done, CallOptions options = {}) {
+            std::function<void(absl::Status, Decoded<Reply>)> done, CallOptions options) {
     CallBytes(
         target, method, EncodeMessage(request, payload),
         [done = std::move(done)](absl::Status status, Buffer bytes) {
@@ -83,6 +83,12 @@ class Caller {
           done(std::move(status), std::move(reply));
         },
         std::move(options));
+  }
+
+  template <typename Reply>
+  void Call(Target target, const std::string& method, const google::protobuf::Message& request, const Buffer& payload,
+            std::function<void(absl::Status, Decoded<Reply>)> done) {
+    Call<Reply>(target, method, request, payload, std::move(done), CallOptions());
   }
 
   // There is room for a call of this load, which has to be made. Else `again` runs on the executor when there may be.
