@@ -6,7 +6,8 @@
 
 One `ps`, one worker, and between them a link of 100 Mbit/s each way and a round trip of 40 ms: network namespaces and
 tests/chaos/wide_area.py, as root, with /dev/net/tun. The MLP 784-1024-1024-10 (7.4 MB of float32), steps paced to
-500 ms, as a GPU might take. Prints a markdown table, medians of the runs. About 8 minutes.
+500 ms, as a GPU might take. Prints a markdown table, medians of the runs. About 8 minutes. A thin link that must carry
+more at once: --rate=5 --delay=50 --model=mlp:2048,2048 --encoding=f32 --depth=1 --steps=2 --runs=1 --limit=400.
 """
 
 import argparse
@@ -20,14 +21,11 @@ import tempfile
 
 import cluster_runs
 
-STEPS = 12
 BASE = {
     "num_ps": 1,
     "num_workers": 1,
-    "model": "mlp:1024,1024",
     "batch": 128,
     "data": "synthetic:6000",
-    "steps": STEPS,
     "learning_rate": 0.01,
     "pace": "500ms",
     "eval": "false",
@@ -42,6 +40,7 @@ ENCODINGS = {  # name: (gradients, weights)
     "top_k 1 %, weights f32": ("top_k:0.01", "f32"),
     "top_k 1 %, weights as differences": ("top_k:0.01", "delta"),
 }
+DEPTHS = [0, 1]
 WIDE_AREA = os.path.join(cluster_runs.ROOT, "tests/chaos/wide_area.py")
 ADDRESSES = "10.78.0.1", "10.78.0.2"  # of the worker and of the `ps`
 
@@ -80,22 +79,28 @@ def main():
     parser.add_argument("--rate", type=float, default=100, help="Mbit/s, each way")
     parser.add_argument("--delay", type=float, default=20, help="ms, one way")
     parser.add_argument("--loss", type=float, default=0, help="share of packets")
+    parser.add_argument("--model", default="mlp:1024,1024")
+    parser.add_argument("--encoding", choices=ENCODINGS, help="one row instead of all")
+    parser.add_argument("--depth", type=int, choices=DEPTHS, help="one of the two depths")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--limit", type=float, default=36, help="seconds that a run may take")
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     cluster = cluster_runs.Cluster(args.programs)
     heading = ["encoding", "pushed per step", "pulled"]
-    heading += [word for depth in (0, 1) for word in (f"depth {depth}: step", "communication")]
+    depths = DEPTHS if args.depth is None else [args.depth]
+    heading += [word for depth in depths for word in (f"depth {depth}: step", "communication")]
     rows = [heading]
     quality = {"rate": args.rate * 1e6 / 8, "delay": args.delay / 1e3, "loss": args.loss}
     with tempfile.TemporaryDirectory(prefix="leeway-link-") as folder, link(quality) as (near, far):
         # Only the `ps` is at the far end. (The first word is the address that `leeway run` gives it.)
         listen = f"--listen={ADDRESSES[1]}:7070"
         ps = wrapper(folder, "ps", f'exec {" ".join(far)} {cluster.path("server/ps")} "${{@:2}}" {listen}')
-        for name, (push, pull) in ENCODINGS.items():
+        for name in [args.encoding] if args.encoding else ENCODINGS:
             row = [name]
-            for depth in (0, 1):
-                runs = [run(cluster, near, ps, push, pull, depth) for _ in range(args.runs)]
-                if depth == 0:
+            for depth in depths:
+                runs = [run(cluster, near, ps, args, ENCODINGS[name], depth) for _ in range(args.runs)]
+                if depth == depths[0]:
                     row += [f"{statistics.median(r[kind] for r in runs) / 1e6:.2f} MB" for kind in ("push", "pull")]
                 row.append(f"{1000 * statistics.median(r['step'] for r in runs):.0f} ms")
                 row.append(f"{100 * statistics.median(r['share'] for r in runs):.0f} %")
@@ -104,9 +109,11 @@ def main():
     print(cluster_runs.markdown(rows))
 
 
-def run(cluster, near, ps, push, pull, depth):
-    flags = {**BASE, "push_encoding": push, "pull_encoding": pull, "pipeline_depth": depth}
-    summary = cluster.run(flags, 3 * STEPS, ps=ps, inside=near)
+def run(cluster, near, ps, args, encodings, depth):
+    push, pull = encodings
+    flags = {**BASE, "model": args.model, "steps": args.steps, "pipeline_depth": depth}
+    flags |= {"push_encoding": push, "pull_encoding": pull}
+    summary = cluster.run(flags, args.limit, ps=ps, inside=near)
     trainer = cluster_runs.trainers(summary)[0]
     shard = summary["shards"][0]
     return {

@@ -1,10 +1,11 @@
 // A stand-in for `ps`: takes the flags that leeway run gives it, and as shard 0 answers GetStatus with a
 // training run that takes FAKE_SECONDS. It writes its process id to FAKE_PIDS/ps-N.pid.
 //   FAKE_DIE=ps-1   this shard writes "disk on fire" to its log and exits with code FAKE_CODE (3; "kill": by a signal)
-//   FAKE_DIE_AT=0.5   after this share of the time; the run is FINISHED from 1.1 on; inf: it lives until it is told to
-//   end FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM FAKE_FAILURE=why   the run has failed at its end; all exit
-//   with code 4 FAKE_NOT_FINAL=1   its last evaluation is not of the final weights FAKE_LATE=11   it writes "reads its
-//   journal" to its log, and says after so many seconds where it listens
+//   FAKE_DIE_AT=0.5   after this share of the time; the run is FINISHED from 1.1 on; inf: when it is told to end
+//   FAKE_STUBBORN_PS=ps-0   this shard ignores SIGTERM
+//   FAKE_FAILURE=why   the run has failed at its end; all exit with code 4
+//   FAKE_NOT_FINAL=1   its last evaluation is not of the final weights
+//   FAKE_LATE=11   it writes "reads its journal" to its log, and says after so many seconds where it listens
 #include <grpc/grpc.h>
 #include <signal.h>
 #include <unistd.h>

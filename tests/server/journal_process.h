@@ -20,18 +20,25 @@ inline constexpr char kDirectory[] = "dir/journal";
 
 inline std::string FilePath(std::uint64_t number) { return absl::StrCat(kDirectory, "/", JournalFileName(number)); }
 
+// The payloads of all its records.
+inline std::vector<std::string> ReadAll(JournalReader& reader) {
+  std::vector<std::string> payloads;
+  for (;;) {
+    const auto record = reader.Next();
+    INFO(record.status().ToString());
+    REQUIRE(record.ok());
+    if (!*record) return payloads;
+    payloads.push_back((*record)->payload.ToString());
+    CHECK((*record)->message.sequence() == reader.last_sequence());
+  }
+}
+
 struct Process {
   // Reads what there is, then writes on.
   explicit Process(CrashFiles& files, bool fsync = false, std::uint64_t file_bytes = 64 << 20) {
     JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
-    for (;;) {
-      const auto record = reader.Next();
-      INFO(record.status().ToString());
-      REQUIRE(record.ok());
-      if (!*record) break;
-      found.push_back((*record)->payload.ToString());
-      CHECK((*record)->message.sequence() == found.size());
-    }
+    found = ReadAll(reader);
+    CHECK(reader.last_sequence() == found.size());
     Journal::Options options;
     options.directory = kDirectory;
     options.fsync = fsync;

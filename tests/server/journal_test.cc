@@ -226,15 +226,7 @@ TEST_CASE("JournalReader: only the newest era's records count, whatever became o
   CHECK(newest.era() == 1);
   CHECK(newest.base_checkpoint() == "step-00000007");
   JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
-  std::vector<std::string> found;
-  for (;;) {
-    const auto record = reader.Next();
-    INFO(record.status().ToString());
-    REQUIRE(record.ok());
-    if (!*record) break;
-    found.push_back((*record)->payload.ToString());
-  }
-  CHECK(found == std::vector<std::string>(4, std::string(50, 'y')));
+  CHECK(ReadAll(reader) == std::vector<std::string>(4, std::string(50, 'y')));
   // The next process keeps what its era needs, and the files before go with the first that is not needed.
   options.old_files = reader.files();
   options.next_file = reader.next_file();
