@@ -42,7 +42,7 @@ class LinkLoad {
 
   std::size_t limit_ = kUnlimited;
   std::size_t under_way_ = 0;
-  Instant halved_;  // when it was last
+  Instant halved_;              // when it was last
   std::vector<Again> waiting_;  // as many as the windows of pushes and pulls, which hold what waits
 };
 
