@@ -26,7 +26,8 @@ file=$(realpath -m "${1:-leeway-gpu.tar.xz}")
 
 programs=(//server:ps //worker:worker //cli:leeway)
 tests=(//tests/kernels:{backend,elementwise,linear,conv,attention,transformer_ops}_test //tests/gpu:{parity,benchmark}
-  //tests/worker/trainer:{device_encoder,engine,give_up,trainer}_test)
+  //tests/worker/models:{layers,models}_test //tests/worker/models/gpt:gpt_test
+  //tests/worker/trainer:{device_encoder,engine,evaluator,give_up,trainer}_test)
 backend=(//kernels/cuda:libleeway_cuda.so)
 config=(--config=opt --config=cuda)
 [ -z "$parity" ] || programs=()

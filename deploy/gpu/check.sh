@@ -56,7 +56,8 @@ machine() {
 tests() {
   local test count=0
   export LEEWAY_TEST_DEVICE=cuda:0
-  for test in backend elementwise linear conv attention transformer_ops device_encoder engine give_up trainer; do
+  for test in backend elementwise linear conv attention transformer_ops layers models gpt device_encoder engine \
+    evaluator give_up trainer; do
     [ -e "bin/${test}_test" ] || continue
     echo "== $test"
     "bin/${test}_test" '~*on the cpu backend*' || count=$((count + 1))
