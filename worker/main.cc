@@ -3,11 +3,9 @@
 // Exit codes: 0 the run ended, or the worker was drained, or preempted (for which --preempted_exit_code may say another
 // one); else common/exit_code.h.
 #include <grpc/grpc.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <atomic>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -190,9 +188,6 @@ int Main(int argc, char** argv) {
   if (absl::Status status = InitLogging(options->name); !status.ok()) ExitWithError(status);
   LogCertificate(*security);
   RouteLibraryLogs();
-  // Chunks come and go by the thousand: keep their memory instead of mapping and faulting it anew each time.
-  mallopt(M_MMAP_THRESHOLD, 256 << 20);
-  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   Cancellation cancellation;
   std::atomic<bool> signalled = false;  // leeway drain cancels, too, and is no preemption
   SignalWatcher signals([&cancellation, &signalled] {
@@ -214,7 +209,7 @@ int Main(int argc, char** argv) {
   };
   const absl::StatusOr<std::unique_ptr<HttpServer>> http = StartProcessHttp(
       {"worker", options->name, [&readiness] { return readiness.Get(); }, {{"/metrics", tell}}, waits, *security});
-  if (!http.ok()) ExitWithError(http.status());
+  if (!http.ok()) ExitWithError(http.status(), ExitCodeOf(http.status()));
   grpc_init();  // never undone: the last shutdown may stall for 10 s (gRPC 1.51)
   std::unique_ptr<TensorBoardLog> curves = WriteCurves(options->tensorboard_dir, options->name, &metrics);
   const absl::Status status = RunWorker(*options, *security, &metrics, cancellation, readiness);

@@ -156,9 +156,11 @@ class BadInput(TestCase):
             ps = self.start("ps", PS, f"--listen={address}")
             self.refused(ps, address)
             self.assertEqual(ps.wait(), 2)  # who has it may let it go: it is worth another start
-            page = self.start("page", PS, f"--http_port={address.split(':')[1]}")
-            self.refused(page, address)
-            self.assertEqual(page.wait(), 2)
+            page = f"--http_port={address.split(':')[1]}"
+            for name, command in (("ps-page", [PS]), ("worker-page", [WORKER, *SMALL, NOBODY])):
+                child = self.start(name, *command, page)
+                self.refused(child, address)
+                self.assertEqual(child.wait(), 2)
 
     def idx_folder(self, name, changes):
         """A folder of 4 images of 2 x 2 with labels in IDX; `changes`: other contents by file name."""

@@ -1,10 +1,13 @@
 // Journal and JournalReader: what was called written is there, whatever power failures and failed syncs leave.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "common/codec.h"
+#include "common/record_log.h"
 #include "tests/server/journal_process.h"
 #include "tests/support/random.h"
 
@@ -68,7 +71,23 @@ TEST_CASE("Journal: what a failed sync has spoilt stands in the next file") {
   CHECK(FoundBy(files) == sent);
 }
 
-TEST_CASE("JournalReader: damage in what later records call written is an error") {
+// As a version wrote it that did not say in a record what was written.
+void MakeEarlier(CrashFiles& files, const std::string& path) {
+  RecordReader reader = *RecordReader::Open(files, path);
+  const std::unique_ptr<RecordWriter> writer = *RecordWriter::Create(files, path);
+  for (std::optional<Buffer> body = *reader.Next(); body; body = *reader.Next()) {
+    v1::JournalRecord record;
+    Buffer payload;
+    REQUIRE(DecodeMessage(*body, &record, &payload, kMaxRecordBytes).ok());
+    CHECK(record.has_written() != record.has_header());
+    record.clear_written();
+    REQUIRE(writer->Append(EncodeMessage(record, payload)).ok());
+  }
+  REQUIRE(writer->Sync().ok());
+}
+
+TEST_CASE("JournalReader: damage in what later records call written is an error; where they do not say, any is") {
+  const bool earlier = GENERATE(false, true);
   CrashFiles files(1);
   {
     Process process(files, true);
@@ -77,6 +96,7 @@ TEST_CASE("JournalReader: damage in what later records call written is an error"
       process.executor.RunAll();
     }
   }
+  if (earlier) MakeEarlier(files, FilePath(1));
   std::string& bytes = files.Bytes(FilePath(1));
   bytes.replace(bytes.size() - 1000, 100, 100, '\0');
   JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
