@@ -17,8 +17,9 @@ absl::StatusOr<v1::CheckpointIndex> ChooseNewestGood(FileSystem& files, const st
   std::vector<std::string> skipped;
   std::string why;
   for (const CheckpointEntry& entry : all) {
+    // (One that is too new need not be readable.)
     absl::Status status = entry.status;
-    if (status.ok() && entry.step > at_most) {
+    if (entry.step > at_most) {
       status = absl::FailedPreconditionError(absl::StrCat(entry.path, ": it is newer than step ", at_most));
     }
     if (status.ok()) status = LookAtCheckpoint(files, entry.path, CheckpointCheck::kContents).status;

@@ -286,6 +286,8 @@ class Coordinator {
   // How long it has said nothing while this process could have heard it.
   absl::Duration Silence(const ShardInfo& shard) const LEEWAY_REQUIRES(mu_);
   bool IsSilent(const ShardInfo& shard) const LEEWAY_REQUIRES(mu_);
+  // Its process has been heard within a lease, or would not have been, since this one was stopped.
+  bool MayBeThere(const ShardInfo& shard) const LEEWAY_REQUIRES(mu_);
   void NoteSilence() LEEWAY_REQUIRES(mu_);
   // The checkpoint under way is committed, or given up because of `error`.
   void NoteCheckpoint(const std::string& error) LEEWAY_REQUIRES(mu_);

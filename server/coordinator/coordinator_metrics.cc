@@ -35,8 +35,7 @@ void Coordinator::AddMetrics(MetricsPage* page) {
   AddWorkerMetrics(now, page);
   AddStalenessMetrics(page);
   std::uint64_t connected = 0;
-  for (const ShardInfo& shard : shards_)
-    connected += shard.generation != 0 && now - shard.seen < options_.lease ? 1 : 0;
+  for (const ShardInfo& shard : shards_) connected += MayBeThere(shard) ? 1 : 0;
   page->Gauge("ps_shards", "shards by whether the coordinator hears of them", Number(connected),
               {{"state", "connected"}});
   page->Gauge("ps_shards", "shards by whether the coordinator hears of them", Number(shards_.size() - connected),

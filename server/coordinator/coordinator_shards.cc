@@ -70,7 +70,7 @@ absl::Status Coordinator::CheckShard(const v1::WatchRequest& request) {
         absl::StrCat(who, ", which generation ", absl::Hex(known.generation), " at ", known.address, " has replaced"));
   }
   // Without a journal, whose lock only one process at a time can have, the other one may be alive.
-  if (!request.keeps_journal() && request.lost().empty() && clock_->Now() - known.seen < options_.lease) {
+  if (!request.keeps_journal() && request.lost().empty() && MayBeThere(known)) {
     return absl::UnavailableError(
         absl::StrCat(who, ", but generation ", absl::Hex(known.generation), " at ", known.address,
                      " serves this shard, or did within --lease=", absl::FormatDuration(options_.lease)));
@@ -90,7 +90,7 @@ void Coordinator::ClaimShard(const v1::ClaimShardRequest& request, ReplyCallback
     MutexLock lock(mu_);
     const Instant now = clock_->Now();
     std::vector<bool> served;
-    for (const ShardInfo& shard : shards_) served.push_back(shard.generation != 0 && now - shard.seen < options_.lease);
+    for (const ShardInfo& shard : shards_) served.push_back(MayBeThere(shard));
     const std::optional<std::uint32_t> index = claims_.Claim(now, request.claim(), served);
     if (index) {
       reply.set_shard_index(*index);

@@ -107,6 +107,12 @@ bool Coordinator::IsSilent(const ShardInfo& shard) const {
   return Silence(shard) >= std::max(options_.lease, kSilentShard);
 }
 
+bool Coordinator::MayBeThere(const ShardInfo& shard) const {
+  if (shard.generation == 0) return false;
+  const bool has_come = shard.protocol_version != 0;  // else this process is a new one, and waits for nobody
+  return (has_come ? Silence(shard) : clock_->Now() - shard.seen) < options_.lease;
+}
+
 std::string Coordinator::MissingShard() const {
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     const bool has_come = shards_[i].protocol_version != 0;
@@ -192,7 +198,7 @@ v1::GetStatusReply Coordinator::Status(const v1::GetStatusRequest& request) {
     status.set_index(static_cast<std::uint32_t>(i));
     status.set_address(shards_[i].address);
     *status.mutable_stats() = shards_[i].stats;
-    status.set_connected(shards_[i].generation != 0 && now - shards_[i].seen < options_.lease);
+    status.set_connected(MayBeThere(shards_[i]));
     status.set_push_bytes_per_second(shards_[i].push_bytes.Get(now));
     status.set_pull_bytes_per_second(shards_[i].pull_bytes.Get(now));
     if (placement_) status.set_num_blocks(placement_->ShardBlocks(static_cast<std::uint32_t>(i)));

@@ -9,7 +9,6 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kShortestInterval = absl::Milliseconds(50);
-constexpr absl::Duration kShortestAttempt = absl::Seconds(1);
 
 }  // namespace
 
@@ -32,8 +31,9 @@ void CoordinatorClient::StartHeartbeat(absl::Duration lease, absl::Duration news
   {
     MutexLock lock(mu_);
     interval_ = std::max(std::min(lease, news) / 3, kShortestInterval);
-    // While no answer comes, those under way are all that is sent.
-    attempt_ = std::clamp(lease / 2, kShortestAttempt, Caller::kAttempt);
+    unanswered_interval_ = std::max(lease / 3, kShortestInterval);
+    // Answers that take longer than a lease are heard, too: over far links, or where the coordinator's disk is slow.
+    attempt_ = std::min(2 * lease, Caller::kAttempt);
   }
   Heartbeat();
 }
@@ -55,7 +55,7 @@ void CoordinatorClient::Heartbeat() {
   {
     MutexLock lock(mu_);
     if (stopped_ || !view_->expired().ok()) return;
-    interval = interval_;
+    interval = unanswered_ == 0 ? interval_ : unanswered_interval_;
     attempt = attempt_;
     send = unanswered_ < kMostUnanswered;
     if (send) {

@@ -29,7 +29,7 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
   CoordinatorClient(Caller& caller, std::shared_ptr<ClusterView> view, std::function<std::uint64_t()> clock_of_worker);
 
   // One heartbeat every third of `lease`, or of `news` where a worker wants to hear more often than its lease asks for;
-  // also while earlier ones are not answered, until Stop().
+  // also while earlier ones are not answered (then every third of `lease`), until Stop().
   void StartHeartbeat(absl::Duration lease, absl::Duration news = absl::InfiniteDuration());
   void Stop();
   // What heartbeats say that the worker waits for, from the next one on.
@@ -50,8 +50,9 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
             absl::Duration attempt = Caller::kAttempt);
   void Heartbeat();
 
-  // Each of them is sent again before a lease is over.
-  static constexpr int kMostUnanswered = 3;
+  // One for each third of the two leases that an attempt may take, and two from before. When no more may go, each of
+  // these is sent again in its turn, so that one comes within each lease.
+  static constexpr int kMostUnanswered = 8;
 
   Caller& caller_;
   const std::shared_ptr<ClusterView> view_;
@@ -59,7 +60,8 @@ class CoordinatorClient : public std::enable_shared_from_this<CoordinatorClient>
 
   Mutex mu_;
   bool stopped_ LEEWAY_GUARDED_BY(mu_) = false;
-  absl::Duration interval_ LEEWAY_GUARDED_BY(mu_);
+  absl::Duration interval_ LEEWAY_GUARDED_BY(mu_);             // where all are answered
+  absl::Duration unanswered_interval_ LEEWAY_GUARDED_BY(mu_);  // else
   absl::Duration attempt_ LEEWAY_GUARDED_BY(mu_);
   int unanswered_ LEEWAY_GUARDED_BY(mu_) = 0;          // heartbeats
   std::uint64_t sent_ LEEWAY_GUARDED_BY(mu_) = 0;      // numbered from 1

@@ -180,6 +180,15 @@ TEST_CASE("checkpoint directory: what cannot be read just now is not taken for w
     CHECK(absl::IsUnavailable(ChooseNewestGood(now, "dir", 2).status()));
     CHECK(Good(files) == Steps{3, 2, 1});
   }
+  for (const char* file : {"dir/step-00000002/COMMITTED", "dir/step-00000002/checkpoint.json"}) {
+    CAPTURE(file);
+    Unreadable now(&files, file);
+    const absl::StatusOr<v1::CheckpointIndex> chosen = ChooseNewestGood(now, "dir", 1);  // that one is too new anyway
+    REQUIRE(chosen.ok());
+    CHECK(chosen->step() == 1);
+    CHECK(Good(files) == Steps{1});
+    REQUIRE(SaveMadeUp(files, "dir", {5000, 2, 1, 2, 2}).ok());
+  }
 }
 
 TEST_CASE("checkpoint directory: one whose tensors or state cannot be read just now is not passed over for ever") {

@@ -61,9 +61,24 @@ TEST_CASE("Coordinator: a ps without a number gets a shard that nobody serves") 
   CHECK(Says(Claim(f, 2, 3)->status, Code::kUnavailable, {"each of the 3 shards has its ps, or it is on its way"}));
   CHECK(Says(Claim(f, 3, 4)->status, Code::kFailedPrecondition, {"a ps of 4", "num_shards 3"}));
   CHECK(Says(Claim(f, 3, 3, 2)->status, Code::kFailedPrecondition, {"a ps speaks protocol version 2", "speaks 5"}));
+  // This process is stopped for a minute, as all that it has heard: what was served then may still be.
+  f.clock.Advance(absl::Seconds(60));
+  CHECK(Claim(f, 2, 3)->message.shard_index() != 1);
   // The one of shard 1 falls silent: after a lease its place is free.
   f.Advance(absl::Seconds(11));
-  CHECK(Claim(f, 2, 3)->message.shard_index() == 1);
+  CHECK(Claim(f, 4, 3)->message.shard_index() == 1);
+}
+
+TEST_CASE("Coordinator: a second ps of a shard, without a journal, waits until the first one is silent for a lease") {
+  CoordinatorFixture f(LeasedPolicy(1), 2);
+  f.Start(1);
+  v1::WatchRequest other = f.WatchOf(1);
+  other.set_generation(other.generation() + 1);
+  other.set_keeps_journal(false);
+  const auto refused = [&] { return f.Call<v1::WatchReply>("WatchMembership", other)->status; };
+  CHECK(Says(refused(), Code::kUnavailable, {"serves this shard, or did within --lease"}));
+  f.clock.Advance(absl::Seconds(60));  // this process was stopped: it has heard nobody
+  CHECK(Says(refused(), Code::kUnavailable, {"serves this shard, or did within --lease"}));
 }
 
 }  // namespace
