@@ -76,7 +76,7 @@ class GrpcTransport final : public Transport {
     {
       MutexLock lock(mu_);
       if (!stopping_) {
-        stub = StubFor(address, !absl::StartsWith(method, "Coordinator/"));
+        stub = StubFor(address, method);
         cancellable_.insert(&call->context);
         ++under_way_;
       }
@@ -111,10 +111,13 @@ class GrpcTransport final : public Transport {
     grpc::ByteBuffer request;
     grpc::ByteBuffer reply;
   };
+  struct Connections {
+    std::vector<std::unique_ptr<RawStub>> stubs;
+    std::size_t next = 0;  // into stubs
+  };
   struct Server {
     std::unique_ptr<RawStub> control;
-    std::vector<std::unique_ptr<RawStub>> data;
-    std::size_t next = 0;  // into data
+    Connections pulls, others;
   };
 
   // A connection's failure does not say to whom it was; people need to know.
@@ -134,18 +137,19 @@ class GrpcTransport final : public Transport {
         grpc::CreateCustomChannel(address, credentials_, Arguments(options_.security.tls, options_.keepalive)));
   }
 
-  RawStub* StubFor(const std::string& address, bool data) LEEWAY_REQUIRES(mu_) {
+  RawStub* StubFor(const std::string& address, const std::string& method) LEEWAY_REQUIRES(mu_) {
     Server& server = servers_[address];
-    if (!data) {
+    if (absl::StartsWith(method, "Coordinator/")) {
       if (server.control == nullptr) server.control = Connect(address);
       return server.control.get();
     }
-    if (server.data.size() < static_cast<std::size_t>(options_.data_connections)) {
-      server.data.push_back(Connect(address));
-      return server.data.back().get();
+    Connections& data = method == "ParameterServer/Pull" ? server.pulls : server.others;
+    if (data.stubs.size() < static_cast<std::size_t>(options_.data_connections)) {
+      data.stubs.push_back(Connect(address));
+      return data.stubs.back().get();
     }
-    server.next = (server.next + 1) % server.data.size();
-    return server.data[server.next].get();
+    data.next = (data.next + 1) % data.stubs.size();
+    return data.stubs[data.next].get();
   }
 
   const GrpcTransportOptions options_;

@@ -12,9 +12,11 @@
 namespace leeway {
 
 struct GrpcTransportOptions {
-  // Connections per server for the calls that carry weights, gradients and checkpoints, used in turn. Those of the
-  // coordinator have a connection of their own: a heartbeat never waits behind megabytes. Three: on two cores of
-  // loopback a pull was 1.1 times as fast as over one, and pulls together with pushes 1.5 times (docs/performance.md).
+  // Connections per server for pulls, and as many for the other calls that carry weights, gradients and checkpoints,
+  // used in turn. An answer waits for all that its connection was given before it: over a thin link, that of a push for
+  // the megabytes of the pulls beside it, and meanwhile the worker, with as much under way as may be, sends nothing
+  // (docs/performance.md). Calls of the coordinator have a connection of their own: a heartbeat never waits behind
+  // megabytes. Three: on two cores of loopback a pull was 1.1 times as fast as over one.
   int data_connections = 3;
   // tls and token. A token goes to other machines only over TLS, or with `insecure`.
   Security security = {};

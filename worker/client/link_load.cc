@@ -17,10 +17,10 @@ bool LinkLoad::Take(Again again) {
 std::vector<LinkLoad::Again> LinkLoad::Ended(Instant began, Instant now, absl::Duration most,
                                              const absl::Status& status) {
   // Those that were under way together fail together: once for all of them.
-  if (absl::IsDeadlineExceeded(status) && (limit_ == kUnlimited || began >= halved_)) {
+  if (absl::IsDeadlineExceeded(status) && began >= halved_) {
     limit_ = std::max<std::size_t>(std::min(limit_, under_way_) / 2, 1);
     halved_ = now;
-  } else if (status.ok() && limit_ != kUnlimited && now - began <= most / kSmallPart) {
+  } else if (status.ok() && now - began <= most / kSmallPart) {
     ++limit_;
   }
   --under_way_;

@@ -1,8 +1,8 @@
 // LinkLoad: how many large messages (chunks pushed, pieces pulled) a worker has under way at once in one direction.
 // What is under way shares the link, and an attempt that does not end before its deadline has carried its bytes for
-// nothing: on a thin link too many at once would all fail, for ever. So there is no limit until an attempt is not
-// answered in time; then half as many go, and one more for each that takes a small part of its deadline, as TCP does
-// with packets (Jacobson 1988).
+// nothing: on a thin link too many at once would all fail, for ever. So it begins with few, and one more goes for each
+// that takes a small part of its deadline; half as many when an attempt is not answered in time: as TCP does with
+// packets (Jacobson 1988).
 //
 // One limit for all shards, since it is the worker's own link that is thin; also when it was one shard that was away,
 // without which no step is complete anyway.
@@ -13,7 +13,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <limits>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -36,11 +35,12 @@ class LinkLoad {
   std::size_t limit() const { return limit_; }
 
  private:
-  static constexpr std::size_t kUnlimited = std::numeric_limits<std::size_t>::max();
+  // Each quick answer gives room to two, so that a good link is full after a few of them.
+  static constexpr std::size_t kFirst = 2;
   // With one more beside it, it may take twice as long; and the link is not always as good.
   static constexpr int kSmallPart = 6;
 
-  std::size_t limit_ = kUnlimited;
+  std::size_t limit_ = kFirst;
   std::size_t under_way_ = 0;
   Instant halved_;              // when it was last
   std::vector<Again> waiting_;  // as many as the windows of pushes and pulls, which hold what waits

@@ -75,16 +75,22 @@ TEST_CASE("Chunks get through a link on which eight at once would all be late, n
   if (megabits < 13) CHECK(Share(megabits, false) == 0);
 }
 
-TEST_CASE("No limit until something is late; those that were late together count once") {
+TEST_CASE("It begins with two, each quick answer gives room to two; those that were late together count once") {
   LinkLoad load;
   const absl::Status late = absl::DeadlineExceededError("late");
-  for (int i = 0; i < 100; ++i) REQUIRE(load.Take([] { FAIL("there is room"); }));
-  // Errors that say nothing of the link, and answers.
-  CHECK(load.Ended(At(0), At(19), kMost, absl::UnavailableError("away")).empty());
-  CHECK(load.Ended(At(0), At(1), kMost, absl::OkStatus()).empty());
+  for (int i = 0; i < 2; ++i) REQUIRE(load.Take([] { FAIL("there is room"); }));
+  CHECK_FALSE(load.Take([] {}));
+  for (std::size_t answers = 0; answers < 98; ++answers) {
+    CHECK(load.limit() == 2 + answers);
+    load.Ended(At(0), At(1), kMost, absl::OkStatus());
+    for (int i = 0; i < 2; ++i) REQUIRE(load.Take([] { FAIL("there is room"); }));
+  }
+  // Errors that say nothing of the link.
+  load.Ended(At(0), At(19), kMost, absl::UnavailableError("away"));
+  CHECK(load.limit() == 100);
   REQUIRE(load.Take([] {}));
-  for (int i = 0; i < 99; ++i) load.Ended(At(0), At(20), kMost, late);
-  CHECK(load.limit() == 49);
+  for (int i = 0; i < 100; ++i) load.Ended(At(0), At(20), kMost, late);
+  CHECK(load.limit() == 50);
   // One that began after that counts: half of what is under way, but never less than one.
   REQUIRE(load.Take([] {}));
   load.Ended(At(20), At(40), kMost, late);
