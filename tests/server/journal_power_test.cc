@@ -71,6 +71,23 @@ TEST_CASE("Journal: what a failed sync has spoilt stands in the next file") {
   CHECK(FoundBy(files) == sent);
 }
 
+// What a process that was killed had not synced counts as written once the next one has read it.
+TEST_CASE("Journal: it does not go on behind an old file that cannot be synced") {
+  CrashFiles files(1);
+  {
+    Process process(files, true);
+    process.Append("a");
+    process.executor.RunAll();
+  }
+  JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
+  REQUIRE(ReadAll(reader).size() == 1);
+  const absl::Status failure = absl::UnavailableError("fsync 00000001.log: Input/output error");
+  files.FailSyncs(failure);
+  FakeClock clock;
+  PumpedExecutor executor;
+  CHECK(Journal::Open(OptionsAfter(reader, true), &files, &clock, &executor).status() == failure);
+}
+
 // As a version wrote it that did not say in a record what was written.
 void MakeEarlier(CrashFiles& files, const std::string& path) {
   RecordReader reader = *RecordReader::Open(files, path);

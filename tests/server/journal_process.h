@@ -33,21 +33,26 @@ inline std::vector<std::string> ReadAll(JournalReader& reader) {
   }
 }
 
+// To write on behind all that `reader` has read.
+inline Journal::Options OptionsAfter(const JournalReader& reader, bool fsync, std::uint64_t file_bytes = 64 << 20) {
+  Journal::Options options;
+  options.directory = kDirectory;
+  options.fsync = fsync;
+  options.header.set_num_shards(1);
+  options.next_sequence = reader.last_sequence() + 1;
+  options.next_file = reader.next_file();
+  options.old_files = reader.files();
+  options.file_bytes = file_bytes;
+  return options;
+}
+
 struct Process {
   // Reads what there is, then writes on.
   explicit Process(CrashFiles& files, bool fsync = false, std::uint64_t file_bytes = 64 << 20) {
     JournalReader reader = *JournalReader::Open(files, kDirectory, 0, 1, 0);
     found = ReadAll(reader);
     CHECK(reader.last_sequence() == found.size());
-    Journal::Options options;
-    options.directory = kDirectory;
-    options.fsync = fsync;
-    options.header.set_num_shards(1);
-    options.next_sequence = reader.last_sequence() + 1;
-    options.next_file = reader.next_file();
-    options.old_files = reader.files();
-    options.file_bytes = file_bytes;
-    journal = *Journal::Open(options, &files, &clock, &executor);
+    journal = *Journal::Open(OptionsAfter(reader, fsync, file_bytes), &files, &clock, &executor);
   }
   ~Process() {
     journal->Stop();

@@ -324,7 +324,9 @@ absl::Status CrashFiles::SyncFile(const std::string& path) {
   RETURN_IF_ERROR(Operate("sync"));
   const auto it = disk_->files.find(path);
   if (it == disk_->files.end()) return absl::NotFoundError(absl::StrCat("sync ", path, ": no such file"));
+  RETURN_IF_ERROR(sync_failure_);
   it->second->synced = it->second->bytes;
+  it->second->not_synced.clear();
   return absl::OkStatus();
 }
 

@@ -101,6 +101,7 @@ void Caller::FreeRoom(const Attempts& call, const absl::Status& status) {
     LinkLoad& link = load == Load::kUp ? up_ : down_;
     const std::size_t before = link.limit();
     waiting = link.Ended(call.began, NowLocked(), call.options.attempt, status);
+    if (load == Load::kUp && !IsRetryable(status)) last_answer_up_ = NowLocked();
     if (link.limit() < before) {
       spdlog::info("{} of {} was not answered in {}: at most {} such messages at once from now on", call.method,
                    DescribeLocked(call.target), call.options.attempt, link.limit());
@@ -188,6 +189,11 @@ Caller::Trouble Caller::LastTrouble(Target target) {
   MutexLock lock(mu_);
   const auto index = static_cast<std::size_t>(target + 1);
   return index < troubles_.size() ? troubles_[index] : Trouble{};
+}
+
+Instant Caller::LastAnswerUp() {
+  MutexLock lock(mu_);
+  return last_answer_up_;
 }
 
 Instant Caller::Now() {

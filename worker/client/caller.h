@@ -101,6 +101,8 @@ class Caller {
   Instant Now() LEEWAY_EXCLUDES(mu_);
   Executor& executor() { return executor_; }
   std::uint64_t retries() const { return retries_; }
+  // When a server last answered a message of Load::kUp; those that waited for its room find its answer counted.
+  Instant LastAnswerUp() LEEWAY_EXCLUDES(mu_);
   // The last time that a call to it failed and was tried again. RESOURCE_EXHAUSTED: it had no room.
   struct Trouble {
     absl::Status status;  // OK: never
@@ -158,6 +160,7 @@ class Caller {
   std::vector<Outage> outages_ LEEWAY_GUARDED_BY(mu_);
   LinkLoad up_ LEEWAY_GUARDED_BY(mu_);
   LinkLoad down_ LEEWAY_GUARDED_BY(mu_);
+  Instant last_answer_up_ LEEWAY_GUARDED_BY(mu_);
 };
 
 }  // namespace leeway

@@ -108,15 +108,18 @@ void Pull::Send(const Piece& piece) {
       [self = shared_from_this(), piece, sent, base](absl::Status status, Decoded<v1::PullReply> reply) {
         self->Answered(piece, sent, base, std::move(status), std::move(reply));
       },
-      {.delivery = Caller::Delivery::kInLine, .load = Caller::Load::kDown});
+      {.delivery = Caller::Delivery::kInLine,
+       .wanted = [self = shared_from_this()] { return self->Wanted(); },
+       .load = Caller::Load::kDown});
 }
 
 void Pull::SendAgain(const Piece& piece) {
-  {
-    MutexLock lock(mu_);
-    if (ended_) return;
-  }
-  Send(piece);
+  if (Wanted()) Send(piece);
+}
+
+bool Pull::Wanted() {
+  MutexLock lock(mu_);
+  return !ended_;
 }
 
 void Pull::NoteGate(std::uint32_t shard, Instant sent, const v1::PullReply& reply) {

@@ -101,6 +101,7 @@ class Pull : public std::enable_shared_from_this<Pull> {
   std::deque<Piece> PiecesOf(std::uint32_t shard) const;
   void Send(const Piece& piece);
   void SendAgain(const Piece& piece);  // unless the pull has ended
+  bool Wanted();                       // it has not
   void Answered(const Piece& piece, Instant sent, std::uint64_t base, absl::Status status,
                 Decoded<v1::PullReply> reply);
   absl::StatusOr<bool> Take(const Piece& piece, std::uint64_t base, const Decoded<v1::PullReply>& reply);

@@ -261,9 +261,9 @@ void Push::SendAgain(ChunkId id) {
 
 bool Push::Wanted(std::optional<Instant>* end) {
   MutexLock lock(mu_);
-  if (!abandoned_) return true;
+  if (failure_.ok()) return true;
   if (!*end) *end = caller_.Now() + kLastAnswers;
-  return caller_.Now() < **end;
+  return caller_.Now() < std::max(**end, caller_.LastAnswerUp() + kLastAnswers);
 }
 
 void Push::Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) {

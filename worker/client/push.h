@@ -10,8 +10,9 @@
 // that is not whole (its round does not count it), is given up, or is left out of its round (LeftOut); chunks that
 // never left; those that an expired incarnation sent, unless the server says that it has them. The gradient of a
 // null push is kept whole. Only a server that is lost for good, or for longer than kLastAnswers, leaves a chunk's fate
-// unknown: it counts as applied. The server refuses a chunk that cannot be encoded (a value is not finite), and counts
-// it: it goes as float32, or, where the host never had the values, encoded as NaN.
+// unknown, and on a thin link that of the chunks which wait for room behind it: they count as applied. The server
+// refuses a chunk that cannot be encoded (a value is not finite), and counts it: it goes as float32, or, where the host
+// never had the values, encoded as NaN.
 //
 // Thread safety: any thread; Ready of one chunk in the order of the steps. `done` runs on the caller's executor, once,
 // with no lock held, no call under way and the error feedback settled.
@@ -109,9 +110,10 @@ class Push : public std::enable_shared_from_this<Push> {
   bool GiveUp(std::uint64_t open_round);
   bool given_up() const;
   // Gives up: nothing more is sent; `done` gets CANCELLED when the calls under way have ended (and an encoder has had
-  // every chunk, or NoMoreChunks() was called). Calls that reach nobody are tried again for kLastAnswers, from the end
-  // of the attempt that was under way, which may be a deadline much later: what became of their chunks is worth
-  // knowing, but a shard that has moved meanwhile would not be found.
+  // every chunk, or NoMoreChunks() was called). As in a push that has failed, calls that reach nobody are tried again
+  // for kLastAnswers, from the end of the attempt that was under way, which may be a deadline much later, and on as
+  // long as other chunks are answered within that: what became of them is worth knowing, but a shard that has moved
+  // meanwhile would not be found.
   void Abandon();
   // While it goes on: of each shard that has a chunk and has not given its verdict.
   std::vector<MissingAnswer> MissingAnswers() const;
@@ -141,7 +143,7 @@ class Push : public std::enable_shared_from_this<Push> {
   void SendAgain(ChunkId id);
   void AskOfRound(std::function<void(v1::Verdict)> told, std::optional<Instant> end);
   void Answered(ChunkId id, absl::Status status, const v1::PushReply& reply);
-  // Is the answer to a chunk worth another attempt? `end`: until when, of this call, once the push is abandoned.
+  // Is the answer to a chunk worth another attempt? `end`: until when, of this call, once the push has failed.
   bool Wanted(std::optional<Instant>* end);
   void Count(ChunkId id, const absl::Status& status, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);
   void LogVerdict(ChunkId id, const v1::PushReply& reply) LEEWAY_REQUIRES(mu_);

@@ -8,6 +8,7 @@
 #include "tests/support/fake_clock.h"
 #include "tests/support/local_listener.h"
 #include "tests/support/pumped_executor.h"
+#include "tests/worker/client/held_calls.h"
 #include "tests/worker/client/runtime.h"
 
 namespace leeway {
@@ -114,17 +115,8 @@ TEST_CASE("After Stop, calls are cancelled and the transport is left alone") {
   CHECK(transport.calls == 0);
 }
 
-// Answers when the test says so.
-class SilentTransport : public Transport {
- public:
-  void Call(const std::string&, const std::string&, Buffer, absl::Duration, ReplyCallback done) override {
-    waiting.push_back(std::move(done));
-  }
-  std::vector<ReplyCallback> waiting;
-};
-
 TEST_CASE("A server is given up by the time since its silence began, not since that was noticed") {
-  SilentTransport transport;
+  HeldCalls transport;
   FakeClock clock;
   PumpedExecutor executor;
   Caller caller(transport, clock, executor, FakeCluster::kCoordinatorAddress, absl::Seconds(30), 1);
@@ -132,11 +124,10 @@ TEST_CASE("A server is given up by the time since its silence began, not since t
   absl::Status end;
   caller.CallBytes(1, "Service/Method", Buffer(), [&](const absl::Status& status, const Buffer&) { end = status; }, {});
   for (int attempt = 0; attempt < 2; ++attempt) {
-    REQUIRE(transport.waiting.size() == 1);
+    REQUIRE(transport.calls.size() == 1);
     CHECK(end.ok());
     clock.Advance(absl::Seconds(20));
-    const ReplyCallback answer = std::exchange(transport.waiting, {})[0];
-    answer(absl::DeadlineExceededError("no answer"), {});
+    transport.Answer(absl::DeadlineExceededError("no answer"));
     executor.RunAll();
     CHECK(caller.LastTrouble(1).status == absl::DeadlineExceededError("no answer"));
     CHECK(caller.LastTrouble(1).at == clock.Now());
@@ -150,7 +141,7 @@ TEST_CASE("A server is given up by the time since its silence began, not since t
 }
 
 TEST_CASE("Large messages that were late are sent again by half as many at once; who waits may be wanted no more") {
-  SilentTransport transport;
+  HeldCalls transport;
   FakeClock clock;
   PumpedExecutor executor;
   Caller caller(transport, clock, executor, FakeCluster::kCoordinatorAddress, absl::InfiniteDuration(), 1);
@@ -158,7 +149,7 @@ TEST_CASE("Large messages that were late are sent again by half as many at once;
   bool wanted = true;
   std::vector<absl::Status> ended;
   const auto answer_all = [&](const absl::Status& status) {
-    for (const ReplyCallback& answer : std::exchange(transport.waiting, {})) answer(status, {});
+    for (std::size_t left = transport.calls.size(); left > 0; --left) transport.Answer(status);
     executor.RunAll();
     clock.Advance(absl::Seconds(3));  // longer than any backoff
     executor.RunAll();
@@ -175,27 +166,27 @@ TEST_CASE("Large messages that were late are sent again by half as many at once;
   }
   ended.clear();
   for (int i = 0; i < 4; ++i) call();
-  REQUIRE(transport.waiting.size() == 4);
+  REQUIRE(transport.calls.size() == 4);
   clock.Advance(Caller::kAttempt);
   answer_all(absl::DeadlineExceededError("late"));
-  CHECK(transport.waiting.size() == 2);
+  CHECK(transport.calls.size() == 2);
   // The other way there is room, and for what is small.
   CHECK(caller.MayStart(Caller::Load::kDown, [] {}));
   caller.CallBytes(0, "Service/Method", Buffer(), [](const absl::Status&, const Buffer&) {}, {});
-  REQUIRE(transport.waiting.size() == 3);
-  transport.waiting.pop_back();
+  REQUIRE(transport.calls.size() == 3);
+  transport.calls.pop_back();
   clock.Advance(Caller::kAttempt);
   answer_all(absl::DeadlineExceededError("late"));
-  REQUIRE(transport.waiting.size() == 1);
+  REQUIRE(transport.calls.size() == 1);
   // It is answered, quickly: two more go.
   answer_all(absl::OkStatus());
   REQUIRE(ended == std::vector{absl::OkStatus()});
-  CHECK(transport.waiting.size() == 2);
+  CHECK(transport.calls.size() == 2);
   wanted = false;
   answer_all(absl::UnavailableError("away"));
   CHECK(ended == std::vector{absl::OkStatus(), absl::DeadlineExceededError("late"), absl::UnavailableError("away"),
                              absl::UnavailableError("away")});
-  CHECK(transport.waiting.empty());
+  CHECK(transport.calls.empty());
   caller.Stop();
 }
 
@@ -211,7 +202,7 @@ class CountingClock : public Clock {
 
 // Who ends a process ends the clock before the executor, which still has the answers to the last calls.
 TEST_CASE("After Stop, answers to calls that were under way leave the clock alone, and so does who hears of them") {
-  SilentTransport transport;
+  HeldCalls transport;
   CountingClock clock;
   const std::unique_ptr<Executor> executor = MakeThreadPool(1);
   Caller caller(transport, clock, *executor, FakeCluster::kCoordinatorAddress, absl::Minutes(1), 1);
@@ -222,8 +213,8 @@ TEST_CASE("After Stop, answers to calls that were under way leave the clock alon
   }
   caller.Stop();
   const std::int64_t asked = clock.asked;
-  transport.waiting[0](absl::CancelledError("shutting down"), {});
-  transport.waiting[1](absl::UnavailableError("the connection has ended"), {});
+  transport.Answer(absl::CancelledError("shutting down"));
+  transport.Answer(absl::UnavailableError("the connection has ended"));
   executor->Stop();
   CHECK(heard.size() >= 1);
   CHECK(clock.asked == asked);

@@ -4,31 +4,23 @@
 #include <deque>
 #include <numeric>
 #include <optional>
-#include <utility>
+#include <string>
 #include <vector>
 
 #include "common/rpc.h"
-#include "common/transport.h"
 #include "tests/catch.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/pumped_executor.h"
+#include "tests/worker/client/held_calls.h"
 #include "worker/client/push.h"
 
 namespace leeway {
 namespace {
 
-class HeldCalls final : public Transport {
- public:
-  void Call(const std::string&, const std::string&, Buffer, absl::Duration, ReplyCallback done) override {
-    calls.push_back(std::move(done));
-  }
-  std::deque<ReplyCallback> calls;
-};
-
 struct Fixture {
-  explicit Fixture(std::uint32_t shards = 1, std::uint32_t ready = 2)
-      : placement(Placement::Make(8000, shards).value()) {
-    caller.SetShardAddresses({"ps0:1", "ps1:1", "ps2:1"});
+  explicit Fixture(std::uint32_t shards = 1, std::uint32_t ready = 2, std::uint64_t elements = 8000)
+      : placement(Placement::Make(elements, shards).value()) {
+    caller.SetShardAddresses(std::vector<std::string>(shards, "ps:1"));
     v1::JoinReply join;
     join.set_run_id(1);
     push = std::make_shared<Push>(caller, std::make_shared<ClusterView>(join, 42, [] {}), placement, Push::Request(), 0,
@@ -49,9 +41,7 @@ struct Fixture {
   void Answer(const absl::Status& status, v1::Verdict verdict = v1::VERDICT_NONE) {
     v1::PushReply reply;
     reply.set_verdict(verdict);
-    const ReplyCallback done = std::move(transport.calls.front());
-    transport.calls.pop_front();
-    done(status, status.ok() ? EncodeMessage(reply) : Buffer());
+    transport.Answer(status, status.ok() ? EncodeMessage(reply) : Buffer());
     executor.RunAll();
   }
 
@@ -60,7 +50,7 @@ struct Fixture {
   FakeClock clock;
   PumpedExecutor executor;
   Caller caller{transport, clock, executor, "ps0:1", absl::Minutes(10), 1};
-  const std::vector<float> gradient = std::vector<float>(8000, 1.0f);
+  const std::vector<float> gradient = std::vector<float>(placement.elements(), 1.0f);
   const std::shared_ptr<Push::Encoder> encoder =
       std::make_shared<Push::Encoder>(placement, PushEncoding{v1::TOP_K, 1, 0}, executor);
   std::shared_ptr<Push> push;
@@ -218,6 +208,53 @@ TEST_CASE("An abandoned push asks for some seconds while nobody is there") {
   CHECK(asked <= 8);
   REQUIRE(f.result);
   CHECK(absl::IsCancelled(f.result->status));
+}
+
+// All were late, so few go at once, and the last of them waits for longer than a shard is asked that does not answer.
+TEST_CASE("An abandoned push's chunks that wait for room on a thin link are asked for as long as answers come") {
+  constexpr std::uint32_t kShards = 4;
+  Fixture f(kShards, kShards, kShards * Placement::kMinBlock);
+  REQUIRE(f.transport.calls.size() == kShards);
+  f.Advance(Caller::kAttempt);
+  for (std::uint32_t shard = 0; shard < kShards; ++shard) f.Answer(absl::DeadlineExceededError("late"));
+  f.push->Abandon();
+  f.Advance(absl::Seconds(1));
+  SECTION("none came: the gradient is kept") {
+    while (!f.transport.calls.empty()) {
+      f.Advance(absl::Seconds(6));
+      f.Answer(absl::FailedPreconditionError("the lease ran out"));
+    }
+    REQUIRE(f.result);
+    CHECK(f.encoder->feedback.residual() == f.gradient);
+  }
+  SECTION("not for ever: the next are not answered") {
+    f.Answer(absl::FailedPreconditionError("the lease ran out"));
+    for (int answers = 0; !f.transport.calls.empty(); ++answers) {
+      REQUIRE(answers < 2);
+      f.Advance(Caller::kAttempt);
+      f.Answer(absl::DeadlineExceededError("late"));
+    }
+    REQUIRE(f.result);
+    CHECK(absl::IsCancelled(f.result->status));
+  }
+}
+
+TEST_CASE("A push whose shards are given up ends soon, though its chunks have to wait for room") {
+  constexpr std::uint32_t kShards = 8;
+  constexpr absl::Duration kLimit = absl::Minutes(1);
+  Fixture f(kShards, kShards, kShards * Placement::kMinBlock);
+  f.caller.SetGiveUpAfter(kLimit);
+  std::deque<Instant> began;  // of each call that is under way
+  for (const Instant start = f.clock.Now(); !f.result; f.Advance(absl::Seconds(1))) {
+    const Instant now = f.clock.Now();
+    REQUIRE(now - start <= kLimit + 2 * Caller::kAttempt);
+    began.resize(f.transport.calls.size(), now);
+    while (!began.empty() && now - began.front() >= Caller::kAttempt) {
+      began.pop_front();
+      f.Answer(absl::DeadlineExceededError("no answer"));
+    }
+  }
+  CHECK(absl::IsUnavailable(f.result->status));
 }
 
 }  // namespace
