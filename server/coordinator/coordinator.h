@@ -161,8 +161,9 @@ class Coordinator {
   void GoBack(const std::string& reason, std::uint64_t at_most) LEEWAY_REQUIRES(mu_);
   void OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint) LEEWAY_EXCLUDES(mu_);
   struct Loss {
-    std::string reason;   // "": none
-    std::string said_by;  // the worker by whose word it is so; "": nobody's
+    std::string reason;      // "": none
+    std::string said_by;     // the worker by whose word it is so; "": nobody's
+    bool said_once = false;  // nobody says it again
   };
   // A shard cannot go on in this era: has the run go back, and says what the shard is answered.
   absl::Status AnswerLost(std::uint32_t shard, const Loss& loss) LEEWAY_REQUIRES(mu_);
@@ -170,6 +171,7 @@ class Coordinator {
   void NoteJournal(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
   // So much of a journal was written, as worker `said_by` says ("": its shard). Goes back if a later process has less.
   void HearOfJournal(const v1::Journaled& journaled, const std::string& said_by) LEEWAY_REQUIRES(mu_);
+  void DriveGoingBack() LEEWAY_REQUIRES(mu_);
   void CheckDivergence() LEEWAY_REQUIRES(mu_);
   // The run has failed, and its weights are worth no checkpoint.
   void FailDiverged(const std::string& reason) LEEWAY_REQUIRES(mu_);
@@ -357,6 +359,7 @@ class Coordinator {
   DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
   bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;                          // a checkpoint is being chosen
+  std::string owed_going_back_ LEEWAY_GUARDED_BY(mu_);                      // for a loss that was said once; "": none
   std::optional<Instant> choose_after_ LEEWAY_GUARDED_BY(mu_);              // none could be read: again, then
   std::string stuck_ LEEWAY_GUARDED_BY(mu_);                                // not empty: there was none, and why
   std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place

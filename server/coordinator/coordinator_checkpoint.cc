@@ -24,6 +24,8 @@ void Coordinator::DriveCheckpoint() {
       EndCheckpoint(course_.failure());
     } else if (!course_.written() && !missing.empty()) {
       EndCheckpoint(missing);
+    } else if (!owed_going_back_.empty()) {
+      EndCheckpoint("the run goes back");  // it would have the loss
     } else {
       CommitIfWritten(now);
     }
@@ -39,6 +41,7 @@ void Coordinator::DriveCheckpoint() {
 }
 
 bool Coordinator::CheckpointDue(Instant now) const {
+  if (!owed_going_back_.empty()) return false;
   if (state_ != v1::TRAINING) return LastIsDue() && course_.MayBegin(now);
   if (divergence_.diverged()) return false;  // the run goes back, or ends
   return asked_for_ || course_.Due(now, steps_) ||

@@ -104,7 +104,7 @@ void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::strin
   }
   const std::uint64_t found = shard.found_since[static_cast<std::size_t>(replaced - shard.replaced.begin())];
   if (journaled.records() <= found) return;
-  AnswerLost(journaled.shard_index(), {JournalEndsAt(found, journaled.records()), said_by}).IgnoreError();
+  AnswerLost(journaled.shard_index(), {JournalEndsAt(found, journaled.records()), said_by, true}).IgnoreError();
 }
 
 absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {
@@ -114,8 +114,18 @@ absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {
   // The first word takes the run back; what others say meanwhile is of the same loss.
   const std::string& by = loss.said_by;
   if (!by.empty() && !going_back_ && !choose_after_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
+  if (loss.said_once) {
+    owed_going_back_ = what;
+    store_->Changed();
+  }
   GoBack(what, std::numeric_limits<std::uint64_t>::max());
   return absl::UnavailableError(absl::StrCat(what, "; the run goes back to a checkpoint"));
+}
+
+void Coordinator::DriveGoingBack() {
+  CheckDivergence();  // first: it trusts fewer checkpoints
+  if (owed_going_back_.empty() || state_ == v1::FINISHED) return;
+  GoBack(owed_going_back_, std::numeric_limits<std::uint64_t>::max());
 }
 
 void Coordinator::CheckDivergence() {
@@ -133,6 +143,7 @@ void Coordinator::CheckDivergence() {
 
 void Coordinator::FailDiverged(const std::string& reason) {
   diverged_ = last_over_ = true;  // the last good checkpoint stays the newest
+  owed_going_back_.clear();
   if (course_.under_way()) EndCheckpoint("the model has diverged");
   Fail(reason);
 }
@@ -173,6 +184,7 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
     } else {
       going_back_ = false;
       if (IsWorthless(state.status())) {
+        owed_going_back_.clear();
         stuck_ = absl::StrCat("and there is nothing to go back to: ", std::string(state.status().message()));
         Event(stuck_);
       } else {

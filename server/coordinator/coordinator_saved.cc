@@ -116,6 +116,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.set_committed_checkpoint(committed_checkpoint_);
   state.mutable_regrouping()->Add(regrouping_.begin(), regrouping_.end());
   state.set_divergences(divergences_);
+  state.set_owed_going_back(owed_going_back_);
   quarantine_.Save(state.mutable_quarantine());
   policies_.Save(&state);
   return state;
@@ -251,6 +252,7 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   committed_checkpoint_ = state.committed_checkpoint();
   regrouping_.insert(state.regrouping().begin(), state.regrouping().end());
   divergences_ = state.divergences();
+  owed_going_back_ = state.owed_going_back();
   divergence_.Saved(steps_);
   const v1::StatusBoardState& board = state.board();
   divergence_.Restore(board.points().empty() ? 0 : board.points(0).loss(),

@@ -82,6 +82,7 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.set_base_checkpoint(name);
   state.clear_committed_checkpoint();
   state.set_divergences(now.divergences());
+  state.clear_owed_going_back();
   // Who has not come back since the run last did is still to come.
   std::set<std::string> trainers(now.regrouping().begin(), now.regrouping().end());
   for (const v1::Member& member : (known ? now : then).membership().members()) {
