@@ -110,6 +110,8 @@ void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::strin
 absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {
   const std::string what = absl::StrCat("ps ", shard, " cannot go on: ", loss.reason);
   if (options_.committer == nullptr || state_ == v1::FINISHED) return absl::FailedPreconditionError(what);
+  // Nobody needs its weights: it is soon told that the run is over.
+  if (diverged_) return absl::UnavailableError(absl::StrCat(what, "; the run has failed: ", stop_reason_));
   if (!stuck_.empty()) return absl::FailedPreconditionError(absl::StrCat(what, "; ", stuck_));
   // The first word takes the run back; what others say meanwhile is of the same loss.
   const std::string& by = loss.said_by;
@@ -169,7 +171,7 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
   std::uint64_t era = 0;
   {
     MutexLock lock(mu_);
-    if (!shutdown_.empty() || state_ == v1::FINISHED) return;  // over: nobody needs weights any more
+    if (!shutdown_.empty() || diverged_ || state_ == v1::FINISHED) return;  // over: nobody needs weights any more
     if (checkpoint.ok()) {
       name = StepDirectoryName(checkpoint->step());
       Event(absl::StrCat("the run goes back from ", steps_, " steps to ", name));
