@@ -58,6 +58,7 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
   const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
   CHECK(state.steps() == 100);
   CHECK(state.owed_going_back().empty());
+  CHECK(state.trained_nanos_at_checkpoint() == state.trained_nanos());
   CHECK(state.samples() == 1000);
   CHECK(state.samples_lost() == 2000);
   now.set_samples_lost(500);
