@@ -358,10 +358,11 @@ class Coordinator {
   std::string base_checkpoint_ LEEWAY_GUARDED_BY(mu_);
   DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
-  bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;                          // a checkpoint is being chosen
-  std::string owed_going_back_ LEEWAY_GUARDED_BY(mu_);                      // for a loss that was said once; "": none
-  std::optional<Instant> choose_after_ LEEWAY_GUARDED_BY(mu_);              // none could be read: again, then
-  std::string stuck_ LEEWAY_GUARDED_BY(mu_);                                // not empty: there was none, and why
+  bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;      // a checkpoint is being chosen
+  std::string owed_going_back_ LEEWAY_GUARDED_BY(mu_);  // for a loss that was said once; "": none
+  std::string cannot_choose_ LEEWAY_GUARDED_BY(mu_);    // not empty: none can be read just now, and why
+  Instant choose_after_ LEEWAY_GUARDED_BY(mu_);         // then: when it is tried again
+  std::string stuck_ LEEWAY_GUARDED_BY(mu_);            // not empty: there was none, and why
   std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
   std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for
   std::optional<Instant> regroup_until_ LEEWAY_GUARDED_BY(mu_);

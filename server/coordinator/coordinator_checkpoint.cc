@@ -166,7 +166,7 @@ void Coordinator::Committed() {
   committed_checkpoint_ = course_.cut().name();
   divergence_.Saved(checkpoint_step_);
   stuck_.clear();
-  choose_after_.reset();
+  cannot_choose_.clear();
   committed_number_ = course_.cut().id();
   committed_sequence_ = snapshot_.sequence() + 1;
   if (last_begun_) last_over_ = true;

@@ -80,6 +80,7 @@ std::string Coordinator::WaitsFor() const {
   if (state_ == v1::FINISHED) return "";
   // Then it hears of nothing else.
   if (const absl::Status ready = store_->Ready(); !ready.ok()) return std::string(ready.message());
+  if (!cannot_choose_.empty()) return absl::StrCat("to go back: ", cannot_choose_);
   std::vector<std::string> not_come;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (shards_[i].generation == 0) not_come.push_back(absl::StrCat("ps ", i));
