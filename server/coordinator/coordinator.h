@@ -239,6 +239,8 @@ class Coordinator {
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard() const LEEWAY_REQUIRES(mu_);
   bool LastIsDue() const LEEWAY_REQUIRES(mu_);  // trainers are gone: what is left to do is the last checkpoint
+  // It is not committed yet: by the final evaluation the loss may have diverged.
+  bool LastWaitsForEvaluation() const LEEWAY_REQUIRES(mu_);
   bool LastIsOver() const LEEWAY_REQUIRES(mu_) { return options_.committer == nullptr || last_over_; }
   void GiveUpLastIfLate(Instant now) LEEWAY_REQUIRES(mu_);
   void Checkpoint(const v1::CheckpointRequest& request, ReplyCallback done);

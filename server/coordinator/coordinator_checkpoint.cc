@@ -50,9 +50,12 @@ bool Coordinator::CheckpointDue(Instant now) const {
 
 bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
 
+bool Coordinator::LastWaitsForEvaluation() const {
+  // (A `ps` that ends may take its weights with it.)
+  return last_begun_ && options_.rollback_on_divergence > 0 && EvaluatorExpected() && !course_.waited_for_to_end();
+}
+
 bool Coordinator::LastIsDue() const {
-  // By the final evaluation the loss may have diverged, and then there is none.
-  if (options_.rollback_on_divergence > 0 && EvaluatorExpected()) return false;
   return (state_ == v1::FINISHING || state_ == v1::EVALUATING) && membership_.trainers() == 0 && !LastIsOver();
 }
 
@@ -70,7 +73,7 @@ void Coordinator::GiveUpLastIfLate(Instant now) {
 }
 
 void Coordinator::CommitIfWritten(Instant now) {
-  if (!course_.written() || committing_ || !ProgressComplete(now)) return;
+  if (!course_.written() || committing_ || LastWaitsForEvaluation() || !ProgressComplete(now)) return;
   committing_ = true;
   options_.committer->Commit(CheckpointIndexNow(), divergence_.trusted_steps(), [this](const absl::Status& status) {
     executor_->Post([this, status] { OnCommitted(status); });
@@ -203,7 +206,7 @@ void Coordinator::Checkpoint(const v1::CheckpointRequest& request, ReplyCallback
       held->checkpoint = request;
       if (request.number() == 0) {
         const bool ends_too = request.if_possible() && course_.waited_for_to_end();
-        const bool open = course_.under_way() && (!course_.cut().limited() || ends_too);
+        const bool open = course_.under_way() && (!course_.cut().limited() || ends_too || last_begun_);
         held->checkpoint.set_number(open ? course_.cut().id() : snapshot_.sequence() + 1);
       }
       held->done = std::move(done);

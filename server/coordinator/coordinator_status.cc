@@ -91,7 +91,10 @@ std::string Coordinator::WaitsFor() const {
   }
   if (std::string start = membership_.StartWaitsFor(); state_ == v1::STARTING || !start.empty()) return start;
   const std::string missing = MissingShard();
-  if (LastIsDue()) return absl::StrCat("the last checkpoint", missing.empty() ? "" : ": ", missing);
+  if (LastIsDue()) {
+    return absl::StrCat(LastWaitsForEvaluation() ? "the final evaluation, then " : "", "the last checkpoint",
+                        missing.empty() ? "" : ": ", missing);
+  }
   if (!missing.empty()) return missing;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (!shards_[i].pushes_wait.empty()) return absl::StrCat("ps ", i, ": ", shards_[i].pushes_wait);

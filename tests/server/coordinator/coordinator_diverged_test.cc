@@ -117,8 +117,33 @@ TEST_CASE("Coordinator: a loss that is bad at the very end makes the run fail; t
   CHECK(run.committer.indices.empty());
 }
 
-TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint is taken when the final evaluation is over") {
+TEST_CASE("Coordinator: an evaluator that comes while the last checkpoint is taken has a word on it") {
+  CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
+  TrainToTheEnd(run);
+  v1::JoinRequest eval = run.f.JoinOf("e", 900);
+  eval.set_role(v1::EVALUATOR);
+  const auto joined = run.f.Join(eval);
+  run.f.SyncShards();
+  REQUIRE(joined->ok());
+  const std::uint32_t id = joined->message.worker_id();
+  run.Take();
+  run.Live(absl::Seconds(65), {id});  // longer than --last_checkpoint_timeout
+  CHECK(run.f.coordinator.state() == v1::EVALUATING);
+  CHECK(run.f.Status().waiting_for() == "the final evaluation, then the last checkpoint");
+  CHECK(run.committer.indices.empty());
+  const bool good = GENERATE(false, true);
+  Evaluate(run.f, id, good ? 1.0 : std::numeric_limits<double>::infinity());
+  CHECK(run.f.Leave(id)->ok());
+  run.Live(absl::Seconds(1), {});
+  CHECK(run.f.coordinator.state() == v1::FINISHED);
+  CHECK(run.f.Status().failure().empty() == good);
+  CHECK(run.committer.indices.size() == (good ? 1 : 0));
+  CHECK(run.f.coordinator.last_checkpoint().ok());
+}
+
+TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint counts when the final evaluation is over") {
   const bool dies = GENERATE(false, true);
+  const bool drained = GENERATE(false, true);
   CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
   Begin(run);
   run.Take();
@@ -132,7 +157,18 @@ TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint is taken
   CHECK(run.f.Leave(0)->ok());
   run.Live(absl::Seconds(5), {id});
   CHECK(run.f.coordinator.state() == v1::EVALUATING);
-  CHECK(run.committer.begun.size() == 1);
+  REQUIRE(run.committer.begun.size() == 2);
+  run.Take();
+  CHECK(run.committer.indices.size() == 1);
+  if (drained) {  // a ps, with its weights, where there is no journal
+    v1::CheckpointRequest ask;
+    ask.set_if_possible(true);
+    ask.set_wait_millis(2000);
+    const auto asked = run.f.Call<v1::CheckpointReply>("Checkpoint", ask);
+    REQUIRE(asked->ok());
+    CHECK(asked->message.name() == "step-00000001");
+    CHECK(run.f.coordinator.state() == v1::EVALUATING);
+  }
   if (dies) {
     run.Live(absl::Seconds(11), {});
   } else {
@@ -140,8 +176,7 @@ TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint is taken
     CHECK(run.f.Leave(id)->ok());
     run.Live(absl::Seconds(1), {});
   }
-  REQUIRE(run.committer.begun.size() == 2);
-  run.Take();
+  CHECK(run.committer.indices.size() == 2);
   CHECK(run.f.coordinator.state() == v1::FINISHED);
   CHECK(run.f.coordinator.last_checkpoint().ok());
 }
