@@ -34,9 +34,9 @@ void AddStepsBefore(const std::vector<v1::MemberClock>& seen, v1::MemberClock* l
 
 }  // namespace
 
-void CheckpointCourse::Start(Instant now, std::uint64_t steps) {
-  last_ = now;
-  last_steps_ = steps;
+void CheckpointCourse::Start(Instant last, std::uint64_t last_steps) {
+  last_ = last;
+  last_steps_ = last_steps;
 }
 
 bool CheckpointCourse::Due(Instant now, std::uint64_t steps) const {

@@ -35,8 +35,9 @@ class CheckpointCourse {
     config_.every_steps = every_steps;
     config_.every = every;
   }
-  // Training begins, or goes on, at `steps`: intervals count from here.
-  void Start(Instant now, std::uint64_t steps);
+  // Training begins, or it goes on and the last checkpoint was then: intervals count from there.
+  void Start(Instant last, std::uint64_t last_steps);
+  Instant last() const { return last_; }  // when the last one was committed, or the start
   // Is it time for one? Only when one may begin.
   bool Due(Instant now, std::uint64_t steps) const;
   static constexpr absl::Duration kTryAgain = absl::Seconds(10);

@@ -383,7 +383,7 @@ void Coordinator::Tick() {
     }
     DriveCheckpoint();
     DrivePolicy(now);
-    CheckDivergence();
+    DriveGoingBack();
     Settle(&replies);
     NoteRates(now);
     ScheduleTick();

@@ -161,8 +161,9 @@ class Coordinator {
   void GoBack(const std::string& reason, std::uint64_t at_most) LEEWAY_REQUIRES(mu_);
   void OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint) LEEWAY_EXCLUDES(mu_);
   struct Loss {
-    std::string reason;   // "": none
-    std::string said_by;  // the worker by whose word it is so; "": nobody's
+    std::string reason;      // "": none
+    std::string said_by;     // the worker by whose word it is so; "": nobody's
+    bool said_once = false;  // nobody says it again
   };
   // A shard cannot go on in this era: has the run go back, and says what the shard is answered.
   absl::Status AnswerLost(std::uint32_t shard, const Loss& loss) LEEWAY_REQUIRES(mu_);
@@ -170,6 +171,7 @@ class Coordinator {
   void NoteJournal(const v1::WatchRequest& request) LEEWAY_REQUIRES(mu_);
   // So much of a journal was written, as worker `said_by` says ("": its shard). Goes back if a later process has less.
   void HearOfJournal(const v1::Journaled& journaled, const std::string& said_by) LEEWAY_REQUIRES(mu_);
+  void DriveGoingBack() LEEWAY_REQUIRES(mu_);
   void CheckDivergence() LEEWAY_REQUIRES(mu_);
   // The run has failed, and its weights are worth no checkpoint.
   void FailDiverged(const std::string& reason) LEEWAY_REQUIRES(mu_);
@@ -237,6 +239,8 @@ class Coordinator {
   // "ps 1 is not there", or nothing: all are.
   std::string MissingShard() const LEEWAY_REQUIRES(mu_);
   bool LastIsDue() const LEEWAY_REQUIRES(mu_);  // trainers are gone: what is left to do is the last checkpoint
+  // It is not committed yet: by the final evaluation the loss may have diverged.
+  bool LastWaitsForEvaluation() const LEEWAY_REQUIRES(mu_);
   bool LastIsOver() const LEEWAY_REQUIRES(mu_) { return options_.committer == nullptr || last_over_; }
   void GiveUpLastIfLate(Instant now) LEEWAY_REQUIRES(mu_);
   void Checkpoint(const v1::CheckpointRequest& request, ReplyCallback done);
@@ -358,9 +362,11 @@ class Coordinator {
   std::string base_checkpoint_ LEEWAY_GUARDED_BY(mu_);
   DivergenceRule divergence_ LEEWAY_GUARDED_BY(mu_);
   std::uint32_t divergences_ LEEWAY_GUARDED_BY(mu_) = 0;
-  bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;                          // a checkpoint is being chosen
-  std::optional<Instant> choose_after_ LEEWAY_GUARDED_BY(mu_);              // none could be read: again, then
-  std::string stuck_ LEEWAY_GUARDED_BY(mu_);                                // not empty: there was none, and why
+  bool going_back_ LEEWAY_GUARDED_BY(mu_) = false;      // a checkpoint is being chosen
+  std::string owed_going_back_ LEEWAY_GUARDED_BY(mu_);  // for a loss that was said once; "": none
+  std::string cannot_choose_ LEEWAY_GUARDED_BY(mu_);    // not empty: none can be read just now, and why
+  Instant choose_after_ LEEWAY_GUARDED_BY(mu_);         // then: when it is tried again
+  std::string stuck_ LEEWAY_GUARDED_BY(mu_);            // not empty: there was none, and why
   std::optional<v1::CoordinatorState> rolled_back_ LEEWAY_GUARDED_BY(mu_);  // what takes this one's place
   std::set<std::string> regrouping_ LEEWAY_GUARDED_BY(mu_);                 // trainers that are waited for
   std::optional<Instant> regroup_until_ LEEWAY_GUARDED_BY(mu_);

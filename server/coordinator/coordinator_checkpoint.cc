@@ -24,6 +24,8 @@ void Coordinator::DriveCheckpoint() {
       EndCheckpoint(course_.failure());
     } else if (!course_.written() && !missing.empty()) {
       EndCheckpoint(missing);
+    } else if (!owed_going_back_.empty()) {
+      EndCheckpoint("the run goes back");  // it would have the loss
     } else {
       CommitIfWritten(now);
     }
@@ -39,6 +41,7 @@ void Coordinator::DriveCheckpoint() {
 }
 
 bool Coordinator::CheckpointDue(Instant now) const {
+  if (!owed_going_back_.empty()) return false;
   if (state_ != v1::TRAINING) return LastIsDue() && course_.MayBegin(now);
   if (divergence_.diverged()) return false;  // the run goes back, or ends
   return asked_for_ || course_.Due(now, steps_) ||
@@ -47,9 +50,12 @@ bool Coordinator::CheckpointDue(Instant now) const {
 
 bool Coordinator::FirstIsDue() const { return committed_checkpoint_.empty() && base_checkpoint_.empty(); }
 
+bool Coordinator::LastWaitsForEvaluation() const {
+  // (A `ps` that ends may take its weights with it.)
+  return last_begun_ && options_.rollback_on_divergence > 0 && EvaluatorExpected() && !course_.waited_for_to_end();
+}
+
 bool Coordinator::LastIsDue() const {
-  // By the final evaluation the loss may have diverged, and then there is none.
-  if (options_.rollback_on_divergence > 0 && EvaluatorExpected()) return false;
   return (state_ == v1::FINISHING || state_ == v1::EVALUATING) && membership_.trainers() == 0 && !LastIsOver();
 }
 
@@ -67,7 +73,7 @@ void Coordinator::GiveUpLastIfLate(Instant now) {
 }
 
 void Coordinator::CommitIfWritten(Instant now) {
-  if (!course_.written() || committing_ || !ProgressComplete(now)) return;
+  if (!course_.written() || committing_ || LastWaitsForEvaluation() || !ProgressComplete(now)) return;
   committing_ = true;
   options_.committer->Commit(CheckpointIndexNow(), divergence_.trusted_steps(), [this](const absl::Status& status) {
     executor_->Post([this, status] { OnCommitted(status); });
@@ -163,7 +169,7 @@ void Coordinator::Committed() {
   committed_checkpoint_ = course_.cut().name();
   divergence_.Saved(checkpoint_step_);
   stuck_.clear();
-  choose_after_.reset();
+  cannot_choose_.clear();
   committed_number_ = course_.cut().id();
   committed_sequence_ = snapshot_.sequence() + 1;
   if (last_begun_) last_over_ = true;
@@ -200,7 +206,7 @@ void Coordinator::Checkpoint(const v1::CheckpointRequest& request, ReplyCallback
       held->checkpoint = request;
       if (request.number() == 0) {
         const bool ends_too = request.if_possible() && course_.waited_for_to_end();
-        const bool open = course_.under_way() && (!course_.cut().limited() || ends_too);
+        const bool open = course_.under_way() && (!course_.cut().limited() || ends_too || last_begun_);
         held->checkpoint.set_number(open ? course_.cut().id() : snapshot_.sequence() + 1);
       }
       held->done = std::move(done);

@@ -16,6 +16,8 @@ namespace leeway {
 namespace {
 
 constexpr absl::Duration kChooseAgain = absl::Seconds(10);
+// Whoever has a reason to go back asks again sooner.
+constexpr absl::Duration kNobodyAsks = absl::Minutes(1);
 
 std::string JournalEndsAt(std::uint64_t found, std::uint64_t written) {
   return absl::StrCat("the end of the journal is lost: it ends at record ", found, ", and what was answered at record ",
@@ -104,18 +106,32 @@ void Coordinator::HearOfJournal(const v1::Journaled& journaled, const std::strin
   }
   const std::uint64_t found = shard.found_since[static_cast<std::size_t>(replaced - shard.replaced.begin())];
   if (journaled.records() <= found) return;
-  AnswerLost(journaled.shard_index(), {JournalEndsAt(found, journaled.records()), said_by}).IgnoreError();
+  AnswerLost(journaled.shard_index(), {JournalEndsAt(found, journaled.records()), said_by, true}).IgnoreError();
 }
 
 absl::Status Coordinator::AnswerLost(std::uint32_t shard, const Loss& loss) {
   const std::string what = absl::StrCat("ps ", shard, " cannot go on: ", loss.reason);
   if (options_.committer == nullptr || state_ == v1::FINISHED) return absl::FailedPreconditionError(what);
+  // Nobody needs its weights: it is soon told that the run is over.
+  if (diverged_) return absl::UnavailableError(absl::StrCat(what, "; the run has failed: ", stop_reason_));
   if (!stuck_.empty()) return absl::FailedPreconditionError(absl::StrCat(what, "; ", stuck_));
   // The first word takes the run back; what others say meanwhile is of the same loss.
   const std::string& by = loss.said_by;
-  if (!by.empty() && !going_back_ && !choose_after_ && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
+  if (!by.empty() && !going_back_ && cannot_choose_.empty() && quarantine_.ObserveGoingBack(by)) PutInQuarantine(by);
+  if (loss.said_once) {
+    owed_going_back_ = what;
+    store_->Changed();
+  }
   GoBack(what, std::numeric_limits<std::uint64_t>::max());
-  return absl::UnavailableError(absl::StrCat(what, "; the run goes back to a checkpoint"));
+  return absl::UnavailableError(
+      absl::StrCat(what, "; the run goes back to a checkpoint", cannot_choose_.empty() ? "" : "; ", cannot_choose_));
+}
+
+void Coordinator::DriveGoingBack() {
+  if (!going_back_ && clock_->Now() - choose_after_ > kNobodyAsks) cannot_choose_.clear();
+  CheckDivergence();  // first: it trusts fewer checkpoints
+  if (owed_going_back_.empty() || state_ == v1::FINISHED) return;
+  GoBack(owed_going_back_, std::numeric_limits<std::uint64_t>::max());
 }
 
 void Coordinator::CheckDivergence() {
@@ -133,6 +149,7 @@ void Coordinator::CheckDivergence() {
 
 void Coordinator::FailDiverged(const std::string& reason) {
   diverged_ = last_over_ = true;  // the last good checkpoint stays the newest
+  owed_going_back_.clear();
   if (course_.under_way()) EndCheckpoint("the model has diverged");
   Fail(reason);
 }
@@ -143,9 +160,9 @@ void Coordinator::HearOfBadWeights(const std::string& why) {
 }
 
 void Coordinator::GoBack(const std::string& reason, std::uint64_t at_most) {
-  if (going_back_ || (choose_after_ && clock_->Now() < *choose_after_)) return;
+  if (going_back_ || (!cannot_choose_.empty() && clock_->Now() < choose_after_)) return;
   going_back_ = true;
-  if (!choose_after_) Event(absl::StrCat("the run goes back to a checkpoint: ", reason));
+  if (cannot_choose_.empty()) Event(absl::StrCat("the run goes back to a checkpoint: ", reason));
   if (course_.under_way()) EndCheckpoint("the run goes back");
   options_.committer->ChooseNewestGood(at_most, [this](absl::StatusOr<v1::CheckpointIndex> checkpoint) {
     executor_->Post([this, checkpoint = std::move(checkpoint)] { OnChosen(checkpoint); });
@@ -158,7 +175,7 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
   std::uint64_t era = 0;
   {
     MutexLock lock(mu_);
-    if (!shutdown_.empty() || state_ == v1::FINISHED) return;  // over: nobody needs weights any more
+    if (!shutdown_.empty() || diverged_ || state_ == v1::FINISHED) return;  // over: nobody needs weights any more
     if (checkpoint.ok()) {
       name = StepDirectoryName(checkpoint->step());
       Event(absl::StrCat("the run goes back from ", steps_, " steps to ", name));
@@ -173,11 +190,14 @@ void Coordinator::OnChosen(const absl::StatusOr<v1::CheckpointIndex>& checkpoint
     } else {
       going_back_ = false;
       if (IsWorthless(state.status())) {
+        owed_going_back_.clear();
+        cannot_choose_.clear();
         stuck_ = absl::StrCat("and there is nothing to go back to: ", std::string(state.status().message()));
         Event(stuck_);
       } else {
         // What cannot be read just now may be good.
-        if (!choose_after_) Event(absl::StrCat("no checkpoint can be chosen yet: ", state.status().message()));
+        const std::string why = absl::StrCat("no checkpoint can be chosen yet: ", state.status().message());
+        if (std::exchange(cannot_choose_, why) != why) Event(why);
         choose_after_ = clock_->Now() + kChooseAgain;
       }
       Settle(&replies);

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "common/status_macros.h"
+#include "server/checkpoint/checkpoint_directory.h"
 #include "server/coordinator/coordinator.h"
 
 namespace leeway {
@@ -107,7 +108,10 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.set_samples(samples_);
   state.set_samples_lost(samples_lost_);
   state.set_steps(steps_);
-  if (state_ != v1::STARTING) state.set_trained_nanos(absl::ToInt64Nanoseconds(clock_->Now() - started_));
+  if (state_ != v1::STARTING) {
+    state.set_trained_nanos(absl::ToInt64Nanoseconds(clock_->Now() - started_));
+    state.set_trained_nanos_at_checkpoint(absl::ToInt64Nanoseconds(course_.last() - started_));
+  }
   if (ended_) state.set_trained_nanos_at_end(absl::ToInt64Nanoseconds(*ended_ - started_));
   for (const v1::RoundClose& close : closes_) *state.add_closes() = close;
   state.mutable_void_tickets()->insert(void_tickets_.begin(), void_tickets_.end());
@@ -116,6 +120,7 @@ v1::CoordinatorState Coordinator::DescribeLocked() const {
   state.set_committed_checkpoint(committed_checkpoint_);
   state.mutable_regrouping()->Add(regrouping_.begin(), regrouping_.end());
   state.set_divergences(divergences_);
+  state.set_owed_going_back(owed_going_back_);
   quarantine_.Save(state.mutable_quarantine());
   policies_.Save(&state);
   return state;
@@ -251,20 +256,25 @@ absl::Status Coordinator::RestoreProgress(Instant now, const v1::CoordinatorStat
   committed_checkpoint_ = state.committed_checkpoint();
   regrouping_.insert(state.regrouping().begin(), state.regrouping().end());
   divergences_ = state.divergences();
+  owed_going_back_ = state.owed_going_back();
   divergence_.Saved(steps_);
   const v1::StatusBoardState& board = state.board();
   divergence_.Restore(board.points().empty() ? 0 : board.points(0).loss(),
                       board.evaluations().empty() ? 0 : board.evaluations(0).loss());
   const absl::Duration trained = absl::Nanoseconds(state.trained_nanos());
+  const absl::Duration at_checkpoint = absl::Nanoseconds(state.trained_nanos_at_checkpoint());
   const absl::Duration at_end = absl::Nanoseconds(state.trained_nanos_at_end());
-  if (trained < absl::ZeroDuration() || trained > kLongestRun || at_end < absl::ZeroDuration() || at_end > trained) {
-    return absl::DataLossError(absl::StrCat("coordinator: trained for ", absl::FormatDuration(trained), ", and for ",
+  const auto within = [trained](absl::Duration part) { return part >= absl::ZeroDuration() && part <= trained; };
+  if (trained > kLongestRun || !within(at_checkpoint) || !within(at_end)) {
+    return absl::DataLossError(absl::StrCat("coordinator: trained for ", absl::FormatDuration(trained), ", for ",
+                                            absl::FormatDuration(at_checkpoint), " at the newest checkpoint, and for ",
                                             absl::FormatDuration(at_end), " at the end"));
   }
   if (state_ != v1::STARTING) {
     started_ = now - trained;
     board_.Start(started_);
-    course_.Start(now, steps_);
+    const std::string& last = committed_checkpoint_.empty() ? base_checkpoint_ : committed_checkpoint_;
+    course_.Start(started_ + at_checkpoint, StepOfDirectoryName(last).value_or(0));
   }
   if (state_ >= v1::FINISHING) ended_ = started_ + at_end;
   for (const v1::RoundClose& close : state.closes()) {

@@ -80,6 +80,7 @@ std::string Coordinator::WaitsFor() const {
   if (state_ == v1::FINISHED) return "";
   // Then it hears of nothing else.
   if (const absl::Status ready = store_->Ready(); !ready.ok()) return std::string(ready.message());
+  if (!cannot_choose_.empty()) return absl::StrCat("to go back: ", cannot_choose_);
   std::vector<std::string> not_come;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (shards_[i].generation == 0) not_come.push_back(absl::StrCat("ps ", i));
@@ -90,7 +91,10 @@ std::string Coordinator::WaitsFor() const {
   }
   if (std::string start = membership_.StartWaitsFor(); state_ == v1::STARTING || !start.empty()) return start;
   const std::string missing = MissingShard();
-  if (LastIsDue()) return absl::StrCat("the last checkpoint", missing.empty() ? "" : ": ", missing);
+  if (LastIsDue()) {
+    return absl::StrCat(LastWaitsForEvaluation() ? "the final evaluation, then " : "", "the last checkpoint",
+                        missing.empty() ? "" : ": ", missing);
+  }
   if (!missing.empty()) return missing;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     if (!shards_[i].pushes_wait.empty()) return absl::StrCat("ps ", i, ": ", shards_[i].pushes_wait);

@@ -78,10 +78,12 @@ absl::StatusOr<v1::CoordinatorState> RollBack(const v1::CoordinatorState& now, c
   state.clear_policy_change();  // no step of before is open
   // Time goes on: a limit in minutes is of people's time.
   state.set_trained_nanos(std::max(now.trained_nanos(), then.trained_nanos()));
+  state.set_trained_nanos_at_checkpoint(state.trained_nanos());
   state.set_era(std::max(now.era(), checkpoint.era()) + 1);
   state.set_base_checkpoint(name);
   state.clear_committed_checkpoint();
   state.set_divergences(now.divergences());
+  state.clear_owed_going_back();
   // Who has not come back since the run last did is still to come.
   std::set<std::string> trainers(now.regrouping().begin(), now.regrouping().end());
   for (const v1::Member& member : (known ? now : then).membership().members()) {

@@ -41,10 +41,12 @@ class TestCommitter final : public CheckpointCommitter {
 struct CheckpointRun {
   // `files`: as CoordinatorFixture's.
   explicit CheckpointRun(const v1::Policy& policy, std::uint64_t every_steps = 0, std::uint32_t shards = 2,
-                         CrashFiles* files = nullptr, double rollback_on_divergence = 0)
-      : f(policy, shards, files, [this, every_steps, rollback_on_divergence](Coordinator::Options* options) {
+                         CrashFiles* files = nullptr, double rollback_on_divergence = 0,
+                         absl::Duration interval = absl::InfiniteDuration())
+      : f(policy, shards, files, [this, every_steps, rollback_on_divergence, interval](Coordinator::Options* options) {
           options->committer = &committer;
           options->checkpoint_steps = every_steps;
+          options->checkpoint_interval = interval;
           options->checkpoint_dir = "dir";
           options->rollback_on_divergence = rollback_on_divergence;
         }) {

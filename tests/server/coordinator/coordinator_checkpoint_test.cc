@@ -249,29 +249,37 @@ TEST_CASE("Coordinator: a checkpoint goes on after a pause of the coordinator's 
 
 TEST_CASE("Coordinator: one that is started again takes the next checkpoint at its time") {
   CrashFiles files(1);
-  const auto train = [](CheckpointRun& run, std::uint64_t steps) {
-    const std::uint64_t done = run.f.Status().steps();
-    for (std::uint64_t step = done; step < done + steps; ++step) {
-      CHECK(run.f.Commit(0, step, {run.f.Acquire(0, step + 1, 10)->message.range()})->ok());
-    }
+  std::vector<std::uint64_t> begun;
+  for (std::uint64_t step = 0; step < 6; ++step) {  // each in a process of its own
+    CheckpointRun run(LeasedPolicy(1), 2, 2, &files);
+    step == 0 ? run.f.Start(1) : run.f.SyncShards();
+    run.f.Advance(absl::Milliseconds(200));
+    CHECK(run.committer.begun.size() == (step == 0 ? 1 : 0));  // the first
+    run.f.SyncShards();
+    if (step == 0) run.Take();
+    CHECK(run.f.Commit(0, step, {run.f.Acquire(0, step + 1, 10)->message.range()})->ok());
     run.f.Advance(absl::Milliseconds(200));
     run.f.SyncShards();
-  };
-  {
-    CheckpointRun run(LeasedPolicy(1), 2, 2, &files);
-    run.f.Start(1);
-    train(run, 2);
-    run.Take();
-    train(run, 1);
-    CHECK(run.committer.begun.size() == 1);
+    begun.insert(begun.end(), run.committer.begun.begin(), run.committer.begun.end());
+    if (begun.back() == step + 1) run.Take();
+    files.Restart(CrashFiles::Loss::kProcess);
   }
-  files.Restart(CrashFiles::Loss::kProcess);
-  CheckpointRun run(LeasedPolicy(1), 2, 2, &files);
-  run.f.SyncShards();
-  train(run, 1);
-  CHECK(run.committer.begun.empty());
-  train(run, 1);
-  CHECK(run.committer.begun == std::vector<std::uint64_t>{5});
+  CHECK(begun == std::vector<std::uint64_t>{0, 2, 4, 6});
+}
+
+TEST_CASE("Coordinator: the time until the next checkpoint goes on when it is started again") {
+  CrashFiles files(1);
+  for (const std::uint64_t life : {0, 1, 2}) {
+    CheckpointRun run(LeasedPolicy(1), 0, 2, &files, 0, absl::Seconds(10));
+    life == 0 ? run.f.Start(1) : run.f.SyncShards();
+    run.f.Advance(absl::Milliseconds(200));
+    run.f.SyncShards();
+    if (life == 0) run.Take();
+    run.Live(absl::Seconds(4), {0});
+    CHECK(run.f.Commit(0, life, {run.f.Acquire(0, life + 1, 10)->message.range()})->ok());  // so time is saved
+    CHECK(run.committer.begun.size() == (life == 1 ? 0 : 1));
+    files.Restart(CrashFiles::Loss::kProcess);
+  }
 }
 
 TEST_CASE("Coordinator: one that is started again knows that there is a checkpoint") {

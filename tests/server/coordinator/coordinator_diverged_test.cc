@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/checkpoint_run.h"
+#include "tests/server/coordinator/rollback_run.h"
 #include "tests/support/crash_files.h"
 #include "tests/support/status_check.h"
 
@@ -38,11 +39,11 @@ void Begin(CheckpointRun& run) {
   REQUIRE(run.f.snapshot().cut().id() != 0);
 }
 
-void Evaluate(CheckpointRun& run, std::uint32_t worker, double loss) {
+void Evaluate(CoordinatorFixture& f, std::uint32_t worker, double loss) {
   v1::ReportProgressRequest report;
-  *report.mutable_stamp() = run.f.StampOf(worker);
+  *report.mutable_stamp() = f.StampOf(worker);
   report.mutable_evaluation()->set_loss(loss);
-  CHECK(run.f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
+  CHECK(f.Call<v1::ReportProgressReply>("ReportProgress", report)->ok());
 }
 
 TEST_CASE("Coordinator: a run whose weights are not finite at its end has failed, and has no last checkpoint") {
@@ -104,20 +105,45 @@ TEST_CASE("Coordinator: a loss that is bad at the very end makes the run fail; t
   run.f.SyncShards();
   REQUIRE(joined->ok());
   const std::uint32_t id = joined->message.worker_id();
-  Evaluate(run, id, 1.0);
+  Evaluate(run.f, id, 1.0);
   CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 100)->message.range()})->ok());
   CHECK(run.f.Leave(0)->ok());
   run.f.SyncShards();
   CHECK(run.f.coordinator.state() == v1::EVALUATING);
-  Evaluate(run, id, 2.5);
+  Evaluate(run.f, id, 2.5);
   CHECK(absl::StrContains(run.f.Status().failure(), "1 epochs are done, but the loss has diverged: the evaluator's"));
   CHECK(run.f.Leave(id)->ok());
   CHECK(run.f.coordinator.state() == v1::FINISHED);
   CHECK(run.committer.indices.empty());
 }
 
-TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint is taken when the final evaluation is over") {
+TEST_CASE("Coordinator: an evaluator that comes while the last checkpoint is taken has a word on it") {
+  CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
+  TrainToTheEnd(run);
+  v1::JoinRequest eval = run.f.JoinOf("e", 900);
+  eval.set_role(v1::EVALUATOR);
+  const auto joined = run.f.Join(eval);
+  run.f.SyncShards();
+  REQUIRE(joined->ok());
+  const std::uint32_t id = joined->message.worker_id();
+  run.Take();
+  run.Live(absl::Seconds(65), {id});  // longer than --last_checkpoint_timeout
+  CHECK(run.f.coordinator.state() == v1::EVALUATING);
+  CHECK(run.f.Status().waiting_for() == "the final evaluation, then the last checkpoint");
+  CHECK(run.committer.indices.empty());
+  const bool good = GENERATE(false, true);
+  Evaluate(run.f, id, good ? 1.0 : std::numeric_limits<double>::infinity());
+  CHECK(run.f.Leave(id)->ok());
+  run.Live(absl::Seconds(1), {});
+  CHECK(run.f.coordinator.state() == v1::FINISHED);
+  CHECK(run.f.Status().failure().empty() == good);
+  CHECK(run.committer.indices.size() == (good ? 1 : 0));
+  CHECK(run.f.coordinator.last_checkpoint().ok());
+}
+
+TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint counts when the final evaluation is over") {
   const bool dies = GENERATE(false, true);
+  const bool drained = GENERATE(false, true);
   CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
   Begin(run);
   run.Take();
@@ -131,18 +157,63 @@ TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint is taken
   CHECK(run.f.Leave(0)->ok());
   run.Live(absl::Seconds(5), {id});
   CHECK(run.f.coordinator.state() == v1::EVALUATING);
-  CHECK(run.committer.begun.size() == 1);
+  REQUIRE(run.committer.begun.size() == 2);
+  run.Take();
+  CHECK(run.committer.indices.size() == 1);
+  if (drained) {  // a ps, with its weights, where there is no journal
+    v1::CheckpointRequest ask;
+    ask.set_if_possible(true);
+    ask.set_wait_millis(2000);
+    const auto asked = run.f.Call<v1::CheckpointReply>("Checkpoint", ask);
+    REQUIRE(asked->ok());
+    CHECK(asked->message.name() == "step-00000001");
+    CHECK(run.f.coordinator.state() == v1::EVALUATING);
+  }
   if (dies) {
     run.Live(absl::Seconds(11), {});
   } else {
-    Evaluate(run, id, 1.0);
+    Evaluate(run.f, id, 1.0);
     CHECK(run.f.Leave(id)->ok());
     run.Live(absl::Seconds(1), {});
   }
-  REQUIRE(run.committer.begun.size() == 2);
-  run.Take();
+  CHECK(run.committer.indices.size() == 2);
   CHECK(run.f.coordinator.state() == v1::FINISHED);
   CHECK(run.f.coordinator.last_checkpoint().ok());
+}
+
+TEST_CASE("Coordinator: a run that has failed as it diverged does not go back, whatever a ps has lost") {
+  GivenCheckpoint committer;
+  committer.checkpoint.emplace().mutable_coordinator_state()->set_run_id(CoordinatorFixture::kRun);
+  committer.holds = true;
+  std::size_t gone_back = 0;
+  v1::Policy policy = LeasedPolicy(1);
+  policy.mutable_stop()->set_steps(1);
+  CoordinatorFixture f(policy, 1, nullptr, [&](Coordinator::Options* options) {
+    options->committer = &committer;
+    options->rollback_on_divergence = 2;
+    options->on_go_back = [&gone_back](auto, const auto&) { ++gone_back; };
+  });
+  f.journals = true;
+  f.Start(1);
+  Evaluate(f, 0, std::numeric_limits<double>::infinity());
+  const bool chooses = GENERATE(true, false);  // when the limit is reached
+  if (chooses) f.Advance(absl::Milliseconds(200));
+  REQUIRE(committer.held.size() == (chooses ? 1 : 0));
+  CHECK(f.Commit(0, 0, {f.Acquire(0, 1, 10)->message.range()})->ok());
+  REQUIRE(f.coordinator.state() == v1::FINISHING);
+  const std::string failure = f.Status().failure();
+  CHECK(absl::StrContains(failure, "1 steps are done, but the loss has diverged"));
+  v1::WatchRequest lost = f.WatchOf(0);
+  lost.set_lost("gone");
+  CHECK(
+      Says(f.Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kUnavailable, {"gone; the run has failed"}));
+  for (const auto& chosen : committer.held) chosen(*committer.checkpoint);
+  f.RunAll();
+  CHECK(gone_back == 0);
+  const auto left = f.Leave(0);
+  REQUIRE(left->ok());
+  CHECK(left->message.failure() == failure);
+  CHECK(f.coordinator.state() == v1::FINISHED);
 }
 
 TEST_CASE("Coordinator: one worker's bad loss is no divergence before the others have been heard") {
@@ -170,7 +241,7 @@ TEST_CASE("Coordinator: with a checkpoint goes up to which step the loss was goo
     CheckpointRun run(policy, 1, 2, nullptr, factor);
     Begin(run);
     run.Take();
-    Evaluate(run, 0, 1.0);  // after no step
+    Evaluate(run.f, 0, 1.0);  // after no step
     CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 10)->message.range()})->ok());
     run.f.Advance(absl::Milliseconds(200));
     run.f.SyncShards();

@@ -117,6 +117,66 @@ TEST_CASE("Coordinator: that a journal has lost its end may come out after its p
   }
 }
 
+// Shard 1 has come again without the last record that its predecessor had answered, which nobody has said yet.
+void LoseTheEnd(Run& run) {
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  run.f->SyncShards();
+  ComesAgain(run, 6);
+}
+
+TEST_CASE("Coordinator: a loss that one commit has named is not forgotten while no checkpoint can be chosen") {
+  const absl::Status unreadable = absl::UnavailableError("read dir/step-00000000: Input/output error");
+  Run run;
+  LoseTheEnd(run);
+  SECTION("that is so when the commit comes") {}
+  SECTION("that is so since another ps has lost what it had") {
+    run.committer.unreadable = unreadable;
+    v1::WatchRequest lost = run.f->WatchOf(0);
+    lost.set_lost("gone");
+    run.f->Call<v1::WatchReply>("WatchMembership", lost);
+    REQUIRE(run.committer.asked.size() == 1);
+  }
+  run.committer.unreadable = unreadable;
+  CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 7001, 7))->ok());
+  CHECK(run.committer.asked.size() == 1);
+  run.f->Advance(absl::Seconds(1));
+  CHECK(run.committer.begun == 0);  // a checkpoint of now would have the loss
+  run.committer.unreadable = absl::OkStatus();
+  run.f->Advance(absl::Seconds(10));
+  CHECK(run.committer.asked.size() == 2);
+  CHECK(run.gone_back.size() == 1);
+}
+
+TEST_CASE("Coordinator: a loss that one commit has named is not forgotten when the coordinator is lost") {
+  Run run;
+  LoseTheEnd(run);
+  run.committer.holds = true;
+  CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 7001, 7))->ok());
+  REQUIRE(run.committer.held.size() == 1);
+  run.f->store->Stop();
+  run.files.Restart(CrashFiles::Loss::kPower);
+  run.Begin();
+  run.committer.holds = false;
+  run.f->Advance(absl::Seconds(1));
+  CHECK(run.gone_back.size() == 1);
+  run.Begin();
+  run.f->Advance(absl::Seconds(1));
+  CHECK(run.gone_back.size() == 1);
+}
+
+TEST_CASE("Coordinator: with nothing to go back to, training goes on after a loss that a commit has named") {
+  Run run;
+  LoseTheEnd(run);
+  run.committer.checkpoint.reset();
+  CHECK(run.f->Call<v1::CommitDataReply>("CommitData", CommitOf(run, 0, 7001, 7))->ok());
+  run.f->Advance(absl::Seconds(1));
+  CHECK(run.committer.asked.size() == 1);
+  CHECK(run.committer.begun == 1);  // it tries to take one
+  CHECK(run.f->Heartbeat(0).ok());
+}
+
 TEST_CASE("Coordinator: what a process had answered that died before it was heard of must be there as well") {
   for (const std::uint64_t found : {98, 99}) {
     for (const bool comes : {false, true}) {

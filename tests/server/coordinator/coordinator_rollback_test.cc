@@ -1,4 +1,5 @@
 // Coordinator through Handle(): the run goes back to a checkpoint.
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/coordinator/quarantine.h"
 #include "tests/catch.h"
 #include "tests/server/coordinator/rollback_run.h"
@@ -164,7 +166,10 @@ TEST_CASE("Coordinator: what cannot be read just now is tried again, and counts 
   constexpr std::size_t kTries = Quarantine::kMostGoingsBack + 1;
   for (std::size_t tried = 1; tried <= kTries; ++tried) {
     for (int i = 0; i < 2; ++i) {  // the ps comes again all the while
-      CHECK(Says(run.f->Call<v1::WatchReply>("WatchMembership", lost)->status, Code::kUnavailable, {"goes back"}));
+      const absl::Status told = run.f->Call<v1::WatchReply>("WatchMembership", lost)->status;
+      CHECK(Says(told, Code::kUnavailable, {"goes back"}));
+      if (tried > 1) CHECK(Says(told, Code::kUnavailable, {"dir/step-00000000"}));
+      CHECK(absl::StrContains(run.f->Status().waiting_for(), "dir/step-00000000: Input/output error"));
     }
     CHECK(run.committer.asked.size() == tried);
     run.f->Advance(absl::Seconds(10));
@@ -174,6 +179,33 @@ TEST_CASE("Coordinator: what cannot be read just now is tried again, and counts 
   run.committer.unreadable = absl::OkStatus();
   run.f->Call<v1::WatchReply>("WatchMembership", lost);
   CHECK(run.gone_back.size() == 1);
+}
+
+TEST_CASE("Coordinator: a checkpoint that cannot be read is waited for as long as somebody asks for it") {
+  Run run;
+  run.f->Start(2);
+  run.NoteCheckpoint();
+  run.Begin();
+  CoordinatorFixture& f = *run.f;
+  f.SyncShards();
+  run.committer.unreadable = absl::UnavailableError("read dir/step-00000000: Input/output error");
+  v1::WatchRequest lost = f.WatchOf(0);
+  const auto lose = [&](const char* what) {
+    lost.set_lost(what);
+    CHECK_FALSE(f.Call<v1::WatchReply>("WatchMembership", lost)->ok());
+    const std::string said = absl::StrCat("the run goes back to a checkpoint: ps 0 cannot go on: ", what);
+    const v1::GetStatusReply status = f.Status();
+    CHECK(std::any_of(status.events().begin(), status.events().end(),
+                      [&said](const std::string& event) { return absl::EndsWith(event, said); }));
+    CHECK(absl::StrContains(status.waiting_for(), "dir/step-00000000"));
+  };
+  lose("its disk is away");
+  for (int second = 0; second < 75; ++second) {  // and is there again
+    f.AdvanceServed(absl::Seconds(1));
+    for (const std::uint32_t worker : {0, 1}) CHECK(f.Heartbeat(worker).ok());
+  }
+  CHECK(f.Status().waiting_for().empty());
+  lose("its disk is broken");
 }
 
 TEST_CASE("Coordinator: a loss that has diverged is no end of the run while no checkpoint can be read") {

@@ -29,6 +29,7 @@ class GivenCheckpoint final : public CheckpointCommitter {
   }
   void ChooseNewestGood(std::uint64_t at_most, Chosen done) override {
     asked.push_back(at_most);
+    if (holds) return held.push_back(std::move(done));
     if (!unreadable.ok()) return done(unreadable);
     if (checkpoint) return done(*checkpoint);
     done(absl::NotFoundError("dir holds no good checkpoint"));
@@ -37,6 +38,8 @@ class GivenCheckpoint final : public CheckpointCommitter {
   std::optional<v1::CheckpointIndex> checkpoint;
   absl::Status unreadable;  // why none can be chosen just now
   std::vector<std::uint64_t> asked;
+  bool holds = false;  // then it is still looking
+  std::vector<Chosen> held;
   int begun = 0;
 };
 

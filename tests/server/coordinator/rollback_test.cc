@@ -51,10 +51,14 @@ TEST_CASE("Progress is the checkpoint's; decisions, names and time go on") {
   (*now.mutable_membership()->mutable_ended())[3] = 15;
   now.set_era(2);
   now.set_divergences(1);
+  then.set_owed_going_back("a loss");
+  now.set_owed_going_back("a loss");
   then.mutable_tickets()->set_last_serial(90);
   now.mutable_tickets()->set_last_serial(290);
   const v1::CoordinatorState state = *RollBack(now, CheckpointOf(then, 1), "step-00000100", 2);
   CHECK(state.steps() == 100);
+  CHECK(state.owed_going_back().empty());
+  CHECK(state.trained_nanos_at_checkpoint() == state.trained_nanos());
   CHECK(state.samples() == 1000);
   CHECK(state.samples_lost() == 2000);
   now.set_samples_lost(500);
