@@ -163,6 +163,10 @@ int Main(int argc, char** argv) {
   }
   const absl::Status taken = CheckArguments(given, FlagsOf(*verb), absl::StrCat("leeway ", verb->name));
   if (!taken.ok()) ExitWithError(absl::InvalidArgumentError(absl::StrCat(taken.message(), verb->hint)));
+  // The environment's LEEWAY_OUTPUT gives way to -o.
+  const bool output = std::any_of(given.begin(), given.end(),
+                                  [](const std::string& word) { return absl::StartsWith(word, "--output"); });
+  if (output && FlagGiven("o")) ExitWithError(absl::InvalidArgumentError("-o is short for --output: give one of them"));
   const absl::Status logging = InitLogging("leeway");
   if (!logging.ok()) ExitWithError(logging);
   RouteLibraryLogs();
