@@ -68,8 +68,8 @@ constexpr Verb kVerbs[] = {
     {"drain", "WORKER|ps-N --coordinator=HOST:PORT", "have one worker, or ps-N, end in good order",
      "coordinator output o ask_timeout", RunDrain},
     {"bench", "transport|apply|encode|latency|train",
-     "measure against baselines: transport, apply, encode, latency, train", "cli/bench/ output o server/ worker/",
-     RunBench, "", "", RunSetsItself},
+     "measure against baselines: transport, apply, encode, latency, train",
+     "cli/bench/ output o data ps_binary worker_binary", RunBench, "", "", RunSetsItself},
     {"study", "", "compare policies for workers of different speeds, in simulated time",
      "cli/study/ output o seed model data batch pipeline_depth optimizer learning_rate momentum nesterov beta1 beta2 "
      "rho "
