@@ -150,13 +150,14 @@ absl::StatusOr<Dataset> LoadTokens(const std::string& path, const std::string& t
                                                    "window of ", options.context, " need ", 2 * options.context + 1));
   }
   const std::uint64_t held_out = std::max<std::uint64_t>(windows / kTestShare, 1);
-  const auto border = text.tokens.begin() + static_cast<std::ptrdiff_t>((windows - held_out) * options.context);
+  const std::uint64_t border_at = (windows - held_out) * options.context;
+  const auto border = text.tokens.begin() + static_cast<std::ptrdiff_t>(border_at);
   if (test) {
     text.tokens.erase(text.tokens.begin(), border);
   } else {
     text.tokens.erase(border + 1, text.tokens.end());  // the last label is the test split's first token
   }
-  return Dataset::FromTokens(path, text.vocabulary, options.context, std::move(text.tokens));
+  return Dataset::FromTokens(path, text.vocabulary, options.context, std::move(text.tokens), test ? border_at : 0);
 }
 
 }  // namespace leeway

@@ -103,6 +103,15 @@ TEST_CASE("one file: the last tenth of its windows, at least one, is the test sp
              Contains("250 tokens") && Contains("125 need 251"));
 }
 
+TEST_CASE("a token outside the vocabulary is named by its place in the file, in the test split, too") {
+  TempDirectory directory;
+  std::string text(250, 'a');
+  text.back() = '\xff';
+  const std::string path = directory.Write("text", text);
+  const absl::Status status = LoadTokens(path, "", Split::kTest, {4, 128}).status();
+  CHECK_THAT(std::string(status.message()), Contains("token 249 is 255; a vocabulary of 128"));
+}
+
 TEST_CASE("what cannot be understood is refused by name and reason") {
   Files files;
   CHECK_THAT(files.Error("a.bin", Bytes16({1, 2}) + "x"), Contains("a.bin: an odd number of bytes"));
