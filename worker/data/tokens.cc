@@ -111,8 +111,9 @@ struct Text {
 };
 
 absl::StatusOr<Text> ReadText(const std::string& path, std::uint32_t vocabulary) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<InputFile> file, InputFile::Open(path));
   const bool is_tokens = absl::EndsWith(path, ".bin");
+  // Tokens are not: the first may be 35615, which are the bytes that gzip's files begin with.
+  ASSIGN_OR_RETURN(const std::unique_ptr<InputFile> file, InputFile::Open(path, /*may_be_gzip=*/!is_tokens));
   ASSIGN_OR_RETURN(Tokens tokens, is_tokens ? ReadTokenFile(path, *file) : ReadBytes(path, *file));
   if (vocabulary == 0) vocabulary = is_tokens ? kGpt2Vocabulary : 256;
   return Text{std::move(tokens), vocabulary};

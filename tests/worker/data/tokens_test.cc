@@ -78,6 +78,7 @@ TEST_CASE("files of 16-bit tokens, plain and with llm.c's header, longer than on
   CHECK(files.Read("a.bin", Bytes16({1, 256, 50256})) == std::vector<std::int32_t>{1, 256, 50256});
   CHECK(files.Load("a.bin", Bytes16({1, 2}))->num_classes() == 50257);
   CHECK(files.Read("b.bin", Header(20240520, 1, 3) + Bytes16({1, 256, 7})) == std::vector<std::int32_t>{1, 256, 7});
+  CHECK(files.Read("gzip.bin", Bytes16({0x8b1f, 8, 7}), 65535) == std::vector<std::int32_t>{0x8b1f, 8, 7});
   std::vector<int> many;
   for (int i = 0; i < 700'001; ++i) many.push_back(i % 50257);
   const std::vector<std::int32_t> expected(many.begin(), many.end());
