@@ -68,8 +68,8 @@ constexpr Verb kVerbs[] = {
     {"drain", "WORKER|ps-N --coordinator=HOST:PORT", "have one worker, or ps-N, end in good order",
      "coordinator output o ask_timeout", RunDrain},
     {"bench", "transport|apply|encode|latency|train",
-     "measure against baselines: transport, apply, encode, latency, train", "cli/bench/ output o server/ worker/",
-     RunBench, "", "", RunSetsItself},
+     "measure against baselines: transport, apply, encode, latency, train",
+     "cli/bench/ output o data ps_binary worker_binary", RunBench, "", "", RunSetsItself},
     {"study", "", "compare policies for workers of different speeds, in simulated time",
      "cli/study/ output o seed model data batch pipeline_depth optimizer learning_rate momentum nesterov beta1 beta2 "
      "rho "
@@ -163,6 +163,10 @@ int Main(int argc, char** argv) {
   }
   const absl::Status taken = CheckArguments(given, FlagsOf(*verb), absl::StrCat("leeway ", verb->name));
   if (!taken.ok()) ExitWithError(absl::InvalidArgumentError(absl::StrCat(taken.message(), verb->hint)));
+  // The environment's LEEWAY_OUTPUT gives way to -o.
+  const bool output = std::any_of(given.begin(), given.end(),
+                                  [](const std::string& word) { return absl::StartsWith(word, "--output"); });
+  if (output && FlagGiven("o")) ExitWithError(absl::InvalidArgumentError("-o is short for --output: give one of them"));
   const absl::Status logging = InitLogging("leeway");
   if (!logging.ok()) ExitWithError(logging);
   RouteLibraryLogs();

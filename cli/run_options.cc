@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "cli/run_directory.h"
@@ -42,8 +43,8 @@ ABSL_FLAG(std::string, worker_flags, "",
           "leeway run: worker flags of single workers, as in \"1:--batch=32 --threads=2;eval:--threads=2\"");
 ABSL_FLAG(std::string, ps_flags, "",
           "leeway run: further flags of every ps, which checks them itself, as in \"--lease=2s --threads=1\"");
-ABSL_FLAG(std::string, ps_binary, "", "leeway run: the ps program; default ../server/ps beside leeway");
-ABSL_FLAG(std::string, worker_binary, "", "leeway run: the worker program; default ../worker/worker beside leeway");
+ABSL_FLAG(std::string, ps_binary, "", "the ps program; default: ps beside leeway, or ../server/ps");
+ABSL_FLAG(std::string, worker_binary, "", "the worker program; default: worker beside leeway, or ../worker/worker");
 
 namespace leeway {
 namespace {
@@ -69,17 +70,18 @@ bool IsFrom(const absl::CommandLineFlag& flag, const std::string& folder) {
   return absl::StartsWith(flag.Filename(), folder);
 }
 
-absl::StatusOr<std::string> FindProgram(const std::string& flag, const std::string& given, const std::string& beside) {
-  std::string path = given;
-  if (path.empty()) {
-    std::error_code error;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-    path = (self.parent_path() / beside).lexically_normal().string();
+// `name` is looked for beside this program, as it is installed, and in ../FOLDER, as it is built.
+absl::StatusOr<std::string> FindProgram(const std::string& name, const std::string& folder, const std::string& given) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error).parent_path();
+  std::vector<std::string> places = {self / name, (self / ".." / folder / name).lexically_normal()};
+  if (!given.empty()) places = {given};
+  for (const std::string& place : places) {
+    if (fs::is_regular_file(place, error) && access(place.c_str(), X_OK) == 0) return place;
   }
-  if (access(path.c_str(), X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat("no program at ", path, "; --", flag, "=FILE says where it is"));
-  }
-  return path;
+  return absl::NotFoundError(
+      absl::StrCat("no program at ", absl::StrJoin(places, " or "), "; --", name, "_binary=FILE says where it is"));
 }
 
 // What the coordinator would refuse when the workers join.
@@ -303,9 +305,8 @@ absl::StatusOr<RunOptions> RunOptionsFromFlags() {
   RETURN_IF_ERROR(options.eval ? CheckInputs(worker, /*evaluator=*/true) : CheckNoEvaluator(options));
   RETURN_IF_ERROR(CheckEvaluations(policy, worker));
   for (const auto& [name, words] : options.special_flags) RETURN_IF_ERROR(CheckSpecialFlags(name, words));
-  ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps_binary", absl::GetFlag(FLAGS_ps_binary), "../server/ps"));
-  ASSIGN_OR_RETURN(options.worker_binary,
-                   FindProgram("worker_binary", absl::GetFlag(FLAGS_worker_binary), "../worker/worker"));
+  ASSIGN_OR_RETURN(options.ps_binary, FindProgram("ps", "server", absl::GetFlag(FLAGS_ps_binary)));
+  ASSIGN_OR_RETURN(options.worker_binary, FindProgram("worker", "worker", absl::GetFlag(FLAGS_worker_binary)));
   return options;
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/flags/flag.h"
 #include "absl/strings/match.h"
@@ -28,11 +30,19 @@ absl::StatusOr<std::string> Tokenize(const std::vector<std::string>& texts) {
   if (!absl::EndsWith(output, ".bin")) {
     return FlagError("output", output, "the file to write the tokens to, whose name ends in .bin");
   }
+  std::vector<std::string> inputs = texts;
+  inputs.push_back(merges);
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    if (!std::filesystem::equivalent(output, input, error)) continue;
+    return FlagError("output", output, absl::StrCat("another file than its inputs; it is ", input));
+  }
   ASSIGN_OR_RETURN(const BpeEncoder encoder, BpeEncoder::FromFile(merges));
   std::vector<std::uint16_t> tokens;
   std::uint64_t bytes = 0;
   for (const std::string& path : texts) {
     ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
+    if (text.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": is empty"));
     encoder.Encode(text, &tokens);
     if (texts.size() > 1) tokens.push_back(encoder.end_of_text());
     bytes += text.size();

@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device, 
   if (cuda.ok()) return cuda;
   const std::string reason(cuda.status().message());
   if (!choose) return absl::Status(cuda.status().code(), absl::StrCat("--device=", device, ": ", reason));
-  spdlog::info("--device=auto: the CPU computes: {}", reason);
+  spdlog::info("--device=auto: the CPU computes{}: {}", tf32 ? ", without --tf32" : "", reason);
   return MakeCpuBackend(threads);
 }
 

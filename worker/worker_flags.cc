@@ -36,7 +36,8 @@ ABSL_FLAG(std::int32_t, batch, 64, "samples that are computed at once, 1 to 6553
 ABSL_FLAG(std::int32_t, accumulate, 1, "batches whose gradients are added up into one push, 1 to 65536");
 ABSL_FLAG(std::string, device, "auto", "where to compute: auto, cpu or cuda:N");
 ABSL_FLAG(std::int32_t, threads, 1, "compute threads of the cpu device, 1 to 1024");
-ABSL_FLAG(bool, tf32, false, "on a GPU: float32 products may round their inputs to TF32 (10 bits), which is faster");
+ABSL_FLAG(bool, tf32, false,
+          "on a GPU, but of gpt: float32 products may round their inputs to TF32 (10 bits), which is faster");
 ABSL_FLAG(std::int32_t, pipeline_depth, 1,
           "steps by which communication may lag behind computing, 0 to 14; 0: pull, compute, push, wait. Staleness "
           "bound 0 needs 0");
@@ -147,7 +148,7 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   RETURN_IF_ERROR(Check(role == "train" || role == "eval", "role", role, "train, eval"));
   options.evaluator = role == "eval";
   options.model = absl::GetFlag(FLAGS_model);
-  RETURN_IF_ERROR(ParseModelName(options.model).status());
+  ASSIGN_OR_RETURN(const ModelName model, ParseModelName(options.model));
   options.data = absl::GetFlag(FLAGS_data);
   if (need_coordinator) {
     RETURN_IF_ERROR(Check(!options.data.empty(), "data", options.data,
@@ -163,8 +164,11 @@ absl::StatusOr<WorkerOptions> WorkerOptionsFromFlags(bool need_coordinator) {
   options.device = absl::GetFlag(FLAGS_device);
   RETURN_IF_ERROR(CheckDevice(options.device));
   options.threads = absl::GetFlag(FLAGS_threads);
-  options.tf32 = absl::GetFlag(FLAGS_tf32);
   RETURN_IF_ERROR(Check(In(options.threads, 1, 1024), "threads", options.threads, "1 to 1024"));
+  options.tf32 = absl::GetFlag(FLAGS_tf32);
+  const bool rounds = options.device != "cpu" && model.family != ModelName::kGpt;
+  RETURN_IF_ERROR(Check(rounds || !options.tf32, "tf32", "true",
+                        "false with --device=cpu or --model=gpt: only a GPU's float32 products can be rounded"));
   options.pipeline_depth = absl::GetFlag(FLAGS_pipeline_depth);
   RETURN_IF_ERROR(Check(In(options.pipeline_depth, 0, 14), "pipeline_depth", options.pipeline_depth, "0 to 14"));
   RETURN_IF_ERROR(ReadEncodings(&options));

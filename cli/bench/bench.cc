@@ -32,6 +32,7 @@ ABSL_FLAG(int, bench_batch, 128, "of leeway bench train: samples per step");
 ABSL_FLAG(std::string, bench_model, "mlp", "of leeway bench train: the model, as the worker's --model");
 
 ABSL_DECLARE_FLAG(std::string, data);
+ABSL_DECLARE_FLAG(std::string, model);
 
 namespace leeway {
 namespace {
@@ -106,6 +107,7 @@ absl::StatusOr<std::vector<BenchRow>> Measure(const Bench& bench) {
   }
   // The flags of a run are checked with these; a bench has a training set of its own unless one is named.
   if (absl::GetFlag(FLAGS_data).empty()) absl::SetFlag(&FLAGS_data, BenchTrainOptions().data);
+  absl::SetFlag(&FLAGS_model, absl::GetFlag(FLAGS_bench_model));
   ASSIGN_OR_RETURN(setting.binaries, RunOptionsFromFlags());
   char directory[] = "/tmp/leeway-bench-XXXXXX";
   if (mkdtemp(directory) == nullptr) return absl::UnavailableError("cannot make a directory in /tmp");

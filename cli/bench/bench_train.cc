@@ -54,8 +54,12 @@ absl::StatusOr<double> ClusterRate(const BenchTrainOptions& options, int pair) {
   const double seconds = absl::ToDoubleSeconds(options.measure);
   // Ends by itself also if this process dies: the measure, and time to start and be told to stop.
   run.ps_flags = {absl::StrCat("--minutes=", (seconds + 30) / 60), absl::StrCat("--learning_rate=", kRate)};
-  run.worker_flags = {"--model=" + options.model, "--data=" + options.data, absl::StrCat("--batch=", options.batch),
-                      "--threads=1", "--pipeline_depth=1"};
+  run.worker_flags = {"--model=" + options.model,
+                      "--data=" + options.data,
+                      absl::StrCat("--batch=", options.batch),
+                      "--device=cpu",
+                      "--threads=1",
+                      "--pipeline_depth=1"};
   std::error_code error;
   if (!std::filesystem::create_directories(run.directory, error)) {
     return absl::UnavailableError(absl::StrCat("cannot make ", run.directory, ": ", error.message()));

@@ -1,5 +1,5 @@
 // bench train: what the parameter server costs: one worker with one `ps`, against the same arithmetic in a
-// plain loop in one process.
+// plain loop in one process. Both compute on one core of the CPU.
 //
 // Thread safety: one thread.
 #pragma once

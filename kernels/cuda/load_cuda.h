@@ -13,11 +13,11 @@
 
 namespace leeway {
 
-// Where the shared object may lie: beside the program, in ../lib of an installation, in the build tree above it.
+// Where the shared object may lie: beside the program, in ../lib if that is beside a bin/, in Bazel's build tree.
 std::vector<std::string> CudaLibraryPlaces(const std::string& program);
 
-// The first of `places` that exists. UNAVAILABLE: none does; a library that it needs is missing; there is no driver or
-// GPU. FAILED_PRECONDITION: it is another build's. Each in one line. INTERNAL: as CudaFactory.
+// The first of `places` that exists. UNAVAILABLE: none does; it is cut off; a library that it needs is missing; there
+// is no driver or GPU. FAILED_PRECONDITION: it is another build's. Each in one line. INTERNAL: as CudaFactory.
 absl::StatusOr<std::unique_ptr<Backend>> LoadCudaBackend(const std::vector<std::string>& places,
                                                          const CudaOptions& options);
 

@@ -66,7 +66,7 @@ export PATH=/opt/leeway/bin:$PATH
 for program in ps worker leeway; do run "/opt/leeway/bin/$program" --version; done
 if run /bin/touch /opt/leeway/x 2>/dev/null; then echo "try_image.sh: the root can be written to" >&2; exit 1; fi
 # `leeway run` in it: programs, libraries and data are all there.
-run /opt/leeway/bin/leeway run --ps_binary=/opt/leeway/bin/ps --worker_binary=/opt/leeway/bin/worker --model=softmax \
-  --data=/opt/leeway/data --num_ps=2 --num_workers=2 --epochs=1 --out=/var/lib/leeway/run --display_every=2s
+run /opt/leeway/bin/leeway run --model=softmax --data=/opt/leeway/data --num_ps=2 --num_workers=2 --epochs=1 \
+  --out=/var/lib/leeway/run --display_every=2s
 echo "sizes: Debian $(du -sm "$folder/debian" | cut -f1) MB, /opt/leeway $(du -sm "$root/opt/leeway" | cut -f1) MB" \
   "(data $(du -sm "$root/opt/leeway/data" | cut -f1) MB)"

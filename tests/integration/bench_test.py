@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import LEEWAY, TestCase, main  # noqa: E402
+from harness import LEEWAY, WORKER, TestCase, main, read  # noqa: E402
 
 TINY = ["--bench_pairs=1", "--bench_time=1ms", "--bench_elements=50000"]
 KEYS = {"name", "value", "unit", "baseline", "ratio", "goal", "goal_is_most", "what"}
@@ -117,6 +117,19 @@ class Bench(TestCase):
     def test_train(self):
         self.check(self.rows("train", "--bench_model=softmax", "--data=synthetic:1000"), TRAIN)
 
+    def test_train_compares_the_same_device_and_takes_text(self):
+        text, words = os.path.join(self.folder, "text"), os.path.join(self.folder, "words")
+        worker = os.path.join(self.folder, "worker.sh")
+        with open(text, "w", encoding="utf-8") as file:
+            file.write("some text " * 1000)
+        with open(worker, "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\necho "$@" >>{words}\nexec {WORKER} "$@"\n')
+        os.chmod(worker, 0o755)
+        model = "--bench_model=gpt:layers=1,width=32,heads=2,context=32"
+        flags = [model, f"--data=tokens:{text}", "--bench_batch=4", f"--worker_binary={worker}"]
+        self.check(self.rows("train", *flags), TRAIN)
+        self.assertIn(" --device=cpu ", read(words))
+
     def test_table(self):
         child = self.start("table", LEEWAY, "bench", "apply", *TINY)
         self.assertEqual(child.wait(), 0, child.output())
@@ -130,6 +143,8 @@ class Bench(TestCase):
             (["apply", "-o", "xml"], "table, json"),
             (["apply", "--bench_elements=0"], "1 to"),
             (["apply", "--bench_pairs=0"], "1 and above"),
+            (["train", "--device=cuda:0"], "leeway bench does not take --device"),
+            (["train", "--bench_model=mlp", "--data=tokens:x"], "tokens are for --model=gpt"),
         ):
             with self.subTest(flags=flags):
                 child = self.start("bad" + flags[-1].strip("-"), LEEWAY, "bench", *flags)

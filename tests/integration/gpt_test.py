@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import LEEWAY, TestCase, main, weights  # noqa: E402
+from harness import LEEWAY, TestCase, main, read_bytes, weights  # noqa: E402
 
 WORDS = "parameter server worker gradient clock shard journal lease round block update vector".split()
 MODEL = "--model=gpt:layers=1,width=32,heads=2,context=32"
@@ -69,16 +69,26 @@ class Gpt(TestCase):
         self.assertIn(f"{tokens}: {count} tokens of {len(text)} bytes, vocabulary 260; train on it with", made.stdout())
         run = self.run_leeway(MODEL + ",vocab=260", f"--data=tokens:{tokens}", "--batch=8", "--steps=20")
         self.assertEqual(run.finish()["num_records"], (count - 1) // 32 - (count - 1) // 32 // 10)
+        empty, twice = os.path.join(self.folder, "empty"), os.path.join(self.folder, "twice")
+        with open(empty, "w", encoding="utf-8"):
+            pass
+        os.link(tokens, twice)
+        before = read_bytes(tokens)
         for words, message in (
             (["tokenize"], "usage: leeway tokenize"),
             (["tokenize", path, "-o", tokens], "--merges="),
             (["tokenize", f"--merges={path}", path, "-o", tokens], "is no merge of two tokens"),
             (["tokenize", f"--merges={merges}", path, "-o", "tokens.txt"], "ends in .bin"),
             (["tokenize", f"--merges={merges}", "/no/such", "-o", tokens], "/no/such: cannot be opened"),
+            (["tokenize", f"--merges={merges}", path, empty, "-o", tokens], f"{empty}: is empty"),
+            (["tokenize", f"--merges={merges}", path, twice, "-o", tokens], f"its inputs; it is {twice}"),
+            (["tokenize", f"--merges={twice}", path, "-o", tokens], f"its inputs; it is {twice}"),
+            (["tokenize", f"--merges={merges}", path, "-o", tokens, "--output=x.bin"], "-o is short for --output"),
         ):
             made = self.start("refused", LEEWAY, *words)
             self.assertEqual(made.wait(), 1, made.everything())
             self.assertIn(message, made.stderr())
+            self.assertEqual(read_bytes(tokens), before)
 
     def test_models_and_data_that_do_not_fit_are_refused_before_anything_starts(self):
         path, _ = self.write_text()

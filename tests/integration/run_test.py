@@ -2,12 +2,13 @@
 """`leeway run` on real processes: its results, its exit codes, and that nothing is left behind."""
 
 import os
+import shutil
 import signal
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from harness import TestCase, main, read, weights  # noqa: E402
+from harness import LEEWAY, PS, WORKER, TestCase, main, read, weights  # noqa: E402
 
 LONG = ["--num_ps=2", "--num_workers=2", "--epochs=1000", "--pace=20ms"]
 
@@ -28,6 +29,20 @@ class Run(TestCase):
             values = weights(run.path(name + ".safetensors"))
             self.assertEqual(sum(map(len, values.values())), 4 * summary["elements"])
         self.wait_until_gone()
+
+    def test_ps_and_worker_are_found_beside_leeway_where_they_are_installed(self):
+        installed = os.path.join(self.folder, "bin")
+        os.mkdir(installed)
+        for program in (LEEWAY, PS, WORKER):
+            shutil.copy(os.path.realpath(program), installed)
+        data = ["--model=softmax", "--data=synthetic:100", "--epochs=1", f"--out={self.folder}/run"]
+        run = self.start("installed", f"{installed}/leeway", "run", *data)
+        self.assertEqual(run.wait(), 0, run.output())
+        self.assertIn(f"worker-0: {installed}/worker ", read(f"{self.folder}/run/commands.txt"))
+        os.remove(f"{installed}/ps")
+        run = self.start("incomplete", f"{installed}/leeway", "run", *data)
+        self.assertEqual(run.wait(), 1, run.output())
+        self.assertIn(f"no program at {installed}/ps or {self.folder}/server/ps; --ps_binary=", run.stderr())
 
     def test_ctrl_c_ends_all_and_keeps_what_was_seen(self):
         run = self.run_leeway(*LONG)

@@ -19,11 +19,15 @@ namespace {
 // A library of tests/kernels/, as this test finds its data.
 std::string Data(const std::string& name) { return std::filesystem::absolute("tests/kernels/" + name).string(); }
 
-TEST_CASE("the shared object is looked for beside the program, in ../lib, and in the build tree") {
+TEST_CASE("the shared object is looked for beside the program, in ../lib, and in a build tree, but nowhere else") {
+  using Places = std::vector<std::string>;
   CHECK(CudaLibraryPlaces("/opt/leeway/bin/worker") ==
-        std::vector<std::string>{"/opt/leeway/bin/libleeway_cuda.so", "/opt/leeway/lib/libleeway_cuda.so",
-                                 "/opt/leeway/kernels/cuda/libleeway_cuda.so", "/opt/kernels/cuda/libleeway_cuda.so",
-                                 "/kernels/cuda/libleeway_cuda.so"});
+        Places{"/opt/leeway/bin/libleeway_cuda.so", "/opt/leeway/lib/libleeway_cuda.so"});
+  // What lies in /tmp somebody else may have put there.
+  CHECK(CudaLibraryPlaces("/tmp/x/worker") == Places{"/tmp/x/libleeway_cuda.so"});
+  CHECK(CudaLibraryPlaces("/b/bazel-out/k8-opt/bin/tests/worker/models/gpt/gpt_test") ==
+        Places{"/b/bazel-out/k8-opt/bin/tests/worker/models/gpt/libleeway_cuda.so",
+               "/b/bazel-out/k8-opt/bin/kernels/cuda/libleeway_cuda.so"});
 }
 
 TEST_CASE("absent: one line says where it should be") {
@@ -39,6 +43,19 @@ TEST_CASE("present, but a library that it needs is not: one line names that libr
   CHECK_THAT(std::string(status.message()), Catch::Contains("are CUDA's libraries installed?") &&
                                                 Catch::Contains("libleeway_missing.so: cannot open shared object") &&
                                                 !Catch::Contains("\n"));
+}
+
+TEST_CASE("present, but cut off: refused, not mapped, which would be a SIGBUS") {
+  const std::string path = std::string(getenv("TEST_TMPDIR")) + "/libcut_off.so";
+  const auto whole = std::filesystem::file_size(Data("libno_driver.so"));
+  for (const auto size : {whole / 2, whole - 1}) {
+    std::filesystem::copy_file(Data("libno_driver.so"), path, std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::permissions(path, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
+    std::filesystem::resize_file(path, size);
+    const absl::Status status = LoadCudaBackend({path}, {}).status();
+    CHECK(status ==
+          absl::UnavailableError(path + " is cut off: " + std::to_string(size) + " bytes of " + std::to_string(whole)));
+  }
 }
 
 TEST_CASE("present, but of another build: refused, not called") {

@@ -34,6 +34,7 @@ absl::StatusOr<WorkerOptions> With(std::vector<std::string> arguments) {
                                   "--role=train",
                                   "--model=cnn",
                                   "--device=auto",
+                                  "--tf32=false",
                                   "--name="};
   all.insert(all.end(), arguments.begin(), arguments.end());
   const auto rest = SetFlags(all, {}, nullptr);
@@ -67,6 +68,17 @@ TEST_CASE("Encodings arrive") {
   CHECK(options->push_encoding.fraction == 0.01);
   CHECK(options->push_encoding.momentum == 0.9);
   CHECK(options->pull_encoding == v1::INT8);
+}
+
+TEST_CASE("--tf32 is refused where nothing would heed it") {
+  CHECK(With({"--tf32"})->tf32);
+  CHECK(With({"--tf32", "--device=cuda:0"}).ok());
+  for (const char* other : {"--device=cpu", "--model=gpt:1m"}) {
+    const absl::Status status = With({"--tf32", other}).status();
+    CHECK(absl::IsInvalidArgument(status));
+    CHECK(std::string(status.message()) ==
+          "--tf32=true: allowed: false with --device=cpu or --model=gpt: only a GPU's float32 products can be rounded");
+  }
 }
 
 TEST_CASE("A worker without a name gets one of its host and process") {

@@ -113,7 +113,7 @@ absl::StatusOr<Dataset> Dataset::FromFloats(const std::string& source, FeatureSh
 }
 
 absl::StatusOr<Dataset> Dataset::FromTokens(const std::string& source, std::uint32_t vocabulary, std::uint32_t context,
-                                            std::vector<std::uint16_t> tokens) {
+                                            std::vector<std::uint16_t> tokens, std::uint64_t first) {
   if (context == 0 || context > kMaxDimension) {
     return absl::InvalidArgumentError(
         absl::StrCat(source, ": windows of ", context, " tokens; allowed are 1 to ", kMaxDimension));
@@ -125,8 +125,9 @@ absl::StatusOr<Dataset> Dataset::FromTokens(const std::string& source, std::uint
   const auto bad =
       std::find_if(tokens.begin(), tokens.end(), [vocabulary](std::uint16_t token) { return token >= vocabulary; });
   if (bad != tokens.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(source, ": token ", bad - tokens.begin(), " is ", *bad,
-                                                   "; a vocabulary of ", vocabulary, " ends before it"));
+    const std::uint64_t place = first + static_cast<std::uint64_t>(bad - tokens.begin());
+    return absl::InvalidArgumentError(
+        absl::StrCat(source, ": token ", place, " is ", *bad, "; a vocabulary of ", vocabulary, " ends before it"));
   }
   Dataset data;
   data.shape_ = {1, 1, context};

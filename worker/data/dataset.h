@@ -54,9 +54,10 @@ class Dataset {
 
   // Record i is tokens[i * context, (i + 1) * context); its labels are the tokens from i * context + 1 on. Tokens at
   // the end that make no whole window are left out. The shape is 1 x 1 x context. INVALID_ARGUMENT: fewer than context
-  // + 1 tokens, a context of 0, a token outside [0, vocabulary).
+  // + 1 tokens, a context of 0, a token outside [0, vocabulary), which is named by its place in `source`, where the
+  // tokens are those from `first` on.
   static absl::StatusOr<Dataset> FromTokens(const std::string& source, std::uint32_t vocabulary, std::uint32_t context,
-                                            std::vector<std::uint16_t> tokens);
+                                            std::vector<std::uint16_t> tokens, std::uint64_t first = 0);
 
   Dataset(Dataset&&) = default;
   Dataset& operator=(Dataset&&) = default;

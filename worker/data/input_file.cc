@@ -37,7 +37,7 @@ absl::Status CheckFits(const std::string& path, std::uint64_t bytes) {
                                                    FormatBytes(memory)));
 }
 
-absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& path, bool may_be_gzip) {
   // O_NONBLOCK: opening a pipe must not wait for its writer.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return SystemError(path, "cannot be opened", errno);
@@ -60,7 +60,7 @@ absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(const std::string& pa
   }
   std::unique_ptr<InputFile> input(new InputFile(path, file, static_cast<std::uint64_t>(info.st_size)));
   RETURN_IF_ERROR(input->Fill());
-  input->gzip_ = input->stream_.avail_in >= 2 && input->input_[0] == 0x1f && input->input_[1] == 0x8b;
+  input->gzip_ = may_be_gzip && input->stream_.avail_in >= 2 && input->input_[0] == 0x1f && input->input_[1] == 0x8b;
   if (input->gzip_) {
     if (inflateInit2(&input->stream_, kGzipWindow) != Z_OK) {
       return absl::UnavailableError(absl::StrCat(path, ": zlib cannot start (no memory?)"));

@@ -25,7 +25,8 @@ class InputFile {
   // NOT_FOUND, PERMISSION_DENIED, UNAVAILABLE (another reason of the system's), INVALID_ARGUMENT (not a
   // regular file), RESOURCE_EXHAUSTED (more bytes than this machine has memory, where data are kept; of gzip data that
   // is not known beforehand). Every message of this class begins with the path.
-  static absl::StatusOr<std::unique_ptr<InputFile>> Open(const std::string& path);
+  // Without `may_be_gzip` the contents are the file's bytes, whatever they begin with.
+  static absl::StatusOr<std::unique_ptr<InputFile>> Open(const std::string& path, bool may_be_gzip = true);
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;

@@ -68,12 +68,19 @@ struct TokenFiles {
 };
 
 absl::StatusOr<TokenFiles> ParseTokenFiles(const std::string& files) {
+  const auto refused = [&files](const char* why) {
+    return absl::InvalidArgumentError(absl::StrCat("data 'tokens:", files, "': ", why));
+  };
   const std::size_t comma = files.find(',');
-  if (comma == std::string::npos) return TokenFiles{files, ""};
-  if (comma + 1 == files.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("data 'tokens:", files, "': no test file behind the comma"));
+  TokenFiles parsed{files.substr(0, comma), comma == std::string::npos ? "" : files.substr(comma + 1)};
+  if (comma != std::string::npos && parsed.test_path.empty()) return refused("no test file behind the comma");
+  if (absl::EndsWith(parsed.path, ".bin.gz") || absl::EndsWith(parsed.test_path, ".bin.gz")) {
+    return refused("tokens are read from an unpacked .bin");
   }
-  return TokenFiles{files.substr(0, comma), files.substr(comma + 1)};
+  if (!parsed.test_path.empty() && absl::EndsWith(parsed.path, ".bin") != absl::EndsWith(parsed.test_path, ".bin")) {
+    return refused("bytes and tokens do not go together: both files end in .bin, or neither");
+  }
+  return parsed;
 }
 
 using TextReader = std::function<absl::StatusOr<Dataset>(const std::string&, const TextOptions&)>;

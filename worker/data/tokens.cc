@@ -111,8 +111,9 @@ struct Text {
 };
 
 absl::StatusOr<Text> ReadText(const std::string& path, std::uint32_t vocabulary) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<InputFile> file, InputFile::Open(path));
   const bool is_tokens = absl::EndsWith(path, ".bin");
+  // Tokens are not: the first may be 35615, which are the bytes that gzip's files begin with.
+  ASSIGN_OR_RETURN(const std::unique_ptr<InputFile> file, InputFile::Open(path, /*may_be_gzip=*/!is_tokens));
   ASSIGN_OR_RETURN(Tokens tokens, is_tokens ? ReadTokenFile(path, *file) : ReadBytes(path, *file));
   if (vocabulary == 0) vocabulary = is_tokens ? kGpt2Vocabulary : 256;
   return Text{std::move(tokens), vocabulary};
@@ -150,13 +151,14 @@ absl::StatusOr<Dataset> LoadTokens(const std::string& path, const std::string& t
                                                    "window of ", options.context, " need ", 2 * options.context + 1));
   }
   const std::uint64_t held_out = std::max<std::uint64_t>(windows / kTestShare, 1);
-  const auto border = text.tokens.begin() + static_cast<std::ptrdiff_t>((windows - held_out) * options.context);
+  const std::uint64_t border_at = (windows - held_out) * options.context;
+  const auto border = text.tokens.begin() + static_cast<std::ptrdiff_t>(border_at);
   if (test) {
     text.tokens.erase(text.tokens.begin(), border);
   } else {
     text.tokens.erase(border + 1, text.tokens.end());  // the last label is the test split's first token
   }
-  return Dataset::FromTokens(path, text.vocabulary, options.context, std::move(text.tokens));
+  return Dataset::FromTokens(path, text.vocabulary, options.context, std::move(text.tokens), test ? border_at : 0);
 }
 
 }  // namespace leeway

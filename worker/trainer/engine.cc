@@ -41,7 +41,13 @@ Engine::~Engine() {
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Make(Backend& backend, Model& model, const Options& options) {
-  RETURN_IF_ERROR(model.Prepare(backend, options.batch));
+  const absl::Status prepared = model.Prepare(backend, options.batch);
+  if (absl::IsResourceExhausted(prepared)) {
+    return absl::ResourceExhaustedError(absl::StrCat("the activations of --batch=", options.batch, ": ",
+                                                     prepared.message(),
+                                                     "; take a smaller --batch, or a smaller model"));
+  }
+  RETURN_IF_ERROR(prepared);
   std::unique_ptr<Engine> engine(new Engine(backend, model, options));
   RETURN_IF_ERROR(engine->Allocate());
   return engine;

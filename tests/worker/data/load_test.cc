@@ -56,6 +56,10 @@ TEST_CASE("LoadDataset: tokens") {
   CHECK(LoadDataset("tokens:" + text + "," + other, Split::kTest, {5, 0})->num_records() == 1);
   CHECK(absl::IsNotFound(LoadDataset("tokens:/no/such", Split::kTrain, {5, 0}).status()));
   CHECK_THAT(Error("tokens:" + text + ","), Contains("no test file behind the comma"));
+  CHECK_THAT(Error("tokens:" + text + "," + text + ".bin"), Contains("bytes and tokens do not go together"));
+  CHECK_THAT(Error("tokens:" + text + ".bin," + text), Contains("bytes and tokens do not go together"));
+  CHECK_THAT(Error("tokens:" + text + ".bin.gz"), Contains("text.bin.gz': tokens are read from an unpacked .bin"));
+  CHECK_THAT(Error("tokens:" + text + ".bin," + text + ".bin.gz"), Contains("unpacked .bin"));
   CHECK(CheckDataset("tokens:" + text, Split::kTest).ok());
   CHECK(CheckDataset("tokens:" + text + ",/no/such", Split::kTrain).ok());
   CHECK(absl::IsNotFound(CheckDataset("tokens:" + text + ",/no/such", Split::kTest)));

@@ -78,6 +78,7 @@ TEST_CASE("files of 16-bit tokens, plain and with llm.c's header, longer than on
   CHECK(files.Read("a.bin", Bytes16({1, 256, 50256})) == std::vector<std::int32_t>{1, 256, 50256});
   CHECK(files.Load("a.bin", Bytes16({1, 2}))->num_classes() == 50257);
   CHECK(files.Read("b.bin", Header(20240520, 1, 3) + Bytes16({1, 256, 7})) == std::vector<std::int32_t>{1, 256, 7});
+  CHECK(files.Read("gzip.bin", Bytes16({0x8b1f, 8, 7}), 65535) == std::vector<std::int32_t>{0x8b1f, 8, 7});
   std::vector<int> many;
   for (int i = 0; i < 700'001; ++i) many.push_back(i % 50257);
   const std::vector<std::int32_t> expected(many.begin(), many.end());
@@ -101,6 +102,15 @@ TEST_CASE("one file: the last tenth of its windows, at least one, is the test sp
   CHECK(load(Split::kTest, 124).value().num_records() == 1);
   CHECK_THAT(std::string(load(Split::kTrain, 125).status().message()),
              Contains("250 tokens") && Contains("125 need 251"));
+}
+
+TEST_CASE("a token outside the vocabulary is named by its place in the file, in the test split, too") {
+  TempDirectory directory;
+  std::string text(250, 'a');
+  text.back() = '\xff';
+  const std::string path = directory.Write("text", text);
+  const absl::Status status = LoadTokens(path, "", Split::kTest, {4, 128}).status();
+  CHECK_THAT(std::string(status.message()), Contains("token 249 is 255; a vocabulary of 128"));
 }
 
 TEST_CASE("what cannot be understood is refused by name and reason") {

@@ -218,6 +218,20 @@ TEST_CASE("Evaluation in batches counts every record once") {
   CHECK(all->correct == 17);
 }
 
+TEST_CASE("What no memory could hold is refused by the flag that asked for it") {
+  const std::unique_ptr<Backend> backend = MakeBackend("cpu", 1).value();
+  const ModelSpec spec{"gpt:layers=99,width=128,heads=2,context=4096", 1, 1, 4096, 10, true};
+  const std::unique_ptr<Model> model = MakeModel(spec).value();
+  Engine::Options options;
+  options.batch = 65536;
+  options.features = options.labels = 4096;
+  const absl::Status status = Engine::Make(*backend, *model, options).status();
+  CHECK(absl::IsResourceExhausted(status));
+  CHECK_THAT(std::string(status.message()),
+             Catch::StartsWith("the activations of --batch=65536: cpu: cannot allocate ") &&
+                 Catch::EndsWith("; take a smaller --batch, or a smaller model"));
+}
+
 TEST_CASE("A sequence of tokens counts as one record: its loss and answers are means over its tokens") {
   std::vector<std::uint16_t> text;
   for (std::uint16_t i = 0; i <= 40; ++i) text.push_back(i % 4);
