@@ -21,6 +21,13 @@ struct Fixture {
   explicit Fixture(std::uint32_t shards = 1, std::uint32_t ready = 2, std::uint64_t elements = 8000)
       : placement(Placement::Make(elements, shards).value()) {
     caller.SetShardAddresses(std::vector<std::string>(shards, "ps:1"));
+    // The link was good until now: there is room for all at once.
+    for (std::uint32_t i = 0; i < shards; ++i) {
+      REQUIRE(caller.MayStart(Caller::Load::kUp, [] {}));
+      caller.CallBytes(0, "Service/Method", Buffer(), [](const absl::Status&, const Buffer&) {},
+                       {.load = Caller::Load::kUp});
+      transport.Answer(absl::OkStatus());
+    }
     v1::JoinReply join;
     join.set_run_id(1);
     push = std::make_shared<Push>(caller, std::make_shared<ClusterView>(join, 42, [] {}), placement, Push::Request(), 0,
