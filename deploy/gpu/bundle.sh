@@ -7,12 +7,10 @@
 #   --parity   only the tests of the arithmetic and the benchmark, for quick tries: a smaller file
 #   --image    only the programs and the data, for deploy/docker; cpu: without the CUDA backend, which needs no CUDA
 #
-# FILE's name says how it is packed (.tar.xz, .tar.gz).
+# FILE's name says how it is packed (.tar.xz, .tar.gz). It is replaced when the new one is whole.
 # Fashion-MNIST goes in where it is installed and fits; else check.sh trains on made-up images.
 set -euo pipefail
 max_bytes=$((60 << 20))
-cd "$(dirname "$0")/../.."
-
 usage="usage: $0 [--parity | --image=cpu|cuda] [FILE]"
 parity='' image=''
 case ${1:-} in
@@ -23,6 +21,11 @@ esac
 case ${1:-} in -*) echo "bundle.sh: $1 ($usage)" >&2 && exit 2 ;; esac
 [ $# -le 1 ] || { echo "bundle.sh: one FILE, not $# ($usage)" >&2; exit 2; }
 file=$(realpath -m "${1:-leeway-gpu.tar.xz}")
+case $file in
+  *.tar.xz | *.tar.gz) ;;
+  *) echo "bundle.sh: ${1:-}: allowed are .tar.xz and .tar.gz ($usage)" >&2 && exit 2 ;;
+esac
+cd "$(dirname "$(readlink -f "$0")")/../.."
 
 programs=(//server:ps //worker:worker //cli:leeway)
 tests=(//tests/kernels:{backend,elementwise,linear,conv,attention,transformer_ops}_test //tests/gpu:{parity,benchmark}
@@ -38,10 +41,27 @@ case $file in *.xz) needed+=(xz) ;; esac
 for tool in "${needed[@]}"; do
   command -v "$tool" >/dev/null || { echo "bundle.sh: needs $tool (apt-get install patchelf xz-utils)" >&2; exit 1; }
 done
-bazel build "${config[@]}" --noshow_progress "${programs[@]}" "${tests[@]}" "${backend[@]}"
 
+partial=$(dirname "$file")/partial.$$.$(basename "$file")
+touch "$partial" || exit 2  # it says why
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder" "$partial"' EXIT
+# run COMMAND...: its status. INT and TERM are heard at once and end it, too.
+running=''
+run() {
+  "$@" &
+  running=$!
+  wait "$running"
+  running=''
+}
+end() {
+  [ -z "$running" ] || { kill "$running" && wait "$running"; } || true
+  exit "$1"
+}
+trap 'end 130' INT
+trap 'end 143' TERM
+
+run bazel build "${config[@]}" --noshow_progress "${programs[@]}" "${tests[@]}" "${backend[@]}"
 out=$folder/leeway-gpu
 mkdir -p "$out/bin" "$out/lib" "$out/data"
 
@@ -81,12 +101,14 @@ git rev-parse HEAD >"$out/COMMIT" 2>/dev/null || true
 
 data=/usr/share/datasets/fashion-mnist
 if [ -z "$parity" ] && [ -d "$data" ]; then cp "$data"/*.gz "$out/data/"; fi
-tar -C "$folder" -caf "$file" leeway-gpu
-if [ "$(stat -c %s "$file")" -ge $max_bytes ] && ls "$out"/data/*.gz >/dev/null 2>&1; then
-  echo "bundle.sh: without Fashion-MNIST, with which it would have $(stat -c %s "$file") bytes"
+run tar -C "$folder" -caf "$partial" leeway-gpu
+bytes=$(stat -c %s "$partial")
+if [ "$bytes" -ge $max_bytes ] && ls "$out"/data/*.gz >/dev/null 2>&1; then
+  echo "bundle.sh: without Fashion-MNIST, with which it would have $bytes bytes"
   rm "$out"/data/*.gz
-  tar -C "$folder" -caf "$file" leeway-gpu
+  run tar -C "$folder" -caf "$partial" leeway-gpu
+  bytes=$(stat -c %s "$partial")
 fi
-bytes=$(stat -c %s "$file")
-echo "$file: $((bytes >> 20)) MiB"
 [ "$bytes" -lt $max_bytes ] || { echo "bundle.sh: $bytes bytes; a bundle has less than $max_bytes" >&2; exit 1; }
+mv -T "$partial" "$file"
+echo "$file: $((bytes >> 20)) MiB"

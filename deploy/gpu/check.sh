@@ -2,45 +2,79 @@
 # check.sh [OUT]: inside an unpacked bundle, tries everything that a GPU is needed for, in under 8 minutes: parity of
 # every op, compute-sanitizer on some of them, benchmarks, training with one `ps` and one, then four workers on one GPU.
 # Each step has a limit of its own and what is left of CHECK_SECONDS (470) for all of them, its log lies in OUT
-# (./results), and one table comes last. Exits non-zero if a step failed or had no time left. CHECK_ONLY="parity tests"
-# runs only the steps of these names, CHECK_SKIP="compile topk" all but these.
+# (./results), and one table comes last. Exits with 1 if a step failed or had no time left, with 2 and one line if no
+# step can run. CHECK_ONLY="parity tests" runs only the steps of these names, CHECK_SKIP="compile topk" all but these.
 set -uo pipefail
-cd "$(dirname "$0")" || exit
+refuse() {
+  echo "check.sh: $1" >&2
+  exit 2
+}
+usage="usage: $0 [OUT]; CHECK_SECONDS, CHECK_ONLY and CHECK_SKIP may be in the environment"
+case ${1:-} in
+  -h | --help) echo "$usage" && exit 0 ;;
+  -*) refuse "$1 ($usage)" ;;
+esac
+[ $# -le 1 ] || refuse "$# arguments ($usage)"
 out=$(realpath -m "${1:-results}")
+self=$(readlink -f "$0")
+cd "$(dirname "$self")" || exit
+
 end=${CHECK_SECONDS:-470}
-steps=$(sed -n 's/^step \([a-z0-9]*\) .*/\1/p' "$(basename "$0")" | tr '\n' ' ')
+[[ $end =~ ^[1-9][0-9]{0,5}$ ]] || refuse "CHECK_SECONDS=$end: a whole number of seconds from 1 to 999999 is allowed"
+steps=$(sed -n 's/^step \([a-z0-9]*\) .*/\1/p' "$self" | tr '\n' ' ')
 for name in ${CHECK_ONLY:-} ${CHECK_SKIP:-}; do
-  case " $steps" in *" $name "*) ;; *) echo "check.sh: there is no step $name; there are $steps" >&2 && exit 2 ;; esac
+  case " $steps" in *" $name "*) ;; *) refuse "there is no step $name; there are $steps" ;; esac
 done
-mkdir -p "$out"
+chosen=' '
+for name in ${CHECK_ONLY:-$steps}; do
+  case " ${CHECK_SKIP:-} " in *" $name "*) ;; *) chosen+="$name " ;; esac
+done
+[ "$chosen" != ' ' ] || refuse "no step is left by CHECK_ONLY=${CHECK_ONLY:-} and CHECK_SKIP=${CHECK_SKIP:-}"
+
+# What lies here goes when this script ends. mkdir and mktemp say why they cannot.
+tmp=$(mkdir -p "$out" && mktemp -d "$out/tmp.XXXX") || exit 2
+trap 'rm -rf "$tmp"' EXIT
 rows=()
 failed=0
+
+# within ARGUMENTS OF timeout: its status. INT and TERM end this shell at once, and what runs: being in a process group
+# of its own, that would not hear of them. (`timeout` passes a signal on, but not while it starts: the second kill.)
+within() {
+  local status
+  trap 'kill $!; wait $!; kill -- -$! 2>/dev/null; exit 130' INT
+  trap 'kill $!; wait $!; kill -- -$! 2>/dev/null; exit 143' TERM
+  timeout "$@" &
+  wait $!
+  status=$?
+  trap - INT TERM
+  return $status
+}
 
 # step NAME SECONDS COMMAND...: the last line of its log that begins with "result:" goes into the table. The command
 # finds its seconds in $limit.
 step() {
-  local name=$1 start=$SECONDS status verdict
+  local name=$1 start=$SECONDS status verdict result
   local -x limit=$2
   shift 2
-  case " ${CHECK_ONLY:-$name} " in *" $name "*) ;; *) return ;; esac
-  case " ${CHECK_SKIP:-} " in *" $name "*) return ;; esac
+  case $chosen in *" $name "*) ;; *) return ;; esac
   [ $((end - SECONDS)) -ge "$limit" ] || limit=$((end - SECONDS))
   if [ "$limit" -gt 0 ]; then
-    timeout --kill-after=5 "$limit" "$@" >"$out/$name.log" 2>&1
+    within --kill-after=5 "$limit" "$@" >"$out/$name.log" 2>&1
     status=$?
+    rm -rf "$tmp"/run.*
   else
     status=none
     echo "not run: the $end s for all steps were over" >"$out/$name.log"
   fi
+  result=$(grep -a '^result:' "$out/$name.log" | tail -1 | cut -c9-)
   case $status in
-    0) verdict=ok ;;
+    0) case $result in skipped,*) verdict=skipped ;; *) verdict=ok ;; esac ;;
     none) verdict="no time left" ;;
     124 | 137) verdict="over $limit s" ;;
     *) verdict="failed ($status)" ;;
   esac
   [ $status = 0 ] || failed=1
-  rows+=("$(printf '%-12s %-12s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) \
-    "$(grep -a '^result:' "$out/$name.log" | tail -1 | cut -c9-)")")
+  rows+=("$(printf '%-12s %-12s %4d s  %s' "$name" "$verdict" $((SECONDS - start)) "${result#skipped, }")")
   # A failed step is shown at once: the log may not come back.
   [ $status = 0 ] || { echo "== $name: $verdict"; tail -n 25 "$out/$name.log" | cut -c1-300; }
 }
@@ -54,16 +88,18 @@ machine() {
 
 # The tests of the CPU backend, on the GPU.
 tests() {
-  local test count=0
+  local test failures=0 count=0
   export LEEWAY_TEST_DEVICE=cuda:0
   for test in backend elementwise linear conv attention transformer_ops layers models gpt device_encoder engine \
     evaluator give_up trainer; do
     [ -e "bin/${test}_test" ] || continue
     echo "== $test"
-    "bin/${test}_test" '~*on the cpu backend*' || count=$((count + 1))
+    "bin/${test}_test" '~*on the cpu backend*' || failures=$((failures + 1))
+    count=$((count + 1))
   done
-  echo "result: $count test programs failed"
-  [ $count = 0 ]
+  [ $count != 0 ] || { echo "result: skipped, no test program is in this bundle" && return; }
+  echo "result: $failures of $count test programs failed"
+  [ $failures = 0 ]
 }
 
 # sanitizer TOOL CASES FLAGS...: compute-sanitizer over the parity suite, with CASES for flags. The groups of cases run
@@ -79,7 +115,7 @@ sanitizer() {
   fi
   for group in ops transformer attention vector; do
     # shellcheck disable=SC2086
-    timeout --kill-after=2 $((limit > 5 ? limit - 5 : 1)) "$program" --tool "$tool" --error-exitcode 9 \
+    within --kill-after=2 $((limit > 5 ? limit - 5 : 1)) "$program" --tool "$tool" --error-exitcode 9 \
       --launch-timeout 60 "$@" bin/parity --device=cuda:0 --only="$group" $cases >"$out/$tool.$group.log" 2>&1 &
     pids[$group]=$!
   done
@@ -116,7 +152,7 @@ torch() {
 
 # torch.compile is PyTorch's matter: what it cannot do here is a result, not a failure.
 compile() {
-  timeout --kill-after=2 $((limit > 5 ? limit - 5 : 1)) bash -c "torch --compile --may_fail"
+  within --kill-after=2 $((limit > 5 ? limit - 5 : 1)) bash -c "torch --compile --may_fail"
   local status=$?
   [ $status = 124 ] || [ $status = 137 ] || return $status
   echo "result: torch.compile takes longer than $((limit - 5)) s"
@@ -131,12 +167,16 @@ images() {
 train() {
   local data=$1 workers=$2 folder
   shift 2
-  folder=$(mktemp -d "$out/run.tmp.XXXX")
+  [ -e bin/leeway ] || { echo "result: skipped, bin/leeway is not in this bundle" && return; }
+  folder=$(mktemp -d "$tmp/run.XXXX")
+  trap : TERM  # what `leeway` started ends before this does
   bin/leeway run --ps_binary=bin/ps --worker_binary=bin/worker --data="$data" --num_workers="$workers" --device=cuda:0 \
     --out="$folder" "$@"
   local status=$?
   cat "$folder"/*.log 2>/dev/null
-  python3 - "$folder/summary.json" <<'PYTHON'
+  [ -e "$folder/summary.json" ] || return $((status > 0 ? status : 1))
+  command -v python3 >/dev/null || { echo "result: no figures, there is no python3" && return $status; }
+  python3 - "$folder/summary.json" <<'PYTHON' || status=1
 import json, sys
 run = json.load(open(sys.argv[1]))
 names = ("final_accuracy", "training_loss", "samples_per_second", "seconds")
@@ -153,18 +193,21 @@ exposed = [worker["communication_per_step"]["exposed_share"] for worker in train
 figures.append(f"exposed {[round(share or 0, 3) for share in exposed]}")
 print("result:", ", ".join(figures))
 PYTHON
-  [ $? = 0 ] || status=1
-  rm -rf "$folder"
   return $status
 }
 
 . ./env.sh
-export -f machine tests sanitizer images train torch compile
-export out
+# Where there is no GPU, one line instead of one per step: a quick look at bin/parity's first group.
+within --kill-after=5 60 bin/parity --device=cuda:0 --only=ops --small --once >"$tmp/log" 2>&1
+status=$?
+grep -q '^result:' "$tmp/log" || refuse "bin/parity --device=cuda:0 ends with $status: $(tail -n 1 "$tmp/log")"
+
+export -f machine tests sanitizer images train torch compile within
+export out tmp
 gpt="tokens:data/text"
 # The same many times over, so that few batches are the short last one of an epoch.
-for _ in {1..16}; do cat data/text; done >"$out/long_text"
-long="tokens:$out/long_text"
+for _ in {1..16}; do cat data/text; done >"$tmp/long_text"
+long=$(printf 'tokens:%q' "$tmp/long_text")
 adam="--optimizer=adamw --warmup_samples=2000"
 mlp="--model=mlp:1024,1024 --batch=512 --epochs=5 --learning_rate=0.05"
 cnn="--model=cnn --batch=128 --epochs=5 --optimizer=adam --learning_rate=0.002"
