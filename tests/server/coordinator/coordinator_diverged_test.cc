@@ -39,6 +39,17 @@ void Begin(CheckpointRun& run) {
   REQUIRE(run.f.snapshot().cut().id() != 0);
 }
 
+// An evaluator joins; its number.
+std::uint32_t JoinEvaluator(CoordinatorFixture& f) {
+  v1::JoinRequest join = f.JoinOf("e", 900);
+  join.set_role(v1::EVALUATOR);
+  const auto joined = f.Join(join);
+  f.SyncShards();
+  f.SyncShards();
+  REQUIRE(joined->ok());
+  return joined->message.worker_id();
+}
+
 void Evaluate(CoordinatorFixture& f, std::uint32_t worker, double loss) {
   v1::ReportProgressRequest report;
   *report.mutable_stamp() = f.StampOf(worker);
@@ -94,17 +105,8 @@ TEST_CASE("Coordinator: with --rollback_on_divergence they are a divergence") {
 
 TEST_CASE("Coordinator: a loss that is bad at the very end makes the run fail; the last checkpoint is given up") {
   CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
-  const auto eval = [&] {
-    v1::JoinRequest join = run.f.JoinOf("e", 900);
-    join.set_role(v1::EVALUATOR);
-    return join;
-  }();
   run.f.Start(1);
-  const auto joined = run.f.Join(eval);
-  run.f.SyncShards();
-  run.f.SyncShards();
-  REQUIRE(joined->ok());
-  const std::uint32_t id = joined->message.worker_id();
+  const std::uint32_t id = JoinEvaluator(run.f);
   Evaluate(run.f, id, 1.0);
   CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 100)->message.range()})->ok());
   CHECK(run.f.Leave(0)->ok());
@@ -120,12 +122,7 @@ TEST_CASE("Coordinator: a loss that is bad at the very end makes the run fail; t
 TEST_CASE("Coordinator: an evaluator that comes while the last checkpoint is taken has a word on it") {
   CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
   TrainToTheEnd(run);
-  v1::JoinRequest eval = run.f.JoinOf("e", 900);
-  eval.set_role(v1::EVALUATOR);
-  const auto joined = run.f.Join(eval);
-  run.f.SyncShards();
-  REQUIRE(joined->ok());
-  const std::uint32_t id = joined->message.worker_id();
+  const std::uint32_t id = JoinEvaluator(run.f);
   run.Take();
   run.Live(absl::Seconds(65), {id});  // longer than --last_checkpoint_timeout
   CHECK(run.f.coordinator.state() == v1::EVALUATING);
@@ -147,12 +144,7 @@ TEST_CASE("Coordinator: with rollback_on_divergence the last checkpoint counts w
   CheckpointRun run(OneEpoch(), 0, 2, nullptr, 2);
   Begin(run);
   run.Take();
-  v1::JoinRequest eval = run.f.JoinOf("e", 900);
-  eval.set_role(v1::EVALUATOR);
-  const auto joined = run.f.Join(eval);
-  run.f.SyncShards();
-  REQUIRE(joined->ok());
-  const std::uint32_t id = joined->message.worker_id();
+  const std::uint32_t id = JoinEvaluator(run.f);
   CHECK(run.f.Commit(0, 0, {run.f.Acquire(0, 1, 100)->message.range()})->ok());
   CHECK(run.f.Leave(0)->ok());
   run.Live(absl::Seconds(5), {id});
